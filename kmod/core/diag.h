@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * What is wrong, where, and what to do: one line for a person, one reason for a
+ * program. Carried from the place that noticed it to the ioctl's caller.
+ */
+#ifndef VHDX_CORE_DIAG_H
+#define VHDX_CORE_DIAG_H
+
+#include "platform.h"
+
+#define VHDX_DIAG_TEXT	240
+
+/**
+ * struct vhdx_diag - the first thing that went wrong
+ * @reason:	VHDX_REASON_* of the uapi header
+ * @text:	one line, no newline: structure, offset, finding, remedy
+ */
+struct vhdx_diag {
+	u32 reason;
+	char text[VHDX_DIAG_TEXT];
+};
+
+/**
+ * vhdx_fail() - note what went wrong, unless something was noted before
+ * @diag:	where to note it; may be NULL
+ * @err:	negative errno, returned
+ * @reason:	VHDX_REASON_*
+ * @fmt:	printf format of the text
+ */
+__attribute__((format(printf, 4, 5)))
+int vhdx_fail(struct vhdx_diag *diag, int err, u32 reason, const char *fmt, ...);
+
+/* Shorthands for the classes of DESIGN section 8; each returns its errno. */
+#define vhdx_corrupt(diag, ...)	\
+	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_CORRUPT, __VA_ARGS__)
+#define vhdx_bad_type(diag, ...)	\
+	vhdx_fail(diag, -EMEDIUMTYPE, VHDX_REASON_BAD_TYPE, __VA_ARGS__)
+#define vhdx_unsupported(diag, ...)	\
+	vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED, __VA_ARGS__)
+#define vhdx_io_failed(diag, err, ...)	\
+	vhdx_fail(diag, err, VHDX_REASON_IO, __VA_ARGS__)
+#define vhdx_no_memory(diag)	\
+	vhdx_fail(diag, -ENOMEM, VHDX_REASON_NONE, "out of memory")
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * The sidecar disk.vhdx.lrct: points, sealed deltas, the saved live delta, and the
+ * binding to the container. Layout: sidecar_ondisk.h and Documentation/sidecar.rst.
+ *
+ * Nothing that a valid header refers to is ever overwritten: blocks are written to
+ * free places, flushed, and become real when the other header slot names them.
+ * What a header no longer names is reused only after that header is durable.
+ * Callers serialise everything here but vhdx_sidecar_read_leaf(), which may run
+ * beside itself and needs only that its delta stays.
+ */
+#ifndef VHDX_CORE_SIDECAR_H
+#define VHDX_CORE_SIDECAR_H
+
+#include "timeline.h"
+
+/* Who wrote last, and whether the live delta in the file is complete. */
+enum vhdx_sidecar_state {
+	VHDX_SIDECAR_CLEAN = 1,		/* detached: the saved live delta is complete */
+	VHDX_SIDECAR_ACTIVE = 2,	/* in use: changes are in memory */
+	VHDX_SIDECAR_DISABLED = 3,	/* tracking is switched off */
+};
+
+/**
+ * struct vhdx_sidecar - one open sidecar
+ * @store:	where it is kept
+ * @disk_id:	VirtualDiskId of the disk it belongs to
+ * @disk_size:	virtual size it was made for
+ * @current:	DataWriteGuid that the container has had
+ * @next:	DataWriteGuid that it is about to get; zero while nothing is under
+ *		way (rule T5)
+ * @timeline:	points and deltas
+ * The rest is private to sidecar*.c.
+ */
+struct vhdx_sidecar {
+	struct vhdx_store *store;
+	enum vhdx_sidecar_state state;
+	vhdx_guid disk_id;
+	u64 disk_size;
+	u32 unit_shift;
+	vhdx_guid current_guid;
+	vhdx_guid next_guid;
+	struct vhdx_timeline timeline;
+
+	u64 sequence;
+	unsigned int slot;
+	u32 compat_features;
+	u32 ro_compat_features;
+	u32 incompat_features;
+	u64 block_count;	/* blocks in use or once used; the file may be longer */
+	u64 block_limit;	/* of a store that can't grow; else ~0 */
+	unsigned long *used;	/* one bit per block: named by the durable header or newly written */
+	u64 used_bits;		/* capacity of @used */
+	u64 *root_blocks;	/* the chain of point records that the header names */
+	u32 root_block_count;
+	u64 *doomed;		/* freed by the commit under way */
+	u64 doomed_count;
+	u64 doomed_capacity;
+};
+
+/**
+ * vhdx_sidecar_format() - make an empty sidecar, durably
+ * @sidecar:	disk_id, disk_size, unit_shift, state, current_guid, next_guid are
+ *		the caller's; the rest is set here
+ * @can_grow:	a regular file; otherwise store->size is all there is
+ *
+ * The fixed area is written out in full, without holes. 0 or -errno.
+ */
+int vhdx_sidecar_format(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bool can_grow,
+			struct vhdx_diag *diag);
+
+/**
+ * vhdx_sidecar_load() - read and check it all but the leaves
+ *
+ * 0; -EUCLEAN with INCONSISTENT (no valid header, a checksum, an impossible value,
+ * a block named twice); -EOPNOTSUPP with UNSUPPORTED (an unknown incompat feature, or
+ * an unknown ro_compat feature and @read_only is false); -EIO; -ENOMEM. An empty
+ * store is -ENODATA. Release it whatever this returns.
+ */
+int vhdx_sidecar_load(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bool can_grow,
+		      bool read_only, struct vhdx_diag *diag);
+
+void vhdx_sidecar_release(struct vhdx_sidecar *sidecar);
+
+/**
+ * vhdx_sidecar_bind() - does this sidecar tell the truth about this container?
+ * @disk_id:	VirtualDiskId of the container
+ * @disk_size:	its virtual size
+ * @data_write_guid: DataWriteGuid in its header
+ * @diag:	why not
+ *
+ * Rule T5 as a table. Returns 0: it belongs to the disk; the timeline is ready to
+ * use, and if something happened in between, its live delta has a gap: UNCLEAN (the
+ * sidecar is ACTIVE and the container is in the state it had then), CHANGED_OFFLINE
+ * (a DataWriteGuid that the sidecar doesn't know). Points that were never issued are
+ * dropped, their deltas merged into what follows. -ESTALE with CHANGED_OFFLINE: it
+ * belongs to another disk, or the size differs. Changes memory only.
+ */
+int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u64 disk_size,
+		      const vhdx_guid *data_write_guid, struct vhdx_diag *diag);
+
+/* Write the leaves and the index of @map as a new delta; not yet named by a header. */
+int vhdx_sidecar_write_delta(struct vhdx_sidecar *sidecar, const struct vhdx_changemap *map,
+			     struct vhdx_delta *delta);
+
+/* Give the blocks of a delta back (effective once the next commit is durable), and its memory. */
+void vhdx_sidecar_drop_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *delta);
+
+/* OR leaf number @leaf of @delta into @words. 0, -EUCLEAN (checksum), -EIO. */
+int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			   u32 leaf, u64 *words);
+
+/* OR all of @delta into @map: what attach does with the saved live delta. */
+int vhdx_sidecar_load_map(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			  struct vhdx_changemap *map);
+
+/**
+ * vhdx_sidecar_add_point() - append a point; its delta is @before, which it takes over
+ *
+ * Memory only, until the commit. -ENOSPC: VHDX_POINTS_MAX. The live delta becomes
+ * empty: its gap and flags move to @before.
+ */
+int vhdx_sidecar_add_point(struct vhdx_sidecar *sidecar, const struct vhdx_timeline_point *point,
+			   struct vhdx_delta *before);
+
+/* Undo the last vhdx_sidecar_add_point(): its gap and flags go back to the live delta. */
+void vhdx_sidecar_drop_last_point(struct vhdx_sidecar *sidecar);
+
+/**
+ * vhdx_sidecar_forget_point() - remove the point at @position
+ * @live:	map of the live delta, for the newest point: its delta is OR-ed into it
+ *
+ * The two deltas become one (a newly written one, unless one of them is empty).
+ * On failure nothing changed. Commit afterwards.
+ */
+int vhdx_sidecar_forget_point(struct vhdx_sidecar *sidecar, u32 position,
+			      struct vhdx_changemap *live);
+
+/**
+ * vhdx_sidecar_commit() - make memory durable: flush, other header slot, flush
+ *
+ * On failure the file holds the old or the new state and the sidecar must not be
+ * used further (rule T7).
+ */
+int vhdx_sidecar_commit(struct vhdx_sidecar *sidecar);
+
+/* Read everything, leaves included, and check every checksum: track verify. */
+int vhdx_sidecar_verify(const struct vhdx_sidecar *sidecar, struct vhdx_diag *diag);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * Which parts of the container are taken: the one scan of the BAT that rule V6
+ * wants before the first allocation. One bit per MiB of container.
+ */
+#ifndef VHDX_CORE_SPACE_H
+#define VHDX_CORE_SPACE_H
+
+#include "bat.h"
+
+/* A container beyond this is refused for allocation: bounds the bitmap. */
+#define VHDX_SPACE_MAX	(128ULL << 40)
+
+/**
+ * struct vhdx_space - occupancy of a container
+ * @end:	behind the last structure or payload block, in bytes: where the
+ *		next block may go
+ */
+struct vhdx_space {
+	u64 end;
+	u64 mib_count;
+	unsigned long *taken;
+};
+
+/* Takes the image's extents. @size: container size now. 0, -EOPNOTSUPP, -ENOMEM. */
+int vhdx_space_init(struct vhdx_space *space, const struct vhdx_image *image, u64 size,
+		    struct vhdx_diag *diag);
+
+/**
+ * vhdx_space_add_page() - take the blocks that one page of the BAT names
+ * @index:	index of its first entry
+ * @entries:	the page as it is on disk (little endian), 512 entries
+ * @size:	container size: nothing may end behind it
+ *
+ * 0 or -EUCLEAN: an entry is bad, or two overlap.
+ */
+int vhdx_space_add_page(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
+			const void *entries, u64 size, struct vhdx_diag *diag);
+
+void vhdx_space_release(struct vhdx_space *space);
+
+#endif

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * VHDX disks with Resilient Change Tracking: the contract between the vhdx
+ * kernel module and user space.
+ *
+ * Devices
+ *	/dev/vhdx-control	attach, detach, seal (across disks)
+ *	/dev/vhdxN		the block device of disk N
+ *	/dev/vhdxcN		change tracking of disk N
+ *
+ * Rules that hold for every ioctl here
+ *	- The argument is a structure whose first field, size, is the caller's
+ *	  sizeof. A size below the first published one is EINVAL; bytes beyond
+ *	  what the kernel knows must be zero, else E2BIG. The structure is
+ *	  copied back as far as the caller's size reaches.
+ *	- Unknown flags and non-zero reserved fields are EINVAL. A field that is
+ *	  known but not implemented for this disk is EOPNOTSUPP when non-zero.
+ *	- An unknown command is ENOTTY.
+ *	- On failure the structure is copied back too, with reason filled in and
+ *	  nothing processed, except after EFAULT, a bad size, or ENODEV.
+ *	- Offsets and lengths are in bytes. Pointers are carried in 64 bits. The
+ *	  layout is the same for 32-bit and 64-bit callers, with no padding.
+ *	- Once a disk is detached, every ioctl on its /dev/vhdxcN is ENODEV and
+ *	  poll reports POLLHUP.
+ */
+#ifndef _UAPI_LINUX_VHDX_H
+#define _UAPI_LINUX_VHDX_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* The longest label of a point, in bytes of UTF-8, without a terminator. */
+#define VHDX_LABEL_MAX		64
+/* Most layers in one ATTACH (the depth of a differencing chain). */
+#define VHDX_LAYERS_MAX		256
+/* Most disks in one SEAL. */
+#define VHDX_SEAL_MAX		256
+/* A tracking unit is a power of two between these, in bytes. */
+#define VHDX_UNIT_MIN		4096U
+#define VHDX_UNIT_MAX		1048576U
+#define VHDX_UNIT_DEFAULT	16384U
+
+/**
+ * DOC: reasons
+ *
+ * errno says what class of failure it was; the reason says which one, so that
+ * a backup agent can log why the next backup has to be a full one.
+ *
+ * VHDX_REASON_NONE		nothing to report
+ * VHDX_REASON_ARGUMENT		a bad argument (EINVAL)
+ * VHDX_REASON_ID_MISSING	a well-formed id that this disk does not know:
+ *				foreign, forgotten, or its history is gone
+ *				(ENODATA; ERROR_VHD_MISSING_CHANGE_TRACKING_INFORMATION)
+ * VHDX_REASON_CHANGED_OFFLINE	somebody else wrote the container, or the
+ *				container or the sidecar is an older or another
+ *				copy (ESTALE; ERROR_CTLOG_VHD_CHANGED_OFFLINE)
+ * VHDX_REASON_INCONSISTENT	the sidecar is damaged
+ *				(ESTALE; ERROR_CTLOG_INCONSISTENT_TRACKING_FILE)
+ * VHDX_REASON_DISABLED		tracking is, or was for a while, disabled
+ *				(EOPNOTSUPP or ESTALE;
+ *				ERROR_VHD_CHANGE_TRACKING_DISABLED)
+ * VHDX_REASON_RESET		tracking was reset by the administrator (ESTALE)
+ * VHDX_REASON_UNCLEAN		the disk was not detached: power loss or crash
+ *				(ESTALE)
+ * VHDX_REASON_TRACKING_ERROR	the sidecar could not be written (ESTALE)
+ * VHDX_REASON_UNSUPPORTED	a feature of the container or of the sidecar
+ *				that this driver does not implement (EOPNOTSUPP)
+ * VHDX_REASON_BAD_TYPE		not a VHDX (EMEDIUMTYPE)
+ * VHDX_REASON_CORRUPT		a damaged container (EUCLEAN)
+ * VHDX_REASON_IN_USE		somebody uses the container, the sidecar or the
+ *				disk (EBUSY)
+ * VHDX_REASON_READ_ONLY	the disk is attached read-only (EROFS)
+ * VHDX_REASON_NO_SPACE		out of points or of room in the sidecar (ENOSPC)
+ * VHDX_REASON_IO		reading or writing the container or the sidecar
+ *				failed (EIO)
+ */
+#define VHDX_REASON_NONE		0
+#define VHDX_REASON_ARGUMENT		1
+#define VHDX_REASON_ID_MISSING		2
+#define VHDX_REASON_CHANGED_OFFLINE	3
+#define VHDX_REASON_INCONSISTENT	4
+#define VHDX_REASON_DISABLED		5
+#define VHDX_REASON_RESET		6
+#define VHDX_REASON_UNCLEAN		7
+#define VHDX_REASON_TRACKING_ERROR	8
+#define VHDX_REASON_UNSUPPORTED		9
+#define VHDX_REASON_BAD_TYPE		10
+#define VHDX_REASON_CORRUPT		11
+#define VHDX_REASON_IN_USE		12
+#define VHDX_REASON_READ_ONLY		13
+#define VHDX_REASON_NO_SPACE		14
+#define VHDX_REASON_IO			15
+
+/* What a point is: the kind field of struct vhdx_point_id. */
+#define VHDX_POINT_NONE		0	/* no point; as a target: now */
+#define VHDX_POINT_REFERENCE	1	/* sealed: its id and its deltas exist */
+#define VHDX_POINT_SNAPSHOT	2	/* a frozen layer: its data exists too */
+
+/**
+ * struct vhdx_point_id - names one point in the history of one disk
+ * @guid:	drawn afresh for every seal, in the byte order of the on-disk
+ *		GUIDs of MS-VHDX (the first three fields are little endian); of
+ *		a snapshot the DataWriteGuid of the frozen layer
+ * @sequence:	orders the points of a disk; zero for a snapshot
+ * @kind:	VHDX_POINT_*
+ * @reserved:	zero
+ *
+ * All zero means "none"; as a target it means "now". The text form of a
+ * reference is rct:GUID-with-dashes:16 hex digits of the sequence.
+ */
+struct vhdx_point_id {
+	__u8 guid[16];
+	__aligned_u64 sequence;
+	__u32 kind;
+	__u32 reserved;
+};
+
+/**
+ * struct vhdx_range - a byte range of the virtual disk
+ * @byte_offset:	where it begins
+ * @byte_length:	how long it is, never zero
+ */
+struct vhdx_range {
+	__aligned_u64 byte_offset;
+	__aligned_u64 byte_length;
+};
+
+/**
+ * struct vhdx_layer - one layer of the disk to attach, leaf first
+ * @container_fd:	regular file or block device with the VHDX bytes. Opened
+ *			for reading and writing, or for reading only for a
+ *			read-only attach; never with O_APPEND. The kernel keeps
+ *			this very open file, with the locks on it, until detach.
+ * @sidecar_fd:		the change-tracking sidecar of this layer, opened the
+ *			same way, or -1 where there is none
+ * @flags:		zero
+ * @reserved:		zero
+ */
+struct vhdx_layer {
+	__s32 container_fd;
+	__s32 sidecar_fd;
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* Flags of VHDX_ATTACH. */
+
+/*
+ * Attach for reading. Nothing is written to the container or to the sidecar;
+ * a dirty log is replayed in memory.
+ */
+#define VHDX_ATTACH_READ_ONLY		(1U << 0)
+/*
+ * Do not resume the sidecar that came with the layer. Writes go untracked and
+ * the sidecar will find a gap (CHANGED_OFFLINE) when it is used again.
+ */
+#define VHDX_ATTACH_NO_TRACK		(1U << 1)
+
+#define VHDX_INDEX_ANY			(-1)
+
+/**
+ * struct vhdx_attach - argument of VHDX_ATTACH
+ * @size:		sizeof(struct vhdx_attach)
+ * @flags:		VHDX_ATTACH_*
+ * @layers:		pointer to an array of struct vhdx_layer, leaf first
+ * @layer_count:	its length; at present exactly 1, more is EOPNOTSUPP
+ * @index:		in: the wanted N of /dev/vhdxN, or VHDX_INDEX_ANY; out:
+ *			the index that was given
+ * @message:		pointer to a buffer for a line of text that says what is
+ *			wrong with which structure at which offset; or zero
+ * @message_capacity:	its size in bytes; the text is cut to fit and always
+ *			ends with a NUL
+ * @reason:		out: VHDX_REASON_* on failure; on success the reason why
+ *			a sidecar was not resumed, or why it begins with a gap
+ *
+ * Both nodes can be opened when the call returns.
+ *
+ * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged; EOPNOTSUPP a feature that is
+ * not supported (a differencing disk, more layers than one); EBUSY the container
+ * or sidecar is attached already, the index is taken, or a block device is held
+ * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
+ * mode; EINVAL; EPERM without CAP_SYS_ADMIN; EIO; ENOMEM.
+ */
+struct vhdx_attach {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 layers;
+	__u32 layer_count;
+	__s32 index;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reason;
+};
+
+/**
+ * struct vhdx_detach - argument of VHDX_DETACH
+ * @size:	sizeof(struct vhdx_detach)
+ * @flags:	zero
+ * @index:	N of /dev/vhdxN
+ * @reason:	out: VHDX_REASON_* on failure
+ *
+ * Commits all metadata, saves the live delta, closes the container cleanly and
+ * drops the open files before it returns. EBUSY while the block device is open
+ * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk. EIO the
+ * container could not be closed cleanly: the disk is gone all the same, and its
+ * log is replayed at the next attach.
+ */
+struct vhdx_detach {
+	__u32 size;
+	__u32 flags;
+	__s32 index;
+	__u32 reason;
+};
+
+/**
+ * struct vhdx_seal - argument of VHDX_SEAL
+ * @size:	sizeof(struct vhdx_seal)
+ * @flags:	zero
+ * @fds:	pointer to an array of __s32: descriptors of /dev/vhdxcN, each
+ *		open for writing, each of another disk
+ * @ids:	pointer to an array of struct vhdx_point_id that is filled in
+ * @count:	length of both arrays, 1 … VHDX_SEAL_MAX
+ * @label_length: bytes of @label in use, at most VHDX_LABEL_MAX
+ * @label:	a text to know the points by; UTF-8, no NUL
+ * @failed:	out, on failure: the position in @fds of the disk that failed
+ * @reason:	out: VHDX_REASON_* on failure
+ *
+ * One instant for all disks: the live maps are exchanged in one window in which
+ * no write is admitted; then everything written before it is made durable; then
+ * the points. Either all ids are returned or none exists.
+ *
+ * Errors: EROFS attached read-only; EOPNOTSUPP tracking is not enabled; ENOSPC
+ * out of points or of room; EBADF a descriptor is no /dev/vhdxcN or not open for
+ * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; ENODEV
+ * a disk was detached.
+ */
+struct vhdx_seal {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 fds;
+	__aligned_u64 ids;
+	__u32 count;
+	__u32 label_length;
+	__u8 label[VHDX_LABEL_MAX];
+	__u32 failed;
+	__u32 reason;
+};
+
+/* Bits of vhdx_info.disk_flags. */
+#define VHDX_DISK_READ_ONLY	(1U << 0)	/* attached read-only */
+#define VHDX_DISK_FIXED		(1U << 1)	/* blocks stay allocated */
+#define VHDX_DISK_REPLAYED	(1U << 2)	/* a dirty log was replayed at attach */
+#define VHDX_DISK_DIRECT_IO	(1U << 3)	/* the container file is used with direct I/O */
+#define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
+#define VHDX_DISK_POISONED	(1U << 5)	/* a commit failed: no more writes */
+
+/**
+ * struct vhdx_info - argument of VHDX_GET_INFO
+ * @size:		sizeof(struct vhdx_info)
+ * @flags:		zero
+ * @index:		out: N of /dev/vhdxN
+ * @disk_flags:		out: VHDX_DISK_*
+ * @virtual_disk_size:	out: size of the block device in bytes
+ * @virtual_disk_id:	out: VirtualDiskId, MS-VHDX 2.6.2.4
+ * @data_write_guid:	out: DataWriteGuid now in the header, MS-VHDX 2.2.2
+ * @block_size:		out: payload block size, MS-VHDX 2.6.2.1
+ * @logical_sector_size: out: MS-VHDX 2.6.2.5
+ * @physical_sector_size: out: MS-VHDX 2.6.2.6
+ * @reason:		out: VHDX_REASON_* on failure
+ */
+struct vhdx_info {
+	__u32 size;
+	__u32 flags;
+	__s32 index;
+	__u32 disk_flags;
+	__aligned_u64 virtual_disk_size;
+	__u8 virtual_disk_id[16];
+	__u8 data_write_guid[16];
+	__u32 block_size;
+	__u32 logical_sector_size;
+	__u32 physical_sector_size;
+	__u32 reason;
+};
+
+/* Values of vhdx_tracking_state.state. */
+#define VHDX_TRACKING_OFF	0	/* no sidecar, or one that is not usable */
+#define VHDX_TRACKING_ON	1	/* writes are recorded */
+#define VHDX_TRACKING_DISABLED	2	/* a sidecar is there, but switched off */
+
+/**
+ * struct vhdx_tracking_state - argument of VHDX_GET_TRACKING_STATE
+ * @size:		sizeof(struct vhdx_tracking_state)
+ * @flags:		zero
+ * @state:		out: VHDX_TRACKING_*
+ * @newer_changes:	out: 1 if the disk changed, or may have changed, since
+ *			@most_recent_id
+ * @most_recent_id:	out: the newest point; all zero where there is none
+ * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
+ * @point_count:	out: number of points
+ * @gap_reason:		out: why changes since @most_recent_id can't be told, or
+ *			why the sidecar was not resumed; else VHDX_REASON_NONE
+ * @reason:		out: VHDX_REASON_* on failure
+ *
+ * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
+ * MostRecentId}.
+ */
+struct vhdx_tracking_state {
+	__u32 size;
+	__u32 flags;
+	__u32 state;
+	__u32 newer_changes;
+	struct vhdx_point_id most_recent_id;
+	__u32 unit;
+	__u32 point_count;
+	__u32 gap_reason;
+	__u32 reason;
+};
+
+/* Flags of VHDX_TRACKING_ENABLE. */
+
+/*
+ * The sidecar file holds something that is not the usable sidecar of this disk:
+ * write a new one over it. Without the flag that is EEXIST.
+ */
+#define VHDX_ENABLE_OVERWRITE	(1U << 0)
+
+/**
+ * struct vhdx_tracking_enable - argument of VHDX_TRACKING_ENABLE
+ * @size:		sizeof(struct vhdx_tracking_enable)
+ * @flags:		VHDX_ENABLE_*
+ * @sidecar_fd:		an empty file, or a block device, open for reading and
+ *			writing, to make the sidecar in; or -1 to switch on again
+ *			the sidecar that is there but disabled
+ * @unit:		wanted unit in bytes, power of two, or 0 for the default.
+ *			It is doubled until a full map is at most 128 MiB.
+ * @message:		as in struct vhdx_attach
+ * @message_capacity:	as in struct vhdx_attach
+ * @reason:		out: VHDX_REASON_* on failure
+ * @first_point:	out: the point that enabling sealed
+ *
+ * Needs a descriptor open for writing. Errors: EALREADY tracking is enabled;
+ * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use; ELOOP the
+ * sidecar lives on this very disk; EINVAL; EIO; ENOSPC; ENOMEM.
+ */
+struct vhdx_tracking_enable {
+	__u32 size;
+	__u32 flags;
+	__s32 sidecar_fd;
+	__u32 unit;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reason;
+	struct vhdx_point_id first_point;
+};
+
+/**
+ * struct vhdx_tracking_disable - argument of VHDX_TRACKING_DISABLE
+ * @size:	sizeof(struct vhdx_tracking_disable)
+ * @flags:	zero
+ * @reason:	out: VHDX_REASON_* on failure
+ * @reserved:	zero
+ *
+ * Writes are no longer recorded. The points stay in the sidecar, and what lay
+ * between them can be queried again once tracking is enabled; everything after
+ * the newest point is a gap (DISABLED). Errors: EALREADY, EROFS, EOPNOTSUPP (no
+ * sidecar), EIO.
+ */
+struct vhdx_tracking_disable {
+	__u32 size;
+	__u32 flags;
+	__u32 reason;
+	__u32 reserved;
+};
+
+/**
+ * struct vhdx_tracking_reset - argument of VHDX_TRACKING_RESET
+ * @size:	sizeof(struct vhdx_tracking_reset)
+ * @flags:	zero
+ * @reason:	out: VHDX_REASON_* on failure
+ * @reserved:	zero
+ * @first_point: out: the point that the reset sealed
+ *
+ * Declares what was recorded since the newest point untrustworthy: a gap
+ * (RESET), then a fresh point. Errors as for sealing.
+ */
+struct vhdx_tracking_reset {
+	__u32 size;
+	__u32 flags;
+	__u32 reason;
+	__u32 reserved;
+	struct vhdx_point_id first_point;
+};
+
+/**
+ * struct vhdx_point - one point, as VHDX_GET_POINTS returns it
+ * @id:			its id
+ * @time_ns:		when it was sealed, nanoseconds since 1970 UTC
+ * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it
+ * @label_length:	bytes of @label in use
+ * @label:		the label it was sealed with
+ */
+struct vhdx_point {
+	struct vhdx_point_id id;
+	__aligned_u64 time_ns;
+	__u32 gap_reason;
+	__u32 label_length;
+	__u8 label[VHDX_LABEL_MAX];
+};
+
+/**
+ * struct vhdx_get_points - argument of VHDX_GET_POINTS
+ * @size:		sizeof(struct vhdx_get_points)
+ * @flags:		zero
+ * @output:		pointer to an array of struct vhdx_point
+ * @output_capacity:	its length; 0 asks for @point_count only
+ * @output_count:	out: how many were filled in, oldest first
+ * @first:		position of the first wanted point, 0 = the oldest
+ * @point_count:	out: how many points there are
+ * @reason:		out: VHDX_REASON_* on failure
+ * @reserved:		zero
+ *
+ * Without a sidecar there are no points: success.
+ */
+struct vhdx_get_points {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 output;
+	__u32 output_capacity;
+	__u32 output_count;
+	__u32 first;
+	__u32 point_count;
+	__u32 reason;
+	__u32 reserved;
+};
+
+/**
+ * struct vhdx_forget - argument of VHDX_FORGET
+ * @size:	sizeof(struct vhdx_forget)
+ * @flags:	zero
+ * @id:		the point to forget
+ * @reason:	out: VHDX_REASON_* on failure
+ * @reserved:	zero
+ *
+ * The deltas on both sides of the point become one; nothing that changed is
+ * lost for the points that remain. Needs a descriptor open for writing. Errors:
+ * ENODATA unknown id; EBUSY the only point that is left (disable tracking
+ * instead); EROFS; EOPNOTSUPP; EIO; ENOMEM.
+ */
+struct vhdx_forget {
+	__u32 size;
+	__u32 flags;
+	struct vhdx_point_id id;
+	__u32 reason;
+	__u32 reserved;
+};
+
+/* Flags of VHDX_GET_VIRTUAL_DISK_CHANGES. */
+
+/*
+ * The output is a bitmap, one bit per granule from byte_offset rounded down to
+ * the granule, least significant bit first; output_capacity and output_count
+ * are in bytes. EOPNOTSUPP until it is implemented.
+ */
+#define VHDX_CHANGES_BITMAP	(1U << 0)
+
+/* Bits of vhdx_get_virtual_disk_changes.answer_flags. */
+
+/* Recovered after a crash: whole regions are reported, more than was written. */
+#define VHDX_ANSWER_COARSE	(1U << 0)
+/* Derived, at least in part, from the layers of a differencing chain. */
+#define VHDX_ANSWER_DERIVED	(1U << 1)
+/* The target is now: the answer may grow while the disk is written. */
+#define VHDX_ANSWER_LIVE	(1U << 2)
+
+/**
+ * struct vhdx_get_virtual_disk_changes - argument of VHDX_GET_VIRTUAL_DISK_CHANGES
+ * @size:		sizeof(struct vhdx_get_virtual_disk_changes)
+ * @flags:		VHDX_CHANGES_*
+ * @limit_id:		the baseline: changes since this point. Not zero.
+ * @target_id:		changes until this point; all zero: until now
+ * @byte_offset:	where to begin
+ * @byte_length:	how much of the disk to look at; offset + length must not
+ *			go beyond the disk
+ * @granularity:	0 for the unit; anything else is EOPNOTSUPP at present
+ * @min_gap:		ranges closer than this many bytes are reported as one; 0
+ *			for none; anything else is EOPNOTSUPP at present
+ * @output:		pointer to an array of struct vhdx_range
+ * @output_capacity:	its length; 0 is EINVAL
+ * @output_count:	out: how many ranges were filled in
+ * @processed_byte_length: out: how much of @byte_length the ranges cover. Less
+ *			than @byte_length if the array was full or the call ended
+ *			early; the next call begins at byte_offset + this. Never
+ *			zero on success unless byte_length is zero.
+ * @virtual_disk_size:	out: size of the disk in bytes
+ * @complete_to_id:	out: the target; all zero where the target is now
+ * @unit:		out: granularity of the answer in bytes
+ * @answer_flags:	out: VHDX_ANSWER_*
+ * @reason:		out: VHDX_REASON_* on failure
+ * @reserved:		zero
+ *
+ * Hyper-V's GetVirtualDiskChanges(Path, LimitId, TargetSnapshotId, ByteOffset,
+ * ByteLength). Opening the device for reading is enough. The ranges ascend, do
+ * not touch each other, and are clipped to the request.
+ *
+ * Never empty in silence: whatever keeps the driver from being sure is an error.
+ * EINVAL/ARGUMENT a malformed id, a range beyond the disk, a target that lies
+ * before its limit; ENODATA/ID_MISSING; ESTALE a gap after the limit, with the
+ * newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EINTR killed; EFAULT;
+ * EIO the sidecar could not be read; ENOMEM; ENODEV.
+ */
+struct vhdx_get_virtual_disk_changes {
+	__u32 size;
+	__u32 flags;
+	struct vhdx_point_id limit_id;
+	struct vhdx_point_id target_id;
+	__aligned_u64 byte_offset;
+	__aligned_u64 byte_length;
+	__aligned_u64 granularity;
+	__aligned_u64 min_gap;
+	__aligned_u64 output;
+	__u32 output_capacity;
+	__u32 output_count;
+	__aligned_u64 processed_byte_length;
+	__aligned_u64 virtual_disk_size;
+	struct vhdx_point_id complete_to_id;
+	__u32 unit;
+	__u32 answer_flags;
+	__u32 reason;
+	__u32 reserved;
+};
+
+#define VHDX_IOCTL_MAGIC	0xD7
+
+/* On /dev/vhdx-control. ATTACH and DETACH need CAP_SYS_ADMIN. */
+#define VHDX_ATTACH			_IO(VHDX_IOCTL_MAGIC, 0x00)
+#define VHDX_DETACH			_IO(VHDX_IOCTL_MAGIC, 0x01)
+#define VHDX_SEAL			_IO(VHDX_IOCTL_MAGIC, 0x02)
+
+/* On /dev/vhdxcN. (w): the descriptor must be open for writing, else EBADF. */
+#define VHDX_GET_INFO			_IO(VHDX_IOCTL_MAGIC, 0x20)
+#define VHDX_GET_TRACKING_STATE		_IO(VHDX_IOCTL_MAGIC, 0x21)
+#define VHDX_GET_POINTS			_IO(VHDX_IOCTL_MAGIC, 0x22)
+#define VHDX_GET_VIRTUAL_DISK_CHANGES	_IO(VHDX_IOCTL_MAGIC, 0x23)
+#define VHDX_TRACKING_ENABLE		_IO(VHDX_IOCTL_MAGIC, 0x28)	/* (w) */
+#define VHDX_TRACKING_DISABLE		_IO(VHDX_IOCTL_MAGIC, 0x29)	/* (w) */
+#define VHDX_TRACKING_RESET		_IO(VHDX_IOCTL_MAGIC, 0x2a)	/* (w) */
+#define VHDX_FORGET			_IO(VHDX_IOCTL_MAGIC, 0x2b)	/* (w) */
+
+#endif /* _UAPI_LINUX_VHDX_H */
