@@ -8,6 +8,12 @@
 
 #include "platform.h"
 
+#ifdef __KERNEL__
+#include <uapi/linux/vhdx.h>
+#else
+#include <linux/vhdx.h>
+#endif
+
 #define VHDX_DIAG_TEXT	240
 
 /**

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+/*
+ * Text forms of GUIDs and of point ids.
+ */
+#include "diag.h"
+#include "guid.h"
+
+#define GUID_LENGTH	(VHDX_GUID_TEXT - 1)
+
+/* Which byte each pair of hex digits stands for: three fields are little endian. */
+static const u8 byte_order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+static bool dash_before(unsigned int pair)
+{
+	return pair == 4 || pair == 6 || pair == 8 || pair == 10;
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned int pair;
+
+	for (pair = 0; pair < 16; pair++) {
+		u8 byte = guid->b[byte_order[pair]];
+
+		if (dash_before(pair))
+			*text++ = '-';
+		*text++ = digits[byte >> 4];
+		*text++ = digits[byte & 15];
+	}
+	*text = '\0';
+}
+
+/* Exactly GUID_LENGTH characters are consumed; a NUL among them is -EINVAL. */
+static int parse_fields(vhdx_guid *guid, const char *text, char separator)
+{
+	unsigned int pair;
+	int high, low;
+
+	for (pair = 0; pair < 16; pair++) {
+		if (dash_before(pair) && *text++ != separator)
+			return -EINVAL;
+		high = hex_value(*text++);
+		if (high < 0)
+			return -EINVAL;
+		low = hex_value(*text++);
+		if (low < 0)
+			return -EINVAL;
+		guid->b[byte_order[pair]] = high << 4 | low;
+	}
+	return 0;
+}
+
+int vhdx_guid_parse(vhdx_guid *guid, const char *text)
+{
+	vhdx_guid parsed;
+
+	if (parse_fields(&parsed, text, '-') || text[GUID_LENGTH])
+		return -EINVAL;
+	*guid = parsed;
+	return 0;
+}
+
+void vhdx_point_id_format(const struct vhdx_point_id *id, char text[VHDX_POINT_ID_TEXT])
+{
+	char guid_text[VHDX_GUID_TEXT];
+	vhdx_guid guid;
+
+	memcpy(&guid, id->guid, sizeof(guid));
+	vhdx_guid_format(&guid, guid_text);
+	switch (id->kind) {
+	case VHDX_POINT_REFERENCE:
+		snprintf(text, VHDX_POINT_ID_TEXT, "rct:%s:%016llx", guid_text,
+			 (unsigned long long)id->sequence);
+		break;
+	case VHDX_POINT_SNAPSHOT:
+		snprintf(text, VHDX_POINT_ID_TEXT, "{%s}", guid_text);
+		break;
+	default:
+		text[0] = '\0';
+	}
+}
+
+/* @count hex digits and the end of the text. */
+static int parse_sequence(u64 *sequence, const char *text, unsigned int count)
+{
+	u64 value = 0;
+	int digit;
+
+	while (count--) {
+		digit = hex_value(*text++);
+		if (digit < 0)
+			return -EINVAL;
+		value = value << 4 | digit;
+	}
+	*sequence = value;
+	return *text ? -EINVAL : 0;
+}
+
+/* "GUID:sequence", the GUID's fields kept apart by @separator. */
+static int parse_reference(struct vhdx_point_id *id, const char *text, char separator,
+			   unsigned int digits)
+{
+	vhdx_guid guid;
+	u64 sequence;
+
+	if (parse_fields(&guid, text, separator) || text[GUID_LENGTH] != ':' ||
+	    parse_sequence(&sequence, text + GUID_LENGTH + 1, digits))
+		return -EINVAL;
+	memcpy(id->guid, &guid, sizeof(guid));
+	id->sequence = sequence;
+	id->kind = VHDX_POINT_REFERENCE;
+	return 0;
+}
+
+static int parse_snapshot(struct vhdx_point_id *id, const char *text)
+{
+	vhdx_guid guid;
+
+	if (parse_fields(&guid, text, '-') || strcmp(text + GUID_LENGTH, "}"))
+		return -EINVAL;
+	memcpy(id->guid, &guid, sizeof(guid));
+	id->kind = VHDX_POINT_SNAPSHOT;
+	return 0;
+}
+
+int vhdx_point_id_parse(struct vhdx_point_id *id, const char *text)
+{
+	memset(id, 0, sizeof(*id));
+	if (text[0] == '{')
+		return parse_snapshot(id, text + 1);
+	if (!strncmp(text, "rct:", 4))
+		return parse_reference(id, text + 4, '-', 16);
+	/* Windows: colons within the GUID, and a 32-bit sequence. */
+	if (!strncmp(text, "rctX:", 5))
+		return parse_reference(id, text + 5, ':', 8);
+	return -EINVAL;
+}
