@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""selftests/vm/run: one command in one machine, and an exit status to rely on."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import images
+import klog
+from options import FAILURE, parse
+from products import BUILD, BuildError, Kernel, install, say
+from qemu import Drive, command_line
+from session import Session
+
+TIMED_OUT = 124
+# Logs of runs without --out that are kept.
+LOGS = 50
+
+
+@contextlib.contextmanager
+def run_directory():
+    """A directory for this run's images; also removes those of runners that were killed."""
+    base = BUILD / "vm" / "run"
+    base.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(open(base / "lock", "w", encoding="ascii"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in base.glob("*/lock"):
+            with open(path, encoding="ascii") as owner, contextlib.suppress(BlockingIOError):
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
+        directory = Path(tempfile.mkdtemp(dir=base))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        mine = stack.enter_context(open(directory / "lock", "w", encoding="ascii"))
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        yield directory
+
+
+def drives(options, directory, kernel, job):
+    """All disks of the machine."""
+    result = [
+        Drive("root", kernel.userland, private_copy=True),
+        Drive("modules", kernel.modules, private_copy=True),
+        Drive("job", job, readonly=True),
+        Drive("tmp", images.ext4(directory / "tmp.img", images.TMP_SIZE)),
+    ]
+    if options.input:
+        size = images.allocated(options.input) + images.IN_SLACK
+        result.append(Drive("in", images.ext4(directory / "in.img", size, options.input)))
+    if options.output:
+        result.append(Drive("out", images.sparse(directory / "out.tar", images.OUT_SIZE)))
+    for number, disk in enumerate(options.disks):
+        serial = f"disk{number}"
+        if isinstance(disk, int):
+            result.append(Drive(serial, images.sparse(directory / serial, disk)))
+        else:
+            result.append(Drive(serial, disk, persistent=True))
+    return result
+
+
+def boot(options, directory):
+    """Makes the machine and runs it to its end."""
+    kernel = Kernel(options.kernel)
+    token = secrets.token_hex(16)
+    (directory / "job/files").mkdir(parents=True)
+    has_module = install(kernel, directory / "job/files")
+    job = images.job(directory, kernel, options.command, token, has_module)
+    console = directory / "console"
+    console.touch()
+    session = Session(options, token, console)
+    command = command_line(kernel, options.mem, options.smp,
+                           drives(options, directory, kernel, job), session.ports(), console)
+    with open(directory / "qemu", "wb") as messages:
+        session.run(command, {**os.environ, "TMPDIR": str(directory)}, messages)
+    return session
+
+
+def fetch_output(options, directory):
+    """Unpacks what was in /out."""
+    result = subprocess.run(["tar", "-C", options.output, "-xSf", directory / "out.tar"],
+                            stderr=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise BuildError(f"cannot unpack /out: {result.stderr.strip()}")
+
+
+def keep_log(options, directory):
+    """Puts the kernel log where its reader finds it; returns path and text."""
+    text = (directory / "console").read_text(encoding="utf-8", errors="replace")
+    text = text.replace("\r", "")
+    if options.output:
+        path = Path(options.output) / "kernel.log"
+    else:
+        logs = BUILD / "vm" / "log"
+        logs.mkdir(parents=True, exist_ok=True)
+        path = logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        for old in sorted(logs.iterdir())[:-LOGS]:
+            old.unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path, text
+
+
+def judge(options, session, log):
+    """The exit status, and what to say about one that is not COMMAND's."""
+    # The stacks that were asked for at a timeout are no defect.
+    defect = klog.first_defect(log[:session.log_size_at_timeout])
+    verdict = session.verdict
+    if defect:
+        return FAILURE, f"the kernel reported a defect: {defect}"
+    if verdict.failure:
+        return FAILURE, verdict.failure
+    if verdict.started is None:
+        return FAILURE, "the machine ended or hung before COMMAND started"
+    if session.killed:
+        return 0, None
+    if session.timed_out:
+        return TIMED_OUT, f"COMMAND did not end in {options.timeout:g} s"
+    if verdict.status is None:
+        return FAILURE, "the machine ended without a verdict"
+    if not session.complete:
+        return FAILURE, "lost console: the machine's output or kernel log is incomplete"
+    return verdict.status, None
+
+
+def report(options, directory, session):
+    """Keeps the log, says what went wrong, and returns the exit status."""
+    path, log = keep_log(options, directory)
+    status, reason = judge(options, session, log)
+    if reason:
+        os.write(2, log.encode())
+        os.write(2, (directory / "qemu").read_bytes())
+        say(f"the kernel log above is in {path}")
+        say(reason)
+    return status
+
+
+def main():
+    """Runs COMMAND and exits as the contract says."""
+    options = parse(sys.argv[1:])
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    os.umask(0o022)
+    try:
+        if options.output:
+            os.makedirs(options.output, exist_ok=True)
+        with run_directory() as directory:
+            session = boot(options, directory)
+            if options.output and session.verdict.status is not None:
+                fetch_output(options, directory)
+            return report(options, directory, session)
+    except (BuildError, OSError) as error:
+        with contextlib.suppress(OSError):
+            say(error)
+        return FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

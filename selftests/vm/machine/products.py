@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels, the guest's user land, and what this tree builds for them."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+VM = Path(__file__).resolve().parent.parent
+TREE = VM.parent.parent
+BUILD = TREE / "build"
+
+
+class BuildError(Exception):
+    """Something that the machine needs could not be made."""
+
+
+def say(text):
+    """Tells the user about something that takes long or went wrong."""
+    os.write(2, f"vm: {text}\n".encode())
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Holds the lock file at path: runners share the tree and the caches."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def output_of(*command):
+    """Runs one of the scripts beside this and returns what it prints."""
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise BuildError(f"{Path(command[0]).name} failed")
+    return result.stdout.strip()
+
+
+class Kernel:
+    """A kernel directory: a version that is fetched, or a path."""
+
+    def __init__(self, name):
+        root = Path(name).resolve() if "/" in name else \
+            Path(output_of(VM / "kernel", "--root", name))
+        if not (root / "release").is_file():
+            raise BuildError(f"{root}: not a kernel directory (see selftests/vm/kernel)")
+        self.root = root
+        self.release = (root / "release").read_text(encoding="ascii").strip()
+        self.image = root / "vmlinuz"
+        self.modules = root / "modules.img"
+        self.build = (root / "build").resolve()
+        self.userland = Path(output_of(VM / "userland"))
+        self.initramfs = Path(output_of(VM / "bootable", root, self.userland))
+
+
+def make(*targets):
+    """Brings targets up to date; says nothing unless that fails."""
+    result = subprocess.run(["make", "-s", "-C", TREE, *targets], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, check=False)
+    if result.returncode:
+        os.write(2, result.stdout)
+        raise BuildError(f"make {' '.join(targets)} failed")
+
+
+def index_modules(kernel, modules):
+    """A directory with this tree's modules, and the index of these and the kernel's."""
+    base = BUILD / "vm" / f"modules-{kernel.release}"
+    index = base / "usr/lib/modules" / kernel.release
+    newest = max(module.stat().st_mtime_ns for module in modules)
+    dep = index / "modules.dep"
+    names = sorted(module.name for module in modules)
+    if dep.exists() and dep.stat().st_mtime_ns > newest and \
+            sorted(os.listdir(index / "updates")) == names:
+        return index
+    shutil.rmtree(base, ignore_errors=True)
+    (index / "updates").mkdir(parents=True)
+    for module in modules:
+        shutil.copy(module, index / "updates")
+    theirs = kernel.root / "usr/lib/modules" / kernel.release
+    for name in ("kernel", "modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        (index / name).symlink_to(theirs / name)
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    subprocess.run(["depmod", "-b", base / "usr", kernel.release], check=True,
+                   env={**os.environ, "PATH": path})
+    return index
+
+
+def install(kernel, files):
+    """Builds this tree for kernel and installs it below files.
+
+    False if there is no module to load.
+    """
+    if os.environ.get("VHDX_NO_MODULE") == "1":
+        return False
+    if not (TREE / "Makefile").exists():
+        say("this tree has no Makefile: booting without its module")
+        return False
+    with locked(BUILD / "vm/build.lock"):
+        make("modules", f"KDIR={kernel.build}")
+        make("userspace")
+        built = list((BUILD / kernel.release).glob("*.ko"))
+        if not built:
+            raise BuildError(f"make modules left no module in {BUILD / kernel.release}")
+        index = index_modules(kernel, built)
+        shutil.copytree(index, files / "usr/lib/modules" / kernel.release, symlinks=True,
+                        ignore=lambda _, names: [n for n in names if (index / n).is_symlink()])
+        (files / "usr/bin").mkdir(parents=True)
+        shutil.copy(BUILD / "userspace/vhdxctl", files / "usr/bin")
+        libraries = files / "usr/lib/x86_64-linux-gnu"
+        libraries.mkdir(parents=True)
+        shutil.copy(BUILD / "userspace/libvhdx.so.0", libraries)
+    return True
