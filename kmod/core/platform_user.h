@@ -73,6 +73,12 @@ static inline int ilog2(u64 n)
 	return 63 - __builtin_clzll(n);
 }
 
+/* Number of the lowest bit that is set; @word is not zero. */
+static inline unsigned int __ffs64(u64 word)
+{
+	return __builtin_ctzll(word);
+}
+
 /* By a 64-bit divisor: the kernel's name for what 32-bit machines lack. */
 static inline u64 div64_u64(u64 n, u64 d)
 {
@@ -87,13 +93,16 @@ static inline void sort(void *base, size_t num, size_t size,
 		qsort(base, num, size, cmp);
 }
 
+/* A program that defines it decides which allocations fail: the tests do. */
+__attribute__((weak)) bool vhdx_alloc_fails(size_t size);
+
 /* Zeroed, aligned as direct I/O wants it. */
 static inline void *vhdx_alloc(size_t size)
 {
 	size_t rounded = (size + 4095) & ~(size_t)4095;
 	void *p;
 
-	if (rounded < size)
+	if (rounded < size || (vhdx_alloc_fails && vhdx_alloc_fails(size)))
 		return NULL;
 	p = aligned_alloc(4096, rounded ? rounded : 4096);
 	return p ? memset(p, 0, rounded ? rounded : 4096) : NULL;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+#include "timeline.h"
+
+static bool same_id(const struct vhdx_point_id *a, const struct vhdx_point_id *b)
+{
+	return a->kind == b->kind && a->sequence == b->sequence &&
+	       !memcmp(a->guid, b->guid, sizeof(a->guid));
+}
+
+static bool is_none(const struct vhdx_point_id *id)
+{
+	static const struct vhdx_point_id none;
+
+	return same_id(id, &none) && !id->reserved;
+}
+
+static bool is_well_formed(const struct vhdx_point_id *id)
+{
+	return !id->reserved &&
+	       (id->kind == VHDX_POINT_REFERENCE || id->kind == VHDX_POINT_SNAPSHOT);
+}
+
+int vhdx_timeline_find(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
+{
+	u32 i = timeline->count;
+
+	while (i--)
+		if (timeline->points[i]->issued && same_id(&timeline->points[i]->id, id))
+			return i;
+	return -1;
+}
+
+const struct vhdx_timeline_point *vhdx_timeline_newest(const struct vhdx_timeline *timeline)
+{
+	u32 i = timeline->count;
+
+	while (i--)
+		if (timeline->points[i]->issued)
+			return timeline->points[i];
+	return NULL;
+}
+
+/* The newest gap in the span; NONE if there is none. */
+static u32 newest_gap(const struct vhdx_timeline *timeline, const struct vhdx_span *span)
+{
+	u32 i = span->end;
+
+	if (span->live && timeline->live.gap_reason)
+		return timeline->live.gap_reason;
+	while (i-- > span->first)
+		if (timeline->points[i]->before.gap_reason)
+			return timeline->points[i]->before.gap_reason;
+	return VHDX_REASON_NONE;
+}
+
+static u32 all_flags(const struct vhdx_timeline *timeline, const struct vhdx_span *span)
+{
+	u32 flags = span->live ? timeline->live.flags : 0;
+	u32 i;
+
+	for (i = span->first; i < span->end; i++)
+		flags |= timeline->points[i]->before.flags;
+	return flags;
+}
+
+int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_point_id *limit,
+		       const struct vhdx_point_id *target, struct vhdx_span *span, u32 *reason)
+{
+	bool now = is_none(target);
+	int from, to = 0;
+
+	memset(span, 0, sizeof(*span));
+	*reason = VHDX_REASON_ARGUMENT;
+	if (!is_well_formed(limit) || (!now && !is_well_formed(target)))
+		return -EINVAL;
+
+	*reason = VHDX_REASON_ID_MISSING;
+	from = vhdx_timeline_find(timeline, limit);
+	if (!now)
+		to = vhdx_timeline_find(timeline, target);
+	if (from < 0 || to < 0)
+		return -ENODATA;
+
+	*reason = VHDX_REASON_ARGUMENT;
+	if (!now && to < from)
+		return -EINVAL;
+
+	/*
+	 * A point that was not issued yet is no end for a caller, but its delta
+	 * lies before now like any other: up to now takes in all that is sealed.
+	 */
+	span->first = from + 1;
+	span->end = now ? timeline->count : (u32)to + 1;
+	span->live = now;
+	*reason = newest_gap(timeline, span);
+	if (*reason)
+		return -ESTALE;
+	span->flags = all_flags(timeline, span);
+	return 0;
+}
+
+void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason)
+{
+	timeline->live.gap_reason = reason;
+}

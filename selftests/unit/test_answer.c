@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ktap.h"
+#include "random.h"
+#include "answer.h"
+
+/* Leaves of a small disk in memory; one source ORs two maps, as a span does. */
+#define LEAVES		3
+#define SHIFT		12
+#define LEAF_BYTES	((u64)VHDX_LEAF_UNITS << SHIFT)
+
+struct model {
+	u64 size;
+	u8 bits[2][LEAVES * VHDX_LEAF_UNITS / 8];
+	u32 calls;
+	int error;
+};
+
+static struct model model;
+static u64 words[VHDX_LEAF_WORDS];
+
+static int model_source(void *context, u32 leaf, u64 *into)
+{
+	struct model *m = context;
+	u32 i, map;
+
+	m->calls++;
+	if (m->error)
+		return m->error;
+	for (map = 0; map < 2; map++)
+		for (i = 0; i < VHDX_LEAF_WORDS; i++) {
+			const u8 *byte = m->bits[map] + leaf * VHDX_PAGE + i * 8;
+			u64 word = 0;
+			u32 j;
+
+			for (j = 8; j--;)
+				word = word << 8 | byte[j];
+			into[i] |= word;
+		}
+	return 0;
+}
+
+static bool model_changed(const struct model *m, u64 unit)
+{
+	return (m->bits[0][unit / 8] | m->bits[1][unit / 8]) >> (unit % 8) & 1;
+}
+
+static void model_set(struct model *m, u64 unit, u64 count)
+{
+	while (count--) {
+		m->bits[random_below(2)][unit / 8] |= 1 << (unit % 8);
+		unit++;
+	}
+}
+
+/* What the answer for [offset, end) must be, bit by bit. */
+static u32 model_answer(const struct model *m, u64 offset, u64 end, struct vhdx_range *ranges)
+{
+	u32 count = 0;
+
+	while (offset < end) {
+		u64 unit = offset >> SHIFT;
+		u64 next = min(end, (unit + 1) << SHIFT);
+
+		if (model_changed(m, unit)) {
+			struct vhdx_range *last = ranges + count - 1;
+
+			if (count && last->byte_offset + last->byte_length == offset)
+				last->byte_length += next - offset;
+			else
+				ranges[count++] = (struct vhdx_range) { offset, next - offset };
+		}
+		offset = next;
+	}
+	return count;
+}
+
+static void make_model(u64 size, u32 density)
+{
+	u64 units = (size + (1 << SHIFT) - 1) >> SHIFT;
+	u32 i;
+
+	memset(&model, 0, sizeof(model));
+	model.size = size;
+	for (i = 0; i < density; i++) {
+		u64 unit = random_below(units);
+
+		model_set(&model, unit, min(units - unit, random_below(40) + 1));
+	}
+	/* Runs that cross every leaf boundary, and both ends of the disk. */
+	for (i = 1; i < LEAVES && density; i++)
+		if (i * VHDX_LEAF_UNITS < units && random_below(2))
+			model_set(&model, i * VHDX_LEAF_UNITS - 3,
+				  min(6, units - i * VHDX_LEAF_UNITS + 3));
+	if (density && random_below(2))
+		model_set(&model, 0, 1);
+	if (density && random_below(2))
+		model_set(&model, units - 1, 1);
+}
+
+#define MOST	8192
+static struct vhdx_range expected[MOST], got[MOST];
+
+/*
+ * Ask for [offset, end) as the driver does: arrays of @capacity, each query going on
+ * where the last one stopped, in steps of at most @step bytes. The ranges are put
+ * together as a caller would.
+ */
+static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
+{
+	u32 total = 0;
+
+	while (offset < end) {
+		struct vhdx_range chunk[64];
+		struct vhdx_answer answer = {
+			.offset = offset,
+			.end = min(end, offset + step),
+			.unit_shift = SHIFT,
+			.ranges = chunk,
+			.capacity = capacity,
+			.words = words,
+		};
+		u64 begin = offset;
+		u32 i;
+		int more;
+
+		do {
+			u64 before = answer.offset;
+			bool room = answer.count < capacity;
+
+			more = vhdx_answer_leaf(&answer, model_source, &model);
+			if (room && before < answer.end)
+				EXPECT(answer.offset > before);
+		} while (more > 0);
+		if (!EXPECT_EQ(more, 0) || !EXPECT(answer.offset > offset))
+			return 0;
+		for (i = 0; i < answer.count; i++) {
+			const struct vhdx_range *range = &chunk[i];
+			struct vhdx_range *last = got + total - 1;
+
+			EXPECT(range->byte_length > 0);
+			EXPECT(range->byte_offset >= begin);
+			EXPECT(range->byte_offset + range->byte_length <= answer.offset);
+			if (i)
+				EXPECT(range->byte_offset >
+				       range[-1].byte_offset + range[-1].byte_length);
+			if (total && last->byte_offset + last->byte_length == range->byte_offset)
+				last->byte_length += range->byte_length;
+			else
+				got[total++] = *range;
+		}
+		offset = answer.offset;
+	}
+	return total;
+}
+
+static void compare(u64 offset, u64 end, u32 capacity, u64 step)
+{
+	u32 count = model_answer(&model, offset, end, expected);
+	u32 is = ask(offset, end, capacity, step);
+
+	if (!EXPECT_EQ(is, count) || !EXPECT(!memcmp(got, expected, count * sizeof(*got))))
+		printf("# offset %llu end %llu capacity %u step %llu\n",
+		       (unsigned long long)offset, (unsigned long long)end, capacity,
+		       (unsigned long long)step);
+}
+
+CASE(every_way_of_cutting_gives_the_same_union)
+{
+	static const u32 capacities[] = { 1, 2, 3, 7, 64 };
+	u32 round, i;
+
+	random_seed(1);
+	for (round = 0; round < 60; round++) {
+		u64 size = LEAVES * LEAF_BYTES - random_below(2 * LEAF_BYTES / 512) * 512;
+
+		make_model(size, random_below(5) * random_below(60));
+		for (i = 0; i < ARRAY_SIZE(capacities); i++) {
+			u64 offset = random_below(size);
+			u64 end = offset + random_below(size - offset + 1);
+
+			compare(0, size, capacities[i], size);
+			compare(offset, end, capacities[i], random_below(LEAF_BYTES) + 1);
+			compare(offset, end, capacities[i], size);
+		}
+	}
+}
+
+CASE(an_empty_disk_has_no_ranges_and_reads_every_leaf_once)
+{
+	make_model(LEAVES * LEAF_BYTES, 0);
+	EXPECT_EQ(ask(0, model.size, 4, model.size), 0);
+	EXPECT_EQ(model.calls, LEAVES);
+}
+
+CASE(a_fully_changed_disk_is_one_range_even_with_capacity_one)
+{
+	make_model(LEAVES * LEAF_BYTES - 512, 0);
+	memset(model.bits[0], 0xff, sizeof(model.bits[0]));
+	EXPECT_EQ(ask(0, model.size, 1, model.size), 1);
+	EXPECT_EQ(got[0].byte_offset, 0);
+	EXPECT_EQ(got[0].byte_length, model.size);
+	EXPECT_EQ(model.calls, LEAVES);
+}
+
+CASE(stops_behind_the_last_range_that_fitted)
+{
+	struct vhdx_range range;
+	struct vhdx_answer answer = {
+		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
+		.ranges = &range, .capacity = 1, .words = words,
+	};
+
+	make_model(2 * LEAF_BYTES, 0);
+	model.bits[0][0] = 0x6;		/* units 1 and 2 */
+	model.bits[1][8] = 0x1;		/* unit 64 */
+	EXPECT_EQ(vhdx_answer_leaf(&answer, model_source, &model), 0);
+	EXPECT_EQ(answer.count, 1);
+	EXPECT_EQ(answer.offset, 3 << SHIFT);
+	EXPECT_EQ(range.byte_offset, 1 << SHIFT);
+	EXPECT_EQ(range.byte_length, 2 << SHIFT);
+}
+
+CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
+{
+	struct vhdx_range range;
+	struct vhdx_answer answer = {
+		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
+		.ranges = &range, .capacity = 1, .words = words,
+	};
+
+	make_model(2 * LEAF_BYTES, 0);
+	model.bits[0][VHDX_PAGE - 1] = 0x80;
+	EXPECT_EQ(vhdx_answer_leaf(&answer, model_source, &model), 1);
+	EXPECT_EQ(answer.offset, LEAF_BYTES);
+	model.bits[0][VHDX_PAGE] = 0x02;	/* not the neighbour */
+	EXPECT_EQ(vhdx_answer_leaf(&answer, model_source, &model), 0);
+	EXPECT_EQ(answer.offset, LEAF_BYTES);
+	model.bits[0][VHDX_PAGE] = 0x03;
+	EXPECT_EQ(vhdx_answer_leaf(&answer, model_source, &model), 0);
+	EXPECT_EQ(answer.offset, LEAF_BYTES + (2 << SHIFT));
+	EXPECT_EQ(answer.count, 1);
+	EXPECT_EQ(range.byte_length, 3 << SHIFT);
+}
+
+CASE(an_error_of_the_source_is_passed_on)
+{
+	struct vhdx_answer answer = { .end = LEAF_BYTES, .unit_shift = SHIFT, .words = words };
+
+	make_model(LEAF_BYTES, 0);
+	model.error = -EUCLEAN;
+	EXPECT_EQ(vhdx_answer_leaf(&answer, model_source, &model), -EUCLEAN);
+	EXPECT_EQ(answer.offset, 0);
+}
+
+CASE(nothing_asked_is_done)
+{
+	struct vhdx_answer answer = { .offset = 512, .end = 512, .unit_shift = SHIFT };
+
+	EXPECT_EQ(vhdx_answer_leaf(&answer, NULL, NULL), 0);
+}
+
+SUITE("answer")
