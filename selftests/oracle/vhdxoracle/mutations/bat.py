@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Faults of BAT entries.
+
+The BAT is read page by page, on demand: these images attach, but the block of a bad
+entry does not read, and nothing is allocated in a container that cannot be trusted.
+"""
+
+from ..bat import State, pack_entry
+from ..layout import MIB
+from .registry import OK, mutation
+
+_BAT = ("BAT",)
+
+
+def _entry(name, value, note="", **options):
+    """Change the entry of the second block with data; value(entry, target)."""
+    options = {"structure": _BAT, "same_content": False, "alloc_refused": True, **options}
+
+    @mutation(f"bat-{name}", OK, **options)
+    def change(target):
+        _, index, entry = list(target.data_entries())[1]
+        target.edit.put_bat(index, value(entry, target))
+    change.__doc__ = note
+
+
+for _bit in (3, 11, 19):
+    _entry(f"reserved-bit-{_bit}", lambda entry, target, bit=_bit: entry | 1 << bit)
+for _state in (4, 5):
+    _entry(f"state-{_state}", lambda entry, target, state=_state: entry & ~7 | state)
+    _entry(f"state-{_state}-without-offset", lambda entry, target, state=_state: state)
+_entry("partially-present-without-parent", lambda entry, target: entry | 7)
+_entry("into-header", lambda entry, target: pack_entry(State.FULLY_PRESENT, 0))
+_entry("into-log", lambda entry, target: pack_entry(State.FULLY_PRESENT, MIB))
+_entry("into-metadata", lambda entry, target: pack_entry(State.FULLY_PRESENT, 2 * MIB))
+_entry("into-bat", lambda entry, target: pack_entry(State.FULLY_PRESENT, 3 * MIB))
+_entry("at-end-of-file", lambda entry, target: pack_entry(State.FULLY_PRESENT, target.edit.container.size))
+_entry("reaches-beyond-end-of-file",
+       lambda entry, target: pack_entry(State.FULLY_PRESENT, target.edit.container.size - MIB))
+_entry("offset-2-to-63", lambda entry, target: pack_entry(State.FULLY_PRESENT, 1 << 63))
+_entry("offset-max", lambda entry, target: (1 << 64) - MIB | State.FULLY_PRESENT)
+_entry("all-ones", lambda entry, target: (1 << 64) - 1)
+_entry("same-as-another", lambda entry, target: next(target.data_entries())[2],
+       "Two blocks share their space: found by the scan before the first allocation.")
+_entry("overlaps-another", lambda entry, target: next(target.data_entries())[2] + MIB,
+       "Two blocks share 1 MiB.")
+
+
+@mutation("bat-all-the-same", OK, structure=_BAT, same_content=False, alloc_refused=True)
+def _all_the_same(target):
+    """Every block has the same space."""
+    _, _, entry = next(target.data_entries())
+    for block in range(target.edit.geometry.payload_blocks):
+        target.edit.put_bat(target.edit.geometry.payload_index(block), entry)
+
+
+@mutation("bat-sector-bitmap-without-parent", OK, structure=_BAT, alloc_refused=True)
+def _bitmap_slot(target):
+    """The slot between two chunks claims a sector bitmap; no payload block depends on it."""
+    target.rebuild(size=6 << 30, content=[(0, b"a"), (5 << 30, b"b")])
+    end = target.edit.container.size
+    target.edit.container.grow(end + MIB)
+    target.edit.put_bat(target.edit.geometry.bitmap_index(0), pack_entry(State.FULLY_PRESENT, end))
