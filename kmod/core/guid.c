@@ -81,8 +81,7 @@ void vhdx_point_id_format(const struct vhdx_point_id *id, char text[VHDX_POINT_I
 	vhdx_guid_format(&guid, guid_text);
 	switch (id->kind) {
 	case VHDX_POINT_REFERENCE:
-		snprintf(text, VHDX_POINT_ID_TEXT, "rct:%s:%016llx", guid_text,
-			 (unsigned long long)id->sequence);
+		snprintf(text, VHDX_POINT_ID_TEXT, "rct:%s:%016llx", guid_text, id->sequence);
 		break;
 	case VHDX_POINT_SNAPSHOT:
 		snprintf(text, VHDX_POINT_ID_TEXT, "{%s}", guid_text);

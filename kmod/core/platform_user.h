@@ -19,12 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int32_t s32;
-typedef int64_t s64;
+/* The kernel's own types: %llu prints a u64 on both sides, without a cast. */
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
 
 #ifndef __force
 #define __force
@@ -33,9 +34,9 @@ typedef int64_t s64;
 #define cpu_to_le16(x)	((__force __le16)htole16(x))
 #define cpu_to_le32(x)	((__force __le32)htole32(x))
 #define cpu_to_le64(x)	((__force __le64)htole64(x))
-#define le16_to_cpu(x)	le16toh((__force u16)(x))
-#define le32_to_cpu(x)	le32toh((__force u32)(x))
-#define le64_to_cpu(x)	le64toh((__force u64)(x))
+#define le16_to_cpu(x)	((u16)le16toh((__force u16)(x)))
+#define le32_to_cpu(x)	((u32)le32toh((__force u32)(x)))
+#define le64_to_cpu(x)	((u64)le64toh((__force u64)(x)))
 
 #define min(a, b)	((a) < (b) ? (a) : (b))
 #define max(a, b)	((a) > (b) ? (a) : (b))
@@ -61,7 +62,10 @@ typedef int64_t s64;
 
 #define check_add_overflow(a, b, d)	__builtin_add_overflow(a, b, d)
 #define check_mul_overflow(a, b, d)	__builtin_mul_overflow(a, b, d)
-#define BUILD_BUG_ON(c)			static_assert(!(c), #c)
+#define BUILD_BUG_ON(c)			_Static_assert(!(c), #c)
+/* The message is optional, as in the kernel; C11 alone insists on it. */
+#undef static_assert
+#define static_assert(c, ...)		_Static_assert(c, #c)
 
 static inline bool is_power_of_2(u64 n)
 {
