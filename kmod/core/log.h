@@ -26,7 +26,11 @@ int vhdx_log_scan(struct vhdx_store *store, const struct vhdx_header *header,
 typedef int (*vhdx_log_target_fn)(void *context, u64 offset, const void *sector, u64 length,
 				  u64 log_offset);
 
-/* Walk the effects of the entries from scan->tail to scan->head in order. */
+/*
+ * Walk the effects of the entries from scan->tail to scan->head in order. Every
+ * target is judged before it is told: nothing in the headers, the log, or beyond
+ * VHDX_SPACE_MAX. Without @fn that is all.
+ */
 int vhdx_log_walk(struct vhdx_store *store, const struct vhdx_header *header,
 		  const struct vhdx_log_scan *scan, vhdx_log_target_fn fn, void *context,
 		  struct vhdx_diag *diag);
