@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Attaching: everything that can be found wrong without the driver is found before
+ * anything is renamed, and everything before anything is written.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "image_file.h"
+#include "internal.h"
+
+#define KERNEL_FLAGS	(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK)
+#define KNOWN_FLAGS	(KERNEL_FLAGS | VHDX_ATTACH_TRACK | VHDX_ATTACH_RETIRE_RCT)
+#define MESSAGE_SIZE	256
+#define UNDO_TIMEOUT_MS	5000
+
+/**
+ * struct attaching - an attach under way
+ * @sidecar_fd:	-1: none, or none that can be opened
+ * @sidecar_lost: there is one, but it can't be opened
+ * @file_write_guid: as it was before; it changes before anything else is written
+ */
+struct attaching {
+	const struct vhdx_attach_options *options;
+	struct vhdx_attached *attached;
+	struct container container;
+	struct windows_rct rct;
+	vhdx_guid file_write_guid;
+	int control;
+	int sidecar_fd;
+	bool sidecar_lost;
+};
+
+static bool wants(const struct attaching *attaching, unsigned int flag)
+{
+	return attaching->options->flags & flag;
+}
+
+static int check_options(const char *path, const struct vhdx_attach_options *options)
+{
+	const unsigned int flags = options->flags;
+	const char *what = NULL;
+
+	if (options->size < sizeof(*options))
+		what = "the options are of an unknown size";
+	else if (flags & ~KNOWN_FLAGS)
+		what = "unknown flags";
+	else if (flags & VHDX_ATTACH_TRACK && flags & VHDX_ATTACH_NO_TRACK)
+		what = "to track and not to track exclude each other";
+	else if (flags & VHDX_ATTACH_TRACK && flags & VHDX_ATTACH_READ_ONLY)
+		what = "tracking cannot be enabled on a read-only disk";
+	else if (options->unit && !(flags & VHDX_ATTACH_TRACK))
+		what = "a unit is chosen when tracking is enabled, not later";
+	return what ? fail(-EINVAL, VHDX_REASON_ARGUMENT, "%s: %s", path, what) : 0;
+}
+
+static void warn(struct attaching *attaching, const char *text)
+{
+	struct vhdx_attached *attached = attaching->attached;
+
+	snprintf(attached->warning, sizeof(attached->warning), "%s", text);
+}
+
+static bool is_empty_file(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_size;
+}
+
+/* Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. */
+static void find_sidecar(struct attaching *attaching)
+{
+	const char *given = attaching->options->sidecar;
+	char *path;
+	int fd;
+
+	if (!given && is_block(&attaching->container))
+		return;
+	if (sidecar_path(&attaching->container, given, &path)) {
+		attaching->sidecar_lost = true;
+		warn(attaching, vhdx_error_message());
+		return;
+	}
+	fd = open_sidecar(path, given, attaching->container.write);
+	free(path);
+	if (fd >= 0 && is_empty_file(fd)) {
+		close(fd);
+		fd = -ENOENT;
+	}
+	if (fd >= 0) {
+		attaching->sidecar_fd = fd;
+	} else if (fd != -ENOENT) {
+		attaching->sidecar_lost = true;
+		warn(attaching, vhdx_error_message());
+	} else if (given && !wants(attaching, VHDX_ATTACH_TRACK)) {
+		warn(attaching, vhdx_error_message());
+	}
+}
+
+static int read_file_write_guid(const struct attaching *attaching, vhdx_guid *guid)
+{
+	struct image_file image;
+	int err;
+
+	err = open_image(&image, &attaching->container);
+	if (!err)
+		*guid = image.image.header.file_write_guid;
+	close_image(&image);
+	return err;
+}
+
+/* With the files of Windows aside, only what the driver alone can see is left to go wrong. */
+static int settle_windows_rct(struct attaching *attaching)
+{
+	int err;
+
+	if (!attaching->container.write)
+		return 0;
+	find_windows_rct(&attaching->rct, &attaching->container);
+	if (!wants(attaching, VHDX_ATTACH_RETIRE_RCT))
+		return refuse_windows_rct(&attaching->rct, &attaching->container);
+	if (!attaching->rct.present[0] && !attaching->rct.present[1])
+		return 0;
+	err = read_file_write_guid(attaching, &attaching->file_write_guid);
+	return err ? err : retire_windows_rct(&attaching->rct, &attaching->container);
+}
+
+/* A refused attach leaves things as they were, provided that nothing was written. */
+static void unsettle_windows_rct(struct attaching *attaching)
+{
+	vhdx_guid now;
+
+	if (!read_file_write_guid(attaching, &now) &&
+	    vhdx_guid_equal(&now, &attaching->file_write_guid))
+		restore_windows_rct(&attaching->rct, &attaching->container);
+}
+
+static int call_attach(struct attaching *attaching)
+{
+	char message[MESSAGE_SIZE] = "";
+	struct vhdx_layer layer = {
+		.container_fd = attaching->container.fd,
+		.sidecar_fd = attaching->sidecar_fd,
+	};
+	struct vhdx_attach attach = {
+		.size = sizeof(attach),
+		.flags = attaching->options->flags & KERNEL_FLAGS,
+		.layers = (uintptr_t)&layer,
+		.layer_count = 1,
+		.index = attaching->options->index,
+		.message = (uintptr_t)message,
+		.message_capacity = sizeof(message),
+	};
+	int err;
+
+	err = ioctl(attaching->control, VHDX_ATTACH, &attach) ? -errno : 0;
+	if (err == -EPERM && !message[0])
+		return fail(err, attach.reason, "%s: attaching needs root (CAP_SYS_ADMIN)",
+			    attaching->container.path);
+	if (err)
+		return fail_kernel(err, attach.reason, attaching->container.path, message);
+
+	attaching->attached->index = attach.index;
+	attaching->attached->reason = attach.reason;
+	device_name(attach.index, attaching->attached->device,
+		    sizeof(attaching->attached->device));
+	if (message[0])
+		warn(attaching, message);
+	return 0;
+}
+
+/* The nodes are there when the ioctl returns; udev may still be busy with its own. */
+static int wait_for_nodes(int index)
+{
+	static const char *const kinds[] = { "", "c" };
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		fd = open_node(kinds[i], index, O_RDONLY);
+		if (fd < 0)
+			return fd;
+		close(fd);
+	}
+	return 0;
+}
+
+static int enable_tracking(struct attaching *attaching)
+{
+	const struct vhdx_attach_options *options = attaching->options;
+	struct vhdx_tracking_state state;
+	struct vhdx_disk *disk;
+	int err;
+
+	err = open_device(attaching->attached->index, true, &disk);
+	if (err)
+		return err;
+	err = vhdx_disk_get_tracking_state(disk, &state);
+	if (!err && state.state != VHDX_TRACKING_ON)
+		err = vhdx_tracking_enable(disk, options->sidecar, options->unit, NULL);
+	/* What else the sidecar holds is the administrator's to give up (track reset). */
+	if (err == -EEXIST) {
+		warn(attaching, vhdx_error_message());
+		err = 0;
+	}
+	vhdx_disk_close(disk);
+	return err;
+}
+
+/* The error that led here is the one to report. */
+static void undo(int index)
+{
+	unsigned int reason = vhdx_error_reason();
+	char *message = strdup(vhdx_error_message());
+	char device[VHDX_DEVICE_NAME];
+
+	device_name(index, device, sizeof(device));
+	vhdx_detach(device, UNDO_TIMEOUT_MS);
+	fail(0, reason, "%s", message ? message : "");
+	free(message);
+}
+
+static int finish(struct attaching *attaching)
+{
+	struct vhdx_attached *attached = attaching->attached;
+	int err;
+
+	err = wait_for_nodes(attached->index);
+	if (!err && wants(attaching, VHDX_ATTACH_TRACK) && !attaching->sidecar_lost)
+		err = enable_tracking(attaching);
+	if (err) {
+		undo(attached->index);
+		return err;
+	}
+	if (attached->reason && !attached->warning[0]) {
+		fail_kernel(0, attached->reason, "changes are not tracked without a gap", NULL);
+		warn(attaching, vhdx_error_message());
+	}
+	return 0;
+}
+
+static int attach(struct attaching *attaching, const char *path)
+{
+	int err;
+
+	attaching->control = open_control();
+	if (attaching->control < 0)
+		return attaching->control;
+	err = open_container(&attaching->container, path, !wants(attaching, VHDX_ATTACH_READ_ONLY));
+	if (err)
+		return err;
+	find_sidecar(attaching);
+	err = settle_windows_rct(attaching);
+	if (err)
+		return err;
+	err = call_attach(attaching);
+	if (err) {
+		unsettle_windows_rct(attaching);
+		return err;
+	}
+	return finish(attaching);
+}
+
+int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
+		struct vhdx_attached *attached)
+{
+	static const struct vhdx_attach_options defaults = {
+		.size = sizeof(defaults),
+		.index = VHDX_INDEX_ANY,
+	};
+	struct vhdx_attached result = { .size = sizeof(result) };
+	struct attaching attaching = {
+		.options = options ? options : &defaults,
+		.attached = &result,
+		.container = CONTAINER_NONE,
+		.control = -1,
+		.sidecar_fd = -1,
+	};
+	int err;
+
+	clear_error();
+	err = check_options(container, attaching.options);
+	if (!err)
+		err = attach(&attaching, container);
+	if (!err && attached) {
+		size_t size = attached->size;
+
+		memcpy(attached, &result, size < sizeof(result) ? size : sizeof(result));
+		attached->size = size;
+	}
+	if (attaching.sidecar_fd >= 0)
+		close(attaching.sidecar_fd);
+	close_container(&attaching.container);
+	if (attaching.control >= 0)
+		close(attaching.control);
+	return err;
+}

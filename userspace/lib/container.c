@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Opening the file or block device that holds a VHDX.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "internal.h"
+
+static const char vhd_set_signature[8] = "vhdsetv1";
+static const char vhd_cookie[8] = "conectix";
+
+/* What the driver would only call "not a VHDX". */
+static int refuse_relatives(const struct container *container)
+{
+	char start[8];
+
+	if (is_block(container) || pread(container->fd, start, sizeof(start), 0) != sizeof(start))
+		return 0;
+	if (!memcmp(start, vhd_set_signature, sizeof(start)))
+		return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+			    "%s: a VHD Set (.vhds), which is not supported yet: its data lies in the .avhdx that it names",
+			    container->path);
+	if (!memcmp(start, vhd_cookie, sizeof(start)))
+		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
+			    "%s: a VHD, not a VHDX: convert it with `qemu-img convert -O vhdx`",
+			    container->path);
+	return 0;
+}
+
+/* Where the kernel says that the open file lies: links are followed, no race. */
+static char *path_of(int fd)
+{
+	char link[32];
+	char path[PATH_MAX];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, sizeof(path) - 1);
+	if (length < 0)
+		return NULL;
+	path[length] = '\0';
+	return strdup(path);
+}
+
+static int explain_busy(const struct container *container)
+{
+	char device[VHDX_DEVICE_NAME];
+	int index;
+
+	if (find_by_container(&container->st, &index))
+		return -EBUSY;
+	device_name(index, device, sizeof(device));
+	return fail(-EBUSY, VHDX_REASON_IN_USE, "%s: attached already, as %s", container->path,
+		    device);
+}
+
+/* Before it is opened: opening a pipe would wait, opening a tape would wind it. */
+static int check_kind(const char *path, const struct stat *st)
+{
+	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+		return 0;
+	return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
+		    "%s: neither a regular file nor a block device", path);
+}
+
+int open_container(struct container *container, const char *path, bool write)
+{
+	int err;
+
+	container->write = write;
+	if (stat(path, &container->st))
+		return fail_errno(-errno, "%s", path);
+	err = check_kind(path, &container->st);
+	if (err)
+		return err;
+
+	container->fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	if (container->fd < 0) {
+		err = -errno;
+		if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
+			return fail_errno(err, "%s: cannot open it for writing (a read-only attach may do)",
+					  path);
+		return fail_errno(err, "%s", path);
+	}
+	if (fstat(container->fd, &container->st)) {
+		err = fail_errno(-errno, "%s", path);
+		goto out_close;
+	}
+	err = check_kind(path, &container->st);
+	if (err)
+		goto out_close;
+	container->path = path_of(container->fd);
+	if (!container->path) {
+		err = fail_errno(-errno, "%s: cannot tell its path (is /proc mounted?)", path);
+		goto out_close;
+	}
+	err = lock_container(container->fd, write, container->path);
+	if (err == -EBUSY)
+		err = explain_busy(container);
+	if (!err)
+		err = refuse_relatives(container);
+	if (err)
+		goto out_close;
+	return 0;
+
+out_close:
+	close_container(container);
+	return err;
+}
+
+void close_container(struct container *container)
+{
+	if (container->fd >= 0)
+		close(container->fd);
+	free(container->path);
+	container->fd = -1;
+	container->path = NULL;
+}
+
+int locate_container(struct container *container, const char *name)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	bool attached;
+	int index;
+	int err;
+
+	err = find_disk(name, &index);
+	if (err < 0)
+		return err;
+	attached = !err;
+	if (attached) {
+		err = vhdx_get_status(index, &status);
+		if (err)
+			return err;
+		name = status.container;
+	}
+	container->path = realpath(name, NULL);
+	if (!container->path || stat(container->path, &container->st))
+		return fail_errno(-errno, "%s", name);
+	if (attached && !is_container(index, &container->st))
+		return fail(-ESTALE, VHDX_REASON_NONE,
+			    "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
+			    name, status.device);
+	return 0;
+}

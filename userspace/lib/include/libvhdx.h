@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvhdx: VHDX disks with Resilient Change Tracking.
+ *
+ * A thin library over the ioctls of <linux/vhdx.h>. It turns names into
+ * descriptors, takes the locks that QEMU takes, finds sidecars, repeats what
+ * has to be repeated, and answers questions about disks that are not attached
+ * by reading their files.
+ *
+ * Errors
+ *	A function that returns int returns 0 or a negative errno. After a
+ *	failure vhdx_error_message() is one line for a person, which names the
+ *	file, what is wrong with it and what to do, and vhdx_error_reason() is
+ *	the VHDX_REASON_* that goes with it. Both belong to the calling thread
+ *	and hold until its next call of the library.
+ *
+ * Names of disks
+ *	/dev/vhdxN, vhdxN, N, any other path of its block device, or the path of
+ *	its container (compared by device and inode, not as text).
+ *
+ * Threads
+ *	Different threads may use the library at the same time, but one struct
+ *	vhdx_disk only one after the other.
+ *
+ * Structures whose first member is size are extended at their end in later
+ * versions: set it to the sizeof that was compiled in.
+ */
+#ifndef LIBVHDX_H
+#define LIBVHDX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vhdx.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VHDX_API __attribute__((visibility("default")))
+
+/* ---- Errors ---------------------------------------------------------- */
+
+/**
+ * vhdx_error_message() - what went wrong last in this thread
+ *
+ * Return: one line of text without a newline; never NULL.
+ */
+VHDX_API const char *vhdx_error_message(void);
+
+/**
+ * vhdx_error_reason() - the VHDX_REASON_* of what went wrong last in this thread
+ *
+ * Return: VHDX_REASON_NONE where errno says it all.
+ */
+VHDX_API unsigned int vhdx_error_reason(void);
+
+/**
+ * vhdx_reason_name() - short name of a reason
+ * @reason:	VHDX_REASON_*
+ *
+ * Return: the name as sysfs and vhdxctl show it, "none" for VHDX_REASON_NONE.
+ */
+VHDX_API const char *vhdx_reason_name(unsigned int reason);
+
+/* Return values of Msvm_ImageManagementService.GetVirtualDiskChanges. */
+#define VHDX_CODE_OK			0U
+#define VHDX_CODE_JOB_STARTED		4096U
+#define VHDX_CODE_FAILED		32768U
+#define VHDX_CODE_ACCESS_DENIED		32769U
+#define VHDX_CODE_NOT_SUPPORTED		32770U
+#define VHDX_CODE_UNKNOWN		32771U
+#define VHDX_CODE_TIMEOUT		32772U
+#define VHDX_CODE_INVALID_PARAMETER	32773U
+#define VHDX_CODE_IN_USE		32774U
+#define VHDX_CODE_INVALID_STATE		32775U
+#define VHDX_CODE_BAD_TYPE		32776U
+#define VHDX_CODE_NOT_AVAILABLE		32777U
+#define VHDX_CODE_OUT_OF_MEMORY		32778U
+#define VHDX_CODE_FILE_NOT_FOUND	32779U
+
+/**
+ * vhdx_code_from_errno() - the return value of the Windows method for a failure
+ * @error:	an errno, negative or positive; 0 is success
+ * @reason:	VHDX_REASON_*
+ *
+ * Return: VHDX_CODE_*.
+ */
+VHDX_API unsigned int vhdx_code_from_errno(int error, unsigned int reason);
+
+/**
+ * vhdx_full_backup_needed() - must the next backup be a full one?
+ * @error:	an errno, negative or positive
+ * @reason:	VHDX_REASON_*
+ *
+ * Return: true for an id that is not known, for any gap, and where tracking is
+ * disabled. Everything else may be cured and tried again.
+ */
+VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
+
+/* ---- Ids ------------------------------------------------------------- */
+
+/* Room for the text form of an id, with its NUL. */
+#define VHDX_ID_TEXT	64
+/* Room for the text form of a GUID, with its NUL. */
+#define VHDX_UUID_TEXT	37
+
+/**
+ * vhdx_id_parse() - read the text form of a point's id
+ * @text:	rct:GUID:16 hex digits, {GUID} of a snapshot, or a Windows rctX:… id
+ * @id:		filled in
+ *
+ * Return: 0 or -EINVAL.
+ */
+VHDX_API int vhdx_id_parse(const char *text, struct vhdx_point_id *id);
+
+/**
+ * vhdx_id_format() - write the text form of a point's id
+ * @id:		the id
+ * @text:	VHDX_ID_TEXT bytes
+ */
+VHDX_API void vhdx_id_format(const struct vhdx_point_id *id, char *text);
+
+/**
+ * vhdx_id_is_none() - is this the id of no point?
+ * @id:		the id
+ *
+ * Return: true if it is all zero: as a target that means "now".
+ */
+VHDX_API bool vhdx_id_is_none(const struct vhdx_point_id *id);
+
+/**
+ * vhdx_uuid_format() - write a GUID as text
+ * @guid:	16 bytes in the order of MS-VHDX
+ * @text:	VHDX_UUID_TEXT bytes
+ */
+VHDX_API void vhdx_uuid_format(const uint8_t *guid, char *text);
+
+/* ---- Attaching ------------------------------------------------------- */
+
+/*
+ * Flags of struct vhdx_attach_options, besides VHDX_ATTACH_READ_ONLY and
+ * VHDX_ATTACH_NO_TRACK of <linux/vhdx.h>.
+ */
+
+/* Enable tracking where the disk has no sidecar yet, or a disabled one. */
+#define VHDX_ATTACH_TRACK	(1U << 30)
+/*
+ * Rename Windows' FILE.rct and FILE.mrt to *.stale before the first write;
+ * without it a read-write attach is refused while they are there.
+ */
+#define VHDX_ATTACH_RETIRE_RCT	(1U << 31)
+
+/**
+ * struct vhdx_attach_options - how to attach
+ * @size:	sizeof(struct vhdx_attach_options)
+ * @sidecar:	file or block device with the change tracking; NULL: FILE.lrct
+ *		beside a container that is a file, none for a block device
+ * @flags:	VHDX_ATTACH_*
+ * @index:	wanted N of /dev/vhdxN, or VHDX_INDEX_ANY
+ * @unit:	with VHDX_ATTACH_TRACK: tracking unit in bytes, 0 for the default
+ */
+struct vhdx_attach_options {
+	size_t size;
+	const char *sidecar;
+	unsigned int flags;
+	int index;
+	uint32_t unit;
+};
+
+#define VHDX_DEVICE_NAME	32
+#define VHDX_WARNING_TEXT	512
+
+/**
+ * struct vhdx_attached - what came of it
+ * @size:	sizeof(struct vhdx_attached)
+ * @index:	N of /dev/vhdxN
+ * @reason:	why tracking was not resumed or begins with a gap: VHDX_REASON_*
+ * @device:	path of the block device
+ * @warning:	one line for a person, or empty: the disk is attached, but not
+ *		everything is as one would wish
+ */
+struct vhdx_attached {
+	size_t size;
+	int index;
+	unsigned int reason;
+	char device[VHDX_DEVICE_NAME];
+	char warning[VHDX_WARNING_TEXT];
+};
+
+/**
+ * vhdx_attach() - attach a VHDX as a block device
+ * @container:	regular file or block device that holds the VHDX
+ * @options:	how, or NULL for the defaults
+ * @attached:	filled in; may be NULL
+ *
+ * Takes QEMU's byte-range locks on the descriptor that the kernel keeps until
+ * detach, so that QEMU's tools and the disk refuse each other. A sidecar that
+ * can't be opened or resumed is a warning, not an error. Where
+ * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
+ *
+ * Return: 0 or a negative errno. Both device nodes can be opened on return.
+ */
+VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
+			 struct vhdx_attached *attached);
+
+/**
+ * vhdx_detach() - detach a disk
+ * @name:	name of the disk
+ * @timeout_ms:	keep trying for this long while the disk is busy (udev probes
+ *		new disks); 0: try once
+ *
+ * Return: 0 or a negative errno; -EBUSY while it is open or mounted.
+ */
+VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
+
+/* ---- Attached disks -------------------------------------------------- */
+
+#define VHDX_PATH_TEXT	4096
+#define VHDX_STATE_TEXT	160
+
+/**
+ * struct vhdx_status - an attached disk as sysfs shows it
+ * @size:	sizeof(struct vhdx_status)
+ * @index:	N of /dev/vhdxN
+ * @tracking:	VHDX_TRACKING_*
+ * @reason:	why changes can't be told at present: VHDX_REASON_*
+ * @unit:	tracking unit in bytes, 0 where there is none
+ * @disk_size:	in bytes
+ * @read_only:	attached read-only
+ * @device:	path of the block device
+ * @io:		how the container is used: "direct", "buffered" or "block"
+ * @scan:	the check that goes before the first allocation: "pending", "ok"
+ *		or "failed: …"
+ * @container:	path of the container, as the kernel sees it now
+ */
+struct vhdx_status {
+	size_t size;
+	int index;
+	unsigned int tracking;
+	unsigned int reason;
+	uint32_t unit;
+	uint64_t disk_size;
+	bool read_only;
+	char device[VHDX_DEVICE_NAME];
+	char io[16];
+	char scan[VHDX_STATE_TEXT];
+	char container[VHDX_PATH_TEXT];
+};
+
+/**
+ * typedef vhdx_status_fn - told of every attached disk
+ * @context:	the caller's own
+ * @status:	the disk; gone when the function returns
+ *
+ * Return: 0 to go on; anything else ends the list and is returned.
+ */
+typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
+
+/**
+ * vhdx_list() - tell of every attached disk, in the order of their numbers
+ * @fn:		told of each
+ * @context:	handed to @fn
+ *
+ * Return: 0, a negative errno, or what @fn returned.
+ */
+VHDX_API int vhdx_list(vhdx_status_fn fn, void *context);
+
+/**
+ * vhdx_find() - find an attached disk
+ * @name:	name of the disk
+ * @index:	out: N of /dev/vhdxN
+ *
+ * Return: 0; -ENODEV not attached; -ENOENT no such file; another errno.
+ */
+VHDX_API int vhdx_find(const char *name, int *index);
+
+/**
+ * vhdx_get_status() - what sysfs shows of one attached disk
+ * @index:	N of /dev/vhdxN
+ * @status:	filled in; its size says how far
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_get_status(int index, struct vhdx_status *status);
+
+/* ---- Disks ----------------------------------------------------------- */
+
+/**
+ * struct vhdx_disk - an open disk: attached, or a file that is not
+ */
+struct vhdx_disk;
+
+/* Open for sealing, forgetting and switching tracking; needs an attached disk. */
+#define VHDX_OPEN_WRITE		(1U << 0)
+/* Refuse a file that is not attached. */
+#define VHDX_OPEN_ATTACHED	(1U << 1)
+
+/**
+ * vhdx_disk_open() - open a disk to ask questions about it
+ * @name:	name of the disk, or a VHDX file that is not attached
+ * @sidecar:	sidecar of a file that is not attached; NULL: FILE.lrct
+ * @flags:	VHDX_OPEN_*
+ * @disk:	out: to be closed with vhdx_disk_close()
+ *
+ * A file that is not attached is read, never written, under the locks that keep
+ * QEMU and an attach from writing it meanwhile.
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
+			    struct vhdx_disk **disk);
+
+/**
+ * vhdx_disk_close() - close it
+ * @disk:	may be NULL
+ */
+VHDX_API void vhdx_disk_close(struct vhdx_disk *disk);
+
+/**
+ * vhdx_disk_index() - which disk is it?
+ * @disk:	the disk
+ *
+ * Return: N of /dev/vhdxN, or -1 for a file that is not attached.
+ */
+VHDX_API int vhdx_disk_index(const struct vhdx_disk *disk);
+
+/**
+ * vhdx_disk_open_data() - open the block device for reading what changed
+ * @disk:	an attached disk
+ *
+ * With O_DIRECT, for the page cache of /dev/vhdxN does not see what a file
+ * system that is mounted on it writes.
+ *
+ * Return: a descriptor to be closed by the caller, or a negative errno.
+ */
+VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
+
+/**
+ * vhdx_disk_get_info() - size and ids of a disk
+ * @disk:	the disk
+ * @info:	filled in; index is -1 for a file that is not attached
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info);
+
+/**
+ * vhdx_disk_get_tracking_state() - is it tracked, and what is its newest point?
+ * @disk:	the disk
+ * @state:	filled in
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_tracking_state(struct vhdx_disk *disk,
+					  struct vhdx_tracking_state *state);
+
+/**
+ * vhdx_disk_get_points() - all points of a disk, oldest first
+ * @disk:	the disk
+ * @points:	out: an array to be given to free(3); NULL where there are none
+ * @count:	out: its length
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, struct vhdx_point **points,
+				  size_t *count);
+
+/* As a length: to the end of the disk. */
+#define VHDX_TO_END	UINT64_MAX
+
+/**
+ * struct vhdx_changes - a question about changes, and what is known of the answer
+ * @size:	sizeof(struct vhdx_changes)
+ * @limit:	changes since this point
+ * @target:	changes until this point; all zero: until now
+ * @offset:	where to begin, in bytes
+ * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
+ * @processed:	out: how much of it the answer covers: all of it on success
+ * @disk_size:	out: size of the disk in bytes
+ * @unit:	out: granularity of the answer in bytes
+ * @answer_flags: out: VHDX_ANSWER_*
+ */
+struct vhdx_changes {
+	size_t size;
+	struct vhdx_point_id limit;
+	struct vhdx_point_id target;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t processed;
+	uint64_t disk_size;
+	uint32_t unit;
+	uint32_t answer_flags;
+};
+
+/**
+ * typedef vhdx_range_fn - told of every changed range
+ * @context:	the caller's own
+ * @range:	ascending, never touching the one before
+ *
+ * Return: 0 to go on; anything else ends the query and is returned.
+ */
+typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
+
+/**
+ * vhdx_disk_get_changes() - what changed between two points
+ * @disk:	the disk
+ * @changes:	the question, and what is known of the answer
+ * @fn:		told of each range
+ * @context:	handed to @fn
+ *
+ * Asks until all of the length is processed. Ranges told before a failure are
+ * not the whole answer: throw them away.
+ *
+ * Return: 0 when all of it was processed, a negative errno, or what @fn returned.
+ */
+VHDX_API int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes,
+				   vhdx_range_fn fn, void *context);
+
+/**
+ * vhdx_disk_get_changes_once() - the ioctl as it is, of a file that is not attached too
+ * @disk:	the disk
+ * @query:	see <linux/vhdx.h>; size is set by the library
+ *
+ * Return: 0, possibly with less processed than asked for, or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_changes_once(struct vhdx_disk *disk,
+					struct vhdx_get_virtual_disk_changes *query);
+
+/**
+ * vhdx_seal() - seal one point on each of several disks at the same instant
+ * @disks:	disks opened with VHDX_OPEN_WRITE
+ * @count:	how many
+ * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 to know the points by, or NULL
+ * @ids:	filled in, one a disk
+ * @failed:	out, on failure: the position of the disk that failed; may be NULL
+ *
+ * Return: 0, or a negative errno and no point exists.
+ */
+VHDX_API int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
+		       struct vhdx_point_id *ids, size_t *failed);
+
+/**
+ * vhdx_forget() - forget a point
+ * @disk:	opened with VHDX_OPEN_WRITE
+ * @id:		which
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id);
+
+/* ---- Switching tracking ---------------------------------------------- */
+
+/**
+ * vhdx_tracking_enable() - begin to record changes
+ * @disk:	opened with VHDX_OPEN_WRITE
+ * @sidecar:	file (made if it is not there) or block device to keep them in;
+ *		NULL: FILE.lrct beside a container that is a file
+ * @unit:	granularity in bytes, 0 for the default
+ * @first_point: out: the point that enabling sealed; may be NULL
+ *
+ * Where tracking was disabled it goes on in the sidecar that is there. A new
+ * file gets the container's owner and mode, and is removed again on failure.
+ *
+ * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
+ * the sidecar holds something else (see vhdx_tracking_reset()).
+ */
+VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
+				  struct vhdx_point_id *first_point);
+
+/**
+ * vhdx_tracking_disable() - stop recording changes
+ * @disk:	opened with VHDX_OPEN_WRITE
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_tracking_disable(struct vhdx_disk *disk);
+
+/**
+ * vhdx_tracking_reset() - begin afresh: nothing recorded so far is to be trusted
+ * @disk:	opened with VHDX_OPEN_WRITE
+ * @sidecar:	as in vhdx_tracking_enable()
+ * @unit:	as in vhdx_tracking_enable(), for a sidecar that is written anew
+ * @first_point: out: the point that the reset sealed; may be NULL
+ *
+ * A sidecar that is damaged or not this disk's is written anew, and its points
+ * are gone.
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
+				 struct vhdx_point_id *first_point);
+
+/**
+ * vhdx_tracking_verify() - read all of a sidecar and check every checksum
+ * @name:	name of the disk, or a VHDX file that is not attached
+ * @sidecar:	its sidecar; NULL: FILE.lrct
+ * @point_count: out: points in it; may be NULL
+ *
+ * Return: 0; -EUCLEAN damaged; -ENOENT no sidecar; another negative errno.
+ */
+VHDX_API int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_count);
+
+/* ---- The Windows method ---------------------------------------------- */
+
+/**
+ * struct vhdx_job - a query under way in a thread of its own
+ */
+struct vhdx_job;
+
+/**
+ * vhdx_get_virtual_disk_changes() - Msvm_ImageManagementService.GetVirtualDiskChanges
+ * @path:		a disk, or a VHDX file that is not attached
+ * @limit_id:		text of the baseline's id
+ * @target_snapshot_id: only valid for VHD Set files, as in Windows: NULL
+ * @byte_offset:	where to begin
+ * @byte_length:	how much of the disk to look at
+ * @processed_byte_length: out: how much of it was looked at
+ * @ranges:		out: an array to be given to free(3)
+ * @range_count:	out: its length
+ * @job:		NULL: wait for the answer. Else out: a job that gives it;
+ *			the three outputs above may be NULL and are not touched
+ *
+ * Return: VHDX_CODE_OK, VHDX_CODE_JOB_STARTED if @job was given, or why not;
+ * vhdx_error_message() has it in words.
+ */
+VHDX_API unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_id,
+						    const char *target_snapshot_id,
+						    uint64_t byte_offset, uint64_t byte_length,
+						    uint64_t *processed_byte_length,
+						    struct vhdx_range **ranges,
+						    size_t *range_count, struct vhdx_job **job);
+
+/**
+ * vhdx_job_progress() - how far is it?
+ * @job:	the job
+ *
+ * Return: percent of the length that is processed, 0 … 100.
+ */
+VHDX_API unsigned int vhdx_job_progress(struct vhdx_job *job);
+
+/**
+ * vhdx_job_wait() - wait until the job has ended
+ * @job:	the job
+ * @timeout_ms:	at most so long; -1: as long as it takes
+ *
+ * Return: 0 ended; -ETIMEDOUT not yet.
+ */
+VHDX_API int vhdx_job_wait(struct vhdx_job *job, int timeout_ms);
+
+/**
+ * vhdx_job_cancel() - end the job soon; its result will be VHDX_CODE_UNKNOWN
+ * @job:	the job; one that has ended keeps its result
+ */
+VHDX_API void vhdx_job_cancel(struct vhdx_job *job);
+
+/**
+ * vhdx_job_result() - what came of it; waits for the end
+ * @job:		the job
+ * @processed_byte_length: out; may be NULL
+ * @ranges:		out: an array to be given to free(3); may be NULL. It is
+ *			handed out once
+ * @range_count:	out; may be NULL
+ *
+ * Return: as vhdx_get_virtual_disk_changes(); VHDX_CODE_UNKNOWN if the job was
+ * cancelled, its disk was detached, or its ranges were handed out before.
+ */
+VHDX_API unsigned int vhdx_job_result(struct vhdx_job *job, uint64_t *processed_byte_length,
+				      struct vhdx_range **ranges, size_t *range_count);
+
+/**
+ * vhdx_job_free() - cancel it if need be, and let go of it
+ * @job:	may be NULL
+ */
+VHDX_API void vhdx_job_free(struct vhdx_job *job);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBVHDX_H */

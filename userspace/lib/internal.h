@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the library share. Nothing here is exported.
+ */
+#ifndef LIBVHDX_INTERNAL_H
+#define LIBVHDX_INTERNAL_H
+
+#include <sys/stat.h>
+#include <libvhdx.h>
+
+#define CONTROL_DEVICE	"/dev/vhdx-control"
+#define SIDECAR_SUFFIX	".lrct"
+
+/* ---- error.c: each of these notes the failure and returns @err ---- */
+
+void clear_error(void);
+int fail(int err, unsigned int reason, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same with ": " and the text of @err. */
+int fail_errno(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/*
+ * An ioctl failed. @message is the kernel's own text, or NULL; then the text follows
+ * from the reason.
+ */
+int fail_kernel(int err, unsigned int reason, const char *subject, const char *message);
+unsigned int reason_from_name(const char *name);
+
+/* ---- sysfs.c ---- */
+
+/* The first line of /sys/block/vhdxN/@attribute, without its newline. 0 or -errno. */
+int sysfs_read(int index, const char *attribute, char *text, size_t size);
+bool sysfs_exists(int index);
+/* Numbers of all attached disks, ascending; free() them. 0 or -errno. */
+int sysfs_indices(int **indices, size_t *count);
+
+/* ---- resolve.c ---- */
+
+/* N of "N", "vhdxN" and "/dev/vhdxN"; -1 for any other text. */
+int index_from_name(const char *name);
+/* Is the file or device @st the container of disk @index? */
+bool is_container(int index, const struct stat *st);
+/* The disk whose container is the file or device @st; -ENODEV: none. */
+int find_by_container(const struct stat *st, int *index);
+/* As vhdx_find(), and tells a file that is not attached: 1. */
+int find_disk(const char *name, int *index);
+
+/* ---- lock.c ---- */
+
+/* Lock as QEMU does for a writer or a reader. -EBUSY with a message. */
+int lock_container(int fd, bool write, const char *path);
+
+/* ---- container.c ---- */
+
+/**
+ * struct container - an open and locked container
+ * @path:	what the kernel calls the file; symbolic links are followed
+ * @write:	open for writing
+ */
+struct container {
+	int fd;
+	bool write;
+	struct stat st;
+	char *path;
+};
+
+#define CONTAINER_NONE	{ .fd = -1 }
+
+int open_container(struct container *container, const char *path, bool write);
+void close_container(struct container *container);
+/* Path and owner of a disk's container, attached or not, without opening it. */
+int locate_container(struct container *container, const char *name);
+
+static inline bool is_block(const struct container *container)
+{
+	return S_ISBLK(container->st.st_mode);
+}
+
+/* ---- sidecar_file.c ---- */
+
+/* @given, or FILE.lrct; free() it. -ENOENT for a block device: nothing lies beside a node. */
+int sidecar_path(const struct container *container, const char *given, char **path);
+/*
+ * A descriptor, or -errno (-ENOENT: none there). A FILE.lrct that
+ * nobody named (@given NULL) is not looked for behind a symbolic link.
+ */
+int open_sidecar(const char *path, bool given, bool write);
+/* Make an empty one with the container's owner and mode. A descriptor or -errno. */
+int create_sidecar(const char *path, const struct stat *container);
+
+/* Make the directory entry of @path durable. */
+int sync_directory(const char *path);
+
+/* ---- windows_rct.c ---- */
+
+/**
+ * struct windows_rct - Windows' own tracking files beside a container
+ * @present:	FILE.rct, FILE.mrt
+ * @retired:	renamed to *.stale by us
+ */
+struct windows_rct {
+	bool present[2];
+	bool retired[2];
+};
+
+void find_windows_rct(struct windows_rct *rct, const struct container *container);
+int refuse_windows_rct(const struct windows_rct *rct, const struct container *container);
+int retire_windows_rct(struct windows_rct *rct, const struct container *container);
+void restore_windows_rct(struct windows_rct *rct, const struct container *container);
+
+/* ---- node.c ---- */
+
+/* Open /dev/vhdx-control; -ENODEV and what to do where the module is absent. */
+int open_control(void);
+/* Open /dev/vhdxN ("") or /dev/vhdxcN ("c"); waits for the node. */
+int open_node(const char *kind, int index, int flags);
+bool module_is_loaded(void);
+/* The path of the block device of disk @index. */
+void device_name(int index, char *text, size_t size);
+
+/* ---- disk.c ---- */
+
+/**
+ * struct disk_ops - who answers: the driver, or the file itself
+ * @call:	an ioctl of /dev/vhdxcN. 0 or -errno; does not note an error
+ * @close:	let go of it
+ */
+struct disk_ops {
+	int (*call)(struct vhdx_disk *disk, unsigned long request, void *argument);
+	void (*close)(struct vhdx_disk *disk);
+};
+
+/**
+ * struct vhdx_disk - what the two kinds of disk have in common
+ * @name:	for messages
+ * @message:	what went wrong in @call, where more is known than a reason
+ */
+struct vhdx_disk {
+	const struct disk_ops *ops;
+	int index;
+	int fd;
+	char *name;
+	char message[256];
+};
+
+int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *name);
+/* Call and, on failure, note the error of which @reason is a part of the argument. */
+int disk_call(struct vhdx_disk *disk, unsigned long request, void *argument,
+	      const __u32 *reason);
+
+/* ---- changes.c ---- */
+
+/* vhdx_disk_get_changes() with a look at what is done so far after each call. */
+int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
+		int (*between)(void *context), void *context);
+
+/* ---- device.c, offline.c ---- */
+
+int open_device(int index, bool write, struct vhdx_disk **disk);
+int open_offline(const char *path, const char *sidecar, struct vhdx_disk **disk);
+
+#endif

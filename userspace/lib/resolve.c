@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * From what a person types to the number of a disk.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "internal.h"
+
+int index_from_name(const char *name)
+{
+	unsigned long value = 0;
+
+	if (!strncmp(name, "/dev/", 5))
+		name += 5;
+	if (!strncmp(name, "vhdx", 4))
+		name += 4;
+	if (!*name || strspn(name, "0123456789") != strlen(name) || strlen(name) > 9)
+		return -1;
+	value = strtoul(name, NULL, 10);
+	return value;
+}
+
+static bool same_device(const char *text, dev_t device)
+{
+	unsigned int major_number;
+	unsigned int minor_number;
+
+	return sscanf(text, "%u:%u", &major_number, &minor_number) == 2 &&
+	       makedev(major_number, minor_number) == device;
+}
+
+bool is_container(int index, const struct stat *st)
+{
+	char text[VHDX_PATH_TEXT];
+	struct stat other;
+
+	if (sysfs_read(index, "vhdx/container_dev", text, sizeof(text)))
+		return false;
+	if (S_ISBLK(st->st_mode))
+		return same_device(text, st->st_rdev) &&
+		       !sysfs_read(index, "vhdx/container_ino", text, sizeof(text)) &&
+		       !strtoull(text, NULL, 10);
+	if (same_device(text, st->st_dev) &&
+	    !sysfs_read(index, "vhdx/container_ino", text, sizeof(text)) &&
+	    strtoull(text, NULL, 10) == st->st_ino)
+		return true;
+	/* File systems such as btrfs show stat(2) another device than the kernel sees. */
+	return !sysfs_read(index, "vhdx/container", text, sizeof(text)) &&
+	       !stat(text, &other) &&
+	       other.st_dev == st->st_dev && other.st_ino == st->st_ino;
+}
+
+int find_by_container(const struct stat *st, int *index)
+{
+	int found = -ENODEV;
+	int *indices;
+	size_t count;
+	size_t i;
+	int err;
+
+	err = sysfs_indices(&indices, &count);
+	if (err)
+		return err;
+	for (i = 0; i < count && found; i++) {
+		if (is_container(indices[i], st)) {
+			*index = indices[i];
+			found = 0;
+		}
+	}
+	free(indices);
+	return found;
+}
+
+/* Is it another node, or a link to a node, of a disk of ours? */
+static int find_by_node(const struct stat *st, int *index)
+{
+	int found = -ENODEV;
+	char text[32];
+	int *indices;
+	size_t count;
+	size_t i;
+	int err;
+
+	err = sysfs_indices(&indices, &count);
+	if (err)
+		return err;
+	for (i = 0; i < count && found; i++) {
+		if (!sysfs_read(indices[i], "dev", text, sizeof(text)) &&
+		    same_device(text, st->st_rdev)) {
+			*index = indices[i];
+			found = 0;
+		}
+	}
+	free(indices);
+	return found;
+}
+
+static int find_by_number(const char *name, int number, int *index)
+{
+	if (sysfs_exists(number)) {
+		*index = number;
+		return 0;
+	}
+	if (!module_is_loaded())
+		return fail(-ENODEV, VHDX_REASON_NONE,
+			    "%s: no such disk, and the module is not loaded: `modprobe vhdx`", name);
+	return fail(-ENODEV, VHDX_REASON_NONE, "%s: no such disk: `vhdxctl list` shows them all",
+		    name);
+}
+
+int find_disk(const char *name, int *index)
+{
+	int number = index_from_name(name);
+	struct stat st;
+	int err;
+
+	if (number >= 0)
+		return find_by_number(name, number, index);
+	if (stat(name, &st))
+		return fail_errno(-errno, "%s", name);
+	if (S_ISBLK(st.st_mode)) {
+		err = find_by_node(&st, index);
+		if (err != -ENODEV)
+			return err;
+	}
+	err = find_by_container(&st, index);
+	return err == -ENODEV ? 1 : err;
+}
+
+int vhdx_find(const char *name, int *index)
+{
+	int err;
+
+	clear_error();
+	err = find_disk(name, index);
+	if (err == 1)
+		return fail(-ENODEV, VHDX_REASON_NONE,
+			    "%s: not attached: `vhdxctl list` shows what is", name);
+	return err;
+}

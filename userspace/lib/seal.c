@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "internal.h"
+
+static int set_label(struct vhdx_seal *seal, const char *label)
+{
+	size_t length = label ? strlen(label) : 0;
+
+	if (length > VHDX_LABEL_MAX)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "the label has %zu bytes, at most %d are kept", length, VHDX_LABEL_MAX);
+	if (length)
+		memcpy(seal->label, label, length);
+	seal->label_length = length;
+	return 0;
+}
+
+static __s32 *descriptors(struct vhdx_disk *const *disks, size_t count)
+{
+	__s32 *fds = malloc(count * sizeof(*fds));
+	size_t i;
+
+	for (i = 0; fds && i < count; i++)
+		fds[i] = disks[i]->fd;
+	return fds;
+}
+
+static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
+{
+	int control;
+	int err;
+
+	control = open_control();
+	if (control < 0)
+		return control;
+	err = ioctl(control, VHDX_SEAL, seal) ? -errno : 0;
+	close(control);
+	if (err)
+		return fail_kernel(err, seal->reason,
+				   seal->failed < seal->count ? disks[seal->failed]->name : "seal",
+				   NULL);
+	return 0;
+}
+
+int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
+	      struct vhdx_point_id *ids, size_t *failed)
+{
+	struct vhdx_seal seal = {
+		.size = sizeof(seal),
+		.ids = (uintptr_t)ids,
+		.count = count,
+	};
+	__s32 *fds;
+	int err;
+
+	clear_error();
+	if (!count || count > VHDX_SEAL_MAX)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
+	err = set_label(&seal, label);
+	if (err)
+		return err;
+	fds = descriptors(disks, count);
+	if (!fds)
+		return fail_errno(-ENOMEM, "seal");
+	seal.fds = (uintptr_t)fds;
+	err = call_seal(disks, &seal);
+	free(fds);
+	if (err && failed)
+		*failed = seal.failed;
+	return err;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The file that holds a disk's change tracking: where it is, opening, making.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "internal.h"
+
+static char *add_suffix(const char *path)
+{
+	char *text = malloc(strlen(path) + sizeof(SIDECAR_SUFFIX));
+
+	return text ? strcat(strcpy(text, path), SIDECAR_SUFFIX) : NULL;
+}
+
+int sidecar_path(const struct container *container, const char *given, char **path)
+{
+	if (!given && is_block(container))
+		return fail(-ENOENT, VHDX_REASON_NONE,
+			    "%s: a block device has no file beside it: name its sidecar (--sidecar FILE|BLOCKDEV)",
+			    container->path);
+	*path = given ? strdup(given) : add_suffix(container->path);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", container->path);
+}
+
+int open_sidecar(const char *path, bool given, bool write)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st))
+		return fail_errno(-errno, "%s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: neither a regular file nor a block device", path);
+	fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | (given ? 0 : O_NOFOLLOW));
+	if (fd < 0 && errno == ELOOP)
+		return fail(-ELOOP, VHDX_REASON_NONE,
+			    "%s: a symbolic link is not followed here: name the sidecar itself (--sidecar)",
+			    path);
+	if (fd < 0)
+		return fail_errno(-errno, "%s", path);
+	return fd;
+}
+
+int create_sidecar(const char *path, const struct stat *container)
+{
+	int err;
+	int fd;
+
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail_errno(-errno, "%s: cannot make the sidecar", path);
+	if (S_ISREG(container->st_mode) &&
+	    (fchown(fd, container->st_uid, container->st_gid) ||
+	     fchmod(fd, container->st_mode & 0666))) {
+		err = fail_errno(-errno, "%s: cannot give it the container's owner and mode", path);
+		close(fd);
+		unlink(path);
+		return err;
+	}
+	return fd;
+}
+
+int sync_directory(const char *path)
+{
+	char *directory = strdup(path);
+	char *slash;
+	int err = 0;
+	int fd;
+
+	if (!directory)
+		return fail_errno(-ENOMEM, "%s", path);
+	slash = strrchr(directory, '/');
+	if (slash)
+		slash[slash == directory] = '\0';
+	fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		err = fail_errno(-errno, "%s: cannot make its name durable", path);
+	if (fd >= 0)
+		close(fd);
+	free(directory);
+	return err;
+}

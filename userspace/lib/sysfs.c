@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Attached disks as /sys/block/vhdxN shows them.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "internal.h"
+
+#define SYS_BLOCK	"/sys/block"
+#define SECTOR_SHIFT	9	/* the unit of /sys/block/vhdxN/size, whatever the disk's sector */
+
+int sysfs_read(int index, const char *attribute, char *text, size_t size)
+{
+	char path[128];
+	ssize_t got;
+	int err = 0;
+	int fd;
+
+	text[0] = '\0';
+	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d/%s", index, attribute);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	got = read(fd, text, size - 1);
+	if (got < 0)
+		err = -errno;
+	else
+		text[got] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	close(fd);
+	return err;
+}
+
+bool sysfs_exists(int index)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d/vhdx", index);
+	return !access(path, F_OK);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	int left = *(const int *)a;
+	int right = *(const int *)b;
+
+	return (left > right) - (left < right);
+}
+
+int sysfs_indices(int **indices, size_t *count)
+{
+	struct dirent *entry;
+	int *list = NULL;
+	size_t used = 0;
+	int err = 0;
+	DIR *dir;
+
+	dir = opendir(SYS_BLOCK);
+	if (!dir)
+		return fail_errno(-errno, "cannot list " SYS_BLOCK);
+	while ((entry = readdir(dir))) {
+		int index = strncmp(entry->d_name, "vhdx", 4) ? -1 :
+			    index_from_name(entry->d_name);
+		int *longer;
+
+		if (index < 0 || !sysfs_exists(index))
+			continue;
+		longer = realloc(list, (used + 1) * sizeof(*list));
+		if (!longer) {
+			err = fail_errno(-ENOMEM, "cannot list " SYS_BLOCK);
+			break;
+		}
+		list = longer;
+		list[used++] = index;
+	}
+	closedir(dir);
+	if (err) {
+		free(list);
+		return err;
+	}
+	if (used)
+		qsort(list, used, sizeof(*list), by_number);
+	*indices = list;
+	*count = used;
+	return 0;
+}
+
+static unsigned int tracking_from_name(const char *name)
+{
+	if (!strcmp(name, "on"))
+		return VHDX_TRACKING_ON;
+	if (!strcmp(name, "disabled"))
+		return VHDX_TRACKING_DISABLED;
+	return VHDX_TRACKING_OFF;
+}
+
+/* Attributes that an older driver lacks stay empty: the disk itself is what must be there. */
+static int read_status(int index, struct vhdx_status *status)
+{
+	char text[VHDX_STATE_TEXT];
+	int err;
+
+	memset(status, 0, sizeof(*status));
+	status->size = sizeof(*status);
+	status->index = index;
+	device_name(index, status->device, sizeof(status->device));
+
+	err = sysfs_read(index, "size", text, sizeof(text));
+	if (err)
+		return fail_errno(-ENODEV, "%s", status->device);
+	status->disk_size = strtoull(text, NULL, 10) << SECTOR_SHIFT;
+
+	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
+	sysfs_read(index, "vhdx/io", status->io, sizeof(status->io));
+	sysfs_read(index, "vhdx/scan", status->scan, sizeof(status->scan));
+	sysfs_read(index, "vhdx/read_only", text, sizeof(text));
+	status->read_only = text[0] == '1';
+	sysfs_read(index, "vhdx/unit", text, sizeof(text));
+	status->unit = strtoul(text, NULL, 10);
+	sysfs_read(index, "vhdx/tracking", text, sizeof(text));
+	status->tracking = tracking_from_name(text);
+	sysfs_read(index, "vhdx/reason", text, sizeof(text));
+	status->reason = reason_from_name(text);
+	return 0;
+}
+
+int vhdx_get_status(int index, struct vhdx_status *status)
+{
+	size_t size = status->size < sizeof(*status) ? status->size : sizeof(*status);
+	struct vhdx_status known;
+	int err;
+
+	clear_error();
+	err = read_status(index, &known);
+	if (err)
+		return err;
+	known.size = status->size;
+	memcpy(status, &known, size);
+	return 0;
+}
+
+int vhdx_list(vhdx_status_fn fn, void *context)
+{
+	struct vhdx_status status;
+	int *indices;
+	size_t count;
+	size_t i;
+	int err;
+
+	clear_error();
+	err = sysfs_indices(&indices, &count);
+	if (err)
+		return err;
+	for (i = 0; i < count && !err; i++) {
+		/* Detached since the directory was read: no longer a part of the list. */
+		if (read_status(indices[i], &status))
+			continue;
+		err = fn(context, &status);
+	}
+	free(indices);
+	return err;
+}
