@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include "cli.h"
+#include "json.h"
+
+static struct {
+	bool read_only;
+	bool track;
+	bool no_track;
+	bool retire_rct;
+	uint64_t unit;
+	const char *sidecar;
+	int index;
+} wanted = { .index = VHDX_INDEX_ANY };
+
+static const struct cli_option options[] = {
+	{ "read-only", NULL, "write neither to the container nor to the sidecar",
+	  OPTION_FLAG, &wanted.read_only },
+	{ "track", NULL, "enable change tracking where there is none yet",
+	  OPTION_FLAG, &wanted.track },
+	{ "no-track", NULL, "do not resume change tracking: leaves a gap",
+	  OPTION_FLAG, &wanted.no_track },
+	{ "unit", "SIZE", "granularity of tracking, with --track (4K … 1M, default 16K)",
+	  OPTION_SIZE, &wanted.unit },
+	{ "sidecar", "FILE|BLOCKDEV", "where changes are kept (default: FILE.lrct)",
+	  OPTION_TEXT, &wanted.sidecar },
+	{ "retire-windows-rct", NULL, "rename Windows' FILE.rct and FILE.mrt to *.stale",
+	  OPTION_FLAG, &wanted.retire_rct },
+	{ "index", "N", "attach as /dev/vhdxN", OPTION_NUMBER, &wanted.index },
+	JSON_OPTION,
+	{ 0 }
+};
+
+static int check_options(void)
+{
+	if (wanted.track && wanted.no_track)
+		return usage_error("--track and --no-track exclude each other");
+	if (wanted.track && wanted.read_only)
+		return usage_error("--track and --read-only exclude each other: enabling tracking writes");
+	if (wanted.retire_rct && wanted.read_only)
+		return usage_error("--retire-windows-rct is for writing: a read-only attach leaves those files alone");
+	if (wanted.unit && !wanted.track)
+		return usage_error("--unit is chosen when tracking is enabled: add --track");
+	if (wanted.unit)
+		return check_unit(wanted.unit);
+	return 0;
+}
+
+static unsigned int flags(void)
+{
+	return (wanted.read_only ? VHDX_ATTACH_READ_ONLY : 0) |
+	       (wanted.no_track ? VHDX_ATTACH_NO_TRACK : 0) |
+	       (wanted.track ? VHDX_ATTACH_TRACK : 0) |
+	       (wanted.retire_rct ? VHDX_ATTACH_RETIRE_RCT : 0);
+}
+
+static int print_json(const struct vhdx_attached *attached)
+{
+	struct json_object *reply = json_reply();
+
+	json_bytes(reply, "disk", attached->index);
+	json_text(reply, "device", attached->device);
+	json_reason(reply, "reason", attached->reason);
+	json_text(reply, "warning", attached->warning[0] ? attached->warning : NULL);
+	return json_finish(reply);
+}
+
+static int attach(int count, char **arguments)
+{
+	struct vhdx_attached attached = { .size = sizeof(attached) };
+	struct vhdx_attach_options how;
+	int err;
+
+	(void)count;
+	err = check_options();
+	if (err)
+		return err;
+	how = (struct vhdx_attach_options) {
+		.size = sizeof(how),
+		.sidecar = wanted.sidecar,
+		.flags = flags(),
+		.index = wanted.index,
+		.unit = wanted.unit,
+	};
+	err = vhdx_attach(arguments[0], &how, &attached);
+	if (err)
+		return report(err);
+	if (attached.warning[0])
+		complain("warning: %s", attached.warning);
+	if (output.json)
+		return print_json(&attached);
+	puts(attached.device);
+	return EXIT_DONE;
+}
+
+const struct command attach_command = {
+	.name = "attach",
+	.summary = "Attach a VHDX as a block device and print its path",
+	.arguments = "FILE|BLOCKDEV",
+	.minimum = 1,
+	.maximum = 1,
+	.options = options,
+	.run = attach,
+	.notes = "VHD Sets (.vhds) and differencing disks (.avhdx) are not supported yet.",
+};

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "changes.h"
+#include "cli.h"
+#include "json.h"
+
+static struct {
+	struct vhdx_point_id since;
+	struct vhdx_point_id target;
+	uint64_t offset;
+	uint64_t length;
+	const char *sidecar;
+	bool map;
+} wanted = { .length = VHDX_TO_END };
+
+static const struct cli_option options[] = {
+	{ "since", "ID", "changes since this point (needed)", OPTION_ID, &wanted.since },
+	{ "target", "ID", "changes until this point (default: until now)",
+	  OPTION_ID, &wanted.target },
+	{ "offset", "SIZE", "where to begin (default: 0)", OPTION_SIZE, &wanted.offset },
+	{ "length", "SIZE", "how much to look at (default: to the end)",
+	  OPTION_SIZE, &wanted.length },
+	{ "map", NULL, "draw where on the disk the changes are", OPTION_FLAG, &wanted.map },
+	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
+	  OPTION_TEXT, &wanted.sidecar },
+	TABLE_OPTIONS,
+	{ 0 }
+};
+
+enum { OFFSET, LENGTH, COLUMN_COUNT };
+
+static const struct column columns[COLUMN_COUNT] = {
+	[OFFSET] = { "OFFSET", .right = true },
+	[LENGTH] = { "LENGTH", .right = true },
+};
+
+static int keep(void *context, const struct vhdx_range *range)
+{
+	struct answer *answer = context;
+	struct vhdx_range *longer;
+
+	if (answer->count == answer->capacity) {
+		answer->capacity = answer->capacity ? 2 * answer->capacity : 1024;
+		longer = realloc(answer->ranges, answer->capacity * sizeof(*longer));
+		if (!longer)
+			return -ENOMEM;
+		answer->ranges = longer;
+	}
+	answer->ranges[answer->count++] = *range;
+	return 0;
+}
+
+static int ask(const char *name, struct answer *answer)
+{
+	struct vhdx_disk *disk;
+	int err;
+
+	answer->changes = (struct vhdx_changes) {
+		.size = sizeof(answer->changes),
+		.limit = wanted.since,
+		.target = wanted.target,
+		.offset = wanted.offset,
+		.length = wanted.length,
+	};
+	err = vhdx_disk_open(name, wanted.sidecar, 0, &disk);
+	if (err)
+		return err;
+	err = vhdx_disk_get_changes(disk, &answer->changes, keep, answer);
+	vhdx_disk_close(disk);
+	return err;
+}
+
+static int print_json(const struct answer *answer)
+{
+	const struct vhdx_changes *changes = &answer->changes;
+	struct json_object *reply = json_reply();
+	struct json_object *object;
+	struct json_object *list;
+	size_t i;
+
+	json_id(reply, "limit", &changes->limit);
+	json_id(reply, "target", &changes->target);
+	json_bytes(reply, "offset", changes->offset);
+	json_bytes(reply, "length", changes->processed);
+	json_bytes(reply, "processed", changes->processed);
+	json_bytes(reply, "size", changes->disk_size);
+	json_bytes(reply, "unit", changes->unit);
+	json_flag(reply, "coarse", changes->answer_flags & VHDX_ANSWER_COARSE);
+	list = json_list(reply, "ranges");
+	for (i = 0; i < answer->count; i++) {
+		object = json_object_new_object();
+		json_bytes(object, "offset", answer->ranges[i].byte_offset);
+		json_bytes(object, "length", answer->ranges[i].byte_length);
+		json_object_array_add(list, object);
+	}
+	return json_finish(reply);
+}
+
+static int print_table(const struct answer *answer)
+{
+	struct table *table = table_new(columns, COLUMN_COUNT);
+	const char *cells[COLUMN_COUNT];
+	char offset[SIZE_TEXT];
+	char length[SIZE_TEXT];
+	size_t i;
+
+	if (!table)
+		return EXIT_USAGE;
+	for (i = 0; i < answer->count; i++) {
+		cells[OFFSET] = size_text(answer->ranges[i].byte_offset, offset);
+		cells[LENGTH] = size_text(answer->ranges[i].byte_length, length);
+		table_row(table, cells);
+	}
+	return table_finish(table);
+}
+
+/* Only a whole answer is printed: half of one looks like a whole one to a pipe. */
+static int print(const struct answer *answer)
+{
+	if (answer->changes.answer_flags & VHDX_ANSWER_COARSE)
+		complain("note: after a crash whole regions count as changed");
+	if (output.json)
+		return print_json(answer);
+	return wanted.map ? print_map(answer) : print_table(answer);
+}
+
+static int changes(int count, char **arguments)
+{
+	struct answer answer = { 0 };
+	int code;
+	int err;
+
+	(void)count;
+	if (vhdx_id_is_none(&wanted.since))
+		return usage_error("changes: --since ID is needed: `vhdxctl points` lists the ids");
+	if (wanted.map && output.json)
+		return usage_error("--map and --json exclude each other");
+	err = ask(arguments[0], &answer);
+	code = err ? report(err) : print(&answer);
+	free(answer.ranges);
+	return code;
+}
+
+const struct command changes_command = {
+	.name = "changes",
+	.summary = "Print the byte ranges that changed since a point",
+	.arguments = "DISK|FILE",
+	.minimum = 1,
+	.maximum = 1,
+	.options = options,
+	.run = changes,
+	.notes = "Columns: OFFSET LENGTH, in bytes where the output is no terminal.",
+};

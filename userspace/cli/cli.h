@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vhdxctl: commands are tables, options are tables, and each command is a file.
+ */
+#ifndef VHDXCTL_CLI_H
+#define VHDXCTL_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <libvhdx.h>
+
+enum exit_code {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_FULL_BACKUP = 3,	/* the next backup has to be a full one */
+};
+
+/* What the value of an option is, and what it points to. */
+enum option_kind {
+	OPTION_FLAG,	/* bool */
+	OPTION_TEXT,	/* const char * */
+	OPTION_SIZE,	/* uint64_t, with a suffix */
+	OPTION_NUMBER,	/* int, not negative */
+	OPTION_ID,	/* struct vhdx_point_id */
+};
+
+struct cli_option {
+	const char *name;
+	const char *argument;	/* what the usage calls it; NULL for a flag */
+	const char *help;
+	enum option_kind kind;
+	void *value;
+};
+
+/**
+ * struct command - one word of the command line
+ * @arguments:	what follows the options, for the usage
+ * @minimum:	fewest arguments
+ * @maximum:	most arguments; negative: any number
+ * @options:	ended by an empty one
+ * @words:	commands below this one, ended by an empty one; then nothing else counts
+ * @run:	gets what follows the options; returns an exit code
+ * @notes:	a few lines behind the options, or NULL
+ */
+struct command {
+	const char *name;
+	const char *summary;
+	const char *arguments;
+	int minimum;
+	int maximum;
+	const struct cli_option *options;
+	const struct command *words;
+	int (*run)(int count, char **arguments);
+	const char *notes;
+};
+
+extern const struct command attach_command;
+extern const struct command detach_command;
+extern const struct command list_command;
+extern const struct command info_command;
+extern const struct command track_command;
+extern const struct command seal_command;
+extern const struct command points_command;
+extern const struct command forget_command;
+extern const struct command changes_command;
+
+/* ---- Output ---- */
+
+/**
+ * struct output - how the user wants it; set by the options of every command
+ */
+struct output {
+	bool json;
+	bool bytes;
+	bool noheadings;
+	const char *columns;
+};
+
+extern struct output output;
+
+#define JSON_OPTION \
+	{ "json", NULL, "print JSON", OPTION_FLAG, &output.json }
+#define BYTES_OPTION \
+	{ "bytes", NULL, "print sizes in bytes", OPTION_FLAG, &output.bytes }
+#define TABLE_OPTIONS \
+	JSON_OPTION, \
+	BYTES_OPTION, \
+	{ "noheadings", NULL, "print no headings", OPTION_FLAG, &output.noheadings }, \
+	{ "output", "COLUMNS", "print these columns, separated by commas", \
+	  OPTION_TEXT, &output.columns }
+
+/* ---- usage.c ---- */
+
+/* Print "vhdxctl: …" to stderr. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, and where to find help; returns EXIT_USAGE. */
+int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The library failed with @err: say so; returns the exit code for it. */
+int report(int err);
+void print_help(const char *path, const struct command *command);
+
+/* ---- options.c ---- */
+
+/* Parse and run @command; @path is how the user called it. */
+int run_command(const char *path, const struct command *command, int argc, char **argv);
+
+/* ---- size.c ---- */
+
+#define SIZE_TEXT	32
+
+/* "4096", "16K", "16KiB", "16KB" (1000). 0 or -EINVAL. */
+int parse_size(const char *text, uint64_t *size);
+/* For people on a terminal, in bytes everywhere else. */
+const char *size_text(uint64_t size, char text[SIZE_TEXT]);
+/* 0, or EXIT_USAGE: a unit is a power of two between 4K and 1M. */
+int check_unit(uint64_t unit);
+
+/* ---- table.c ---- */
+
+struct column {
+	const char *name;
+	bool right;	/* a number */
+	bool hidden;	/* only if asked for */
+};
+
+struct table;
+
+/* NULL: an unknown column was asked for, or out of memory; it was said. */
+struct table *table_new(const struct column *columns, size_t count);
+void table_row(struct table *table, const char *const *cells);
+/* Print and free; returns an exit code. */
+int table_finish(struct table *table);
+
+/* ---- names.c ---- */
+
+const char *tracking_name(unsigned int state);
+const char *kind_name(unsigned int kind);
+/* NULL for VHDX_REASON_NONE. */
+const char *reason_or_null(unsigned int reason);
+
+#define TIME_TEXT	40
+
+/* RFC 3339, UTC. */
+const char *time_text(uint64_t time_ns, char text[TIME_TEXT]);
+
+#endif

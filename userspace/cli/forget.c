@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli.h"
+#include "json.h"
+
+static const struct cli_option options[] = {
+	JSON_OPTION,
+	{ 0 }
+};
+
+static int print_json(const struct vhdx_point_id *id)
+{
+	struct json_object *reply = json_reply();
+
+	json_id(reply, "id", id);
+	return json_finish(reply);
+}
+
+static int forget(int count, char **arguments)
+{
+	struct vhdx_point_id id;
+	struct vhdx_disk *disk;
+	int err;
+
+	(void)count;
+	if (vhdx_id_parse(arguments[1], &id))
+		return usage_error("%s", vhdx_error_message());
+	err = vhdx_disk_open(arguments[0], NULL, VHDX_OPEN_WRITE, &disk);
+	if (err)
+		return report(err);
+	err = vhdx_forget(disk, &id);
+	vhdx_disk_close(disk);
+	if (err)
+		return report(err);
+	return output.json ? print_json(&id) : EXIT_DONE;
+}
+
+const struct command forget_command = {
+	.name = "forget",
+	.summary = "Forget a point; no change is lost for the points that remain",
+	.arguments = "DISK ID",
+	.minimum = 2,
+	.maximum = 2,
+	.options = options,
+	.run = forget,
+};

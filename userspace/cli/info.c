@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <string.h>
+#include "cli.h"
+#include "json.h"
+
+static const char *sidecar;
+
+static const struct cli_option options[] = {
+	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
+	  OPTION_TEXT, &sidecar },
+	JSON_OPTION,
+	BYTES_OPTION,
+	{ 0 }
+};
+
+/**
+ * struct facts - all that is known of a disk
+ * @status:	only of an attached one
+ */
+struct facts {
+	const char *name;
+	bool attached;
+	struct vhdx_status status;
+	struct vhdx_info info;
+	struct vhdx_tracking_state state;
+};
+
+static int gather_from(struct vhdx_disk *disk, struct facts *facts)
+{
+	int index = vhdx_disk_index(disk);
+	int err = 0;
+
+	facts->attached = index >= 0;
+	if (facts->attached)
+		err = vhdx_get_status(index, &facts->status);
+	if (!err)
+		err = vhdx_disk_get_info(disk, &facts->info);
+	if (!err)
+		err = vhdx_disk_get_tracking_state(disk, &facts->state);
+	return err;
+}
+
+static int gather(const char *name, struct facts *facts)
+{
+	struct vhdx_disk *disk;
+	int err;
+
+	memset(facts, 0, sizeof(*facts));
+	facts->name = name;
+	facts->status.size = sizeof(facts->status);
+	err = vhdx_disk_open(name, sidecar, 0, &disk);
+	if (err)
+		return err;
+	err = gather_from(disk, facts);
+	vhdx_disk_close(disk);
+	return err;
+}
+
+static const char *type_name(const struct facts *facts)
+{
+	return facts->info.disk_flags & VHDX_DISK_FIXED ? "fixed" : "dynamic";
+}
+
+static const char *container_path(const struct facts *facts)
+{
+	return facts->attached ? facts->status.container : facts->name;
+}
+
+static const char *io_of(const struct facts *facts)
+{
+	return facts->attached ? facts->status.io : NULL;
+}
+
+static const char *scan_of(const struct facts *facts)
+{
+	return facts->attached && facts->status.scan[0] ? facts->status.scan : NULL;
+}
+
+static bool has(const struct facts *facts, unsigned int flag)
+{
+	return facts->info.disk_flags & flag;
+}
+
+static int print_json(const struct facts *facts)
+{
+	const struct vhdx_info *info = &facts->info;
+	struct json_object *reply = json_reply();
+
+	if (facts->attached)
+		json_bytes(reply, "disk", info->index);
+	else
+		json_text(reply, "disk", NULL);
+	json_text(reply, "device", facts->attached ? facts->status.device : NULL);
+	json_text(reply, "container", container_path(facts));
+	json_uuid(reply, "virtual_disk_id", info->virtual_disk_id);
+	json_uuid(reply, "data_write_guid", info->data_write_guid);
+	json_text(reply, "type", type_name(facts));
+	json_bytes(reply, "size", info->virtual_disk_size);
+	json_bytes(reply, "block_size", info->block_size);
+	json_bytes(reply, "logical_sector_size", info->logical_sector_size);
+	json_bytes(reply, "physical_sector_size", info->physical_sector_size);
+	json_flag(reply, "read_only", has(facts, VHDX_DISK_READ_ONLY));
+	json_flag(reply, "log_replayed", has(facts, VHDX_DISK_REPLAYED));
+	json_flag(reply, "write_failed", has(facts, VHDX_DISK_POISONED));
+	json_text(reply, "io", io_of(facts));
+	json_text(reply, "scan", scan_of(facts));
+	json_text(reply, "tracking", tracking_name(facts->state.state));
+	json_reason(reply, "reason", facts->state.gap_reason);
+	json_bytes(reply, "points", facts->state.point_count);
+	return json_finish(reply);
+}
+
+static void print_field(const char *name, const char *text)
+{
+	if (text)
+		printf("%-22s %s\n", name, text);
+}
+
+static void print_size(const char *name, uint64_t size)
+{
+	char text[SIZE_TEXT];
+
+	print_field(name, size_text(size, text));
+}
+
+static void print_uuid(const char *name, const uint8_t *guid)
+{
+	char text[VHDX_UUID_TEXT];
+
+	vhdx_uuid_format(guid, text);
+	print_field(name, text);
+}
+
+static int print_text(const struct facts *facts)
+{
+	const struct vhdx_info *info = &facts->info;
+
+	print_field("Device:", facts->attached ? facts->status.device : "not attached");
+	print_field("Container:", container_path(facts));
+	print_uuid("Virtual disk id:", info->virtual_disk_id);
+	print_uuid("Data write GUID:", info->data_write_guid);
+	print_field("Type:", type_name(facts));
+	print_size("Size:", info->virtual_disk_size);
+	print_size("Block size:", info->block_size);
+	print_size("Logical sector size:", info->logical_sector_size);
+	print_size("Physical sector size:", info->physical_sector_size);
+	print_field("Read-only:", has(facts, VHDX_DISK_READ_ONLY) ? "yes" : "no");
+	print_field("Log:", has(facts, VHDX_DISK_REPLAYED) ? "was replayed" : "was empty");
+	print_field("I/O:", io_of(facts));
+	print_field("Scan:", scan_of(facts));
+	print_field("Writes:", has(facts, VHDX_DISK_POISONED) ?
+		    "refused, after a commit failed (see the kernel log)" : NULL);
+	print_field("Tracking:", tracking_name(facts->state.state));
+	print_field("Reason:", reason_or_null(facts->state.gap_reason));
+	printf("%-22s %u\n", "Points:", facts->state.point_count);
+	return EXIT_DONE;
+}
+
+static int info(int count, char **arguments)
+{
+	struct facts facts;
+	int err;
+
+	(void)count;
+	err = gather(arguments[0], &facts);
+	if (err)
+		return report(err);
+	return output.json ? print_json(&facts) : print_text(&facts);
+}
+
+const struct command info_command = {
+	.name = "info",
+	.summary = "Show what a disk is, attached or not",
+	.arguments = "DISK|FILE",
+	.minimum = 1,
+	.maximum = 1,
+	.options = options,
+	.run = info,
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli.h"
+#include "json.h"
+
+#define VERSION_OF_KEYS	1
+
+struct json_object *json_reply(void)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "version", json_object_new_int(VERSION_OF_KEYS));
+	return object;
+}
+
+int json_finish(struct json_object *object)
+{
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+	return EXIT_DONE;
+}
+
+/* Bytes of the UTF-8 sequence that @text begins with; 0 if it is none. */
+static size_t sequence_length(const unsigned char *text)
+{
+	static const struct {
+		unsigned char mask;
+		unsigned char lead;
+		unsigned int least;
+	} forms[] = {
+		{ 0x80, 0x00, 0x0 },
+		{ 0xe0, 0xc0, 0x80 },
+		{ 0xf0, 0xe0, 0x800 },
+		{ 0xf8, 0xf0, 0x10000 },
+	};
+	unsigned int character;
+	size_t length;
+	size_t i;
+
+	for (length = 1; length <= 4; length++) {
+		if ((text[0] & forms[length - 1].mask) != forms[length - 1].lead)
+			continue;
+		character = text[0] & ~forms[length - 1].mask;
+		for (i = 1; i < length; i++) {
+			if ((text[i] & 0xc0) != 0x80)
+				return 0;
+			character = character << 6 | (text[i] & 0x3f);
+		}
+		if (character < forms[length - 1].least || character > 0x10ffff ||
+		    (character >= 0xd800 && character < 0xe000))
+			return 0;
+		return length;
+	}
+	return 0;
+}
+
+/* Paths and labels may be any bytes, JSON may not. */
+static struct json_object *new_string(const char *text)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	struct json_object *string;
+	char *clean = malloc(3 * strlen(text) + 1);
+	char *out = clean;
+
+	if (!clean)
+		return NULL;
+	while (*text) {
+		size_t length = sequence_length((const unsigned char *)text);
+
+		if (length) {
+			out = mempcpy(out, text, length);
+			text += length;
+		} else {
+			out = mempcpy(out, replacement, sizeof(replacement) - 1);
+			text++;
+		}
+	}
+	*out = '\0';
+	string = json_object_new_string(clean);
+	free(clean);
+	return string;
+}
+
+void json_text(struct json_object *object, const char *key, const char *text)
+{
+	json_object_object_add(object, key, text ? new_string(text) : NULL);
+}
+
+void json_bytes(struct json_object *object, const char *key, uint64_t value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+void json_flag(struct json_object *object, const char *key, bool value)
+{
+	json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+void json_id(struct json_object *object, const char *key, const struct vhdx_point_id *id)
+{
+	char text[VHDX_ID_TEXT];
+
+	vhdx_id_format(id, text);
+	json_text(object, key, vhdx_id_is_none(id) ? NULL : text);
+}
+
+void json_uuid(struct json_object *object, const char *key, const uint8_t *guid)
+{
+	char text[VHDX_UUID_TEXT];
+
+	vhdx_uuid_format(guid, text);
+	json_text(object, key, text);
+}
+
+void json_reason(struct json_object *object, const char *key, unsigned int reason)
+{
+	json_text(object, key, reason_or_null(reason));
+}
+
+struct json_object *json_list(struct json_object *object, const char *key)
+{
+	struct json_object *list = json_object_new_array();
+
+	json_object_object_add(object, key, list);
+	return list;
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <unistd.h>
+#include "cli.h"
+#include "json.h"
+
+static const struct cli_option options[] = {
+	TABLE_OPTIONS,
+	{ 0 }
+};
+
+enum { DISK, DEVICE, SIZE, RO, TRACKING, REASON, UNIT, IO, SCAN, CONTAINER, COLUMN_COUNT };
+
+static const struct column columns[COLUMN_COUNT] = {
+	[DISK] = { "DISK", .right = true, .hidden = true },
+	[DEVICE] = { "DEVICE" },
+	[SIZE] = { "SIZE", .right = true },
+	[RO] = { "RO", .right = true },
+	[TRACKING] = { "TRACKING" },
+	[REASON] = { "REASON" },
+	[UNIT] = { "UNIT", .right = true, .hidden = true },
+	[IO] = { "IO", .hidden = true },
+	[SCAN] = { "SCAN", .hidden = true },
+	[CONTAINER] = { "CONTAINER" },
+};
+
+static int add_row(void *context, const struct vhdx_status *status)
+{
+	const char *cells[COLUMN_COUNT];
+	char size[SIZE_TEXT];
+	char unit[SIZE_TEXT];
+	char disk[16];
+
+	snprintf(disk, sizeof(disk), "%d", status->index);
+	cells[DISK] = disk;
+	cells[DEVICE] = status->device;
+	cells[SIZE] = size_text(status->disk_size, size);
+	cells[RO] = status->read_only ? "1" : "0";
+	cells[TRACKING] = tracking_name(status->tracking);
+	cells[REASON] = reason_or_null(status->reason);
+	cells[UNIT] = status->unit ? size_text(status->unit, unit) : NULL;
+	cells[IO] = status->io;
+	cells[SCAN] = status->scan;
+	cells[CONTAINER] = status->container;
+	table_row(context, cells);
+	return 0;
+}
+
+static int add_object(void *context, const struct vhdx_status *status)
+{
+	struct json_object *disk = json_object_new_object();
+
+	json_bytes(disk, "disk", status->index);
+	json_text(disk, "device", status->device);
+	json_text(disk, "container", status->container[0] ? status->container : NULL);
+	json_flag(disk, "read_only", status->read_only);
+	json_bytes(disk, "size", status->disk_size);
+	json_text(disk, "tracking", tracking_name(status->tracking));
+	json_reason(disk, "reason", status->reason);
+	json_object_array_add(context, disk);
+	return 0;
+}
+
+static int list_json(void)
+{
+	struct json_object *reply = json_reply();
+	int err;
+
+	err = vhdx_list(add_object, json_list(reply, "list"));
+	if (!err)
+		return json_finish(reply);
+	json_object_put(reply);
+	return report(err);
+}
+
+static int list_table(void)
+{
+	struct table *table = table_new(columns, COLUMN_COUNT);
+	int code;
+	int err;
+
+	if (!table)
+		return EXIT_USAGE;
+	err = vhdx_list(add_row, table);
+	code = table_finish(table);
+	return err ? report(err) : code;
+}
+
+static int list(int count, char **arguments)
+{
+	(void)count;
+	(void)arguments;
+	if (access("/dev/vhdx-control", F_OK))
+		complain("the module is not loaded: `modprobe vhdx`");
+	return output.json ? list_json() : list_table();
+}
+
+const struct command list_command = {
+	.name = "list",
+	.summary = "List attached disks",
+	.minimum = 0,
+	.maximum = 0,
+	.options = options,
+	.run = list,
+	.notes = "Columns: DISK DEVICE SIZE RO TRACKING REASON UNIT IO SCAN CONTAINER",
+};

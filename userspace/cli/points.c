@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli.h"
+#include "json.h"
+
+static const char *sidecar;
+
+static const struct cli_option options[] = {
+	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
+	  OPTION_TEXT, &sidecar },
+	TABLE_OPTIONS,
+	{ 0 }
+};
+
+enum { ID, KIND, SEQUENCE, TIME, GAP, LABEL, COLUMN_COUNT };
+
+static const struct column columns[COLUMN_COUNT] = {
+	[ID] = { "ID" },
+	[KIND] = { "KIND" },
+	[SEQUENCE] = { "SEQUENCE", .right = true, .hidden = true },
+	[TIME] = { "TIME" },
+	[GAP] = { "GAP" },
+	[LABEL] = { "LABEL" },
+};
+
+/* With a NUL, which the label of the kernel has none of. */
+static void copy_label(const struct vhdx_point *point, char label[VHDX_LABEL_MAX + 1])
+{
+	size_t length = point->label_length;
+
+	if (length > VHDX_LABEL_MAX)
+		length = VHDX_LABEL_MAX;
+	memcpy(label, point->label, length);
+	label[length] = '\0';
+}
+
+static void add_row(struct table *table, const struct vhdx_point *point)
+{
+	char label[VHDX_LABEL_MAX + 1];
+	const char *cells[COLUMN_COUNT];
+	char sequence[SIZE_TEXT];
+	char id[VHDX_ID_TEXT];
+	char time[TIME_TEXT];
+
+	vhdx_id_format(&point->id, id);
+	copy_label(point, label);
+	snprintf(sequence, sizeof(sequence), "%" PRIu64, (uint64_t)point->id.sequence);
+	cells[ID] = id;
+	cells[KIND] = kind_name(point->id.kind);
+	cells[SEQUENCE] = sequence;
+	cells[TIME] = time_text(point->time_ns, time);
+	cells[GAP] = reason_or_null(point->gap_reason);
+	cells[LABEL] = label[0] ? label : NULL;
+	table_row(table, cells);
+}
+
+static int print_table(const struct vhdx_point *points, size_t count)
+{
+	struct table *table = table_new(columns, COLUMN_COUNT);
+	size_t i;
+
+	if (!table)
+		return EXIT_USAGE;
+	for (i = 0; i < count; i++)
+		add_row(table, &points[i]);
+	return table_finish(table);
+}
+
+static int print_json(const struct vhdx_point *points, size_t count)
+{
+	struct json_object *reply = json_reply();
+	struct json_object *list = json_list(reply, "points");
+	char label[VHDX_LABEL_MAX + 1];
+	struct json_object *object;
+	char time[TIME_TEXT];
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		object = json_object_new_object();
+		copy_label(&points[i], label);
+		json_id(object, "id", &points[i].id);
+		json_text(object, "kind", kind_name(points[i].id.kind));
+		json_bytes(object, "sequence", points[i].id.sequence);
+		json_text(object, "time", time_text(points[i].time_ns, time));
+		json_text(object, "label", label[0] ? label : NULL);
+		json_reason(object, "gap", points[i].gap_reason);
+		json_object_array_add(list, object);
+	}
+	return json_finish(reply);
+}
+
+static int points(int count, char **arguments)
+{
+	struct vhdx_point *list;
+	struct vhdx_disk *disk;
+	size_t length;
+	int err;
+	int code;
+
+	(void)count;
+	err = vhdx_disk_open(arguments[0], sidecar, 0, &disk);
+	if (err)
+		return report(err);
+	err = vhdx_disk_get_points(disk, &list, &length);
+	vhdx_disk_close(disk);
+	if (err)
+		return report(err);
+	code = output.json ? print_json(list, length) : print_table(list, length);
+	free(list);
+	return code;
+}
+
+const struct command points_command = {
+	.name = "points",
+	.summary = "List the points of a disk, oldest first",
+	.arguments = "DISK|FILE",
+	.minimum = 1,
+	.maximum = 1,
+	.options = options,
+	.run = points,
+	.notes = "Columns: ID KIND SEQUENCE TIME GAP LABEL. GAP is what keeps changes from being\n"
+		 "told across the time just before a point.",
+};

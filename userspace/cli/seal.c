@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli.h"
+#include "json.h"
+
+static struct {
+	const char *label;
+	bool freeze;
+} wanted;
+
+static const struct cli_option options[] = {
+	{ "label", "TEXT", "up to 64 bytes to know the points by", OPTION_TEXT, &wanted.label },
+	{ "freeze", NULL, "not available yet: freeze the file system around the seal",
+	  OPTION_FLAG, &wanted.freeze },
+	JSON_OPTION,
+	{ 0 }
+};
+
+static void print_ids(const struct vhdx_point_id *ids, int count)
+{
+	char text[VHDX_ID_TEXT];
+	int i;
+
+	for (i = 0; i < count; i++) {
+		vhdx_id_format(&ids[i], text);
+		puts(text);
+	}
+}
+
+static void print_json(char **names, const struct vhdx_point_id *ids, int count)
+{
+	struct json_object *reply = json_reply();
+	struct json_object *list = json_list(reply, "points");
+	struct json_object *point;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		point = json_object_new_object();
+		json_text(point, "disk", names[i]);
+		json_id(point, "id", &ids[i]);
+		json_object_array_add(list, point);
+	}
+	json_finish(reply);
+}
+
+static int open_all(char **names, struct vhdx_disk **disks, int count)
+{
+	int err = 0;
+	int i;
+
+	for (i = 0; i < count && !err; i++)
+		err = vhdx_disk_open(names[i], NULL, VHDX_OPEN_WRITE, &disks[i]);
+	return err;
+}
+
+static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_point_id *ids, int count)
+{
+	int err;
+
+	err = open_all(names, disks, count);
+	if (!err)
+		err = vhdx_seal(disks, count, wanted.label, ids, NULL);
+	if (err)
+		return report(err);
+	if (output.json)
+		print_json(names, ids, count);
+	else
+		print_ids(ids, count);
+	return EXIT_DONE;
+}
+
+static int seal(int count, char **arguments)
+{
+	struct vhdx_disk **disks;
+	struct vhdx_point_id *ids;
+	int code;
+	int i;
+
+	if (wanted.freeze)
+		return usage_error("--freeze is not available yet: freeze the file system yourself (`fsfreeze`) around the seal");
+	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
+		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
+	disks = calloc(count, sizeof(*disks));
+	ids = calloc(count, sizeof(*ids));
+	if (disks && ids) {
+		code = seal_all(arguments, disks, ids, count);
+		for (i = 0; i < count; i++)
+			vhdx_disk_close(disks[i]);
+	} else {
+		complain("out of memory");
+		code = EXIT_FAILED;
+	}
+	free(ids);
+	free(disks);
+	return code;
+}
+
+const struct command seal_command = {
+	.name = "seal",
+	.summary = "Seal a point on each disk at the same instant and print their ids",
+	.arguments = "DISK…",
+	.minimum = 1,
+	.maximum = -1,
+	.options = options,
+	.run = seal,
+};
