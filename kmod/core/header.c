@@ -133,7 +133,7 @@ static int check_identifier(struct vhdx_store *store, void *buf, struct vhdx_dia
 int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 		     struct vhdx_diag *diag)
 {
-	const struct header_copy *current;
+	const struct header_copy *chosen;
 	struct header_copy copies[2];
 	unsigned int slot;
 	void *buf;
@@ -153,18 +153,18 @@ int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 		decode_copy(&copies[slot], buf, slot);
 	}
 
-	current = current_copy(copies);
-	if (!current) {
+	chosen = current_copy(copies);
+	if (!chosen) {
 		err = vhdx_corrupt(diag, "no valid header: header 1 at 0x%x has %s, header 2 at 0x%x has %s: restore from a copy",
 				   VHDX_HEADER_OFFSET_1, copies[0].fault, VHDX_HEADER_OFFSET_2,
 				   copies[1].fault);
 		goto out;
 	}
-	err = check_versions(current, diag);
+	err = check_versions(chosen, diag);
 	if (!err)
-		err = check_log_place(&current->header, store->size, diag);
+		err = check_log_place(&chosen->header, store->size, diag);
 	if (!err)
-		*header = current->header;
+		*header = chosen->header;
 out:
 	vhdx_free(buf);
 	return err;
