@@ -65,6 +65,13 @@ static void warn(struct attaching *attaching, const char *text)
 	snprintf(attached->warning, sizeof(attached->warning), "%s", text);
 }
 
+/* As an error of the container would be worded. */
+static void warn_of(struct attaching *attaching, unsigned int reason, const char *text)
+{
+	fail_kernel(0, reason, attaching->container.path, text);
+	warn(attaching, vhdx_error_message());
+}
+
 static bool is_empty_file(int fd)
 {
 	struct stat st;
@@ -170,7 +177,7 @@ static int call_attach(struct attaching *attaching)
 	device_name(attach.index, attaching->attached->device,
 		    sizeof(attaching->attached->device));
 	if (message[0])
-		warn(attaching, message);
+		warn_of(attaching, attach.reason, message);
 	return 0;
 }
 
@@ -190,9 +197,27 @@ static int wait_for_nodes(int index)
 	return 0;
 }
 
-static int enable_tracking(struct attaching *attaching)
+static int enable_on(struct attaching *attaching, struct vhdx_disk *disk)
 {
 	const struct vhdx_attach_options *options = attaching->options;
+	struct vhdx_attached *attached = attaching->attached;
+	int err;
+
+	err = vhdx_tracking_enable(disk, options->sidecar, options->unit, NULL);
+	/* What else the sidecar holds is the administrator's to give up (track reset). */
+	if (err == -EEXIST) {
+		warn(attaching, vhdx_error_message());
+		return 0;
+	}
+	if (!err) {
+		attached->reason = VHDX_REASON_NONE;
+		attached->warning[0] = '\0';
+	}
+	return err;
+}
+
+static int enable_tracking(struct attaching *attaching)
+{
 	struct vhdx_tracking_state state;
 	struct vhdx_disk *disk;
 	int err;
@@ -202,12 +227,7 @@ static int enable_tracking(struct attaching *attaching)
 		return err;
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (!err && state.state != VHDX_TRACKING_ON)
-		err = vhdx_tracking_enable(disk, options->sidecar, options->unit, NULL);
-	/* What else the sidecar holds is the administrator's to give up (track reset). */
-	if (err == -EEXIST) {
-		warn(attaching, vhdx_error_message());
-		err = 0;
-	}
+		err = enable_on(attaching, disk);
 	vhdx_disk_close(disk);
 	return err;
 }
@@ -237,10 +257,11 @@ static int finish(struct attaching *attaching)
 		undo(attached->index);
 		return err;
 	}
-	if (attached->reason && !attached->warning[0]) {
-		fail_kernel(0, attached->reason, "changes are not tracked without a gap", NULL);
-		warn(attaching, vhdx_error_message());
-	}
+	if (wants(attaching, VHDX_ATTACH_NO_TRACK) && attaching->sidecar_fd >= 0)
+		warn_of(attaching, VHDX_REASON_DISABLED,
+			"writes are not tracked: the sidecar will have a gap here, and the next backup has to be a full one");
+	else if (attached->reason && !attached->warning[0])
+		warn_of(attaching, attached->reason, NULL);
 	return 0;
 }
 

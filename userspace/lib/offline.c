@@ -131,6 +131,12 @@ static int read_span_leaf(void *context, u32 leaf, u64 *words)
 	return err;
 }
 
+static int refuse(struct vhdx_get_virtual_disk_changes *query, int err, u32 reason)
+{
+	query->reason = reason;
+	return err;
+}
+
 static int answer(struct offline_disk *offline, const struct vhdx_span *span,
 		  struct vhdx_get_virtual_disk_changes *query)
 {
@@ -151,29 +157,26 @@ static int answer(struct offline_disk *offline, const struct vhdx_span *span,
 		more = vhdx_answer_leaf(&answer, read_span_leaf, &source);
 	} while (more > 0);
 	vhdx_free(answer.words);
-	if (more) {
-		/* The driver says the same of a leaf that can't be trusted. */
-		query->reason = more == -EUCLEAN ? VHDX_REASON_INCONSISTENT : VHDX_REASON_IO;
-		return more == -EUCLEAN ? -ESTALE : more;
-	}
+	if (more == -EUCLEAN)
+		return refuse(query, -ESTALE, VHDX_REASON_INCONSISTENT);
+	if (more)
+		return refuse(query, more, more == -EIO ? VHDX_REASON_IO : VHDX_REASON_NONE);
 	query->output_count = answer.count;
 	query->processed_byte_length = answer.offset - query->byte_offset;
 	return 0;
 }
 
-static int check_query(const struct vhdx_get_virtual_disk_changes *query, u64 disk_size, u32 *reason)
+/* In the driver's order, so that a question wrong in two ways gets the same answer. */
+static int check_query(struct vhdx_get_virtual_disk_changes *query, u64 disk_size)
 {
 	u64 end;
 
-	*reason = VHDX_REASON_UNSUPPORTED;
+	if (query->flags & ~VHDX_CHANGES_BITMAP || query->reserved || !query->output_capacity)
+		return refuse(query, -EINVAL, VHDX_REASON_ARGUMENT);
 	if (query->flags & VHDX_CHANGES_BITMAP || query->granularity || query->min_gap)
-		return -EOPNOTSUPP;
-	*reason = VHDX_REASON_ARGUMENT;
-	if (query->flags || query->reserved || !query->output_capacity)
-		return -EINVAL;
+		return refuse(query, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED);
 	if (check_add_overflow(query->byte_offset, query->byte_length, &end) || end > disk_size)
-		return -EINVAL;
-	*reason = VHDX_REASON_NONE;
+		return refuse(query, -EINVAL, VHDX_REASON_ARGUMENT);
 	return 0;
 }
 
@@ -183,15 +186,17 @@ static int query_changes(struct offline_disk *offline, struct vhdx_get_virtual_d
 	int err;
 
 	query->virtual_disk_size = offline->image.image.geo.disk_size;
-	err = check_query(query, query->virtual_disk_size, &query->reason);
+	err = check_query(query, query->virtual_disk_size);
 	if (err)
 		return err;
-	if (offline->sidecar_error) {
-		query->reason = offline->sidecar_diag.reason;
-		return offline->sidecar_error;
-	}
 	err = vhdx_timeline_span(&offline->sidecar.timeline, &query->limit_id, &query->target_id,
 				 &span, &query->reason);
+	if (err == -EINVAL)
+		return err;
+	if (offline->sidecar_error)
+		return refuse(query, offline->sidecar_error, offline->sidecar_diag.reason);
+	if (offline->sidecar.state == VHDX_SIDECAR_DISABLED)
+		return refuse(query, -EOPNOTSUPP, VHDX_REASON_DISABLED);
 	if (err)
 		return err;
 	query->unit = 1U << offline->sidecar.unit_shift;
@@ -244,14 +249,12 @@ static const struct disk_ops offline_ops = {
 	.close = offline_close,
 };
 
-/* What a query gets, where attach would go on with tracking off. */
-static void refuse_changes(struct offline_disk *offline, int err, unsigned int reason,
-			   const char *text)
+/* Without a sidecar, questions about changes get what the driver says then. */
+static int no_sidecar(struct offline_disk *offline)
 {
-	offline->sidecar_error = err;
-	offline->sidecar_diag.reason = reason;
-	if (text)
-		snprintf(offline->sidecar_diag.text, sizeof(offline->sidecar_diag.text), "%s", text);
+	offline->sidecar_error = -EOPNOTSUPP;
+	offline->sidecar_diag.reason = VHDX_REASON_DISABLED;
+	return 0;
 }
 
 static int load_sidecar(struct offline_disk *offline)
@@ -264,7 +267,8 @@ static int load_sidecar(struct offline_disk *offline)
 	err = file_store_init(&offline->sidecar_file, offline->sidecar_fd);
 	if (err)
 		return vhdx_io_failed(diag, err, "the sidecar cannot be read");
-	err = vhdx_sidecar_load(sidecar, &offline->sidecar_file.store, false, true, diag);
+	err = vhdx_sidecar_load(sidecar, &offline->sidecar_file.store,
+				!offline->sidecar_file.direct, true, diag);
 	if (err)
 		return err;
 	return vhdx_sidecar_bind(sidecar, &image->geo.disk_id, image->geo.disk_size,
@@ -277,29 +281,22 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 	char *path = NULL;
 	int err;
 
-	if (!given && is_block(&offline->container)) {
-		refuse_changes(offline, -EOPNOTSUPP, VHDX_REASON_DISABLED, NULL);
-		return 0;
-	}
+	if (!given && is_block(&offline->container))
+		return no_sidecar(offline);
 	err = sidecar_path(&offline->container, given, &path);
 	if (err)
 		return err;
 	offline->sidecar_fd = open_sidecar(path, given, false);
 	free(path);
-	if (offline->sidecar_fd == -ENOENT && !given) {
-		refuse_changes(offline, -EOPNOTSUPP, VHDX_REASON_DISABLED, NULL);
-		return 0;
-	}
+	if (offline->sidecar_fd == -ENOENT && !given)
+		return no_sidecar(offline);
 	if (offline->sidecar_fd < 0)
 		return offline->sidecar_fd;
 
 	err = load_sidecar(offline);
-	if (err == -ENODATA)	/* an empty file: tracking was never enabled in it */
-		refuse_changes(offline, -EOPNOTSUPP, VHDX_REASON_DISABLED, NULL);
-	else if (err == -EUCLEAN)
-		offline->sidecar_error = -ESTALE;
-	else
-		offline->sidecar_error = err;
+	if (err == -ENODATA)	/* empty: tracking was never enabled in it */
+		return no_sidecar(offline);
+	offline->sidecar_error = err == -EUCLEAN ? -ESTALE : err;
 	return 0;
 }
 

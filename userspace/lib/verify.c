@@ -27,7 +27,8 @@ static void judge(int fd, struct verdict *verdict)
 	verdict->err = file_store_init(&file, fd);
 	if (verdict->err)
 		return;
-	verdict->err = vhdx_sidecar_load(&sidecar, &file.store, false, true, &verdict->diag);
+	verdict->err = vhdx_sidecar_load(&sidecar, &file.store, !file.direct, true,
+					 &verdict->diag);
 	verdict->sequence = sidecar.sequence;
 	verdict->point_count = sidecar.timeline.count;
 	if (!verdict->err)
