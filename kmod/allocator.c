@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "allocator.h"
+#include "disk.h"
+
+#include <linux/slab.h>
+
+#define SCAN_PAGES	16
+
+/**
+ * vhdx_allocator_init() - nothing is known yet
+ * @allocator:	zeroed
+ */
+void vhdx_allocator_init(struct vhdx_allocator *allocator)
+{
+	mutex_init(&allocator->lock);
+	spin_lock_init(&allocator->state_lock);
+}
+
+/**
+ * vhdx_allocator_destroy() - free what it holds
+ * @allocator:	unused
+ */
+void vhdx_allocator_destroy(struct vhdx_allocator *allocator)
+{
+	kvfree(allocator->spare);
+	allocator->spare = NULL;
+}
+
+/**
+ * vhdx_allocator_refuse() - the container is damaged: allocate no more
+ * @allocator:	the allocator
+ * @why:	for the administrator, in sysfs
+ */
+void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
+{
+	spin_lock(&allocator->state_lock);
+	if (allocator->scan != VHDX_SCAN_FAILED) {
+		allocator->scan = VHDX_SCAN_FAILED;
+		strscpy(allocator->why, why, sizeof(allocator->why));
+		pr_warn("no more blocks are allocated: %s\n", why);
+	}
+	spin_unlock(&allocator->state_lock);
+}
+
+/*
+ * The scan reads the BAT from the container, past the page cache, so that a BAT of
+ * 512 MiB does not sweep it clean. Nothing is dirty before the first allocation.
+ */
+static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	const struct vhdx_geometry *geo = &disk->image.geo;
+	u64 size = disk->container.size, index = 0;
+	struct vhdx_space space;
+	void *buf;
+	int i, err;
+
+	buf = kvmalloc(SCAN_PAGES * VHDX_PAGE, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+	err = vhdx_space_init(&space, &disk->image, size, diag);
+	while (!err && index < geo->bat_entry_count) {
+		err = disk->store->read(disk->store, vhdx_bat_entry_offset(geo, index), buf,
+					SCAN_PAGES * VHDX_PAGE);
+		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
+			err = vhdx_space_add_page(&space, &disk->image, index,
+						  buf + i * VHDX_PAGE, size, diag);
+			index += VHDX_META_ENTRIES;
+		}
+		cond_resched();
+	}
+	if (!err)
+		disk->allocator.end = space.end;
+	vhdx_space_release(&space);
+	kvfree(buf);
+	return err;
+}
+
+static int scan_once(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_diag diag = { };
+	int err = 0;
+
+	if (a->scan == VHDX_SCAN_PENDING) {
+		err = scan(disk, &diag);
+		if (err == -EUCLEAN || err == -EOPNOTSUPP)
+			vhdx_allocator_refuse(a, diag.text);
+		if (err)
+			return err;
+		spin_lock(&a->state_lock);
+		if (a->scan == VHDX_SCAN_PENDING)
+			a->scan = VHDX_SCAN_OK;
+		spin_unlock(&a->state_lock);
+	}
+	return a->scan == VHDX_SCAN_OK ? 0 : -EUCLEAN;
+}
+
+/**
+ * vhdx_allocator_take() - room for one payload block
+ * @disk:	attached for writing
+ * @offset:	receives its container offset
+ * @zeroed:	it reads as zeroes already
+ *
+ * Sleeps; runs the scan the first time. Returns 0, -EUCLEAN (the scan failed), -ENOSPC,
+ * or -errno.
+ */
+int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	u32 block_size = disk->image.geo.block_size;
+	u64 known_end;
+	int err;
+
+	mutex_lock(&a->lock);
+	err = scan_once(disk);
+	if (err)
+		goto out;
+	if (a->spare_count) {
+		*offset = a->spare[--a->spare_count];
+		*zeroed = false;
+		goto out;
+	}
+	/* What the container grows by is zero; what it had behind the last block is
+	 * whatever somebody left there.
+	 */
+	known_end = disk->container.size;
+	err = disk->container.ops->extend(&disk->container, a->end + block_size);
+	if (err)
+		goto out;
+	*offset = a->end;
+	*zeroed = a->end >= known_end;
+	a->end += block_size;
+out:
+	mutex_unlock(&a->lock);
+	return err;
+}
+
+/**
+ * vhdx_allocator_give_back() - a block that no mapping ever named
+ * @disk:	the disk
+ * @offset:	from vhdx_allocator_take()
+ *
+ * Without memory it is lost until the next attach, whose scan finds it free.
+ */
+void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	u64 *spare;
+
+	mutex_lock(&a->lock);
+	if (a->spare_count == a->spare_capacity) {
+		spare = kvcalloc(a->spare_capacity + 64, sizeof(*spare), GFP_KERNEL);
+		if (!spare)
+			goto out;
+		if (a->spare)
+			memcpy(spare, a->spare, a->spare_count * sizeof(*spare));
+		kvfree(a->spare);
+		a->spare = spare;
+		a->spare_capacity += 64;
+	}
+	a->spare[a->spare_count++] = offset;
+out:
+	mutex_unlock(&a->lock);
+}

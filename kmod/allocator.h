@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where new payload blocks go. Nothing is handed out before one scan has seen the whole
+ * BAT (rule V6); reads and writes in place never wait for it.
+ */
+#ifndef VHDX_ALLOCATOR_H
+#define VHDX_ALLOCATOR_H
+
+#include "core/space.h"
+
+#include <linux/mutex.h>
+
+enum vhdx_scan_state {
+	VHDX_SCAN_PENDING,
+	VHDX_SCAN_OK,
+	VHDX_SCAN_FAILED,
+};
+
+/**
+ * struct vhdx_allocator - space of one container
+ * @lock:	everything; held while the scan runs
+ * @state_lock:	@scan and @why, for those who only look
+ * @end:	where the next block goes
+ * @spare:	blocks whose first write failed; not zero any more
+ * @spare_count: how many
+ * @spare_capacity: room in @spare
+ */
+struct vhdx_allocator {
+	struct mutex lock;
+	spinlock_t state_lock;
+	enum vhdx_scan_state scan;
+	char why[VHDX_DIAG_TEXT];
+	u64 end;
+	u64 *spare;
+	unsigned int spare_count;
+	unsigned int spare_capacity;
+};
+
+struct vhdx_disk;
+
+void vhdx_allocator_init(struct vhdx_allocator *allocator);
+void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
+void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
+int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed);
+void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset);
+
+#endif

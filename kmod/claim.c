@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "claim.h"
+
+#include <linux/mutex.h>
+
+static LIST_HEAD(claims);
+static DEFINE_MUTEX(claims_lock);
+
+/**
+ * vhdx_claim_file() - claim what @file names
+ * @claim:	zeroed, or released before; released by vhdx_claim_release()
+ * @file:	regular file or block device; the caller keeps it open
+ * @write:	for writing
+ *
+ * May sleep. Returns 0, or -EBUSY where somebody writes it, or reads it and @write.
+ */
+int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct vhdx_claim *other;
+	int err = 0;
+
+	mutex_lock(&claims_lock);
+	list_for_each_entry(other, &claims, link) {
+		if (other->inode == inode && (other->write || write))
+			err = -EBUSY;
+	}
+	if (!err) {
+		claim->inode = inode;
+		claim->write = write;
+		list_add(&claim->link, &claims);
+	}
+	mutex_unlock(&claims_lock);
+	return err;
+}
+
+/**
+ * vhdx_claim_release() - give a claim up; harmless where there is none
+ * @claim:	the claim
+ */
+void vhdx_claim_release(struct vhdx_claim *claim)
+{
+	if (!claim->inode)
+		return;
+	mutex_lock(&claims_lock);
+	list_del(&claim->link);
+	mutex_unlock(&claims_lock);
+	claim->inode = NULL;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who uses which container and which sidecar (rule K5): one writer, or any number
+ * of readers, over all disks of this module.
+ */
+#ifndef VHDX_CLAIM_H
+#define VHDX_CLAIM_H
+
+#include <linux/fs.h>
+#include <linux/list.h>
+
+/**
+ * struct vhdx_claim - one use of a file or a block device
+ * @link:	in the list of all claims
+ * @inode:	the inode that the bytes belong to; of a block device its own, which
+ *		is the same for every node that names it. NULL: nothing claimed
+ * @write:	for writing
+ */
+struct vhdx_claim {
+	struct list_head link;
+	struct inode *inode;
+	bool write;
+};
+
+int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write);
+void vhdx_claim_release(struct vhdx_claim *claim);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every difference between kernel versions, and nothing else. The driver is
+ * written for the newest kernel; HAVE_* come from kmod/compat/probe.
+ */
+#ifndef VHDX_COMPAT_H
+#define VHDX_COMPAT_H
+
+#include <linux/blkdev.h>
+#include <linux/device.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/shrinker.h>
+
+/* ---- an exclusive claim on a block device -------------------------------- */
+
+#ifdef HAVE_BDEV_FILE
+typedef struct file *compat_bdev_claim;
+
+static inline compat_bdev_claim compat_bdev_claim_dev(dev_t dev, bool write, void *holder)
+{
+	return bdev_file_open_by_dev(dev, BLK_OPEN_READ | (write ? BLK_OPEN_WRITE : 0),
+				     holder, NULL);
+}
+
+static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write)
+{
+#ifdef HAVE_BDEV_FPUT
+	bdev_fput(claim);
+#else
+	fput(claim);
+#endif
+}
+
+static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
+{
+	return file_bdev(claim);
+}
+#else
+typedef struct block_device *compat_bdev_claim;
+
+static inline compat_bdev_claim compat_bdev_claim_dev(dev_t dev, bool write, void *holder)
+{
+	return blkdev_get_by_dev(dev, FMODE_READ | FMODE_EXCL | (write ? FMODE_WRITE : 0),
+				 holder);
+}
+
+static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write)
+{
+	blkdev_put(claim, FMODE_READ | FMODE_EXCL | (write ? FMODE_WRITE : 0));
+}
+
+static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
+{
+	return claim;
+}
+#endif
+
+/* ---- the gendisk and its limits ------------------------------------------ */
+
+/**
+ * struct compat_limits - the limits that this driver sets, in bytes
+ * @logical_block_size:	and physical_block_size: as in struct queue_limits
+ * @dma_alignment:	mask
+ */
+struct compat_limits {
+	unsigned int logical_block_size;
+	unsigned int physical_block_size;
+	unsigned int dma_alignment;
+};
+
+/* A bio-based disk with a volatile write cache and FUA. An ERR_PTR on failure. */
+static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limits)
+{
+#ifdef HAVE_QUEUE_LIMITS_FEATURES
+	struct queue_limits lim = {
+		.logical_block_size = limits->logical_block_size,
+		.physical_block_size = limits->physical_block_size,
+		.io_min = limits->physical_block_size,
+		.dma_alignment = limits->dma_alignment,
+		.max_hw_sectors = UINT_MAX,
+		.features = BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA,
+	};
+
+	return blk_alloc_disk(&lim, NUMA_NO_NODE);
+#else
+	struct gendisk *gd = blk_alloc_disk(NUMA_NO_NODE);
+
+	if (!gd)
+		return ERR_PTR(-ENOMEM);
+	blk_queue_logical_block_size(gd->queue, limits->logical_block_size);
+	blk_queue_physical_block_size(gd->queue, limits->physical_block_size);
+	blk_queue_io_min(gd->queue, limits->physical_block_size);
+	blk_queue_dma_alignment(gd->queue, limits->dma_alignment);
+	blk_queue_max_hw_sectors(gd->queue, UINT_MAX);
+	blk_queue_write_cache(gd->queue, true, true);
+	blk_queue_flag_set(QUEUE_FLAG_NONROT, gd->queue);
+	return gd;
+#endif
+}
+
+#ifdef HAVE_BLK_MODE_T
+#define COMPAT_BDOPS_OPEN(name, gd)	int name(struct gendisk *gd, blk_mode_t mode)
+#define COMPAT_BDOPS_OPEN_DISK(gd)	(gd)
+#else
+#define COMPAT_BDOPS_OPEN(name, gd)	int name(struct block_device *gd, fmode_t mode)
+#define COMPAT_BDOPS_OPEN_DISK(gd)	((gd)->bd_disk)
+#endif
+
+/* ---- device model ---------------------------------------------------------- */
+
+#ifdef HAVE_CLASS_DEVNODE_CONST
+#define COMPAT_DEVNODE_CONST const
+#else
+#define COMPAT_DEVNODE_CONST
+#endif
+
+#ifdef HAVE_CLASS_OWNER
+#define COMPAT_CLASS_OWNER .owner = THIS_MODULE,
+#else
+#define COMPAT_CLASS_OWNER
+#endif
+
+/* ---- shrinkers ------------------------------------------------------------- */
+
+/**
+ * struct compat_shrinker - a shrinker and the object that it shrinks
+ */
+struct compat_shrinker {
+#ifdef HAVE_SHRINKER_ALLOC
+	struct shrinker *shrinker;
+#else
+	struct shrinker shrinker;
+#endif
+	void *object;
+};
+
+static inline void *compat_shrinker_object(struct shrinker *shrinker)
+{
+#ifdef HAVE_SHRINKER_ALLOC
+	return shrinker->private_data;
+#else
+	return container_of(shrinker, struct compat_shrinker, shrinker)->object;
+#endif
+}
+
+static inline int compat_shrinker_register(struct compat_shrinker *s, void *object,
+		unsigned long (*count)(struct shrinker *, struct shrink_control *),
+		unsigned long (*scan)(struct shrinker *, struct shrink_control *),
+		const char *name)
+{
+	s->object = object;
+#ifdef HAVE_SHRINKER_ALLOC
+	s->shrinker = shrinker_alloc(0, "%s", name);
+	if (!s->shrinker)
+		return -ENOMEM;
+	s->shrinker->count_objects = count;
+	s->shrinker->scan_objects = scan;
+	s->shrinker->private_data = object;
+	shrinker_register(s->shrinker);
+	return 0;
+#else
+	s->shrinker.count_objects = count;
+	s->shrinker.scan_objects = scan;
+	s->shrinker.seeks = DEFAULT_SEEKS;
+	return register_shrinker(&s->shrinker, "%s", name);
+#endif
+}
+
+static inline void compat_shrinker_unregister(struct compat_shrinker *s)
+{
+#ifdef HAVE_SHRINKER_ALLOC
+	shrinker_free(s->shrinker);
+#else
+	unregister_shrinker(&s->shrinker);
+#endif
+}
+
+#endif

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "container.h"
+
+#include <linux/file.h>
+#include <linux/slab.h>
+#include <uapi/linux/vhdx.h>
+
+/*
+ * The code in core/ transfers multiples of 512 bytes. Where the container wants
+ * more (a file system on 4096-byte sectors), small reads go through a bounce
+ * buffer. Writes are never smaller: everything that we write is a 4 KiB structure.
+ */
+static int store_read(struct vhdx_store *store, u64 offset, void *buf, size_t length)
+{
+	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
+	u64 start = round_down(offset, c->alignment);
+	size_t span = round_up(offset + length, c->alignment) - start;
+	void *bounce;
+	int err;
+
+	if (start == offset && span == length)
+		return c->ops->rw(c, offset, buf, length, false);
+
+	bounce = kvmalloc(span, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+	err = c->ops->rw(c, start, bounce, span, false);
+	if (!err)
+		memcpy(buf, bounce + (offset - start), length);
+	kvfree(bounce);
+	return err;
+}
+
+static int store_write(struct vhdx_store *store, u64 offset, const void *buf, size_t length)
+{
+	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
+	int err;
+
+	if (WARN_ON_ONCE(c->read_only))
+		return -EROFS;
+	err = c->ops->rw(c, offset, (void *)buf, length, true);
+	if (!err && offset + length > c->size)
+		c->size = offset + length;
+	return err;
+}
+
+static int store_flush(struct vhdx_store *store)
+{
+	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
+
+	return c->ops->flush(c);
+}
+
+/**
+ * vhdx_container_open() - take over a descriptor that user space opened
+ * @container:	zeroed; vhdx_container_close() it if this succeeds
+ * @fd:		regular file or block device
+ * @read_only:	never write
+ * @what:	"container" or "sidecar", for messages
+ * @diag:	what is wrong
+ *
+ * Process context. Returns 0; -EBADF, -EACCES (not opened in the needed mode),
+ * -EINVAL (neither a file nor a block device, or O_APPEND), -EBUSY, or what the
+ * back end says.
+ */
+int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
+			const char *what, struct vhdx_diag *diag)
+{
+	struct file *file = fget(fd);
+	umode_t mode;
+	int err;
+
+	if (!file)
+		return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
+				 "%s: descriptor %d is not open", what, fd);
+
+	err = -EACCES;
+	if (!(file->f_mode & FMODE_READ) || (!read_only && !(file->f_mode & FMODE_WRITE))) {
+		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
+			  "%s: descriptor %d is not open for %s", what, fd,
+			  read_only ? "reading" : "reading and writing");
+		goto out_file;
+	}
+	err = -EINVAL;
+	mode = file_inode(file)->i_mode;
+	if (!S_ISREG(mode) && !S_ISBLK(mode)) {
+		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
+			  "%s: descriptor %d is neither a regular file nor a block device",
+			  what, fd);
+		goto out_file;
+	}
+	if (file->f_flags & O_APPEND) {
+		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
+			  "%s: descriptor %d was opened with O_APPEND, which would redirect every write",
+			  what, fd);
+		goto out_file;
+	}
+
+	err = vhdx_claim_file(&container->claim, file, !read_only);
+	if (err) {
+		vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+			  "%s: a disk that is attached uses this file; detach that disk first", what);
+		goto out_file;
+	}
+
+	container->file = file;
+	container->read_only = read_only;
+	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
+	container->store.read = store_read;
+	container->store.write = read_only ? NULL : store_write;
+	container->store.flush = store_flush;
+	err = container->ops->open(container, diag);
+	if (err)
+		goto out_claim;
+	container->store.size = container->size;
+	return 0;
+
+out_claim:
+	vhdx_claim_release(&container->claim);
+	container->file = NULL;
+out_file:
+	fput(file);
+	return err;
+}
+
+/**
+ * vhdx_container_close() - let go of everything; harmless where nothing is open
+ * @container:	no I/O may be under way
+ *
+ * The last fput() of an ioctl's task runs before the ioctl returns to user space,
+ * so the locks on the file are gone by then (rule K5).
+ */
+void vhdx_container_close(struct vhdx_container *container)
+{
+	if (!container->file)
+		return;
+	container->ops->close(container);
+	vhdx_claim_release(&container->claim);
+	fput(container->file);
+	container->file = NULL;
+}
+
+/**
+ * vhdx_container_suits() - can sectors of this size be written in place (rule V8)?
+ * @container:		open, no payload I/O yet
+ * @sector_size:	logical sector size of the disk
+ * @diag:		why not
+ *
+ * A file that wants larger direct I/O than that is used buffered as a whole.
+ * Returns 0, or -EOPNOTSUPP for a block device with larger sectors.
+ */
+int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
+			 struct vhdx_diag *diag)
+{
+	if (container->alignment <= sector_size)
+		return 0;
+	if (container->bdev)
+		return vhdx_unsupported(diag,
+			"container: the block device has sectors of %u bytes, the disk's are %u: it can't be written sector by sector; copy the image to a file",
+			container->alignment, sector_size);
+	container->direct = false;
+	container->alignment = 512;
+	return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A container: the bytes of a VHDX (or of a sidecar), wherever they are kept. Two
+ * back ends behind one small table: block device and file.
+ *
+ * Payload goes through ->submit(), which never waits; metadata through the
+ * synchronous struct vhdx_store, which is used by workers only.
+ */
+#ifndef VHDX_CONTAINER_H
+#define VHDX_CONTAINER_H
+
+#include "claim.h"
+#include "compat.h"
+#include "core/diag.h"
+
+struct vhdx_container;
+struct vhdx_io;
+struct workqueue_struct;
+
+/**
+ * struct vhdx_container_ops - what a back end does
+ * @name:	for sysfs
+ * @open:	take the opened file over; on failure nothing is held
+ * @close:	give up everything but container->file and the claim
+ * @rw:		synchronous transfer of a kernel buffer (kmalloc or vmalloc). Reads
+ *		at or behind the end give zeroes. Offset and length are multiples of
+ *		container->alignment.
+ * @submit:	start io->clone at io->offset and return; vhdx_io_done() is called
+ *		when it is done, perhaps before this returns
+ * @flush:	make everything that completed durable
+ * @extend:	make the container at least @size bytes long; what is new reads as
+ *		zeroes. -ENOSPC where it can't grow
+ * @zero:	overwrite with zeroes; any 512-byte alignment
+ */
+struct vhdx_container_ops {
+	const char *name;
+	int (*open)(struct vhdx_container *container, struct vhdx_diag *diag);
+	void (*close)(struct vhdx_container *container);
+	int (*rw)(struct vhdx_container *container, u64 offset, void *buf, size_t length,
+		  bool write);
+	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
+	int (*flush)(struct vhdx_container *container);
+	int (*extend)(struct vhdx_container *container, u64 size);
+	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
+};
+
+/**
+ * struct vhdx_container - one open container
+ * @store:	synchronous access, for the code in core/
+ * @file:	the very file that user space passed: OFD locks live on it
+ * @claim:	keeps others of this module away
+ * @bdev:	the block device, or NULL
+ * @bdev_claim:	our own exclusive open of it; a read-only container takes none, so
+ *		that it can be shared with other readers
+ * @workqueue:	where the file back end runs; set by the owner before payload I/O
+ * @size:	length now; grows only, under the space allocator's lock
+ * @alignment:	of synchronous transfers: 512 or 4096, a power of two
+ * @direct:	file: direct I/O
+ * @dma_alignment: mask that memory of payload I/O must obey
+ */
+struct vhdx_container {
+	struct vhdx_store store;
+	const struct vhdx_container_ops *ops;
+	struct file *file;
+	struct vhdx_claim claim;
+	struct block_device *bdev;
+	compat_bdev_claim bdev_claim;
+	struct workqueue_struct *workqueue;
+	u64 size;
+	u32 alignment;
+	u32 dma_alignment;
+	bool read_only;
+	bool direct;
+};
+
+extern const struct vhdx_container_ops vhdx_container_bdev_ops;
+extern const struct vhdx_container_ops vhdx_container_file_ops;
+
+int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
+			const char *what, struct vhdx_diag *diag);
+int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
+			 struct vhdx_diag *diag);
+void vhdx_container_close(struct vhdx_container *container);
+
+static inline bool vhdx_container_is_open(const struct vhdx_container *container)
+{
+	return container->file;
+}
+
+#endif

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A container in a regular file: kiocbs from a workqueue, direct I/O where the file
+ * system takes it, as loop does.
+ */
+#include "container.h"
+#include "io.h"
+
+#include <linux/bio.h>
+#include <linux/falloc.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/vhdx.h>
+
+#define RW_PAGES	32
+#define ZERO_CHUNK	(64 * 1024)
+
+/*
+ * What direct I/O on this file must be aligned to; 0: it takes none. A file system
+ * that doesn't say is believed to need the sectors of its device.
+ */
+static u32 direct_alignment(struct file *file, u32 *dma_alignment)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+	struct kstat stat;
+
+	if (!(file->f_mode & FMODE_CAN_ODIRECT))
+		return 0;
+	if (!vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0) &&
+	    (stat.result_mask & STATX_DIOALIGN)) {
+		if (stat.dio_mem_align)
+			*dma_alignment = max(*dma_alignment, stat.dio_mem_align - 1);
+		return stat.dio_offset_align;
+	}
+	return sb->s_bdev ? bdev_logical_block_size(sb->s_bdev) : 0;
+}
+
+static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
+{
+	struct address_space *mapping = c->file->f_mapping;
+	u32 alignment;
+	int err;
+
+	if (!c->file->f_op->read_iter || !c->file->f_op->write_iter)
+		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+			"container: the file system of this file can't be used from the kernel; copy the image to another one");
+
+	c->size = i_size_read(mapping->host);
+	c->dma_alignment = 511;
+	alignment = direct_alignment(c->file, &c->dma_alignment);
+	c->direct = alignment && alignment <= VHDX_PAGE && is_power_of_2(alignment);
+	c->alignment = c->direct ? max(alignment, 512U) : 512;
+
+	/* What others wrote through the page cache is on disk before we start. */
+	err = c->read_only ? 0 : vfs_fsync(c->file, 0);
+	if (err)
+		return vhdx_io_failed(diag, err, "container: the file can't be flushed (error %d)",
+				      err);
+	/* A worker that waits for memory must not wait for this very disk (rule K3).
+	 * There is only one writer of a file, so nobody else changes the mask.
+	 */
+	if (!c->read_only)
+		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) & ~(__GFP_IO | __GFP_FS));
+	return 0;
+}
+
+static void file_close(struct vhdx_container *c)
+{
+	struct address_space *mapping = c->file->f_mapping;
+
+	if (!c->read_only)
+		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) | __GFP_IO | __GFP_FS);
+}
+
+static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_iter *iter,
+		     bool write)
+{
+	ssize_t ret;
+
+	if (!write)
+		return c->file->f_op->read_iter(iocb, iter);
+	kiocb_start_write(iocb);
+	ret = c->file->f_op->write_iter(iocb, iter);
+	if (ret != -EIOCBQUEUED)
+		kiocb_end_write(iocb);
+	return ret;
+}
+
+static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
+{
+	bvec->bv_page = is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+	bvec->bv_offset = offset_in_page(p);
+	bvec->bv_len = length;
+}
+
+static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t length, bool write)
+{
+	struct bio_vec bvecs[RW_PAGES];
+	struct iov_iter iter;
+	struct kiocb iocb;
+	unsigned int count;
+	size_t chunk, n;
+	ssize_t ret;
+
+	while (length) {
+		for (chunk = 0, count = 0; chunk < length && count < RW_PAGES; count++) {
+			n = min_t(size_t, length - chunk, PAGE_SIZE - offset_in_page(buf + chunk));
+			set_bvec(&bvecs[count], buf + chunk, n);
+			chunk += n;
+		}
+		iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST, bvecs, count, chunk);
+		init_sync_kiocb(&iocb, c->file);
+		iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
+		iocb.ki_pos = offset;
+		ret = start(c, &iocb, &iter, write);
+		if (ret < 0)
+			return ret;
+		if (!ret) {
+			/* The end of the file: zeroes for a reader. */
+			if (write)
+				return -EIO;
+			memset(buf, 0, length);
+			return 0;
+		}
+		/* A short transfer at an unaligned end of file can't go on with
+		 * direct I/O; what follows the end is zero.
+		 */
+		if (!write && !IS_ALIGNED(ret, c->alignment)) {
+			memset(buf + ret, 0, length - ret);
+			return 0;
+		}
+		buf += ret;
+		offset += ret;
+		length -= ret;
+	}
+	return 0;
+}
+
+/*
+ * The kiocb, the bvec table and the iterator are in use until the file system has
+ * both returned and completed, whichever comes last: two references.
+ */
+static void file_io_put(struct vhdx_io *io)
+{
+	struct vhdx_container *c = io->container;
+	struct bio *clone = &io->clone;
+	bool write = op_is_write(bio_op(clone));
+	long ret;
+
+	if (!atomic_dec_and_test(&io->file.refs))
+		return;
+	ret = io->file.result;
+
+	if (ret < 0) {
+		vhdx_io_done(io, errno_to_blk_status(ret));
+		return;
+	}
+	if (ret == clone->bi_iter.bi_size) {
+		vhdx_io_done(io, BLK_STS_OK);
+		return;
+	}
+	if (write && !ret) {
+		vhdx_io_done(io, BLK_STS_IOERR);
+		return;
+	}
+	/* Short: go on behind it. Behind the end of the file there are zeroes. */
+	bio_advance(clone, ret);
+	io->offset += ret;
+	if (!write && (!ret || !IS_ALIGNED(ret, c->alignment))) {
+		zero_fill_bio(clone);
+		vhdx_io_done(io, BLK_STS_OK);
+		return;
+	}
+	queue_work(c->workqueue, &io->work);
+}
+
+static void file_io_complete(struct kiocb *iocb, long ret)
+{
+	struct vhdx_io *io = container_of(iocb, struct vhdx_io, file.iocb);
+
+	if (op_is_write(bio_op(&io->clone)))
+		kiocb_end_write(iocb);
+	io->file.result = ret;
+	file_io_put(io);
+}
+
+static void file_io_work(struct work_struct *work)
+{
+	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
+	struct vhdx_container *c = io->container;
+	unsigned int noio = memalloc_noio_save();
+	struct bio *clone = &io->clone;
+	bool write = op_is_write(bio_op(clone));
+	struct bvec_iter biter;
+	struct iov_iter iter;
+	struct bio_vec bvec;
+	unsigned int count = 0;
+	ssize_t ret;
+
+	bio_for_each_bvec(bvec, clone, biter)
+		count++;
+	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
+		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
+		      clone->bi_iter.bi_size);
+	iter.iov_offset = clone->bi_iter.bi_bvec_done;
+
+	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
+	io->file.iocb.ki_filp = c->file;
+	io->file.iocb.ki_pos = io->offset;
+	io->file.iocb.ki_complete = file_io_complete;
+	io->file.iocb.ki_ioprio = clone->bi_ioprio;
+	io->file.iocb.ki_flags = (c->direct ? IOCB_DIRECT : 0) |
+				 (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
+	atomic_set(&io->file.refs, 2);
+
+	ret = start(c, &io->file.iocb, &iter, write);
+	if (ret != -EIOCBQUEUED) {
+		io->file.result = ret;
+		file_io_put(io);
+	}
+	file_io_put(io);
+	memalloc_noio_restore(noio);
+}
+
+static void file_submit(struct vhdx_container *c, struct vhdx_io *io)
+{
+	io->container = c;
+	INIT_WORK(&io->work, file_io_work);
+	queue_work(c->workqueue, &io->work);
+}
+
+static int file_flush(struct vhdx_container *c)
+{
+	return vfs_fsync(c->file, 1);
+}
+
+static int file_extend(struct vhdx_container *c, u64 size)
+{
+	int err;
+
+	if (size <= c->size)
+		return 0;
+	err = vfs_truncate(&c->file->f_path, size);
+	if (!err)
+		c->size = size;
+	return err;
+}
+
+static int write_zeroes(struct vhdx_container *c, u64 offset, u64 length)
+{
+	void *zeroes = kvzalloc(ZERO_CHUNK, GFP_KERNEL);
+	int err = zeroes ? 0 : -ENOMEM;
+
+	while (length && !err) {
+		size_t n = min_t(u64, length, ZERO_CHUNK);
+
+		err = file_rw(c, offset, zeroes, n, true);
+		offset += n;
+		length -= n;
+	}
+	kvfree(zeroes);
+	return err;
+}
+
+static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
+{
+	int err;
+
+	err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+	if (err)
+		err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    offset, length);
+	return err ? write_zeroes(c, offset, length) : 0;
+}
+
+const struct vhdx_container_ops vhdx_container_file_ops = {
+	.name	= "file",
+	.open	= file_open,
+	.close	= file_close,
+	.rw	= file_rw,
+	.submit	= file_submit,
+	.flush	= file_flush,
+	.extend	= file_extend,
+	.zero	= file_zero,
+};

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "control.h"
+#include "chardev.h"
+#include "disk.h"
+#include "uarg.h"
+
+#include <linux/capability.h>
+#include <linux/file.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+/* ---- attach, detach ------------------------------------------------------------- */
+
+static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer,
+			struct vhdx_diag *diag)
+{
+	if (args->flags & ~(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK))
+		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT, "unknown flags %#x",
+				 args->flags);
+	if (!args->layer_count || args->layer_count > VHDX_LAYERS_MAX)
+		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
+				 "layer_count %u: it must be 1 to %u", args->layer_count,
+				 VHDX_LAYERS_MAX);
+	if (args->index < VHDX_INDEX_ANY || args->index >= VHDX_DISKS_MAX)
+		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
+				 "index %d: it must be 0 to %u, or -1 for any", args->index,
+				 VHDX_DISKS_MAX - 1);
+	if (args->layer_count > 1)
+		return vhdx_unsupported(diag,
+			"differencing chains are not supported yet: attach a disk without a parent");
+	if (copy_from_user(layer, u64_to_user_ptr(args->layers), sizeof(*layer)))
+		return -EFAULT;
+	if (layer->flags || layer->reserved || layer->sidecar_fd < -1)
+		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
+				 "layer 0: unknown flags, or a bad sidecar descriptor");
+	return 0;
+}
+
+static int attach(void *context, void *arg)
+{
+	struct vhdx_attach *args = arg;
+	struct vhdx_diag diag = { };
+	struct vhdx_layer layer;
+	int err;
+
+	args->reason = VHDX_REASON_NONE;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	err = check_attach(args, &layer, &diag);
+	if (!err)
+		err = vhdx_disk_attach(args, layer.container_fd, layer.sidecar_fd, &diag);
+	if (err == -EFAULT)
+		return err;
+	args->reason = diag.reason;
+	vhdx_uarg_message(args->message, args->message_capacity, &diag);
+	return err;
+}
+
+static int detach(void *context, void *arg)
+{
+	struct vhdx_detach *args = arg;
+
+	args->reason = VHDX_REASON_NONE;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (args->flags) {
+		args->reason = VHDX_REASON_ARGUMENT;
+		return -EINVAL;
+	}
+	return vhdx_disk_detach(args->index, &args->reason);
+}
+
+/* ---- seal ------------------------------------------------------------------------ */
+
+/**
+ * struct sealing - what one VHDX_SEAL holds on to
+ * @files:	keep the handles
+ * @entered:	how many of them are entered: these disks can't be detached
+ */
+struct sealing {
+	struct file **files;
+	struct vhdx_tracker **trackers;
+	struct vhdx_point_id *ids;
+	u32 entered;
+};
+
+static struct vhdx_handle *handle_at(const struct sealing *s, u32 position)
+{
+	return vhdx_handle_of(s->files[position]);
+}
+
+static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *failed)
+{
+	const s32 __user *fds = u64_to_user_ptr(args->fds);
+	s32 fd;
+
+	for (*failed = 0; *failed < args->count; (*failed)++) {
+		if (get_user(fd, fds + *failed))
+			return -EFAULT;
+		s->files[*failed] = fget(fd);
+		if (!s->files[*failed] || !handle_at(s, *failed) ||
+		    !(s->files[*failed]->f_mode & FMODE_WRITE))
+			return -EBADF;
+	}
+	*failed = 0;
+	return 0;
+}
+
+/* At most 256 disks: comparing each with each is nothing beside the seal itself. */
+static bool is_repeated(const struct sealing *s, u32 position)
+{
+	u32 i;
+
+	for (i = 0; i < position; i++) {
+		if (handle_at(s, i) == handle_at(s, position))
+			return true;
+	}
+	return false;
+}
+
+static int enter_all(struct sealing *s, u32 count, u32 *failed)
+{
+	struct vhdx_disk *disk;
+
+	for (; s->entered < count; s->entered++) {
+		*failed = s->entered;
+		if (is_repeated(s, s->entered))
+			return -EINVAL;
+		disk = vhdx_handle_enter(handle_at(s, s->entered));
+		if (!disk)
+			return -ENODEV;
+		s->trackers[s->entered] = &disk->tracker;
+	}
+	*failed = 0;
+	return 0;
+}
+
+static int seal(void *context, void *arg)
+{
+	struct vhdx_seal *args = arg;
+	struct sealing s = { };
+	u32 i, count = args->count;
+	int err = -EINVAL;
+
+	args->failed = 0;
+	args->reason = VHDX_REASON_ARGUMENT;
+	if (args->flags || !count || count > VHDX_SEAL_MAX ||
+	    args->label_length > VHDX_LABEL_MAX ||
+	    memchr(args->label, 0, args->label_length) ||
+	    memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
+		return err;
+
+	err = -ENOMEM;
+	s.files = kcalloc(count, sizeof(*s.files), GFP_KERNEL);
+	s.trackers = kcalloc(count, sizeof(*s.trackers), GFP_KERNEL);
+	s.ids = kcalloc(count, sizeof(*s.ids), GFP_KERNEL);
+	if (!s.files || !s.trackers || !s.ids)
+		goto out;
+	err = get_files(&s, args, &args->failed);
+	if (err)
+		goto out;
+	err = enter_all(&s, count, &args->failed);
+	if (!err)
+		err = vhdx_seal(s.trackers, count, args->label, args->label_length, s.ids,
+				&args->failed, &args->reason);
+	for (i = 0; i < s.entered; i++)
+		vhdx_handle_leave(handle_at(&s, i));
+	if (!err && copy_to_user(u64_to_user_ptr(args->ids), s.ids, count * sizeof(*s.ids)))
+		err = -EFAULT;
+out:
+	for (i = 0; s.files && i < count && s.files[i]; i++)
+		fput(s.files[i]);
+	kfree(s.ids);
+	kfree(s.trackers);
+	kfree(s.files);
+	return err;
+}
+
+/* ---- the device -------------------------------------------------------------------- */
+
+static const struct vhdx_ioctl ioctls[] = {
+	VHDX_IOCTL(VHDX_ATTACH, struct vhdx_attach, false, attach),
+	VHDX_IOCTL(VHDX_DETACH, struct vhdx_detach, false, detach),
+	VHDX_IOCTL(VHDX_SEAL, struct vhdx_seal, false, seal),
+};
+
+static long control_ioctl(struct file *file, unsigned int command, unsigned long user)
+{
+	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), NULL, true, command, user);
+}
+
+static const struct file_operations control_fops = {
+	.owner		= THIS_MODULE,
+	.open		= nonseekable_open,
+	.unlocked_ioctl	= control_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};
+
+/* Anybody may open it: sealing asks for no more than the descriptors that it is given. */
+static struct miscdevice control_device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "vhdx-control",
+	.fops	= &control_fops,
+	.mode	= 0666,
+};
+
+/**
+ * vhdx_control_init() - make the node
+ */
+int vhdx_control_init(void)
+{
+	return misc_register(&control_device);
+}
+
+/**
+ * vhdx_control_exit() - remove it
+ */
+void vhdx_control_exit(void)
+{
+	misc_deregister(&control_device);
+}

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attach and detach: one ladder up, the same ladder down.
+ */
+#include "disk.h"
+#include "chardev.h"
+
+#include <linux/blkdev.h>
+#include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <uapi/linux/vhdx.h>
+
+/* Who is attached, by index; NULL: an index that is being attached or detached. */
+static DEFINE_IDR(disks);
+static DEFINE_MUTEX(disks_lock);
+
+/* ---- the block device -------------------------------------------------------------- */
+
+static COMPAT_BDOPS_OPEN(disk_open, gd)
+{
+	struct vhdx_disk *disk = COMPAT_BDOPS_OPEN_DISK(gd)->private_data;
+
+	/* The block layer holds gd->open_mutex, and so does detach while it decides. */
+	return disk->closing ? -ENXIO : 0;
+}
+
+static char *disk_devnode(struct gendisk *gd, umode_t *mode)
+{
+	if (mode)
+		*mode = 0660;
+	return NULL;
+}
+
+static const struct block_device_operations disk_fops = {
+	.owner		= THIS_MODULE,
+	.submit_bio	= vhdx_submit_bio,
+	.open		= disk_open,
+	.devnode	= disk_devnode,
+};
+
+/**
+ * vhdx_disk_is_below() - does this file live on the disk?
+ * @disk:	the disk
+ * @file:	regular file or block device
+ *
+ * Looks through other disks of this module; what loop and device mapper hide is caught by
+ * nobody but the deadline of rule T7.
+ */
+bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct block_device *bdev;
+	struct vhdx_disk *other;
+	int depth;
+
+	for (depth = 0; depth < 16; depth++) {
+		bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
+		if (!bdev || bdev->bd_disk->fops != &disk_fops)
+			return false;
+		other = bdev->bd_disk->private_data;
+		if (other == disk)
+			return true;
+		inode = other->container.file->f_mapping->host;
+	}
+	return true;
+}
+
+/**
+ * vhdx_disk_poison() - no more writes: what is on disk may not be what was acknowledged
+ * @disk:	the disk
+ * @what:	failed
+ * @err:	how
+ */
+void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
+{
+	if (!READ_ONCE(disk->poisoned))
+		pr_err("vhdx%d: %s failed (error %d): writes fail until the disk is detached\n",
+		       disk->index, what, err);
+	WRITE_ONCE(disk->poisoned, true);
+}
+
+/**
+ * vhdx_disk_info() - VHDX_GET_INFO
+ * @disk:	the disk
+ * @info:	filled in
+ */
+void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
+{
+	const struct vhdx_geometry *geo = &disk->image.geo;
+	vhdx_guid guid;
+
+	vhdx_session_data_write_guid(disk, &guid);
+	info->index = disk->index;
+	info->disk_flags = (disk->read_only ? VHDX_DISK_READ_ONLY : 0) |
+			   (geo->fixed ? VHDX_DISK_FIXED : 0) |
+			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
+			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
+			   (disk->container.bdev ? VHDX_DISK_BLOCK : 0) |
+			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0);
+	info->virtual_disk_size = geo->disk_size;
+	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
+	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));
+	info->block_size = geo->block_size;
+	info->logical_sector_size = geo->logical_sector_size;
+	info->physical_sector_size = geo->physical_sector_size;
+	info->reason = VHDX_REASON_NONE;
+}
+
+/* ---- the container ----------------------------------------------------------------- */
+
+/*
+ * Replay on disk: FileWriteGuid first (MS-VHDX 2.2.2), then what was logged, then the
+ * header that says the log is empty. What users see does not change, so DataWriteGuid
+ * stays: children and sidecars still know the disk.
+ */
+static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	static const vhdx_guid empty;
+	struct vhdx_container *c = &disk->container;
+	struct vhdx_log_scan *log = &disk->image.log;
+	vhdx_guid file_write_guid;
+	int err;
+
+	get_random_bytes(&file_write_guid, sizeof(file_write_guid));
+	err = vhdx_session_update(disk, &file_write_guid, NULL, NULL);
+	if (err)
+		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);
+	disk->session.file_write_guid_renewed = true;
+	err = c->ops->extend(c, log->last_file_offset);
+	if (err)
+		return vhdx_fail(diag, err, VHDX_REASON_NO_SPACE,
+			"log: the container must grow to %llu bytes to replay it, and can't (error %d)",
+			log->last_file_offset, err);
+	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
+	if (!err)
+		err = c->ops->flush(c);
+	c->store.size = c->size;
+	if (!err)
+		err = vhdx_session_update(disk, NULL, NULL, &empty);
+	if (err)
+		vhdx_io_failed(diag, err, "log: replaying it failed (error %d)", err);
+	return err;
+}
+
+static int replay_in_memory(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int err;
+
+	disk->overlay = kzalloc(sizeof(*disk->overlay), GFP_KERNEL);
+	if (!disk->overlay)
+		return -ENOMEM;
+	err = vhdx_overlay_init(disk->overlay, &disk->container.store, &disk->image, diag);
+	if (!err)
+		disk->store = &disk->overlay->store;
+	return err;
+}
+
+static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	struct vhdx_image *image = &disk->image;
+	int err;
+
+	disk->store = &disk->container.store;
+	err = vhdx_image_open(image, disk->store, diag);
+	if (err)
+		return err;
+	disk->replayed = image->log.dirty;
+	if (image->log.dirty) {
+		err = disk->read_only ? replay_in_memory(disk, diag)
+				      : replay_on_disk(disk, diag);
+		if (err)
+			return err;
+	}
+	err = vhdx_image_load(image, disk->store, diag);
+	if (err)
+		return err;
+	if (image->geo.has_parent)
+		return vhdx_unsupported(diag,
+			"metadata: this is a differencing disk (it has a parent), which is not supported yet");
+	return vhdx_container_suits(&disk->container, image->geo.logical_sector_size, diag);
+}
+
+static void close_image(struct vhdx_disk *disk)
+{
+	vhdx_image_release(&disk->image);
+	if (disk->overlay)
+		vhdx_overlay_release(disk->overlay);
+	kfree(disk->overlay);
+	disk->overlay = NULL;
+}
+
+/* ---- queues and references ------------------------------------------------------------- */
+
+static void io_drained(struct percpu_ref *ref)
+{
+	complete(&container_of(ref, struct vhdx_disk, io_ref)->drained);
+}
+
+static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *what)
+{
+	return alloc_workqueue("vhdx%d-%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, disk->index, what);
+}
+
+static void free_queues(struct vhdx_disk *disk)
+{
+	struct workqueue_struct **all[] = {
+		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->container.workqueue,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		if (*all[i])
+			destroy_workqueue(*all[i]);
+		*all[i] = NULL;
+	}
+	bioset_exit(&disk->split_bios);
+	bioset_exit(&disk->io_bios);
+}
+
+static int make_queues(struct vhdx_disk *disk)
+{
+	int err;
+
+	disk->slow_wq = queue(disk, "slow");
+	disk->allocate_wq = queue(disk, "allocate");
+	disk->commit_wq = queue(disk, "commit");
+	disk->container.workqueue = queue(disk, "file");
+	err = -ENOMEM;
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
+	    !disk->container.workqueue)
+		goto fail;
+	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
+	if (!err)
+		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
+	if (err)
+		goto fail;
+	return 0;
+fail:
+	free_queues(disk);
+	return err;
+}
+
+/* ---- the gendisk ------------------------------------------------------------------------ */
+
+static int make_gendisk(struct vhdx_disk *disk)
+{
+	const struct vhdx_geometry *geo = &disk->image.geo;
+	struct compat_limits limits = {
+		.logical_block_size = geo->logical_sector_size,
+		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
+		.dma_alignment = disk->container.dma_alignment,
+	};
+	struct gendisk *gd = compat_alloc_disk(&limits);
+
+	if (IS_ERR(gd))
+		return PTR_ERR(gd);
+	snprintf(gd->disk_name, DISK_NAME_LEN, "vhdx%d", disk->index);
+	gd->fops = &disk_fops;
+	gd->private_data = disk;
+	set_capacity(gd, geo->disk_size >> SECTOR_SHIFT);
+	set_disk_ro(gd, disk->read_only);
+	disk->gd = gd;
+	return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+static void disk_free(struct vhdx_disk *disk)
+{
+	vhdx_tracker_destroy(&disk->tracker);
+	vhdx_journal_destroy(&disk->journal);
+	vhdx_allocator_destroy(&disk->allocator);
+	vhdx_meta_destroy(&disk->meta);
+	close_image(disk);
+	vhdx_container_close(&disk->container);
+	xa_destroy(&disk->allocating);
+	kfree(disk);
+}
+
+static struct vhdx_disk *disk_alloc(int index, bool read_only)
+{
+	struct vhdx_disk *disk = kzalloc(sizeof(*disk), GFP_KERNEL);
+
+	if (!disk)
+		return NULL;
+	disk->index = index;
+	disk->read_only = read_only;
+	disk->map = &vhdx_map_bat;
+	init_completion(&disk->drained);
+	xa_init(&disk->allocating);
+	vhdx_session_init(&disk->session);
+	vhdx_journal_init(&disk->journal, disk);
+	vhdx_allocator_init(&disk->allocator);
+	if (vhdx_tracker_init(&disk->tracker, disk)) {
+		disk_free(disk);
+		return NULL;
+	}
+	return disk;
+}
+
+static int disk_start(struct vhdx_disk *disk)
+{
+	int err;
+
+	err = vhdx_meta_init(&disk->meta, disk);
+	if (err)
+		return err;
+	err = make_queues(disk);
+	if (err)
+		return err;
+	err = percpu_ref_init(&disk->io_ref, io_drained, 0, GFP_KERNEL);
+	if (err)
+		goto fail_queues;
+	err = make_gendisk(disk);
+	if (err)
+		goto fail_ref;
+	disk->handle = vhdx_handle_create(disk);
+	if (IS_ERR(disk->handle)) {
+		err = PTR_ERR(disk->handle);
+		goto fail_gendisk;
+	}
+	/* From here on there is I/O: partitions are read. */
+	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
+	if (err)
+		goto fail_handle;
+	return 0;
+
+fail_handle:
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+fail_gendisk:
+	put_disk(disk->gd);
+fail_ref:
+	percpu_ref_exit(&disk->io_ref);
+fail_queues:
+	free_queues(disk);
+	return err;
+}
+
+static int take_index(int wanted)
+{
+	int index;
+
+	mutex_lock(&disks_lock);
+	if (wanted == VHDX_INDEX_ANY)
+		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
+	else
+		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
+	mutex_unlock(&disks_lock);
+	return index == -ENOSPC ? -EBUSY : index;
+}
+
+static void free_index(int index)
+{
+	mutex_lock(&disks_lock);
+	idr_remove(&disks, index);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_disk_attach() - VHDX_ATTACH
+ * @args:	flags and index, checked; the index is filled in
+ * @container_fd: of the only layer
+ * @sidecar_fd:	or -1
+ * @diag:	what is wrong; on success why tracking is not what one would expect
+ *
+ * Returns 0 or -errno, see the uapi header.
+ */
+int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
+		     struct vhdx_diag *diag)
+{
+	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
+	struct vhdx_disk *disk;
+	int index, err;
+
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	index = take_index(args->index);
+	err = index;
+	if (index < 0) {
+		vhdx_fail(diag, err, VHDX_REASON_IN_USE, "index %d is taken", args->index);
+		goto fail_module;
+	}
+	err = -ENOMEM;
+	disk = disk_alloc(index, read_only);
+	if (!disk)
+		goto fail_index;
+	err = vhdx_container_open(&disk->container, container_fd, read_only, "container", diag);
+	if (err)
+		goto fail_disk;
+	err = open_image(disk, diag);
+	if (err)
+		goto fail_disk;
+	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK))
+		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, diag);
+	if (!err)
+		err = disk_start(disk);
+	if (err)
+		goto fail_disk;
+
+	mutex_lock(&disks_lock);
+	idr_replace(&disks, disk, index);
+	mutex_unlock(&disks_lock);
+	args->index = index;
+	return 0;
+
+fail_disk:
+	disk_free(disk);
+fail_index:
+	free_index(index);
+fail_module:
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* Nobody has it open, and from now on nobody can open it. */
+static int claim_for_detach(struct vhdx_disk *disk)
+{
+	int err = 0;
+
+	mutex_lock(&disk->gd->open_mutex);
+	if (disk_openers(disk->gd))
+		err = -EBUSY;
+	else
+		disk->closing = true;
+	mutex_unlock(&disk->gd->open_mutex);
+	return err;
+}
+
+/**
+ * vhdx_disk_detach() - VHDX_DETACH
+ * @index:	N of /dev/vhdxN
+ * @reason:	receives VHDX_REASON_* on failure
+ *
+ * Once it is not busy there is no way back: an error after that says that the container
+ * was not closed cleanly, not that the disk is still there.
+ */
+int vhdx_disk_detach(int index, u32 *reason)
+{
+	struct vhdx_disk *disk;
+	int err = -ENODEV;
+
+	mutex_lock(&disks_lock);
+	disk = index < 0 ? NULL : idr_find(&disks, index);
+	if (disk)
+		err = claim_for_detach(disk);
+	if (!err)
+		idr_replace(&disks, NULL, index);
+	mutex_unlock(&disks_lock);
+	if (err) {
+		*reason = err == -EBUSY ? VHDX_REASON_IN_USE : VHDX_REASON_ARGUMENT;
+		return err;
+	}
+
+	/* No more ioctls, then no more bios; ours are drained by our own reference. */
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+	del_gendisk(disk->gd);
+	percpu_ref_kill(&disk->io_ref);
+	wait_for_completion(&disk->drained);
+	vhdx_journal_stop(&disk->journal);
+
+	err = vhdx_session_end(disk);
+	if (err) {
+		*reason = VHDX_REASON_IO;
+		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+		       index, err);
+	}
+	put_disk(disk->gd);
+	percpu_ref_exit(&disk->io_ref);
+	free_queues(disk);
+	disk_free(disk);
+	free_index(index);
+	module_put(THIS_MODULE);
+	return err;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One attached disk: everything that belongs together from attach to detach.
+ *
+ * Lock order, outermost first:
+ *	disks_lock (disk.c) > seal_lock (seal.c) > session.begin_lock >
+ *	tracker.lock > journal.lock > allocator.lock > session.header_lock > spinlocks
+ */
+#ifndef VHDX_DISK_H
+#define VHDX_DISK_H
+
+#include "allocator.h"
+#include "compat.h"
+#include "container.h"
+#include "core/overlay.h"
+#include "io.h"
+#include "journal.h"
+#include "map.h"
+#include "meta.h"
+#include "session.h"
+#include "tracker.h"
+
+#include <linux/completion.h>
+#include <linux/percpu-refcount.h>
+#include <linux/xarray.h>
+
+struct vhdx_attach;
+struct vhdx_handle;
+struct vhdx_info;
+
+#define VHDX_DISKS_MAX	4096
+
+/**
+ * struct vhdx_disk - see the file comment
+ * @index:	N of /dev/vhdxN
+ * @read_only:	nothing is ever written
+ * @replayed:	the log was dirty at attach
+ * @poisoned:	a commit or a header update failed: writes fail until detach
+ * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
+ * @gd:		the block device
+ * @handle:	the change-tracking device, which may outlive the disk
+ * @map:	how it is mapped
+ * @container:	the bytes
+ * @overlay:	the container seen through its log, for a read-only attach; or NULL
+ * @store:	where metadata is read: the container's store or the overlay's
+ * @image:	header (session.header_lock), geometry, extents
+ * @io_ref:	one reference for each piece under way (rule K2); gone: detached
+ * @drained:	the last one is gone
+ * @allocating:	blocks that are being made, by number; its lock guards their lists
+ * @io_bios:	clones, with struct vhdx_io in front
+ * @split_bios:	pieces of the caller's bios
+ */
+struct vhdx_disk {
+	int index;
+	bool read_only;
+	bool replayed;
+	bool poisoned;
+	bool closing;
+	struct gendisk *gd;
+	struct vhdx_handle *handle;
+	const struct vhdx_map_ops *map;
+	struct vhdx_container container;
+	struct vhdx_overlay *overlay;
+	struct vhdx_store *store;
+	struct vhdx_image image;
+	struct vhdx_meta meta;
+	struct vhdx_journal journal;
+	struct vhdx_session session;
+	struct vhdx_allocator allocator;
+	struct vhdx_tracker tracker;
+	struct percpu_ref io_ref;
+	struct completion drained;
+	struct xarray allocating;
+	struct bio_set io_bios;
+	struct bio_set split_bios;
+	struct workqueue_struct *slow_wq;
+	struct workqueue_struct *allocate_wq;
+	struct workqueue_struct *commit_wq;
+};
+
+int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
+		     struct vhdx_diag *diag);
+int vhdx_disk_detach(int index, u32 *reason);
+void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
+void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
+bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);
+
+static inline bool vhdx_disk_is_poisoned(const struct vhdx_disk *disk)
+{
+	return READ_ONCE(disk->poisoned);
+}
+
+/* sysfs.c */
+extern const struct attribute_group *vhdx_disk_groups[];
+
+#endif

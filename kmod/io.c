@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The path of a bio: what is answered from memory, and the end of all of them.
+ */
+#include "io.h"
+#include "disk.h"
+
+#include <linux/blkdev.h>
+
+static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
+{
+	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, GFP_NOIO, &disk->io_bios);
+	struct vhdx_io *io = container_of(clone, struct vhdx_io, clone);
+
+	io->disk = disk;
+	io->orig = bio;
+	INIT_LIST_HEAD(&io->link);
+	INIT_LIST_HEAD(&io->inflight_link);
+	io->container = &disk->container;
+	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
+	io->length = bio->bi_iter.bi_size;
+	io->offset = 0;
+	io->allocation = NULL;
+	io->commit = false;
+	io->status = BLK_STS_OK;
+	io->start_time = 0;
+	return io;
+}
+
+/* Cut the bio at the end of its payload block; the rest comes by itself later. */
+static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
+{
+	u32 block_size = disk->image.geo.block_size;
+	u64 offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
+	u64 room = block_size - (offset & (block_size - 1));
+	struct bio *front;
+
+	if (bio->bi_iter.bi_size <= room)
+		return bio;
+	front = bio_split(bio, room >> SECTOR_SHIFT, GFP_NOIO, &disk->split_bios);
+	if (IS_ERR_OR_NULL(front)) {
+		bio_io_error(bio);
+		return NULL;
+	}
+	bio_chain(front, bio);
+	submit_bio_noacct(bio);
+	return front;
+}
+
+/**
+ * vhdx_submit_bio() - the disk's ->submit_bio
+ * @bio:	from the block layer, or resubmitted by us
+ */
+void vhdx_submit_bio(struct bio *bio)
+{
+	struct vhdx_disk *disk = bio->bi_bdev->bd_disk->private_data;
+	struct vhdx_io *io;
+
+	if (!percpu_ref_tryget_live(&disk->io_ref)) {
+		bio_io_error(bio);
+		return;
+	}
+	switch (bio_op(bio)) {
+	case REQ_OP_READ:
+	case REQ_OP_WRITE:
+	case REQ_OP_FLUSH:
+		break;
+	default:
+		bio->bi_status = BLK_STS_NOTSUPP;
+		goto fail;
+	}
+
+	/* A flush is a commit, never sent on by itself (rule V4). What comes with
+	 * it starts over once the commit is done.
+	 */
+	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
+		io = io_alloc(disk, bio);
+		vhdx_journal_wait(&disk->journal, io);
+		return;
+	}
+
+	bio = front_of(disk, bio);
+	if (!bio) {
+		percpu_ref_put(&disk->io_ref);
+		return;
+	}
+	io = io_alloc(disk, bio);
+	io->start_time = bio_start_io_acct(bio);
+	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
+		return;
+	vhdx_io_map(io);
+	return;
+
+fail:
+	bio_endio(bio);
+	percpu_ref_put(&disk->io_ref);
+}
+
+/**
+ * vhdx_io_start() - a write that waited at the gate goes on
+ * @io:		admitted now
+ */
+void vhdx_io_start(struct vhdx_io *io)
+{
+	vhdx_io_map(io);
+}
+
+/**
+ * vhdx_io_map() - find out where it goes, without waiting
+ * @io:		admitted, if it is a write
+ */
+void vhdx_io_map(struct vhdx_io *io)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct vhdx_mapping mapping;
+	bool write = vhdx_io_is_write(io);
+
+	if (write) {
+		if (unlikely(vhdx_disk_is_poisoned(disk))) {
+			vhdx_io_end(io, BLK_STS_IOERR);
+			return;
+		}
+		if (unlikely(!vhdx_session_has_begun(&disk->session))) {
+			vhdx_io_slow(io);
+			return;
+		}
+	}
+	switch (disk->map->lookup(disk, io->disk_offset, &mapping)) {
+	case VHDX_PLACE_UNKNOWN:
+		vhdx_io_slow(io);
+		return;
+	case VHDX_PLACE_DATA:
+		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
+		vhdx_io_send(io, mapping.offset);
+		return;
+	case VHDX_PLACE_ZERO:
+		if (write) {
+			vhdx_io_allocate(io);
+			return;
+		}
+		zero_fill_bio(&io->clone);
+		vhdx_io_end(io, BLK_STS_OK);
+		return;
+	case VHDX_PLACE_BAD:
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+}
+
+/**
+ * vhdx_io_send() - to the container
+ * @io:		mapped
+ * @offset:	container offset
+ */
+void vhdx_io_send(struct vhdx_io *io, u64 offset)
+{
+	/* Structures are replayed in memory for a read-only attach; payload is not:
+	 * a log that holds payload is none that MS-VHDX knows.
+	 */
+	if (unlikely(io->disk->overlay) &&
+	    vhdx_overlay_touches(io->disk->overlay, offset, io->length)) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+	/* The commit makes it durable. */
+	if (io->commit)
+		io->clone.bi_opf &= ~REQ_FUA;
+	io->offset = offset;
+	io->container->ops->submit(io->container, io);
+}
+
+/**
+ * vhdx_io_done() - the container is done with it
+ * @io:		sent
+ * @status:	how it went
+ *
+ * Any context.
+ */
+void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
+{
+	if (io->allocation)
+		vhdx_io_publish(io, status);
+	else if (io->commit && !status)
+		vhdx_journal_wait(&io->disk->journal, io);
+	else
+		vhdx_io_end(io, status);
+}
+
+/**
+ * vhdx_io_committed() - the commit that it waited for is done
+ * @io:		on no list
+ * @err:	how the commit went
+ */
+void vhdx_io_committed(struct vhdx_io *io, int err)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct bio *bio = io->orig;
+
+	if (err || io->commit || !io->length) {
+		vhdx_io_end(io, errno_to_blk_status(err));
+		return;
+	}
+	/* The flush in front of data: the data starts over, without it. */
+	bio_put(&io->clone);
+	bio->bi_opf &= ~REQ_PREFLUSH;
+	submit_bio_noacct(bio);
+	percpu_ref_put(&disk->io_ref);
+}
+
+/**
+ * vhdx_io_end() - the end of every piece
+ * @io:		gone afterwards
+ * @status:	for the caller's bio
+ *
+ * Any context. The second mark comes before the caller hears of the write: a query
+ * that he makes then must find it.
+ */
+void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct bio *bio = io->orig;
+
+	vhdx_inflight_leave(&disk->tracker, io);
+	if (io->start_time)
+		bio_end_io_acct(bio, io->start_time);
+	if (status)
+		bio->bi_status = status;
+	bio_put(&io->clone);
+	bio_endio(bio);
+	percpu_ref_put(&disk->io_ref);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One piece of a bio, within one payload block, on its way.
+ *
+ *	submit_bio	gate and first mark (inflight.c)
+ *	  -> map	fast: looked up without locks, sent to the container
+ *	  -> slow path	a page to load, a session to begin, a block to allocate
+ *	  -> container	done: second mark, the caller's bio ends
+ *
+ * submit_bio never waits (rule K1): whatever would is handed to a workqueue.
+ */
+#ifndef VHDX_IO_H
+#define VHDX_IO_H
+
+#include <linux/bio.h>
+#include <linux/fs.h>
+#include <linux/workqueue.h>
+
+struct vhdx_allocation;
+struct vhdx_container;
+struct vhdx_disk;
+
+/**
+ * struct vhdx_io - state of one piece, in front of its clone
+ * @disk:	holds a reference of disk->io_ref until the end
+ * @orig:	the caller's bio, which this piece is the whole of
+ * @link:	in whatever list it is parked on: gate, allocation, journal
+ * @inflight_link: in the tracker's list of writes in flight (rule T1)
+ * @shard:	which of these lists
+ * @work:	slow path, file back end, publication
+ * @container:	where it went
+ * @disk_offset: first byte on the disk
+ * @length:	in bytes; zero for a bare flush
+ * @offset:	first byte in the container, once mapped
+ * @allocation:	the new block that it fills, until that is published
+ * @commit:	durable only after a commit of the journal (rule V4)
+ * @status:	how it ended, while it waits for publication or commit
+ * @start_time:	for the disk's statistics
+ * @file:	what the file back end needs
+ * @clone:	last: bios are allocated with this structure in front
+ */
+struct vhdx_io {
+	struct vhdx_disk *disk;
+	struct bio *orig;
+	struct list_head link;
+	struct list_head inflight_link;
+	unsigned int shard;
+	struct work_struct work;
+	struct vhdx_container *container;
+	u64 disk_offset;
+	u64 length;
+	u64 offset;
+	struct vhdx_allocation *allocation;
+	bool commit;
+	blk_status_t status;
+	unsigned long start_time;
+	struct {
+		struct kiocb iocb;
+		atomic_t refs;
+		long result;
+	} file;
+	struct bio clone;
+};
+
+static inline bool vhdx_io_is_write(const struct vhdx_io *io)
+{
+	return op_is_write(bio_op(io->orig));
+}
+
+/* io.c */
+void vhdx_submit_bio(struct bio *bio);
+void vhdx_io_start(struct vhdx_io *io);
+void vhdx_io_map(struct vhdx_io *io);
+void vhdx_io_send(struct vhdx_io *io, u64 offset);
+void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
+void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
+void vhdx_io_committed(struct vhdx_io *io, int err);
+
+/* io_slow.c */
+void vhdx_io_slow(struct vhdx_io *io);
+void vhdx_io_allocate(struct vhdx_io *io);
+void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);
+
+#endif

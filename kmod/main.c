@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vhdx: VHDX disks with Resilient Change Tracking.
+ */
+#include "chardev.h"
+#include "control.h"
+
+#include <linux/module.h>
+
+static int __init vhdx_init(void)
+{
+	int err;
+
+	err = vhdx_chardev_init();
+	if (err)
+		return err;
+	err = vhdx_control_init();
+	if (err)
+		vhdx_chardev_exit();
+	return err;
+}
+
+static void __exit vhdx_exit(void)
+{
+	vhdx_control_exit();
+	vhdx_chardev_exit();
+}
+
+module_init(vhdx_init);
+module_exit(vhdx_exit);
+
+MODULE_DESCRIPTION("VHDX disks with Resilient Change Tracking");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Block mapping: where in the container the bytes of the disk are. VHDX is one
+ * implementation; an identity mapping of a raw device can be another.
+ */
+#ifndef VHDX_MAP_H
+#define VHDX_MAP_H
+
+#include <linux/types.h>
+
+struct vhdx_disk;
+
+/**
+ * enum vhdx_place - what ->lookup() found
+ * @VHDX_PLACE_UNKNOWN:	not in memory: ->load(), then look again
+ * @VHDX_PLACE_DATA:	in the container
+ * @VHDX_PLACE_ZERO:	nowhere: reads as zeroes, a write allocates
+ * @VHDX_PLACE_BAD:	the mapping is damaged: an I/O error
+ */
+enum vhdx_place {
+	VHDX_PLACE_UNKNOWN,
+	VHDX_PLACE_DATA,
+	VHDX_PLACE_ZERO,
+	VHDX_PLACE_BAD,
+};
+
+/**
+ * struct vhdx_mapping - answer of ->lookup()
+ * @offset:	container offset, for VHDX_PLACE_DATA
+ * @durable:	the mapping survives power loss already (rule V4)
+ */
+struct vhdx_mapping {
+	u64 offset;
+	bool durable;
+};
+
+/**
+ * struct vhdx_map_ops - one way to map
+ * @lookup:	never waits. Mappings only ever come into being, so an answer of
+ *		VHDX_PLACE_DATA stays true while the disk is attached.
+ * @load:	make the next lookup of this offset answer; sleeps; 0 or -errno
+ * @unload:	undoes @load: the answer may go again
+ * @place:	reserve room for the unmapped block at @offset; sleeps
+ * @publish:	the block at @offset is complete: map it. Never fails, since @load
+ *		was called before and @unload is called after it
+ * @abandon:	give the room of @place back
+ */
+struct vhdx_map_ops {
+	enum vhdx_place (*lookup)(struct vhdx_disk *disk, u64 offset,
+				  struct vhdx_mapping *mapping);
+	int (*load)(struct vhdx_disk *disk, u64 offset, void **handle);
+	void (*unload)(struct vhdx_disk *disk, void *handle);
+	int (*place)(struct vhdx_disk *disk, u64 *where, bool *zeroed);
+	void (*publish)(struct vhdx_disk *disk, u64 offset, u64 where, void *handle);
+	void (*abandon)(struct vhdx_disk *disk, u64 where);
+};
+
+extern const struct vhdx_map_ops vhdx_map_bat;
+
+#endif

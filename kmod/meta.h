@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Metadata pages: a cache of 4 KiB pages of the container, loaded on demand, clean
+ * ones reclaimable. The BAT of a 64 TB disk never needs to be in memory at once.
+ *
+ * Lookups from the fast path take RCU only. A page that is dirty, or pinned, stays.
+ */
+#ifndef VHDX_META_H
+#define VHDX_META_H
+
+#include "compat.h"
+#include "core/log.h"
+
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/xarray.h>
+
+struct vhdx_disk;
+
+#define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
+#define VHDX_META_LOADERS	16
+
+/**
+ * struct vhdx_meta_page - one page
+ * @index:	container offset / 4096
+ * @link:	in meta->clean (unpinned and clean) or meta->dirty, or in neither
+ * @pins:	users that need it to stay; the journal's included
+ * @dirty:	has changes that no transaction has picked up
+ * @undurable:	has changes that are not in the log yet (rule V4)
+ * @bad:	one bit for each entry that must not be used, or NULL (rule V6)
+ * @entries:	the page, as it is on disk
+ */
+struct vhdx_meta_page {
+	u64 index;
+	struct list_head link;
+	unsigned int pins;
+	bool dirty;
+	bool undurable;
+	unsigned long *bad;
+	__le64 *entries;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct vhdx_meta - the cache of one container
+ * @lock:	everything below, and the contents of pages while they change
+ * @loaders:	one of these is held while a page is read, chosen by its index: two
+ *		copies of one page never come to be
+ */
+struct vhdx_meta {
+	struct vhdx_disk *disk;
+	struct xarray pages;
+	spinlock_t lock;
+	struct list_head clean;
+	struct list_head dirty;
+	unsigned long clean_count;
+	unsigned long dirty_count;
+	struct mutex loaders[VHDX_META_LOADERS];
+	struct compat_shrinker shrinker;
+};
+
+int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk);
+void vhdx_meta_destroy(struct vhdx_meta *meta);
+
+struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
+struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
+void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
+		   u64 value);
+
+unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *copies,
+				  struct vhdx_meta_page **pages, unsigned int max);
+void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+		      unsigned int count);
+void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+		       unsigned int count);
+
+#endif

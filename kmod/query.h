@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * GET_VIRTUAL_DISK_CHANGES (DESIGN section 8).
+ */
+#ifndef VHDX_QUERY_H
+#define VHDX_QUERY_H
+
+struct vhdx_get_virtual_disk_changes;
+struct vhdx_handle;
+
+int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args);
+
+#endif

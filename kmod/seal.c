@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sealing a point, on one disk or on several at the same instant (rule T2).
+ *
+ *	window	gates closed, a grace period, maps exchanged, writes in flight sampled,
+ *		gates open
+ *	then, for each disk: everything written before the window is made durable; the old
+ *		map and the point, not yet issued; the header's fresh DataWriteGuid
+ *	then, for each disk: the point is issued
+ *
+ * The order is the rule: with the flush before the exchange, a write acknowledged in
+ * between would be in the sealed delta, and power loss could take it back unseen.
+ */
+#include "disk.h"
+
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+
+/* One seal at a time: the only one that holds the locks of several trackers. */
+static DEFINE_MUTEX(seal_lock);
+
+/**
+ * struct seal - one disk's part in a seal
+ * @old:	its live map until the window
+ * @new:	its live map from then on
+ * @point:	to be
+ * @guid:	the DataWriteGuid that goes with it
+ * @swapped:	the maps were exchanged
+ * @added:	the point is in the timeline
+ * @committed:	and in the sidecar
+ * @broken:	the sidecar can't be trusted any more: why
+ */
+struct seal {
+	struct vhdx_tracker *tracker;
+	struct vhdx_changemap *old;
+	struct vhdx_changemap *new;
+	struct vhdx_timeline_point point;
+	vhdx_guid guid;
+	bool swapped;
+	bool added;
+	bool committed;
+	int broken;
+};
+
+static u32 reason_of(int err)
+{
+	switch (err) {
+	case -ENOSPC:
+		return VHDX_REASON_NO_SPACE;
+	case -EROFS:
+		return VHDX_REASON_READ_ONLY;
+	case -EOPNOTSUPP:
+		return VHDX_REASON_DISABLED;
+	case -ENOMEM:
+		return VHDX_REASON_NONE;
+	default:
+		return VHDX_REASON_IO;
+	}
+}
+
+/* Out of memory or of room before anything was written: nothing is broken. */
+static bool is_harmless(int err)
+{
+	return err == -ENOSPC || err == -ENOMEM;
+}
+
+static int prepare(struct seal *s, const u8 *label, u32 label_length)
+{
+	struct vhdx_tracker *t = s->tracker;
+	struct vhdx_timeline *timeline = &t->sidecar.timeline;
+
+	if (t->state != VHDX_TRACKING_ON)
+		return -EOPNOTSUPP;
+	if (vhdx_disk_is_poisoned(t->disk))
+		return -EIO;
+	if (timeline->count >= VHDX_POINTS_MAX)
+		return -ENOSPC;
+	s->new = vhdx_tracker_new_map(t);
+	if (!s->new)
+		return -ENOMEM;
+
+	/* A GUID of its own: an id can never name two states (DESIGN section 4). */
+	get_random_bytes(s->point.id.guid, sizeof(s->point.id.guid));
+	get_random_bytes(&s->guid, sizeof(s->guid));
+	s->point.id.sequence = timeline->next_sequence;
+	s->point.id.kind = VHDX_POINT_REFERENCE;
+	s->point.time_ns = ktime_get_real_ns();
+	s->point.label_length = label_length;
+	memcpy(s->point.label, label, label_length);
+	return 0;
+}
+
+static void window(struct seal *seals, u32 count)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		vhdx_inflight_close_gate(seals[i].tracker);
+	synchronize_rcu();
+	for (i = 0; i < count; i++) {
+		seals[i].old = vhdx_tracker_live(seals[i].tracker);
+		vhdx_inflight_swap(seals[i].tracker, seals[i].new);
+		seals[i].swapped = true;
+	}
+	for (i = 0; i < count; i++)
+		vhdx_inflight_open_gate(seals[i].tracker);
+	/* Completions that still looked at the old maps are done with them. */
+	synchronize_rcu();
+}
+
+static int commit_sidecar(struct seal *s)
+{
+	int err = vhdx_sidecar_commit(&s->tracker->sidecar);
+
+	if (err && !is_harmless(err))
+		s->broken = err;
+	return err;
+}
+
+static int make_durable(struct seal *s)
+{
+	struct vhdx_disk *disk = s->tracker->disk;
+	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
+	struct vhdx_delta delta = { };
+	int err;
+
+	err = vhdx_journal_commit(&disk->journal);
+	if (err)
+		return err;
+	/* Behind a gap the map means nothing. */
+	if (!sidecar->timeline.live.gap_reason)
+		err = vhdx_sidecar_write_delta(sidecar, s->old, &delta);
+	if (err)
+		goto out;
+	err = vhdx_sidecar_add_point(sidecar, &s->point, &delta);
+	if (err) {
+		vhdx_sidecar_drop_delta(sidecar, &delta);
+		goto out;
+	}
+	s->added = true;
+	sidecar->state = VHDX_SIDECAR_ACTIVE;
+	vhdx_session_data_write_guid(disk, &sidecar->current_guid);
+	sidecar->next_guid = s->guid;
+	err = commit_sidecar(s);
+	if (err)
+		return err;
+	s->committed = true;
+	return vhdx_session_renew_data_write_guid(disk, &s->guid);
+out:
+	if (err && !is_harmless(err))
+		s->broken = err;
+	return err;
+}
+
+static int issue(struct seal *s)
+{
+	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
+	struct vhdx_timeline *timeline = &sidecar->timeline;
+
+	timeline->points[timeline->count - 1]->issued = true;
+	sidecar->current_guid = sidecar->next_guid;
+	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
+	return commit_sidecar(s);
+}
+
+/* The new live map is OR-ed back, and the point never was. */
+static void roll_back(struct seal *s)
+{
+	struct vhdx_tracker *t = s->tracker;
+	struct vhdx_sidecar *sidecar = &t->sidecar;
+
+	if (s->swapped) {
+		vhdx_inflight_close_gate(t);
+		synchronize_rcu();
+		vhdx_changemap_or(s->old, s->new);
+		vhdx_inflight_swap(t, s->old);
+		vhdx_inflight_open_gate(t);
+		synchronize_rcu();
+	}
+	vhdx_tracker_free_map(s->new);
+	if (s->added)
+		vhdx_sidecar_drop_last_point(sidecar);
+	if (s->committed && !s->broken) {
+		vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
+		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
+		s->broken = vhdx_sidecar_commit(sidecar);
+	}
+	if (s->broken)
+		vhdx_tracker_invalidate(t, s->broken);
+}
+
+/**
+ * vhdx_seal() - seal a point on each of these disks, at one instant
+ * @trackers:	each of another disk, kept from being detached by the caller
+ * @count:	at least 1
+ * @label:	for all points
+ * @label_length: at most VHDX_LABEL_MAX
+ * @ids:	receives the ids
+ * @failed:	receives the position of the disk that failed
+ * @reason:	receives VHDX_REASON_* on failure
+ *
+ * All ids or none. Sleeps. Returns 0; -EROFS; -EOPNOTSUPP not tracked; -ENOSPC; -EIO;
+ * -ENOMEM.
+ */
+int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 label_length,
+	      struct vhdx_point_id *ids, u32 *failed, u32 *reason)
+{
+	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
+	u32 i, locked = 0;
+	int err = 0;
+
+	*failed = 0;
+	*reason = VHDX_REASON_NONE;
+	if (!seals)
+		return -ENOMEM;
+	mutex_lock(&seal_lock);
+
+	/* A seal renews the DataWriteGuid: it is a visible change like a write. */
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = trackers[i]->disk->read_only ? -EROFS
+						   : vhdx_session_begin(trackers[i]->disk);
+	}
+	if (err)
+		goto out;
+	for (; locked < count; locked++) {
+		seals[locked].tracker = trackers[locked];
+		down_write_nest_lock(&trackers[locked]->lock, &seal_lock);
+	}
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = prepare(&seals[i], label, label_length);
+	}
+	if (!err)
+		window(seals, count);
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = make_durable(&seals[i]);
+	}
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = issue(&seals[i]);
+	}
+	for (i = 0; i < count; i++) {
+		if (err) {
+			roll_back(&seals[i]);
+			continue;
+		}
+		vhdx_tracker_free_map(seals[i].old);
+		ids[i] = seals[i].point.id;
+	}
+	while (locked--)
+		up_write(&trackers[locked]->lock);
+out:
+	mutex_unlock(&seal_lock);
+	kvfree(seals);
+	if (err)
+		*reason = reason_of(err);
+	return err;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "session.h"
+#include "disk.h"
+
+#include <linux/random.h>
+#include <linux/slab.h>
+
+/**
+ * vhdx_session_init() - nothing has begun
+ * @session:	zeroed
+ */
+void vhdx_session_init(struct vhdx_session *session)
+{
+	mutex_init(&session->begin_lock);
+	mutex_init(&session->header_lock);
+}
+
+/**
+ * vhdx_session_update() - write the header with new GUIDs, durably
+ * @disk:		the disk
+ * @file_write_guid:	new value, or NULL to keep it
+ * @data_write_guid:	likewise
+ * @log_guid:		likewise
+ *
+ * MS-VHDX 2.2.2: the copy that is not current, flush; then the other one as well, so
+ * that a header that goes bad later does not bring an old one back. Returns 0 or
+ * -errno; after an error either state may be on disk.
+ */
+int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid,
+			const vhdx_guid *data_write_guid, const vhdx_guid *log_guid)
+{
+	struct vhdx_store *store = &disk->container.store;
+	struct vhdx_header header;
+	void *buf = kvzalloc(VHDX_PAGE, GFP_KERNEL);
+	int round, err = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	mutex_lock(&disk->session.header_lock);
+	header = disk->image.header;
+	if (file_write_guid)
+		header.file_write_guid = *file_write_guid;
+	if (data_write_guid)
+		header.data_write_guid = *data_write_guid;
+	if (log_guid)
+		header.log_guid = *log_guid;
+	for (round = 0; round < 2 && !err; round++) {
+		header.sequence++;
+		header.slot ^= 1;
+		vhdx_header_encode(&header, buf);
+		err = store->write(store, vhdx_header_offset(header.slot), buf, VHDX_PAGE);
+		if (!err)
+			err = store->flush(store);
+	}
+	if (!err)
+		disk->image.header = header;
+	mutex_unlock(&disk->session.header_lock);
+	kvfree(buf);
+	return err;
+}
+
+/**
+ * vhdx_session_renew_data_write_guid() - the binding token changes (rule T5)
+ * @disk:	the disk
+ * @guid:	the new value, or NULL for one that nobody knows
+ *
+ * A failure poisons the disk: the header may say either. Returns 0 or -errno.
+ */
+int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *guid)
+{
+	vhdx_guid fresh;
+	int err;
+
+	if (!guid) {
+		get_random_bytes(&fresh, sizeof(fresh));
+		guid = &fresh;
+	}
+	err = vhdx_session_update(disk, NULL, guid, NULL);
+	if (err)
+		vhdx_disk_poison(disk, "header update", err);
+	return err;
+}
+
+/**
+ * vhdx_session_data_write_guid() - the DataWriteGuid that the header has now
+ * @disk:	the disk
+ * @guid:	receives it
+ */
+void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
+{
+	mutex_lock(&disk->session.header_lock);
+	*guid = disk->image.header.data_write_guid;
+	mutex_unlock(&disk->session.header_lock);
+}
+
+/**
+ * vhdx_session_begin() - before the first visible change
+ * @disk:	attached for writing
+ *
+ * The sidecar says "in use" first, durably; then the header gets the GUIDs that it
+ * announced; only then a write may go out. A sidecar that can't be written is
+ * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on.
+ *
+ * Sleeps. Returns 0, or -errno where the container itself can't be written.
+ */
+int vhdx_session_begin(struct vhdx_disk *disk)
+{
+	struct vhdx_session *session = &disk->session;
+	vhdx_guid file_write_guid, data_write_guid;
+	int err = 0;
+
+	if (vhdx_session_has_begun(session))
+		return 0;
+	mutex_lock(&session->begin_lock);
+	if (session->begun)
+		goto out;
+	err = vhdx_journal_prepare(&disk->journal);
+	if (err)
+		goto out;
+
+	get_random_bytes(&file_write_guid, sizeof(file_write_guid));
+	get_random_bytes(&data_write_guid, sizeof(data_write_guid));
+	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
+	err = vhdx_session_update(disk,
+				  session->file_write_guid_renewed ? NULL : &file_write_guid,
+				  &data_write_guid, NULL);
+	if (err) {
+		vhdx_disk_poison(disk, "header update", err);
+		goto out;
+	}
+	smp_store_release(&session->begun, true);
+out:
+	mutex_unlock(&session->begin_lock);
+	return err;
+}
+
+/**
+ * vhdx_session_end() - close the container cleanly
+ * @disk:	no I/O is under way and none can come
+ *
+ * Everything is committed; the live delta is saved; then the header with an empty log
+ * and a fresh DataWriteGuid; then the sidecar knows that it happened (rule T5). After a
+ * failure the log stays, for the next attach to replay. Returns 0 or -errno.
+ */
+int vhdx_session_end(struct vhdx_disk *disk)
+{
+	static const vhdx_guid empty;
+	vhdx_guid data_write_guid;
+	int err;
+
+	if (!disk->session.begun)
+		return 0;
+	err = vhdx_journal_commit(&disk->journal);
+	/* The pages that the last entry applied. */
+	if (!err)
+		err = disk->container.ops->flush(&disk->container);
+	if (err)
+		return err;
+	get_random_bytes(&data_write_guid, sizeof(data_write_guid));
+	vhdx_tracker_save(&disk->tracker, &data_write_guid);
+	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
+	if (!err)
+		vhdx_tracker_saved(&disk->tracker);
+	return err;
+}

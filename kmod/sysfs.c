@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /sys/block/vhdxN/vhdx/: one value a file. Documentation/ABI/testing/sysfs-block-vhdx
+ */
+#include "disk.h"
+
+#include <linux/blkdev.h>
+#include <linux/sysfs.h>
+#include <uapi/linux/vhdx.h>
+
+static struct vhdx_disk *disk_of(struct device *dev)
+{
+	return dev_to_disk(dev)->private_data;
+}
+
+static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	char *path = file_path(disk_of(dev)->container.file, buf, PAGE_SIZE - 1);
+	size_t length;
+
+	if (IS_ERR(path))
+		return PTR_ERR(path);
+	length = strlen(path);
+	memmove(buf, path, length);
+	buf[length++] = '\n';
+	return length;
+}
+static DEVICE_ATTR_RO(container);
+
+static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+	dev_t devt = c->bdev ? c->bdev->bd_dev : file_inode(c->file)->i_sb->s_dev;
+
+	return sysfs_emit(buf, "%u:%u\n", MAJOR(devt), MINOR(devt));
+}
+static DEVICE_ATTR_RO(container_dev);
+
+static ssize_t container_ino_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+
+	return sysfs_emit(buf, "%lu\n", c->bdev ? 0 : file_inode(c->file)->i_ino);
+}
+static DEVICE_ATTR_RO(container_ino);
+
+static ssize_t read_only_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", disk_of(dev)->read_only);
+}
+static DEVICE_ATTR_RO(read_only);
+
+static ssize_t poisoned_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", vhdx_disk_is_poisoned(disk_of(dev)));
+}
+static DEVICE_ATTR_RO(poisoned);
+
+static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+
+	return sysfs_emit(buf, "%s\n", c->bdev ? "block" : c->direct ? "direct" : "buffered");
+}
+static DEVICE_ATTR_RO(io);
+
+static ssize_t scan_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vhdx_allocator *a = &disk_of(dev)->allocator;
+	ssize_t length;
+
+	spin_lock(&a->state_lock);
+	if (a->scan == VHDX_SCAN_FAILED)
+		length = sysfs_emit(buf, "failed: %s\n", a->why);
+	else
+		length = sysfs_emit(buf, "%s\n", a->scan == VHDX_SCAN_OK ? "ok" : "pending");
+	spin_unlock(&a->state_lock);
+	return length;
+}
+static DEVICE_ATTR_RO(scan);
+
+static ssize_t virtual_disk_id_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	char text[VHDX_GUID_TEXT];
+
+	vhdx_guid_format(&disk_of(dev)->image.geo.disk_id, text);
+	return sysfs_emit(buf, "%s\n", text);
+}
+static DEVICE_ATTR_RO(virtual_disk_id);
+
+static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", disk_of(dev)->image.geo.block_size);
+}
+static DEVICE_ATTR_RO(block_size);
+
+static void tracking_state(struct device *dev, struct vhdx_tracking_state *state)
+{
+	vhdx_tracking_state(&disk_of(dev)->tracker, state);
+}
+
+static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	static const char * const names[] = {
+		[VHDX_TRACKING_OFF] = "off",
+		[VHDX_TRACKING_ON] = "on",
+		[VHDX_TRACKING_DISABLED] = "disabled",
+	};
+	struct vhdx_tracking_state state;
+
+	tracking_state(dev, &state);
+	return sysfs_emit(buf, "%s\n", names[state.state]);
+}
+static DEVICE_ATTR_RO(tracking);
+
+static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	static const char * const names[] = {
+		[VHDX_REASON_NONE] = "none",
+		[VHDX_REASON_CHANGED_OFFLINE] = "changed_offline",
+		[VHDX_REASON_INCONSISTENT] = "inconsistent",
+		[VHDX_REASON_DISABLED] = "disabled",
+		[VHDX_REASON_RESET] = "reset",
+		[VHDX_REASON_UNCLEAN] = "unclean",
+		[VHDX_REASON_TRACKING_ERROR] = "tracking_error",
+		[VHDX_REASON_UNSUPPORTED] = "unsupported",
+		[VHDX_REASON_IO] = "io",
+	};
+	struct vhdx_tracking_state state;
+
+	tracking_state(dev, &state);
+	if (state.gap_reason >= ARRAY_SIZE(names) || !names[state.gap_reason])
+		return sysfs_emit(buf, "%u\n", state.gap_reason);
+	return sysfs_emit(buf, "%s\n", names[state.gap_reason]);
+}
+static DEVICE_ATTR_RO(reason);
+
+static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vhdx_tracking_state state;
+
+	tracking_state(dev, &state);
+	return sysfs_emit(buf, "%u\n", state.unit);
+}
+static DEVICE_ATTR_RO(unit);
+
+static struct attribute *disk_attrs[] = {
+	&dev_attr_container.attr,
+	&dev_attr_container_dev.attr,
+	&dev_attr_container_ino.attr,
+	&dev_attr_read_only.attr,
+	&dev_attr_poisoned.attr,
+	&dev_attr_io.attr,
+	&dev_attr_scan.attr,
+	&dev_attr_virtual_disk_id.attr,
+	&dev_attr_block_size.attr,
+	&dev_attr_tracking.attr,
+	&dev_attr_reason.attr,
+	&dev_attr_unit.attr,
+	NULL,
+};
+
+static const struct attribute_group disk_group = {
+	.name = "vhdx",
+	.attrs = disk_attrs,
+};
+
+const struct attribute_group *vhdx_disk_groups[] = {
+	&disk_group,
+	NULL,
+};

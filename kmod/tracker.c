@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a tracker: found at attach, active from the first write on, saved at
+ * detach; or off, with a reason.
+ */
+#include "disk.h"
+
+#include <linux/random.h>
+#include <linux/slab.h>
+
+/**
+ * vhdx_tracker_new_map() - an empty map of the disk, in the sidecar's unit
+ * @tracker:	with a sidecar
+ *
+ * NULL without memory.
+ */
+struct vhdx_changemap *vhdx_tracker_new_map(struct vhdx_tracker *tracker)
+{
+	struct vhdx_changemap *map = kzalloc(sizeof(*map), GFP_KERNEL);
+
+	if (map && vhdx_changemap_init(map, tracker->sidecar.disk_size,
+				       tracker->sidecar.unit_shift)) {
+		kfree(map);
+		map = NULL;
+	}
+	return map;
+}
+
+/**
+ * vhdx_tracker_free_map() - free a map that nobody marks any more
+ * @map:	or NULL
+ */
+void vhdx_tracker_free_map(struct vhdx_changemap *map)
+{
+	if (!map)
+		return;
+	vhdx_changemap_release(map);
+	kfree(map);
+}
+
+/**
+ * vhdx_tracker_init() - no sidecar yet
+ * @tracker:	zeroed
+ * @disk:	its disk
+ */
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
+{
+	int i;
+
+	tracker->disk = disk;
+	init_rwsem(&tracker->lock);
+	spin_lock_init(&tracker->gate_lock);
+	INIT_LIST_HEAD(&tracker->parked);
+	tracker->shards = kcalloc(VHDX_INFLIGHT_SHARDS, sizeof(*tracker->shards), GFP_KERNEL);
+	if (!tracker->shards)
+		return -ENOMEM;
+	for (i = 0; i < VHDX_INFLIGHT_SHARDS; i++) {
+		spin_lock_init(&tracker->shards[i].lock);
+		INIT_LIST_HEAD(&tracker->shards[i].writes);
+	}
+	return 0;
+}
+
+/**
+ * vhdx_tracker_close_sidecar() - let go of it
+ * @tracker:	tracker->lock is held for writing, or nobody else knows the tracker
+ */
+void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker)
+{
+	vhdx_sidecar_release(&tracker->sidecar);
+	memset(&tracker->sidecar, 0, sizeof(tracker->sidecar));
+	vhdx_container_close(&tracker->file);
+}
+
+static void turn_off(struct vhdx_tracker *t, u32 reason)
+{
+	struct vhdx_changemap *live = vhdx_tracker_live(t);
+
+	if (live) {
+		vhdx_inflight_replace(t, NULL);
+		vhdx_tracker_free_map(live);
+	}
+	vhdx_tracker_close_sidecar(t);
+	t->state = VHDX_TRACKING_OFF;
+	t->off_reason = reason;
+}
+
+/* The saved live delta becomes the live map. What can't be read is a gap. */
+static int load_live(struct vhdx_tracker *t)
+{
+	struct vhdx_timeline *timeline = &t->sidecar.timeline;
+	struct vhdx_changemap *map = vhdx_tracker_new_map(t);
+	int err = 0;
+
+	if (!map)
+		return -ENOMEM;
+	if (!timeline->live.gap_reason)
+		err = vhdx_sidecar_load_map(&t->sidecar, &timeline->live, map);
+	if (err == -ENOMEM) {
+		vhdx_tracker_free_map(map);
+		return err;
+	}
+	if (err)
+		vhdx_timeline_gap(timeline, VHDX_REASON_INCONSISTENT);
+	rcu_assign_pointer(t->live, map);
+	return 0;
+}
+
+/**
+ * vhdx_tracker_resume() - go on with the sidecar that came with the disk
+ * @tracker:	without one
+ * @sidecar_fd:	open descriptor
+ * @diag:	why it is not used, or begins with a gap; for messages
+ *
+ * A sidecar that is no good never keeps the disk from being attached: tracking is off
+ * then, with a reason. Returns 0, or -errno if the descriptor is unusable, the sidecar
+ * in use, or memory short.
+ */
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk = tracker->disk;
+	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	int err;
+
+	err = vhdx_container_open(&tracker->file, sidecar_fd, disk->read_only, "sidecar", diag);
+	if (err)
+		return err;
+	down_write(&tracker->lock);
+	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
+				disk->read_only, diag);
+	if (err == -ENODATA) {
+		vhdx_fail(diag, err, VHDX_REASON_INCONSISTENT, "sidecar: the file is empty");
+		err = -EUCLEAN;
+	}
+	if (!err)
+		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id, disk->image.geo.disk_size,
+					&disk->image.header.data_write_guid, diag);
+	if (!err && sidecar->state != VHDX_SIDECAR_DISABLED)
+		err = load_live(tracker);
+	if (err == -ENOMEM) {
+		vhdx_tracker_close_sidecar(tracker);
+	} else if (err) {
+		turn_off(tracker, diag->reason ?: VHDX_REASON_INCONSISTENT);
+		err = 0;
+	} else if (sidecar->state == VHDX_SIDECAR_DISABLED) {
+		tracker->state = VHDX_TRACKING_DISABLED;
+	} else {
+		tracker->state = VHDX_TRACKING_ON;
+	}
+	up_write(&tracker->lock);
+	return err;
+}
+
+/**
+ * vhdx_tracker_activate() - the first write of a session is about to go out (rule T5)
+ * @tracker:		of its disk
+ * @data_write_guid:	what the header will get next; replaced if the sidecar failed
+ *
+ * A sidecar that can't say that it is in use must not be believed later: it is told
+ * off, and the header gets a GUID that it has never heard of (rule T7).
+ */
+void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
+{
+	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	int err;
+
+	down_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON) {
+		sidecar->state = VHDX_SIDECAR_ACTIVATING;
+		vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+		sidecar->next_guid = *data_write_guid;
+		err = vhdx_sidecar_commit(sidecar);
+		if (err) {
+			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
+			       tracker->disk->index, err);
+			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
+			get_random_bytes(data_write_guid, sizeof(*data_write_guid));
+		}
+	}
+	up_write(&tracker->lock);
+}
+
+/* The live delta as it will be when the disk is attached again. */
+static int save_live(struct vhdx_tracker *t)
+{
+	struct vhdx_delta *live = &t->sidecar.timeline.live;
+	struct vhdx_delta saved = { };
+	int err = 0;
+
+	/* Behind a gap nobody will ever ask what changed. */
+	if (!live->gap_reason)
+		err = vhdx_sidecar_write_delta(&t->sidecar, vhdx_tracker_live(t), &saved);
+	if (err)
+		return err;
+	saved.flags |= live->flags;
+	saved.gap_reason = live->gap_reason;
+	vhdx_sidecar_drop_delta(&t->sidecar, live);
+	*live = saved;
+	return 0;
+}
+
+/**
+ * vhdx_tracker_save() - before the clean close: the live delta, durably
+ * @tracker:		no write is under way
+ * @data_write_guid:	what the header will get; replaced if the sidecar failed
+ */
+void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
+{
+	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	int err;
+
+	down_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON) {
+		err = save_live(tracker);
+		if (!err) {
+			sidecar->state = VHDX_SIDECAR_CLEAN;
+			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			sidecar->next_guid = *data_write_guid;
+			err = vhdx_sidecar_commit(sidecar);
+		}
+		if (err) {
+			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
+			       tracker->disk->index, err);
+			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
+			get_random_bytes(data_write_guid, sizeof(*data_write_guid));
+		}
+	}
+	up_write(&tracker->lock);
+}
+
+/**
+ * vhdx_tracker_saved() - the header has the GUID that vhdx_tracker_save() announced
+ * @tracker:	the tracker
+ *
+ * Confirming it makes a copy of the container that was taken during the session a
+ * stranger. Failing to is harmless: the next attach finds the announced GUID.
+ */
+void vhdx_tracker_saved(struct vhdx_tracker *tracker)
+{
+	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+
+	down_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON) {
+		sidecar->current_guid = sidecar->next_guid;
+		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
+		if (vhdx_sidecar_commit(sidecar))
+			pr_warn("vhdx%d: the close could not be confirmed in the sidecar\n",
+				tracker->disk->index);
+	}
+	up_write(&tracker->lock);
+}
+
+/**
+ * vhdx_tracker_invalidate() - the sidecar is no longer to be trusted (rule T7)
+ * @tracker:	tracker->lock is held for writing
+ * @err:	what happened
+ *
+ * First the container gets a DataWriteGuid that the sidecar does not know, durably;
+ * if that fails, the disk is poisoned and no write goes out. Then tracking is off.
+ */
+void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
+{
+	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
+	       tracker->disk->index, err);
+	vhdx_session_renew_data_write_guid(tracker->disk, NULL);
+	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
+}
+
+/**
+ * vhdx_tracker_destroy() - free everything; harmless where there is nothing
+ * @tracker:	nobody uses it
+ */
+void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
+{
+	if (!tracker->shards)
+		return;
+	vhdx_tracker_free_map(rcu_dereference_protected(tracker->live, true));
+	RCU_INIT_POINTER(tracker->live, NULL);
+	vhdx_tracker_close_sidecar(tracker);
+	kfree(tracker->shards);
+	tracker->shards = NULL;
+}

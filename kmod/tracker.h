@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Change tracking of one disk: the live map that writes are marked in, the gate that a
+ * seal closes for a moment, and the sidecar that keeps it all.
+ */
+#ifndef VHDX_TRACKER_H
+#define VHDX_TRACKER_H
+
+#include "container.h"
+#include "core/sidecar.h"
+
+#include <linux/rwsem.h>
+
+struct vhdx_disk;
+struct vhdx_io;
+
+#define VHDX_INFLIGHT_SHARDS	16
+
+/**
+ * struct vhdx_inflight_shard - some of the writes in flight
+ */
+struct vhdx_inflight_shard {
+	spinlock_t lock;
+	struct list_head writes;
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct vhdx_tracker - see the file comment
+ * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
+ *		queries, for writing by all that changes points
+ * @state:	VHDX_TRACKING_* of the uapi header
+ * @off_reason:	why the sidecar that was there is not used; VHDX_REASON_*
+ * @live:	the live map, while tracking is on. Markers use it under RCU.
+ * @gate_lock:	@gate and @parked
+ * @gate:	writes are parked, not admitted
+ * @parked:	they
+ * @shards:	writes in flight (rule T1)
+ * @file:	where the sidecar is kept; open while @state is not OFF
+ * @sidecar:	the sidecar; loaded while @state is not OFF
+ */
+struct vhdx_tracker {
+	struct vhdx_disk *disk;
+	struct rw_semaphore lock;
+	u32 state;
+	u32 off_reason;
+	struct vhdx_changemap __rcu *live;
+	spinlock_t gate_lock;
+	bool gate;
+	struct list_head parked;
+	struct vhdx_inflight_shard *shards;
+	struct vhdx_container file;
+	struct vhdx_sidecar sidecar;
+};
+
+/* tracker.c: life */
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk);
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *diag);
+void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
+void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
+void vhdx_tracker_saved(struct vhdx_tracker *tracker);
+void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err);
+void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker);
+void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
+
+struct vhdx_changemap *vhdx_tracker_new_map(struct vhdx_tracker *tracker);
+void vhdx_tracker_free_map(struct vhdx_changemap *map);
+
+/* The live map, for holders of tracker->lock. */
+static inline struct vhdx_changemap *vhdx_tracker_live(struct vhdx_tracker *tracker)
+{
+	return rcu_dereference_protected(tracker->live, lockdep_is_held(&tracker->lock));
+}
+
+/* inflight.c: marking */
+bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io);
+void vhdx_inflight_leave(struct vhdx_tracker *tracker, struct vhdx_io *io);
+void vhdx_inflight_close_gate(struct vhdx_tracker *tracker);
+void vhdx_inflight_open_gate(struct vhdx_tracker *tracker);
+void vhdx_inflight_swap(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
+void vhdx_inflight_replace(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
+
+/* seal.c */
+int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 label_length,
+	      struct vhdx_point_id *ids, u32 *failed, u32 *reason);
+
+/* tracking.c: what the administrator does */
+int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
+			 struct vhdx_diag *diag);
+int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason);
+int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id, u32 *reason);
+int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
+			 u32 *reason);
+void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state);
+u32 vhdx_tracking_points(struct vhdx_tracker *tracker, u32 first, struct vhdx_point *points,
+			 u32 capacity, u32 *count);
+
+#endif
