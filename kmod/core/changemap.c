@@ -46,6 +46,12 @@ void vhdx_changemap_release(struct vhdx_changemap *map)
 	memset(map, 0, sizeof(*map));
 }
 
+static vhdx_leaf get_leaf(const struct vhdx_changemap *map, u32 leaf)
+{
+	/* Pairs with the cmpxchg() in publish(): see above. */
+	return smp_load_acquire(&map->leaves[leaf]);
+}
+
 /* Setting what is set already would only pull the cache line away from others. */
 static void set_bits(u64 *word, u64 mask)
 {
@@ -68,7 +74,7 @@ static vhdx_leaf publish(struct vhdx_changemap *map, u32 leaf, vhdx_leaf fresh)
 /* The leaf to set bits in, or VHDX_LEAF_ALL, which has them all. */
 static vhdx_leaf leaf_to_mark(struct vhdx_changemap *map, u32 leaf)
 {
-	vhdx_leaf words = smp_load_acquire(&map->leaves[leaf]);
+	vhdx_leaf words = get_leaf(map, leaf);
 
 	if (words)
 		return words;
@@ -154,7 +160,7 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 	u32 leaf;
 
 	for (leaf = 0; leaf < dst->leaf_count; leaf++) {
-		const u64 *more = smp_load_acquire(&src->leaves[leaf]);
+		const u64 *more = get_leaf(src, leaf);
 		vhdx_leaf words;
 
 		if (!more)
@@ -171,7 +177,7 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 
 void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *words)
 {
-	const u64 *more = smp_load_acquire(&map->leaves[leaf]);
+	const u64 *more = get_leaf(map, leaf);
 	u32 i;
 
 	if (!more)
@@ -186,7 +192,7 @@ void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *wor
 
 int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words)
 {
-	vhdx_leaf mine = smp_load_acquire(&map->leaves[leaf]);
+	vhdx_leaf mine = get_leaf(map, leaf);
 
 	if (!mine) {
 		mine = vhdx_alloc(VHDX_PAGE);

@@ -8,6 +8,9 @@
  * What a header no longer names is reused only after that header is durable.
  * Callers serialise everything here but vhdx_sidecar_read_leaf(), which may run
  * beside itself and needs only that its delta stays.
+ *
+ * -ENOSPC and -ENOMEM from any of these functions mean that nothing happened: the
+ * sidecar, in memory and in the file, is as it was before the call.
  */
 #ifndef VHDX_CORE_SIDECAR_H
 #define VHDX_CORE_SIDECAR_H
@@ -19,6 +22,9 @@ enum vhdx_sidecar_state {
 	VHDX_SIDECAR_CLEAN = 1,		/* detached: the saved live delta is complete */
 	VHDX_SIDECAR_ACTIVE = 2,	/* in use: changes are in memory */
 	VHDX_SIDECAR_DISABLED = 3,	/* tracking is switched off */
+	VHDX_SIDECAR_ACTIVATING = 4,	/* about to be in use: still complete while the
+					 * container has current_guid
+					 */
 };
 
 /**
@@ -42,20 +48,21 @@ struct vhdx_sidecar {
 	vhdx_guid next_guid;
 	struct vhdx_timeline timeline;
 
-	u64 sequence;
-	unsigned int slot;
+	u64 sequence;		/* of the header that is durable */
+	unsigned int slot;	/* and where that is */
+	bool failed;		/* nobody knows which header is durable */
 	u32 compat_features;
 	u32 ro_compat_features;
 	u32 incompat_features;
-	u64 block_count;	/* blocks in use or once used; the file may be longer */
+	u64 block_count;	/* the header names no block at or behind this */
 	u64 block_limit;	/* of a store that can't grow; else ~0 */
-	unsigned long *used;	/* one bit per block: named by the durable header or newly written */
-	u64 used_bits;		/* capacity of @used */
+	u64 *used;		/* bit per block: named by the header, or newly written */
+	u64 *doomed;		/* bit per block: free once the next header is durable */
+	u64 map_blocks;		/* bits in @used and in @doomed */
+	u64 used_count;
+	u64 lowest_free;	/* no block before this one is free */
 	u64 *root_blocks;	/* the chain of point records that the header names */
 	u32 root_block_count;
-	u64 *doomed;		/* freed by the commit under way */
-	u64 doomed_count;
-	u64 doomed_capacity;
 };
 
 /**
@@ -87,14 +94,16 @@ void vhdx_sidecar_release(struct vhdx_sidecar *sidecar);
  * @disk_id:	VirtualDiskId of the container
  * @disk_size:	its virtual size
  * @data_write_guid: DataWriteGuid in its header
- * @diag:	why not
+ * @diag:	why not, or what the gap comes from
  *
  * Rule T5 as a table. Returns 0: it belongs to the disk; the timeline is ready to
  * use, and if something happened in between, its live delta has a gap: UNCLEAN (the
  * sidecar is ACTIVE and the container is in the state it had then), CHANGED_OFFLINE
  * (a DataWriteGuid that the sidecar doesn't know). Points that were never issued are
  * dropped, their deltas merged into what follows. -ESTALE with CHANGED_OFFLINE: it
- * belongs to another disk, or the size differs. Changes memory only.
+ * belongs to another disk, or the size differs. Changes memory only: there, what it
+ * tells is complete now, the gap included, so the state becomes CLEAN (DISABLED
+ * stays), current_guid is @data_write_guid and next_guid is zero.
  */
 int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u64 disk_size,
 		      const vhdx_guid *data_write_guid, struct vhdx_diag *diag);
@@ -102,6 +111,9 @@ int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u6
 /* Write the leaves and the index of @map as a new delta; not yet named by a header. */
 int vhdx_sidecar_write_delta(struct vhdx_sidecar *sidecar, const struct vhdx_changemap *map,
 			     struct vhdx_delta *delta);
+
+/* Write @map as the saved live delta, instead of the one before; gap and flags stay. */
+int vhdx_sidecar_save_live(struct vhdx_sidecar *sidecar, const struct vhdx_changemap *map);
 
 /* Give the blocks of a delta back (effective once the next commit is durable), and its memory. */
 void vhdx_sidecar_drop_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *delta);
@@ -118,12 +130,18 @@ int vhdx_sidecar_load_map(const struct vhdx_sidecar *sidecar, const struct vhdx_
  * vhdx_sidecar_add_point() - append a point; its delta is @before, which it takes over
  *
  * Memory only, until the commit. -ENOSPC: VHDX_POINTS_MAX. The live delta becomes
- * empty: its gap and flags move to @before.
+ * empty: its gap and flags move to @before, whose own gap, if any, is the newer one.
+ * @before has to cover what was saved of the live delta, which it does when attach
+ * loaded that into the live map.
  */
 int vhdx_sidecar_add_point(struct vhdx_sidecar *sidecar, const struct vhdx_timeline_point *point,
 			   struct vhdx_delta *before);
 
-/* Undo the last vhdx_sidecar_add_point(): its gap and flags go back to the live delta. */
+/*
+ * Undo the last vhdx_sidecar_add_point(): its gap and flags go back to the live delta,
+ * and its map becomes what is saved of the live delta, so that a file whose saved live
+ * delta counts (CLEAN, ACTIVATING) stays complete.
+ */
 void vhdx_sidecar_drop_last_point(struct vhdx_sidecar *sidecar);
 
 /**
@@ -131,6 +149,9 @@ void vhdx_sidecar_drop_last_point(struct vhdx_sidecar *sidecar);
  * @live:	map of the live delta, for the newest point: its delta is OR-ed into it
  *
  * The two deltas become one (a newly written one, unless one of them is empty).
+ * What follows the newest point is the live delta: @live and what was saved of it both
+ * get the delta of the forgotten point, so the file stays complete in every state.
+ * What follows the oldest point leads to the oldest one from then on and is dropped.
  * On failure nothing changed. Commit afterwards.
  */
 int vhdx_sidecar_forget_point(struct vhdx_sidecar *sidecar, u32 position,
@@ -139,8 +160,8 @@ int vhdx_sidecar_forget_point(struct vhdx_sidecar *sidecar, u32 position,
 /**
  * vhdx_sidecar_commit() - make memory durable: flush, other header slot, flush
  *
- * On failure the file holds the old or the new state and the sidecar must not be
- * used further (rule T7).
+ * On failure, except -ENOSPC and -ENOMEM, the file holds the old or the new state and
+ * the sidecar must not be used further (rule T7): every later commit fails.
  */
 int vhdx_sidecar_commit(struct vhdx_sidecar *sidecar);
 

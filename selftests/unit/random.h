@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-static uint64_t random_state;
+extern uint64_t random_state;	/* random.c */
 
 static inline void random_seed(uint64_t seed)
 {

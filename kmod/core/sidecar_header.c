@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+/*
+ * The header of a sidecar, in two slots that are written in turn.
+ */
+#include "sidecar_private.h"
+
+#define DISK_SIZE_MAX	(64ULL << 40)
+#define SEQUENCE_MAX	(~0ULL >> 1)
+#define UNIT_SHIFT_MIN	12U
+#define UNIT_SHIFT_MAX	20U
+static_assert(VHDX_UNIT_MIN == 1U << UNIT_SHIFT_MIN);
+static_assert(VHDX_UNIT_MAX == 1U << UNIT_SHIFT_MAX);
+/* A full map is at most 128 MiB: vhdx_unit_shift_for(). */
+#define LEAVES_MAX	32768U
+
+static void encode_header(const struct vhdx_sidecar *sidecar, u64 sequence,
+			  const struct vhdx_sidecar_chain *points,
+			  struct vhdx_sidecar_header *header)
+{
+	const struct vhdx_timeline *timeline = &sidecar->timeline;
+
+	memcpy(header->magic, VHDX_SIDECAR_MAGIC, sizeof(header->magic));
+	header->version = cpu_to_le32(VHDX_SIDECAR_VERSION);
+	/*
+	 * A compatible feature that we don't know goes: we write nothing of what
+	 * belongs to it.
+	 */
+	header->compat_features = cpu_to_le32(sidecar->compat_features & VHDX_SIDECAR_COMPAT);
+	header->ro_compat_features = cpu_to_le32(sidecar->ro_compat_features);
+	header->incompat_features = cpu_to_le32(sidecar->incompat_features);
+	header->sequence = cpu_to_le64(sequence);
+	header->disk_id = sidecar->disk_id;
+	header->disk_size = cpu_to_le64(sidecar->disk_size);
+	header->unit_shift = cpu_to_le32(sidecar->unit_shift);
+	header->state = cpu_to_le32(sidecar->state);
+	header->current_guid = sidecar->current_guid;
+	header->next_guid = sidecar->next_guid;
+	header->next_point_sequence = cpu_to_le64(timeline->next_sequence);
+	header->block_count = cpu_to_le64(vhdx_sidecar_end_of_blocks(sidecar));
+	header->points.block = cpu_to_le64(points->block);
+	header->points.crc = cpu_to_le32(points->crc);
+	header->points.count = cpu_to_le32(timeline->count);
+	vhdx_sidecar_encode_delta(&timeline->live, &header->live);
+	header->crc = cpu_to_le32(vhdx_sidecar_crc(header, offsetof(struct vhdx_sidecar_header,
+								    crc)));
+}
+
+int vhdx_sidecar_write_header(struct vhdx_sidecar *sidecar, unsigned int slot,
+			      const struct vhdx_sidecar_chain *points)
+{
+	struct vhdx_sidecar_header *header = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	int err;
+
+	if (!header)
+		return -ENOMEM;
+	encode_header(sidecar, sidecar->sequence + 1, points, header);
+	err = vhdx_sidecar_write_blocks(sidecar, slot, header, 1);
+	if (!err)
+		err = sidecar->store->flush(sidecar->store);
+	vhdx_free(header);
+	return err;
+}
+
+static bool has_magic(const struct vhdx_sidecar_header *header)
+{
+	return !memcmp(header->magic, VHDX_SIDECAR_MAGIC, sizeof(header->magic));
+}
+
+static bool is_intact(const struct vhdx_sidecar_header *header)
+{
+	return has_magic(header) &&
+	       le32_to_cpu(header->crc) ==
+	       vhdx_sidecar_crc(header, offsetof(struct vhdx_sidecar_header, crc));
+}
+
+static bool is_zero(const u8 *bytes, size_t length)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
+}
+
+/*
+ * Which slot counts. One that is not intact was being written when the power went;
+ * the other one is the state before.
+ *
+ * But an intact header whose tree is damaged is not a reason to go back to the other
+ * slot: that one tells of an older state, in which writes, seals and the loss of a
+ * delta have not happened, and what it refers to may have been overwritten since.
+ */
+static int choose_slot(const struct vhdx_sidecar *sidecar,
+		       const struct vhdx_sidecar_header *headers, unsigned int *slot,
+		       struct vhdx_diag *diag)
+{
+	bool first = is_intact(&headers[0]);
+	bool second = is_intact(&headers[1]);
+
+	/* A new block device; of a file that would be a loss. */
+	if (sidecar->block_limit != ~0ULL &&
+	    is_zero((const u8 *)headers, VHDX_SIDECAR_SLOTS * sizeof(*headers)))
+		return vhdx_sidecar_empty(diag);
+	if (!first && !second) {
+		if (has_magic(&headers[0]) || has_magic(&headers[1]))
+			return vhdx_sidecar_damaged(diag, "no intact header at offset 0 or 4096");
+		return vhdx_sidecar_damaged(diag, "this is something else, it has no header");
+	}
+	if (first && second && headers[0].sequence == headers[1].sequence)
+		return vhdx_sidecar_damaged(diag, "both headers have sequence number %llu",
+					    le64_to_cpu(headers[0].sequence));
+	*slot = !first || (second && le64_to_cpu(headers[1].sequence) >
+				     le64_to_cpu(headers[0].sequence));
+	return 0;
+}
+
+static int check_features(const struct vhdx_sidecar_header *header, bool read_only,
+			  struct vhdx_diag *diag)
+{
+	u32 unknown = le32_to_cpu(header->incompat_features) & ~VHDX_SIDECAR_INCOMPAT;
+	u32 unknown_ro = le32_to_cpu(header->ro_compat_features) & ~VHDX_SIDECAR_RO_COMPAT;
+
+	if (le32_to_cpu(header->version) != VHDX_SIDECAR_VERSION)
+		return vhdx_unsupported(diag, "sidecar: version %u, only %u is known here",
+					le32_to_cpu(header->version), VHDX_SIDECAR_VERSION);
+	if (unknown)
+		return vhdx_unsupported(diag,
+					"sidecar: a newer driver made it, with features 0x%x",
+					unknown);
+	if (unknown_ro && !read_only)
+		return vhdx_unsupported(diag,
+					"sidecar: a newer driver made it, features 0x%x allow reading only",
+					unknown_ro);
+	return 0;
+}
+
+/*
+ * The most blocks that a sidecar of this disk ever has in use: every delta full, the
+ * chain of points, and twice that, which is more than a commit under way adds. Keeps
+ * the bit maps small whatever a file claims, long and sparse as it may be.
+ */
+static u64 most_blocks(u32 leaves)
+{
+	u64 delta = leaves + leaves / VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_entry) + 1;
+	u64 chain = VHDX_POINTS_MAX / VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_point) + 1;
+
+	return VHDX_SIDECAR_SLOTS + 2 * (chain + (VHDX_POINTS_MAX + 2) * delta);
+}
+
+static int check_values(const struct vhdx_sidecar_header *header, u64 block_max,
+			struct vhdx_diag *diag)
+{
+	u64 disk_size = le64_to_cpu(header->disk_size);
+	u32 unit_shift = le32_to_cpu(header->unit_shift);
+	u32 state = le32_to_cpu(header->state);
+	u32 points = le32_to_cpu(header->points.count);
+	u64 blocks = le64_to_cpu(header->block_count);
+	u64 leaves;
+
+	if (disk_size > DISK_SIZE_MAX)
+		return vhdx_sidecar_damaged(diag, "header: disk of %llu bytes, 64 TiB is the most",
+					    disk_size);
+	if (unit_shift < UNIT_SHIFT_MIN || unit_shift > UNIT_SHIFT_MAX)
+		return vhdx_sidecar_damaged(diag, "header: unit shift %u", unit_shift);
+	leaves = (disk_size >> unit_shift >> VHDX_LEAF_SHIFT) + 1;
+	if (leaves > LEAVES_MAX + 1)
+		return vhdx_sidecar_damaged(diag, "header: unit shift %u is too small for the disk",
+					    unit_shift);
+	if (state < VHDX_SIDECAR_CLEAN || state > VHDX_SIDECAR_ACTIVATING)
+		return vhdx_sidecar_damaged(diag, "header: state %u", state);
+	if (le64_to_cpu(header->sequence) > SEQUENCE_MAX ||
+	    le64_to_cpu(header->next_point_sequence) > SEQUENCE_MAX)
+		return vhdx_sidecar_damaged(diag, "header: a sequence number beyond 2^63");
+	if (points > VHDX_POINTS_MAX)
+		return vhdx_sidecar_damaged(diag, "header: %u points, %u is the most", points,
+					    VHDX_POINTS_MAX);
+	if (blocks < VHDX_SIDECAR_SLOTS || blocks > block_max || blocks > most_blocks(leaves))
+		return vhdx_sidecar_damaged(diag, "header: %llu blocks, the file has %llu", blocks,
+					    block_max);
+	return 0;
+}
+
+int vhdx_sidecar_read_header(struct vhdx_sidecar *sidecar, u64 block_max, bool read_only,
+			     struct vhdx_sidecar_chain *points, u32 *point_count,
+			     struct vhdx_diag *diag)
+{
+	const size_t size = VHDX_SIDECAR_SLOTS * VHDX_SIDECAR_BLOCK;
+	struct vhdx_sidecar_header *headers = vhdx_alloc(size);
+	const struct vhdx_sidecar_header *header;
+	int err;
+
+	if (!headers)
+		return vhdx_no_memory(diag);
+	err = sidecar->store->read(sidecar->store, 0, headers, size);
+	if (err) {
+		vhdx_io_failed(diag, err, "sidecar: reading the header failed (%d)", err);
+		goto out;
+	}
+	err = choose_slot(sidecar, headers, &sidecar->slot, diag);
+	if (err)
+		goto out;
+	header = &headers[sidecar->slot];
+	err = check_features(header, read_only, diag);
+	if (err)
+		goto out;
+	err = check_values(header, block_max, diag);
+	if (err)
+		goto out;
+
+	sidecar->state = le32_to_cpu(header->state);
+	sidecar->disk_id = header->disk_id;
+	sidecar->disk_size = le64_to_cpu(header->disk_size);
+	sidecar->unit_shift = le32_to_cpu(header->unit_shift);
+	sidecar->current_guid = header->current_guid;
+	sidecar->next_guid = header->next_guid;
+	sidecar->sequence = le64_to_cpu(header->sequence);
+	sidecar->compat_features = le32_to_cpu(header->compat_features);
+	sidecar->ro_compat_features = le32_to_cpu(header->ro_compat_features);
+	sidecar->incompat_features = le32_to_cpu(header->incompat_features);
+	sidecar->block_count = le64_to_cpu(header->block_count);
+	sidecar->timeline.next_sequence = le64_to_cpu(header->next_point_sequence);
+	points->block = le64_to_cpu(header->points.block);
+	points->crc = le32_to_cpu(header->points.crc);
+	*point_count = le32_to_cpu(header->points.count);
+	err = vhdx_sidecar_decode_delta(sidecar, &header->live, &sidecar->timeline.live, diag);
+out:
+	vhdx_free(headers);
+	return err;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A store in memory that knows what is durable and what is not.
+ *
+ * Each write and each flush is one step. A test can let a step fail, or cut the power
+ * just before a step: from then on everything fails, and fake_store_reboot() makes
+ * the store that one would find afterwards, in which of what was written since the
+ * last flush each sector of 512 bytes may or may not have arrived.
+ */
+#ifndef VHDX_UNIT_FAKE_STORE_H
+#define VHDX_UNIT_FAKE_STORE_H
+
+#include "platform.h"
+
+struct fake_write {
+	u64 offset;
+	size_t length;
+	u8 *data;
+};
+
+struct fake_store {
+	struct vhdx_store store;
+	bool can_grow;
+	u64 limit;		/* writes beyond are -ENOSPC */
+	u8 *bytes;		/* what a read sees */
+	u8 *durable;
+	u64 length;		/* of the file, as a read sees it */
+	u64 durable_length;
+	struct fake_write *pending;
+	u32 pending_count;
+
+	u64 steps;		/* so far */
+	u64 fail_step;		/* this one fails, the first is 1; 0: none */
+	int fail_error;
+	u64 power_step;		/* power is cut before this one; 0: it isn't */
+	u64 reads;
+	bool read_only;		/* for writes to be noticed */
+};
+
+/* @size: of a device; of a file, which is empty, 0. @limit: where the medium ends. */
+void fake_store_init(struct fake_store *fake, u64 size, u64 limit);
+void fake_store_release(struct fake_store *fake);
+/* Open again: no failures planned, the size is what the length has become. */
+void fake_store_reopen(struct fake_store *fake);
+bool fake_store_is_off(const struct fake_store *fake);
+/* Make @after from what is durable and a random part of the rest. */
+void fake_store_reboot(const struct fake_store *fake, struct fake_store *after);
+/* An exact copy of what a read sees, all durable. */
+void fake_store_copy(const struct fake_store *fake, struct fake_store *copy);
+
+#endif
