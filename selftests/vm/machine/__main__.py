@@ -21,6 +21,8 @@ from qemu import Drive, command_line
 from session import Session
 
 TIMED_OUT = 124
+# The guest's last message before it.
+COMMAND_STARTS = "vhdx-vm: COMMAND starts"
 # Logs of runs without --out that are kept.
 LOGS = 50
 
@@ -73,7 +75,7 @@ def boot(options, directory):
     token = secrets.token_hex(16)
     (directory / "job/files").mkdir(parents=True)
     has_module = install(kernel, directory / "job/files")
-    job = images.job(directory, kernel, options.command, token, has_module)
+    job = images.job(directory, kernel, options, token, has_module)
     console = directory / "console"
     console.touch()
     session = Session(options, token, console)
@@ -135,9 +137,12 @@ def report(options, directory, session):
     path, log = keep_log(options, directory)
     status, reason = judge(options, session, log)
     if reason:
-        os.write(2, log.encode())
-        os.write(2, (directory / "qemu").read_bytes())
-        say(f"the kernel log above is in {path}")
+        # What came after the boot; all of it, if COMMAND was not reached.
+        os.write(2, log[max(log.rfind(COMMAND_STARTS), 0):].encode())
+        for line in (directory / "qemu").read_text(errors="replace").splitlines():
+            if "terminating on signal" not in line:
+                say(line)
+        say(f"the whole kernel log is in {path}")
         say(reason)
     return status
 

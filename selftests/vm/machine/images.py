@@ -72,7 +72,7 @@ def environment(kernel):
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def job(directory, kernel, command, token, has_module):
+def job(directory, kernel, options, token, has_module):
     """The image that tells the guest what to do; guest/start says what is in it.
 
     directory/job/files is there already.
@@ -85,9 +85,11 @@ def job(directory, kernel, command, token, has_module):
     else:
         (content / "corpus").mkdir()
     (content / "environment").write_text(environment(kernel), encoding="utf-8")
-    (content / "command").write_text(f"exec {shlex.join(command)}\n", encoding="utf-8",
+    (content / "command").write_text(f"exec {shlex.join(options.command)}\n", encoding="utf-8",
                                      errors="surrogateescape")
-    (content / "token").write_text(token, encoding="ascii")
+    (content / "token").write_text(token + "\n", encoding="ascii")
     if not has_module:
         (content / "no-module").touch()
+    if options.input:
+        (content / "has-in").touch()
     return ext4(directory / "job.img", allocated(content) + (128 << 20), content)

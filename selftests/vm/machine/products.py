@@ -49,7 +49,7 @@ class Kernel:
             raise BuildError(f"{root}: not a kernel directory (see selftests/vm/kernel)")
         self.root = root
         self.release = (root / "release").read_text(encoding="ascii").strip()
-        self.image = root / "vmlinuz"
+        self.image = root / "image"
         self.modules = root / "modules.img"
         self.build = (root / "build").resolve()
         self.userland = Path(output_of(VM / "userland"))

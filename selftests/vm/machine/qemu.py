@@ -6,8 +6,8 @@ KERNEL_PARAMETERS = " ".join([
     # The machine ends with the kernel (-no-reboot); a hang is a defect.
     "panic=-1", "oops=panic", "hung_task_panic=1",
     # Emulated CPUs on a busy host stand still now and then.
-    "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
-    "mitigations=off", "random.trust_cpu=on",
+    "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120", "tsc=nowatchdog",
+    "mitigations=off", "nokaslr", "random.trust_cpu=on",
 ])
 
 
