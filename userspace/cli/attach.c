@@ -36,9 +36,9 @@ static int check_options(void)
 	if (wanted.track && wanted.no_track)
 		return usage_error("--track and --no-track exclude each other");
 	if (wanted.track && wanted.read_only)
-		return usage_error("--track and --read-only exclude each other: enabling tracking writes");
+		return usage_error("--track and --read-only exclude each other: tracking writes");
 	if (wanted.retire_rct && wanted.read_only)
-		return usage_error("--retire-windows-rct is for writing: a read-only attach leaves those files alone");
+		return usage_error("--retire-windows-rct and --read-only exclude each other");
 	if (wanted.unit && !wanted.track)
 		return usage_error("--unit is chosen when tracking is enabled: add --track");
 	if (wanted.unit)

@@ -134,7 +134,7 @@ static int changes(int count, char **arguments)
 
 	(void)count;
 	if (vhdx_id_is_none(&wanted.since))
-		return usage_error("changes: --since ID is needed: `vhdxctl points` lists the ids");
+		return usage_error("--since ID is needed: `vhdxctl points` lists the ids");
 	if (wanted.map && output.json)
 		return usage_error("--map and --json exclude each other");
 	err = ask(arguments[0], &answer);

@@ -109,8 +109,8 @@ int print_map(const struct answer *answer)
 		changed += answer->ranges[i].byte_length;
 	}
 	draw(&map, shades);
-	printf("\n%s: nothing changed … %s: all changed; each mark is %s; changed: %s in %zu ranges\n",
-	       shades[0], shades[SHADES - 1], size_text(map.cell, cell), size_text(changed, sum),
-	       answer->count);
+	printf("\n%s: nothing changed … %s: all changed; each mark is %s\n",
+	       shades[0], shades[SHADES - 1], size_text(map.cell, cell));
+	printf("changed: %s in %zu ranges\n", size_text(changed, sum), answer->count);
 	return EXIT_DONE;
 }

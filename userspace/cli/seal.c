@@ -79,7 +79,7 @@ static int seal(int count, char **arguments)
 	int i;
 
 	if (wanted.freeze)
-		return usage_error("--freeze is not available yet: freeze the file system yourself (`fsfreeze`) around the seal");
+		return usage_error("--freeze is not available yet: use `fsfreeze` around it");
 	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
 		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
 	disks = calloc(count, sizeof(*disks));

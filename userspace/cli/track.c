@@ -176,9 +176,9 @@ static const struct command words[] = {
 	{ .name = "status", .summary = "Show whether changes are recorded, and the newest point",
 	  DISK_ARGUMENT("DISK|FILE"), .options = reading_options, .run = status },
 	{ .name = "reset",
-	  .summary = "Declare what was recorded untrustworthy, begin afresh and print the first point's id",
+	  .summary = "Trust nothing recorded so far, begin afresh and print the first point's id",
 	  DISK_ARGUMENT("DISK"), .options = making_options, .run = reset,
-	  .notes = "A sidecar that is damaged or not this disk's is written anew, without its points." },
+	  .notes = "A damaged sidecar, or one of another disk, is written anew, without its points." },
 	{ .name = "verify", .summary = "Read all of the sidecar and check every checksum",
 	  DISK_ARGUMENT("DISK|FILE"), .options = reading_options, .run = verify },
 	{ 0 }

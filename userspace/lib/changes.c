@@ -67,8 +67,9 @@ static int ask(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64_t le
 	if (err)
 		return err;
 	if (!query->processed_byte_length && query->byte_length)
-		return fail(-EIO, VHDX_REASON_NONE, "%s: the query makes no progress at offset %llu",
-			    disk->name, (unsigned long long)query->byte_offset);
+		return fail(-EIO, VHDX_REASON_NONE,
+			    "%s: the query makes no progress at offset %llu", disk->name,
+			    (unsigned long long)query->byte_offset);
 	changes->processed += query->processed_byte_length;
 	changes->disk_size = query->virtual_disk_size;
 	changes->unit = query->unit;

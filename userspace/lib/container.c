@@ -83,7 +83,8 @@ int open_container(struct container *container, const char *path, bool write)
 	if (container->fd < 0) {
 		err = -errno;
 		if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
-			return fail_errno(err, "%s: cannot open it for writing (a read-only attach may do)",
+			return fail_errno(err,
+					  "%s: cannot open it for writing (a read-only attach may do)",
 					  path);
 		return fail_errno(err, "%s", path);
 	}

@@ -68,36 +68,66 @@ static const struct {
 	const char *text;
 } reasons[] = {
 	[VHDX_REASON_NONE] = { "none", NULL },
-	[VHDX_REASON_ARGUMENT] = { "argument",
-		"an argument is not valid for this disk" },
-	[VHDX_REASON_ID_MISSING] = { "id_missing",
-		"this disk does not know the point (of another disk, forgotten, or its history is gone): make a full backup" },
-	[VHDX_REASON_CHANGED_OFFLINE] = { "changed_offline",
-		"the container was written without this sidecar, or one of them is another copy: make a full backup" },
-	[VHDX_REASON_INCONSISTENT] = { "inconsistent",
-		"the sidecar is damaged: run `vhdxctl track reset`, then make a full backup" },
-	[VHDX_REASON_DISABLED] = { "disabled",
-		"change tracking is, or was for a while, disabled: run `vhdxctl track enable` if need be, and make a full backup" },
-	[VHDX_REASON_RESET] = { "reset",
-		"change tracking was reset: make a full backup" },
-	[VHDX_REASON_UNCLEAN] = { "unclean",
-		"the disk was not detached (power loss or crash), so not all changes are known: make a full backup" },
-	[VHDX_REASON_TRACKING_ERROR] = { "tracking_error",
-		"the sidecar could not be written (see the kernel log), so not all changes are known: make a full backup" },
-	[VHDX_REASON_UNSUPPORTED] = { "unsupported",
-		"not supported by this version" },
-	[VHDX_REASON_BAD_TYPE] = { "bad_type",
-		"not a VHDX" },
-	[VHDX_REASON_CORRUPT] = { "corrupt",
-		"the container is damaged (see the kernel log; try `qemu-img check` on a copy)" },
-	[VHDX_REASON_IN_USE] = { "in_use",
-		"in use" },
-	[VHDX_REASON_READ_ONLY] = { "read_only",
-		"the disk is attached read-only: attach it for writing" },
-	[VHDX_REASON_NO_SPACE] = { "no_space",
-		"out of points or of room in the sidecar: forget points that are no longer needed" },
-	[VHDX_REASON_IO] = { "io",
-		"reading or writing the container or the sidecar failed (see the kernel log)" },
+	[VHDX_REASON_ARGUMENT] = {
+		"argument",
+		"an argument is not valid for this disk",
+	},
+	[VHDX_REASON_ID_MISSING] = {
+		"id_missing",
+		"this disk does not know the point (of another disk, forgotten, or its history is gone): make a full backup",
+	},
+	[VHDX_REASON_CHANGED_OFFLINE] = {
+		"changed_offline",
+		"the container was written without this sidecar, or one of them is another copy: make a full backup",
+	},
+	[VHDX_REASON_INCONSISTENT] = {
+		"inconsistent",
+		"the sidecar is damaged: run `vhdxctl track reset`, then make a full backup",
+	},
+	[VHDX_REASON_DISABLED] = {
+		"disabled",
+		"change tracking is, or was for a while, disabled: run `vhdxctl track enable` if need be, and make a full backup",
+	},
+	[VHDX_REASON_RESET] = {
+		"reset",
+		"change tracking was reset: make a full backup",
+	},
+	[VHDX_REASON_UNCLEAN] = {
+		"unclean",
+		"the disk was not detached (power loss or crash), so not all changes are known: make a full backup",
+	},
+	[VHDX_REASON_TRACKING_ERROR] = {
+		"tracking_error",
+		"the sidecar could not be written (see the kernel log), so not all changes are known: make a full backup",
+	},
+	[VHDX_REASON_UNSUPPORTED] = {
+		"unsupported",
+		"not supported by this version",
+	},
+	[VHDX_REASON_BAD_TYPE] = {
+		"bad_type",
+		"not a VHDX",
+	},
+	[VHDX_REASON_CORRUPT] = {
+		"corrupt",
+		"the container is damaged (see the kernel log; try `qemu-img check` on a copy)",
+	},
+	[VHDX_REASON_IN_USE] = {
+		"in_use",
+		"in use",
+	},
+	[VHDX_REASON_READ_ONLY] = {
+		"read_only",
+		"the disk is attached read-only: attach it for writing",
+	},
+	[VHDX_REASON_NO_SPACE] = {
+		"no_space",
+		"out of points or of room in the sidecar: forget points that are no longer needed",
+	},
+	[VHDX_REASON_IO] = {
+		"io",
+		"reading or writing the container or the sidecar failed (see the kernel log)",
+	},
 };
 
 #define REASON_COUNT	(sizeof(reasons) / sizeof(reasons[0]))

@@ -5,8 +5,8 @@
 #include <core/guid.h>
 #include "internal.h"
 
-_Static_assert(VHDX_ID_TEXT >= VHDX_POINT_ID_TEXT, "room for an id");
-_Static_assert(VHDX_UUID_TEXT >= VHDX_GUID_TEXT, "room for a GUID");
+static_assert(VHDX_ID_TEXT >= VHDX_POINT_ID_TEXT, "room for an id");
+static_assert(VHDX_UUID_TEXT >= VHDX_GUID_TEXT, "room for a GUID");
 
 int vhdx_id_parse(const char *text, struct vhdx_point_id *id)
 {

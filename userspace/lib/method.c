@@ -132,7 +132,8 @@ static int prepare(struct vhdx_job **out, const char *path, const char *limit_id
 	err = vhdx_id_parse(limit_id, &job->changes.limit);
 	/* The method knows no "to the end": this length goes beyond any disk. */
 	if (!err && byte_length == VHDX_TO_END)
-		err = fail(-EINVAL, VHDX_REASON_ARGUMENT, "%s: the range goes beyond the disk", path);
+		err = fail(-EINVAL, VHDX_REASON_ARGUMENT, "%s: the range goes beyond the disk",
+			   path);
 	if (!err)
 		err = vhdx_disk_open(path, NULL, 0, &job->disk);
 	if (err)

@@ -107,7 +107,8 @@ static int find_by_number(const char *name, int number, int *index)
 	}
 	if (!module_is_loaded())
 		return fail(-ENODEV, VHDX_REASON_NONE,
-			    "%s: no such disk, and the module is not loaded: `modprobe vhdx`", name);
+			    "%s: no such disk, and the module is not loaded: `modprobe vhdx`",
+			    name);
 	return fail(-ENODEV, VHDX_REASON_NONE, "%s: no such disk: `vhdxctl list` shows them all",
 		    name);
 }

@@ -74,7 +74,8 @@ int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_co
 	close(fd);
 	err = verdict.err;
 	if (err == -ENODATA)
-		fail(err, VHDX_REASON_DISABLED, "%s: an empty file: tracking was never enabled in it", path);
+		fail(err, VHDX_REASON_DISABLED,
+		     "%s: empty: tracking was never enabled in it", path);
 	else if (err)
 		fail_kernel(err, verdict.diag.reason, path, verdict.diag.text);
 	else if (point_count)
