@@ -21,6 +21,8 @@ from qemu import Drive, command_line
 from session import Session
 
 TIMED_OUT = 124
+# Lines of a boot's log that are shown.
+BOOT_LINES = 60
 # The guest's last message before it.
 COMMAND_STARTS = "vhdx-vm: COMMAND starts"
 # Logs of runs without --out that are kept.
@@ -132,13 +134,20 @@ def judge(options, session, log):
     return verdict.status, None
 
 
+def tail_of(log):
+    """What came after the boot; if COMMAND was not reached, the last lines."""
+    start = log.rfind(COMMAND_STARTS)
+    if start >= 0:
+        return log[log.rfind("\n", 0, start) + 1:]
+    return "".join(log.splitlines(keepends=True)[-BOOT_LINES:])
+
+
 def report(options, directory, session):
     """Keeps the log, says what went wrong, and returns the exit status."""
     path, log = keep_log(options, directory)
     status, reason = judge(options, session, log)
     if reason:
-        # What came after the boot; all of it, if COMMAND was not reached.
-        os.write(2, log[max(log.rfind(COMMAND_STARTS), 0):].encode())
+        os.write(2, tail_of(log).encode())
         for line in (directory / "qemu").read_text(errors="replace").splitlines():
             if "terminating on signal" not in line:
                 say(line)
