@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Allocations that fail on demand, through the hook in platform_user.h.
+ */
+#ifndef VHDX_UNIT_ALLOC_H
+#define VHDX_UNIT_ALLOC_H
+
+#include "platform.h"
+
+/* From the @nth allocation on (1: the next one) @count of them fail; 0: none. */
+void alloc_fail(u64 nth, u64 count);
+/* Allocations since then. */
+u64 alloc_count(void);
+
+#endif
