@@ -80,6 +80,8 @@ def _makers(add):
     parser.add_argument("--wrap", action="store_true", help="an entry goes around the log's end")
     parser.add_argument("--sequence", type=int, help="number of the first entry; default random")
     parser.add_argument("--zero-pages", action="store_true", help="zero descriptors for zero pages")
+    parser.add_argument("--flushed", type=arguments.size, help="FlushedFileOffset of all entries")
+    parser.add_argument("--last", type=arguments.size, help="LastFileOffset of all entries")
     _changes(parser)
 
     parser = add("mutate", commands.run_mutate, "single faults and oddities; prints what attach must do")
@@ -100,7 +102,8 @@ def _judges(add):
     parser.add_argument("--json", action="store_true")
 
     parser = add("verify", commands.run_verify, "judge an answer to a query; exit status 1 if it is wrong")
-    parser.add_argument("answer", help="JSON as `vhdxctl changes --json` prints it; - for stdin")
+    parser.add_argument("answer", nargs="+", help="JSON as `vhdxctl changes --json` prints it; - for stdin; "
+                        "several are the pages of one query, in order")
     parser.add_argument("--before", help="raw image at the limit")
     parser.add_argument("--after", help="raw image at the target")
     parser.add_argument("--writes", help="JSON list of [offset, length] of all writes between")

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from .layout import MIB
 
@@ -49,12 +50,12 @@ class Geometry:
     logical_sector: int
     differencing: bool = False
 
-    @property
+    @cached_property
     def chunk_ratio(self):
         """Payload blocks that one sector bitmap block describes."""
         return SECTORS_PER_BITMAP * self.logical_sector // self.block_size
 
-    @property
+    @cached_property
     def payload_blocks(self):
         return -(-self.size // self.block_size)
 
@@ -62,7 +63,7 @@ class Geometry:
     def bitmap_blocks(self):
         return -(-self.payload_blocks // self.chunk_ratio)
 
-    @property
+    @cached_property
     def entries(self):
         """Entries that the BAT must have; a differencing disk's has whole chunks."""
         if self.differencing:
@@ -105,9 +106,10 @@ def entry_fault(geometry, index, entry, limit, structures):
 
     limit is the container's size, structures a list of (start, end, name) that blocks
     must keep clear of.  Offsets of states without data are reserved or mere hints and
-    not judged here.
+    not judged here.  The part of the last block that is behind the disk's end may be
+    missing from the container: QEMU's fixed images end with the disk's last byte.
     """
-    kind, _ = geometry.slot(index)
+    kind, number = geometry.slot(index)
     if kind == "padding":
         return None
     if entry & RESERVED_BITS:
@@ -129,6 +131,8 @@ def entry_fault(geometry, index, entry, limit, structures):
     for low, high, name in structures:
         if start < high and low < end:
             return f"block {start:#x}..{end:#x} overlaps the {name} at {low:#x}..{high:#x}"
+    if kind == "payload":
+        end = start + geometry.block_range(number)[1]
     if end > limit:
         return f"block {start:#x}..{end:#x} ends beyond the container ({limit:#x})"
     return None

@@ -23,6 +23,7 @@ from .layout import (BAT_REGION, FILE_PARAMETERS, HAS_PARENT, HEADER_OFFSETS, He
                      METADATA_REGION, MIB, PAGE, PARENT_LOCATOR, PHYSICAL_SECTOR_SIZE,
                      REGION_TABLE_OFFSETS, Region, TABLE_SIZE, VIRTUAL_DISK_ID, VIRTUAL_DISK_SIZE,
                      pack_file_identifier, pack_metadata_table, pack_region_table, round_up)
+from .ranges import RangeSet
 from .space import Space
 
 STALE_BYTE = 0xEE                  # fills space whose content must not be seen
@@ -104,16 +105,16 @@ def set_bits(bitmap, first, count):
 def _plan_blocks(geometry, content, states, fixed):
     """{block: (State, has space)}; a partially written block of a child is partial."""
     plan = {b: (State.FULLY_PRESENT, True) for b in range(geometry.payload_blocks)} if fixed else {}
-    covered = defaultdict(int)
+    covered = defaultdict(list)
     for offset, data in content:
         if offset + len(data) > geometry.size:
             raise ValueError(f"content at {offset} goes beyond the disk's end")
         if geometry.differencing and (offset | len(data)) % geometry.logical_sector:
             raise ValueError(f"content at {offset} is not made of whole sectors")
-        for block, _, part in split(offset, data, geometry.block_size):
-            covered[block] += len(part)
-    for block, length in covered.items():
-        partial = geometry.differencing and length < geometry.block_range(block)[1]
+        for block, within, part in split(offset, data, geometry.block_size):
+            covered[block].append((within, within + len(part)))
+    for block, pairs in covered.items():
+        partial = geometry.differencing and RangeSet(pairs).total() < geometry.block_range(block)[1]
         plan[block] = State.PARTIALLY_PRESENT if partial else State.FULLY_PRESENT, True
     plan.update({block: parse_state(state) for block, state in states.items()})
     return plan

@@ -16,12 +16,18 @@ from .regions import overlaps
 MAX_REPORTED = 100                 # faulty BAT entries; one is enough to fail
 
 
-def _judge_padding(image, index, entry, report):
-    where = image.bat_offset(index)
-    if image.geometry.differencing and index < image.geometry.entries:
-        report.error(f"BAT entry {index}", where, f"{entry:#x}, but the block is beyond the disk's end")
-    else:
-        report.warning(f"BAT entry {index}", where, f"{entry:#x} behind the last entry (ignored)")
+def _judge_padding(image, padding, report):
+    """padding: (index, entry) of slots that belong to no block."""
+    inside = [p for p in padding if p[0] < image.geometry.entries]
+    behind = padding[len(inside):]
+    if inside:
+        index, entry = inside[0]
+        report.error(f"BAT entry {index}", image.bat_offset(index), f"{entry:#x}, but the block is beyond "
+                     f"the disk's end ({len(inside)} such entries)")
+    if behind:
+        index, entry = behind[0]
+        report.warning(f"BAT entry {index}", image.bat_offset(index), f"{entry:#x} behind the last entry, "
+                       f"ignored ({len(behind)} such entries)")
 
 
 def _judge_state(image, index, block, entry, bitmaps, report):
@@ -29,24 +35,26 @@ def _judge_state(image, index, block, entry, bitmaps, report):
     state, where = entry_state(entry), image.bat_offset(index)
     if state == State.PARTIALLY_PRESENT and block // image.geometry.chunk_ratio not in bitmaps:
         report.error(f"BAT entry {index}", where, "partially present, but the chunk has no sector bitmap")
+    if state in HAS_DATA and entry_offset(entry) + image.geometry.block_size > image.view.size:
+        report.warning(f"BAT entry {index}", where, "the container ends inside the block, behind the disk's end")
     if state in (State.NOT_PRESENT, State.ZERO) and entry_offset(entry):
         report.warning(f"BAT entry {index}", where, f"{State(state).name} with an offset (reserved)")
 
 
 def _judge_bat(image, report):
     """Every entry, and the space that blocks take; returns [(start, end, name)]."""
-    geometry, spans, faults = image.geometry, [], 0
+    geometry, spans, padding, faulty = image.geometry, [], [], 0
     bitmaps = {chunk for chunk, _, _ in image.bitmap_blocks()}
     region_entries = image.regions[BAT_REGION].length // 8
     for index, entry in image.nonzero_entries(region_entries):
         kind, number = geometry.slot(index)
         fault = image.fault(index, entry)
         if kind == "padding":
-            _judge_padding(image, index, entry, report)
+            padding.append((index, entry))
         elif fault:
             report.error(f"BAT entry {index}", image.bat_offset(index), f"{kind} {number}: {fault}")
-            faults += 1
-            if faults == MAX_REPORTED:
+            faulty += 1
+            if faulty == MAX_REPORTED:
                 break
         else:
             if kind == "payload":
@@ -55,6 +63,7 @@ def _judge_bat(image, report):
                 length = BITMAP_BLOCK_SIZE if kind == "bitmap" else geometry.block_size
                 start = entry_offset(entry)
                 spans.append((start, start + length, f"{kind} block {number}"))
+    _judge_padding(image, padding, report)
     for one, other in overlaps(spans):
         report.error("BAT", image.bat_offset(0), f"{one[2]} at {one[0]:#x}..{one[1]:#x} and "
                      f"{other[2]} at {other[0]:#x}..{other[1]:#x} overlap")

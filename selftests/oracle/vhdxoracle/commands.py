@@ -13,7 +13,7 @@ from .chain import content_sha256, open_disk, write_raw
 from .checker import check, faults
 from .dirtying import dirty
 from .image import Image
-from .model import check_answer, compare
+from .model import check_answer, compare, join
 from .mutations import REGISTER, mutate
 
 
@@ -85,7 +85,7 @@ def run_dirty(args):
           first_empty=not args.no_first_empty, guid_per_entry=args.guid_per_entry,
           applied=args.applied, poison=args.poison, torn=args.torn, stale=args.stale,
           older=args.older, start=args.start, wrap=args.wrap, sequence=args.sequence,
-          zero_pages=args.zero_pages, seed=args.seed)
+          zero_pages=args.zero_pages, flushed=args.flushed, last=args.last, seed=args.seed)
     return 0
 
 
@@ -130,8 +130,10 @@ def run_verify(args):
     if (args.before is None) != (args.after is None):
         raise ValueError("--before and --after go together")
     writes = None if args.writes is None else _load(args.writes)
-    wrong = check_answer(_load(args.answer), args.before, args.after, writes,
-                         args.granularity, args.min_gap)
+    pages = [_load(path) for path in args.answer]
+    join(pages)                    # raises if they don't follow each other
+    wrong = [sentence for page in pages for sentence in check_answer(
+        page, args.before, args.after, writes, args.granularity, args.min_gap)]
     for sentence in wrong:
         print(sentence)
     return 1 if wrong else 0

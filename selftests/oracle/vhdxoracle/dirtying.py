@@ -14,7 +14,7 @@ from .bat import (BITMAP_BLOCK_SIZE, HAS_DATA, State, entry_offset, entry_state,
 from .content import split
 from .builder import parse_state, set_bits
 from .edit import Editor
-from .layout import BAT_REGION, MIB, PAGE, round_down, round_up
+from .layout import MIB, PAGE, round_down, round_up
 from .log import Data, Ring, Zero, compose
 from .space import Space
 
@@ -29,18 +29,8 @@ class _Changes:
         self.geometry = editor.geometry
         self.pages = {}
         self.dirtied = {}          # page offset: None, in order of first change
-        self.space = Space(round_up(self._used(), MIB))
-        self.old_size = editor.container.size
-
-    def _used(self):
-        """Where appended blocks may start: a device's size says nothing about that."""
-        bat = self.editor.region(BAT_REGION)
-        ends = [end for _, end, _ in self.editor.structures]
-        if not self.editor.container.is_device:
-            return max(ends + [self.editor.container.size])
-        raw = self.editor.container.read(bat.offset, self.geometry.bat_bytes)
-        return max(ends + [entry_offset(e) + self.geometry.block_size
-                           for e in struct.unpack(f"<{len(raw) // 8}Q", raw) if e])
+        size = 0 if editor.container.is_device else editor.container.size
+        self.space = Space(round_up(max(size, editor.used_end), MIB))
 
     def page(self, offset):
         """The page around a container offset, about to be changed."""

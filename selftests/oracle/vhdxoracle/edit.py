@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Byte-level changes to an existing container, checksums repaired unless told otherwise."""
 
-from .bat import ENTRY_SIZE
+from .bat import ENTRY_SIZE, HAS_DATA, entry_offset, entry_state
 from .container import Container
 from .image import Image
 from .layout import (BAT_REGION, HEADER_OFFSETS, METADATA_REGION, REGION_TABLE_OFFSETS, TABLE_SIZE,
                      pack_metadata_table, pack_region_table, unpack_metadata_table)
+
+
+def _block_ends(image):
+    for index, entry in image.nonzero_entries():
+        if entry_state(entry) in HAS_DATA and not image.fault(index, entry):
+            yield entry_offset(entry) + image.geometry.block_size
 
 
 class Editor:
@@ -19,7 +25,7 @@ class Editor:
             self.regions = list(image.regions.values())
             self.parameters = image.parameters
             self.geometry = image.geometry
-            self.structures = image.structures
+            self.used_end = max([end for _, end, _ in image.structures] + list(_block_ends(image)))
             self.slot = next(c.slot for c in image.copies if not c.fault and c.header == image.header)
         self.container = Container(path, writable=True)
 

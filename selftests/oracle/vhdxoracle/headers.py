@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from .container import is_zero
 from .crc32c import is_sealed
 from .findings import NOT_VHDX, UNSUPPORTED
 from .layout import (FILE_SIGNATURE, HEADER_OFFSETS, HEADER_SECTION, HEADER_SIZE, MAX_LOG_LENGTH,
@@ -89,7 +90,7 @@ def judge_headers(container, report):
         report.stop(f"header {current.slot + 1}", current.offset,
                     f"version {current.header.version} is not known", UNSUPPORTED)
     for copy in copies:
-        if not copy.fault and any(copy.raw[RESERVED_AT:]):
+        if not copy.fault and not is_zero(copy.raw[RESERVED_AT:]):
             report.error(f"header {copy.slot + 1}", copy.offset, "reserved bytes are not zero")
     _judge_log(current, container, report)
     report.stop_if_fatal()

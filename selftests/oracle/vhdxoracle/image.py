@@ -20,6 +20,8 @@ from .ranges import RangeSet
 from .regions import judge_regions
 from .replay import replayed_view
 
+_NO_DATA = frozenset((State.UNDEFINED, State.ZERO, State.UNMAPPED))
+
 # Where bytes of the virtual disk come from: view and its offset, or zeros if view is None.
 Segment = namedtuple("Segment", "offset length view at")
 
@@ -190,10 +192,14 @@ class Image:
 
     def touched(self):
         """A RangeSet outside of which the whole chain is known to read as zeros."""
-        size = self.geometry.block_size
-        blocks = (self.geometry.slot(index) for index, _ in self.nonzero_entries())
-        own = RangeSet((block * size, min((block + 1) * size, self.size))
-                       for kind, block in blocks if kind == "payload")
+        size, ranges = self.geometry.block_size, []
+        for index, entry in self.nonzero_entries():
+            if entry in _NO_DATA:
+                continue
+            kind, block = self.geometry.slot(index)
+            if kind == "payload":
+                ranges.append((block * size, min((block + 1) * size, self.size)))
+        own = RangeSet(ranges)
         return own | self.parent.touched().clip(0, self.size) if self.parent else own
 
     def faulty_ranges(self):

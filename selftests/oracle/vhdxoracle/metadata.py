@@ -5,6 +5,7 @@ import struct
 from uuid import UUID
 
 from . import locator
+from .container import is_zero
 from .findings import UNSUPPORTED
 from .layout import (FILE_PARAMETERS, HAS_PARENT, IS_REQUIRED, IS_USER, KNOWN_ITEMS,
                      LEAVE_BLOCK_ALLOCATED, LOGICAL_SECTOR_SIZE, MAX_BLOCK_SIZE, MAX_DISK_SIZE,
@@ -47,9 +48,9 @@ def judge_table(view, region, report):
     count, items = unpack_metadata_table(raw)
     if count > MAX_TABLE_ENTRIES:
         report.stop(TABLE, region.offset, f"{count} entries, at most 2047 fit")
-    if any(raw[8:10]) or any(raw[12:32]):
+    if not is_zero(raw[8:10] + raw[12:32]):
         report.error(TABLE, region.offset, "reserved bytes are not zero")
-    if any(raw[32 + 32 * count:]):     # Windows leaves a copy of the last entry there
+    if not is_zero(raw[32 + 32 * count:]):     # Windows leaves a copy of the last entry there
         report.info(TABLE, region.offset, "bytes behind the last entry are not zero")
     keys = set()
     for number, item in enumerate(items):

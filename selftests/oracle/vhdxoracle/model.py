@@ -166,4 +166,4 @@ class Timeline:
         """All that an answer from point limit to point target (or now) may be about."""
         target = self.epoch + 1 if target is None else target
         return RangeSet.of_lengths((offset, length) for offset, length, first, last in self._writes
-                                   if last >= limit and first < target)
+                                   if max(first, limit) < min(last + 1, target))

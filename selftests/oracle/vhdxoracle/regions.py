@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading and judging the region tables."""
 
+from .container import is_zero
 from .crc32c import is_sealed
 from .findings import UNSUPPORTED
 from .layout import (BAT_REGION, HEADER_SECTION, MAX_TABLE_ENTRIES, METADATA_REGION, MIB,
@@ -62,9 +63,9 @@ def judge_regions(view, header, report):
     if not any(faults) and unpack_region_table(raws[0]) != unpack_region_table(raws[1]):
         report.error("region table 2", REGION_TABLE_OFFSETS[1], "differs from the valid first copy")
     count, entries = unpack_region_table(raws[chosen])
-    if any(raws[chosen][12:16]):
+    if not is_zero(raws[chosen][12:16]):
         report.error("region table", where, "reserved bytes are not zero")
-    if any(raws[chosen][16 + 32 * count:]):
+    if not is_zero(raws[chosen][16 + 32 * count:]):
         report.info("region table", where, "bytes behind the last entry are not zero")
 
     regions = {}

@@ -53,7 +53,7 @@ def _all_the_same(target):
         target.edit.put_bat(target.edit.geometry.payload_index(block), entry)
 
 
-@mutation("bat-sector-bitmap-without-parent", OK, structure=_BAT, alloc_refused=True)
+@mutation("bat-sector-bitmap-without-parent", OK, structure=_BAT, same_content=False, alloc_refused=True)
 def _bitmap_slot(target):
     """The slot between two chunks claims a sector bitmap; no payload block depends on it."""
     target.rebuild(size=6 << 30, content=[(0, b"a"), (5 << 30, b"b")])

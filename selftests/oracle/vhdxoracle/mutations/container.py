@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Containers that are cut off, blanked or something else altogether."""
 
+from ..bat import entry_offset
 from ..layout import KIB, MIB
 from .registry import EMEDIUMTYPE, EUCLEAN, OK, mutation
 
@@ -26,9 +27,9 @@ for _length in _CUT:
 
 @mutation("truncated-in-last-block", OK, structure=("BAT",), alloc_refused=True)
 def _cut_payload(target):
-    """The container ends in the middle of its last payload block."""
+    """The container ends inside the last payload block, before the disk's end."""
     _, _, entry = max(target.data_entries(), key=lambda e: e[2])
-    target.edit.container.truncate((entry & ~(MIB - 1)) + MIB)
+    target.edit.container.truncate(entry_offset(entry) + 4096)
 
 
 @mutation("zero-identifier", EMEDIUMTYPE, structure=("signature",))

@@ -85,6 +85,13 @@ def _many(target):
     _put_log(target, _entry(target, zeros + [_bat_page(target)]))
 
 
+@mutation("log-writes-behind-end-of-file", OK, same_content=False)
+def _behind_end(target):
+    """Replay extends the file to hold what a descriptor writes."""
+    end = target.edit.container.size
+    _put_log(target, _entry(target, [Data(end + 3 * MIB, bytes(PAGE)), _bat_page(target)], last=end + 4 * MIB))
+
+
 @mutation("log-gap-in-sequence", OK, same_content=False)
 def _gap(target):
     """The second entry's number skips one and its tail is the first: not part of the log."""

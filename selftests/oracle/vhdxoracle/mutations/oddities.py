@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Legal, or written by others often enough: these images must attach and read as before."""
 
-from ..bat import State, pack_entry
+from ..bat import State, entry_offset, pack_entry
 from ..builder import create
 from ..layout import (HEADER_OFFSETS, METADATA_REGION, MIB, NULL_GUID,
                       REGION_TABLE_OFFSETS, pack_file_identifier)
@@ -48,6 +48,13 @@ def _zero_guids(target):
 def _trailing(target):
     """disk2vhd's files are 512 bytes longer than a multiple of 1 MiB."""
     target.edit.container.grow(target.edit.container.size + 512)
+
+
+@mutation("last-block-cut-at-disk-end", OK)
+def _cut_at_end(target):
+    """QEMU's fixed images end with the disk's last byte, inside the last block."""
+    block, _, entry = list(target.data_entries())[-1]
+    target.edit.container.truncate(entry_offset(entry) + target.edit.geometry.block_range(block)[1])
 
 
 @mutation("trailing-garbage", OK)

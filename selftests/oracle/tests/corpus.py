@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Images that Windows, Hyper-V and QEMU wrote, with known content.
+
+They are not part of the project: $VHDX_CORPUS, or corpus in a directory named shared
+beside the tree.  Its README.md lists the sha256 of each disk's content.
+"""
+
+import gzip
+import lzma
+import os
+import pathlib
+import re
+
+from vhdxoracle import check, content_sha256, faults, open_disk
+from vhdxoracle.crc32c import is_sealed
+from vhdxoracle.layout import BAT_REGION, METADATA_REGION, Header, unpack_region_table
+
+from .harness import Skip, expect, expect_equal
+from .support import digest
+
+_TREE = pathlib.Path(__file__).resolve().parents[3]
+_DIRECTORY = pathlib.Path(os.environ.get("VHDX_CORPUS", _TREE.parent / "shared" / "corpus"))
+_ROW = re.compile(r"\| (\S+\.vhdx)\.[xg]z \|.*\| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \|")
+
+
+def _file(name):
+    path = _DIRECTORY / name
+    if not path.exists():
+        raise Skip(f"no {path}")
+    return path
+
+
+def _unpack(name, scratch):
+    for suffix, opener in ((".xz", lzma.open), (".gz", gzip.open)):
+        if (_DIRECTORY / (name + suffix)).exists():
+            with opener(_DIRECTORY / (name + suffix)) as packed:
+                (scratch / name).write_bytes(packed.read())
+            return scratch / name
+    raise Skip(f"no {name} in {_DIRECTORY}")
+
+
+def _expect_known(name, scratch):
+    sums = {n: (container, content) for n, container, content in _ROW.findall(_file("README.md").read_text())}
+    path = _unpack(name, scratch)
+    expect_equal(digest(path), sums[name][0], "container")
+    with open_disk(path) as image:
+        expect_equal(content_sha256(image), sums[name][1], "content")
+        expect(not image.is_dirty, "the image is clean")
+    wrong = faults(check(path, clean=True))
+    expect(not wrong, f"{wrong}")
+
+
+def test_qemu_dynamic(scratch):
+    _expect_known("ext2.vhdx", scratch)
+
+
+def test_windows_fixed(scratch):
+    _expect_known("fat-parent.vhdx", scratch)
+
+
+def test_windows_differencing(scratch):
+    _unpack("fat-parent.vhdx", scratch)
+    _expect_known("fat-differential.vhdx", scratch)
+
+
+def test_hyperv_dynamic(scratch):
+    """10 GiB to hash: the longest test."""
+    _expect_known("swap.vhdx", scratch)
+
+
+def test_single_structures(_):
+    raw = _file("structs/image_header.1").read_bytes()
+    expect(is_sealed(raw), "the header's checksum")
+    expect_equal(Header.unpack(raw).pack(), raw, "the header, packed again")
+    count, regions = unpack_region_table(_file("structs/region_table.1").read_bytes())
+    expect_equal((count, [r.guid for r in regions]), (2, [BAT_REGION, METADATA_REGION]), "regions")
