@@ -42,6 +42,8 @@ void fake_store_init(struct fake_store *fake, u64 size, u64 limit);
 void fake_store_release(struct fake_store *fake);
 /* Open again: no failures planned, the size is what the length has become. */
 void fake_store_reopen(struct fake_store *fake);
+/* A step of something beside this store that the same power feeds. 0 or -errno. */
+int fake_store_step(struct fake_store *fake);
 bool fake_store_is_off(const struct fake_store *fake);
 /* Make @after from what is durable and a random part of the rest. */
 void fake_store_reboot(const struct fake_store *fake, struct fake_store *after);
