@@ -299,8 +299,11 @@ static void handle_release(struct device *dev)
 static char *handle_devnode(COMPAT_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
 			    kgid_t *gid)
 {
-	*mode = 0660;
-	*gid = make_kgid(&init_user_ns, node_gid);
+	/* Asked without either when the node is removed. */
+	if (mode)
+		*mode = 0660;
+	if (gid)
+		*gid = make_kgid(&init_user_ns, node_gid);
 	return NULL;
 }
 

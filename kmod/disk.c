@@ -8,9 +8,9 @@
 #include <linux/blkdev.h>
 #include <linux/idr.h>
 #include <linux/module.h>
-#include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
 
 /* Who is attached, by index; NULL: an index that is being attached or detached. */
@@ -124,7 +124,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_guid file_write_guid;
 	int err;
 
-	get_random_bytes(&file_write_guid, sizeof(file_write_guid));
+	generate_random_guid(file_write_guid.b);
 	err = vhdx_session_update(disk, &file_write_guid, NULL, NULL);
 	if (err)
 		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);

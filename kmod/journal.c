@@ -5,6 +5,7 @@
 #include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 
 /* A page is in the log at most this long after it became dirty. */
 #define COMMIT_INTERVAL		(5 * HZ)
@@ -49,7 +50,7 @@ static int new_generation(struct vhdx_journal *j)
 			return err;
 		j->open = false;
 	}
-	get_random_bytes(&j->guid, sizeof(j->guid));
+	generate_random_guid(j->guid.b);
 	err = write_entry(j, 0, 0);
 	if (err)
 		return err;

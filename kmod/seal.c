@@ -13,9 +13,9 @@
  */
 #include "disk.h"
 
-#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
+#include <linux/uuid.h>
 
 /* One seal at a time: the only one that holds the locks of several trackers. */
 static DEFINE_MUTEX(seal_lock);
@@ -81,8 +81,8 @@ static int prepare(struct seal *s, const u8 *label, u32 label_length)
 		return -ENOMEM;
 
 	/* A GUID of its own: an id can never name two states (DESIGN section 4). */
-	get_random_bytes(s->point.id.guid, sizeof(s->point.id.guid));
-	get_random_bytes(&s->guid, sizeof(s->guid));
+	generate_random_guid(s->point.id.guid);
+	generate_random_guid(s->guid.b);
 	s->point.id.sequence = timeline->next_sequence;
 	s->point.id.kind = VHDX_POINT_REFERENCE;
 	s->point.time_ns = ktime_get_real_ns();

@@ -2,8 +2,8 @@
 #include "session.h"
 #include "disk.h"
 
-#include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 
 /**
  * vhdx_session_init() - nothing has begun
@@ -72,7 +72,7 @@ int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *
 	int err;
 
 	if (!guid) {
-		get_random_bytes(&fresh, sizeof(fresh));
+		generate_random_guid(fresh.b);
 		guid = &fresh;
 	}
 	err = vhdx_session_update(disk, NULL, guid, NULL);
@@ -118,8 +118,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	if (err)
 		goto out;
 
-	get_random_bytes(&file_write_guid, sizeof(file_write_guid));
-	get_random_bytes(&data_write_guid, sizeof(data_write_guid));
+	generate_random_guid(file_write_guid.b);
+	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
 	err = vhdx_session_update(disk,
 				  session->file_write_guid_renewed ? NULL : &file_write_guid,
@@ -156,7 +156,7 @@ int vhdx_session_end(struct vhdx_disk *disk)
 		err = disk->container.ops->flush(&disk->container);
 	if (err)
 		return err;
-	get_random_bytes(&data_write_guid, sizeof(data_write_guid));
+	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_save(&disk->tracker, &data_write_guid);
 	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
 	if (!err)

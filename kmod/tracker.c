@@ -5,8 +5,8 @@
  */
 #include "disk.h"
 
-#include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 
 /**
  * vhdx_tracker_new_map() - an empty map of the disk, in the sidecar's unit
@@ -174,7 +174,7 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
 			       tracker->disk->index, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
-			get_random_bytes(data_write_guid, sizeof(*data_write_guid));
+			generate_random_guid(data_write_guid->b);
 		}
 	}
 	up_write(&tracker->lock);
@@ -222,7 +222,7 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
 			       tracker->disk->index, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
-			get_random_bytes(data_write_guid, sizeof(*data_write_guid));
+			generate_random_guid(data_write_guid->b);
 		}
 	}
 	up_write(&tracker->lock);
