@@ -23,8 +23,7 @@ static int fake_read(struct vhdx_store *store, u64 offset, void *buf, size_t len
 	return 0;
 }
 
-/* Count the step; 0 or why it fails. */
-static int step(struct fake_store *fake)
+int fake_store_step(struct fake_store *fake)
 {
 	fake->steps++;
 	if (fake_store_is_off(fake))
@@ -40,7 +39,7 @@ static int fake_write(struct vhdx_store *store, u64 offset, const void *buf, siz
 
 	assert(!(offset % SECTOR) && !(length % SECTOR) && !fake->read_only);
 	/* The power may go in the middle of the write. */
-	err = step(fake);
+	err = fake_store_step(fake);
 	if (err && fake->steps != fake->power_step)
 		return err;
 	if (offset + length > fake->limit)
@@ -68,7 +67,7 @@ static void forget_pending(struct fake_store *fake)
 static int fake_flush(struct vhdx_store *store)
 {
 	struct fake_store *fake = to_fake(store);
-	int err = step(fake);
+	int err = fake_store_step(fake);
 
 	if (err)
 		return err;

@@ -141,37 +141,6 @@ CASE(container_that_has_to_grow)
 	finish();
 }
 
-CASE(image_loads_through_its_log)
-{
-	u8 *table = malloc(64 * KIB);
-	struct log_effect zero = ZERO(192 * KIB, 128 * KIB);
-
-	/* Both region tables are gone; the log holds what they were. */
-	begin();
-	memcpy(table, file.memory.bytes + TABLE_AT(0), 64 * KIB);
-	put_entry(&file, &fields, 0, 1, 0, &zero, 1);
-	memset(file.memory.bytes + TABLE_AT(0), 0, 128 * KIB);
-	memset(&diag, 0, sizeof(diag));
-	ASSERT_EQ(vhdx_image_open(&image, &file.memory.store, &diag), 0);
-	ASSERT_EQ(vhdx_overlay_init(&overlay, &file.memory.store, &image, &diag), 0);
-	EXPECT_EQ(vhdx_image_load(&image, &overlay.store, &diag), -EUCLEAN);
-	EXPECT_HAS(diag.text, "no valid region table");
-	vhdx_overlay_release(&overlay);
-	vhdx_image_release(&image);
-	release();
-
-	/* The other way round: sound on disk, and the log wipes them out. */
-	begin();
-	put_entry(&file, &fields, 0, 1, 0, &zero, 1);
-	ASSERT_EQ(vhdx_image_open(&image, &file.memory.store, &diag), 0);
-	ASSERT_EQ(vhdx_overlay_init(&overlay, &file.memory.store, &image, &diag), 0);
-	EXPECT_EQ(vhdx_image_load(&image, &overlay.store, NULL), -EUCLEAN);
-	EXPECT_EQ(vhdx_image_load(&image, &file.memory.store, NULL), 0);
-	vhdx_overlay_release(&overlay);
-	release();
-	free(table);
-}
-
 CASE(too_many_zero_descriptors)
 {
 	struct log_effect *effects = calloc(1025, sizeof(*effects));

@@ -4,11 +4,11 @@
  * found afterwards, no answer misses a change.
  */
 #include "ktap.h"
+#include "alloc.h"
 #include "random.h"
 #include "world.h"
 
-#define MIB	(1024ULL * 1024)
-#define LIMIT	(2 * MIB)
+#define LIMIT	(512 * 1024)
 
 static struct world world;
 
@@ -90,45 +90,48 @@ static bool look(const char *when, u64 step, u64 round)
 	return fine(when, step, round);
 }
 
-static void power_loss_everywhere(u64 size, bool stay_activating)
+/* One life: the power goes at @step, comes back, the disk is used again. */
+static bool live_through(u64 size, bool stay_activating, u64 step, u64 round, bool *cut)
 {
-	u64 step, round, steps;
-	u64 answers = 0, gaps = 0;
+	bool good;
 
 	world_init(&world, size, LIMIT);
 	world.stay_activating = stay_activating;
+	world.fake.power_step = step;
 	story();
-	steps = world.fake.steps;
-	EXPECT(!world.attached && world.formatted);
+	*cut |= fake_store_is_off(&world.fake);
+	world_reboot(&world);
+	good = look("power loss", step, round);
+	if (good && world.attached) {
+		world_write(&world, 5);
+		world_seal(&world);
+		world_write(&world, 6);
+		world_forget(&world, random_below(8));
+		world_detach(&world);
+		good = look("the session after it", step, round);
+	}
 	world_release(&world);
+	return good;
+}
 
-	for (step = 1; step <= steps + 1; step++)
+/* Steps differ a little from life to life, so go on until nobody gets that far. */
+static void power_loss_everywhere(u64 size, bool stay_activating)
+{
+	u64 step = 0, round, answers = 0, gaps = 0;
+	bool cut = true;
+
+	while (cut) {
+		cut = false;
+		step++;
 		for (round = 0; round < 12; round++) {
-			world_init(&world, size, LIMIT);
-			world.stay_activating = stay_activating;
-			world.fake.power_step = step;
-			story();
-			EXPECT_EQ(fake_store_is_off(&world.fake), step <= steps);
-			world_reboot(&world);
-			if (!look("power loss", step, round)) {
-				world_release(&world);
+			if (!live_through(size, stay_activating, step, round, &cut))
 				return;
-			}
-			/* And go on from there. */
-			if (world.attached) {
-				world_write(&world, 5);
-				world_seal(&world);
-				world_write(&world, 6);
-				world_forget(&world, random_below(8));
-				world_detach(&world);
-				look("the session after it", step, round);
-			}
 			answers += world.answers;
 			gaps += world.gaps;
-			world_release(&world);
 		}
-	EXPECT(answers && gaps);
-	printf("# %llu steps, %llu answers, %llu refused\n", (unsigned long long)steps,
+	}
+	EXPECT(step > 100 && answers && gaps);
+	printf("# %llu steps, %llu answers, %llu refused\n", (unsigned long long)step,
 	       (unsigned long long)answers, (unsigned long long)gaps);
 }
 
@@ -175,6 +178,174 @@ CASE(an_error_at_every_step)
 			}
 			world_release(&world);
 		}
+}
+
+/* ---- everything at once, at random ---- */
+
+#define COPIES	5
+
+/* A sidecar and a container as they were at one time, or at two. */
+struct copy {
+	struct fake_store fake;
+	struct world_container container;
+	bool taken;
+};
+
+static struct copy copies[COPIES];
+
+static void take_copy(void)
+{
+	struct copy *copy = &copies[random_below(COPIES)];
+
+	if (copy->taken)
+		fake_store_release(&copy->fake);
+	copy->taken = true;
+	fake_store_copy(&world.fake, &copy->fake);
+	copy->container = world.cached;
+}
+
+static void drop_copies(void)
+{
+	u32 i;
+
+	for (i = 0; i < COPIES; i++)
+		if (copies[i].taken)
+			fake_store_release(&copies[i].fake);
+	memset(copies, 0, sizeof(copies));
+}
+
+/* Each sidecar with each container, those of now among them. */
+static void check_copies(u64 round)
+{
+	u32 i, j;
+
+	for (i = 0; i < COPIES; i++) {
+		if (!copies[i].taken)
+			continue;
+		EXPECT_EQ(world_check_copy(&world, &copies[i].fake, &world.cached), 0);
+		EXPECT_EQ(world_check_copy(&world, &world.fake, &copies[i].container), 0);
+		for (j = 0; j < COPIES; j++)
+			if (copies[j].taken)
+				EXPECT_EQ(world_check_copy(&world, &copies[i].fake,
+							   &copies[j].container), 0);
+		fine("copies of other times", i, round);
+	}
+}
+
+/* An administrator puts one of them, or both, back. */
+static void restore(void)
+{
+	const struct copy *sidecar = &copies[random_below(COPIES)];
+	const struct copy *container = random_below(2) ? sidecar : &copies[random_below(COPIES)];
+	u32 i;
+
+	world_detach(&world);
+	if (sidecar->taken && random_below(4)) {
+		fake_store_release(&world.fake);
+		fake_store_copy(&sidecar->fake, &world.fake);
+	}
+	if (container->taken && random_below(4)) {
+		world.cached = container->container;
+		world.durable = container->container;
+	}
+	for (i = 0; i < world.point_count; i++)
+		world.points[i].gone = true;
+	EXPECT_EQ(world_attach(&world), 0);
+}
+
+static void one_thing(u64 round)
+{
+	switch (random_below(16)) {
+	case 0:
+		alloc_fail(1 + random_below(12), 1);
+		break;
+	case 1:
+		world.fake.fail_step = world.fake.steps + 1 + random_below(20);
+		world.fake.fail_error = random_below(2) ? -EIO : -ENOSPC;
+		break;
+	case 2:
+		world.fake.power_step = world.fake.steps + 1 + random_below(20);
+		break;
+	case 3:
+		take_copy();
+		break;
+	case 4:
+		check_copies(round);
+		break;
+	case 5:
+		if (!random_below(3))
+			restore();
+		break;
+	case 6:
+		world_forget(&world, random_below(8));
+		break;
+	case 7:
+		world_flush(&world);
+		break;
+	case 8:
+		world_detach(&world);
+		break;
+	case 9:
+	case 10:
+		world_seal(&world);
+		break;
+	case 11:
+		world_write_leaf(&world, random_below(4));
+		break;
+	default:
+		write_some(2);
+		break;
+	}
+}
+
+static void anything(u64 size, u64 limit, u32 lives)
+{
+	u64 round, answers = 0, gaps = 0;
+	u32 i;
+
+	for (round = 0; round < lives; round++) {
+		world_init(&world, size, limit);
+		EXPECT_EQ(world_enable(&world), 0);
+		for (i = 0; i < 120; i++) {
+			one_thing(round);
+			if (fake_store_is_off(&world.fake))
+				world_reboot(&world);
+			if (world.attached)
+				continue;
+			alloc_fail(0, 0);
+			world.fake.power_step = 0;
+			if (!look("anything", i, round))
+				break;
+		}
+		alloc_fail(0, 0);
+		fine("anything", i, round);
+		answers += world.answers;
+		gaps += world.gaps;
+		drop_copies();
+		world_release(&world);
+		if (ktap.failed)
+			return;
+	}
+	printf("# %llu answers, %llu refused\n", (unsigned long long)answers,
+	       (unsigned long long)gaps);
+}
+
+CASE(anything_may_happen_to_a_file)
+{
+	random_seed(5);
+	anything(0, LIMIT, 60);
+}
+
+CASE(anything_may_happen_to_a_small_device)
+{
+	random_seed(6);
+	anything(28 * 4096, 28 * 4096, 60);
+}
+
+CASE(anything_may_happen_to_a_file_on_a_full_medium)
+{
+	random_seed(7);
+	anything(0, 28 * 4096, 60);
 }
 
 SUITE("sidecar_crash")

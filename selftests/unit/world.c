@@ -389,29 +389,28 @@ u32 world_expected_gap(const struct world *w)
 
 /* ---- the agent ---- */
 
-static bool in_answer(struct world *w, const struct vhdx_sidecar *sidecar,
-		      const struct vhdx_changemap *live, const struct vhdx_span *span, u32 unit)
+static void read_answer(struct world *w, const struct vhdx_sidecar *sidecar,
+			const struct vhdx_changemap *live, const struct vhdx_span *span, u32 leaf,
+			u64 *words)
 {
-	u64 number = world_offset(unit) >> WORLD_SHIFT;
-	u32 leaf = number / VHDX_LEAF_UNITS, bit = number % VHDX_LEAF_UNITS;
-	u64 words[VHDX_LEAF_WORDS] = { 0 };
 	u32 i;
 
+	memset(words, 0, VHDX_LEAF_WORDS * sizeof(*words));
 	for (i = span->first; i < span->end; i++)
 		if (vhdx_sidecar_read_leaf(sidecar, &sidecar->timeline.points[i]->before, leaf,
 					   words))
 			wrong(w, "a leaf can't be read", i, leaf, 0);
 	if (span->live)
 		vhdx_changemap_leaf_or(live, leaf, words);
-	return words[bit / 64] >> (bit % 64) & 1;
 }
 
 static void check_span(struct world *w, const struct vhdx_sidecar *sidecar,
 		       const struct vhdx_changemap *live, const struct world_point *from,
 		       const struct vhdx_point_id *target, const u32 *content)
 {
+	u64 words[VHDX_LEAF_WORDS];
 	struct vhdx_span span;
-	u32 reason, unit;
+	u32 reason, unit, leaf = ~0U;
 	int err = vhdx_timeline_span(&sidecar->timeline, &from->id, target, &span, &reason);
 
 	if (err) {
@@ -421,10 +420,18 @@ static void check_span(struct world *w, const struct vhdx_sidecar *sidecar,
 		return;
 	}
 	w->answers++;
-	for (unit = 0; unit < WORLD_UNITS; unit++)
-		if (from->content[unit] != content[unit] &&
-		    !in_answer(w, sidecar, live, &span, unit))
+	for (unit = 0; unit < WORLD_UNITS; unit++) {
+		u32 bit = (world_offset(unit) >> WORLD_SHIFT) % VHDX_LEAF_UNITS;
+
+		if (from->content[unit] == content[unit])
+			continue;
+		if (leaf != world_offset(unit) / WORLD_LEAF) {
+			leaf = world_offset(unit) / WORLD_LEAF;
+			read_answer(w, sidecar, live, &span, leaf, words);
+		}
+		if (!(words[bit / 64] >> (bit % 64) & 1))
 			wrong(w, "an answer misses a unit", from - w->points, span.live, unit);
+	}
 }
 
 void world_check(struct world *w, const struct vhdx_sidecar *sidecar,
