@@ -104,6 +104,7 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 	}
 
 	container->file = file;
+	container->what = what;
 	container->read_only = read_only;
 	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
 	container->store.read = store_read;

@@ -47,6 +47,7 @@ struct vhdx_container_ops {
 /**
  * struct vhdx_container - one open container
  * @store:	synchronous access, for the code in core/
+ * @what:	"container" or "sidecar", for messages
  * @file:	the very file that user space passed: OFD locks live on it
  * @claim:	keeps others of this module away
  * @bdev:	the block device, or NULL
@@ -61,6 +62,7 @@ struct vhdx_container_ops {
 struct vhdx_container {
 	struct vhdx_store store;
 	const struct vhdx_container_ops *ops;
+	const char *what;
 	struct file *file;
 	struct vhdx_claim claim;
 	struct block_device *bdev;

@@ -23,8 +23,8 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 					      (void *)&vhdx_container_bdev_ops);
 	if (IS_ERR(c->bdev_claim))
 		return vhdx_fail(diag, PTR_ERR(c->bdev_claim), VHDX_REASON_IN_USE,
-			"container: block device %u:%u can't be opened exclusively (error %ld): is it mounted, or part of another device?",
-			MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev), PTR_ERR(c->bdev_claim));
+			"%s: block device %u:%u can't be opened exclusively (error %ld): is it mounted, or part of another device?",
+			c->what, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev), PTR_ERR(c->bdev_claim));
 
 	c->bdev = compat_bdev_claimed(c->bdev_claim);
 	c->size = bdev_nr_bytes(c->bdev);

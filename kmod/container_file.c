@@ -46,7 +46,8 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 
 	if (!c->file->f_op->read_iter || !c->file->f_op->write_iter)
 		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
-			"container: the file system of this file can't be used from the kernel; copy the image to another one");
+			"%s: the file system of this file can't be used from the kernel; copy it to another one",
+			c->what);
 
 	c->size = i_size_read(mapping->host);
 	c->dma_alignment = 511;
@@ -57,8 +58,8 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	/* What others wrote through the page cache is on disk before we start. */
 	err = c->read_only ? 0 : vfs_fsync(c->file, 0);
 	if (err)
-		return vhdx_io_failed(diag, err, "container: the file can't be flushed (error %d)",
-				      err);
+		return vhdx_io_failed(diag, err, "%s: the file can't be flushed (error %d)",
+				      c->what, err);
 	/* A worker that waits for memory must not wait for this very disk (rule K3).
 	 * There is only one writer of a file, so nobody else changes the mask.
 	 */

@@ -161,6 +161,10 @@ static int seal(void *context, void *arg)
 	err = get_files(&s, args, &args->failed);
 	if (err)
 		goto out;
+	/* Points whose ids can't be delivered had better not come to be. */
+	err = -EFAULT;
+	if (copy_to_user(u64_to_user_ptr(args->ids), s.ids, count * sizeof(*s.ids)))
+		goto out;
 	err = enter_all(&s, count, &args->failed);
 	if (!err)
 		err = vhdx_seal(s.trackers, count, args->label, args->label_length, s.ids,

@@ -158,38 +158,62 @@ static int replay_in_memory(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
+static void drop_overlay(struct vhdx_disk *disk)
+{
+	if (disk->overlay)
+		vhdx_overlay_release(disk->overlay);
+	kfree(disk->overlay);
+	disk->overlay = NULL;
+	disk->store = &disk->container.store;
+}
+
+static int load_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int err = vhdx_image_load(&disk->image, disk->store, diag);
+
+	if (err)
+		return err;
+	if (disk->image.geo.has_parent)
+		return vhdx_unsupported(diag,
+			"metadata: this is a differencing disk (it has a parent), which is not supported yet");
+	return vhdx_container_suits(&disk->container, disk->image.geo.logical_sector_size, diag);
+}
+
+static int forgive(struct vhdx_diag *diag)
+{
+	memset(diag, 0, sizeof(*diag));
+	return 0;
+}
+
+/*
+ * A dirty log is looked through in memory first, also for writing: a container that is
+ * refused for what its log would make of it stays as it was.
+ */
 static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
-	struct vhdx_image *image = &disk->image;
 	int err;
 
 	disk->store = &disk->container.store;
-	err = vhdx_image_open(image, disk->store, diag);
-	if (err)
+	err = vhdx_image_open(&disk->image, disk->store, diag);
+	if (err || !disk->image.log.dirty)
+		return err ?: load_image(disk, diag);
+
+	disk->replayed = true;
+	err = replay_in_memory(disk, diag);
+	if (!err)
+		err = load_image(disk, diag);
+	else if (err == -EOPNOTSUPP && !disk->read_only)
+		err = forgive(diag);	/* too much for memory; not for the disk */
+	if (err || disk->read_only)
 		return err;
-	disk->replayed = image->log.dirty;
-	if (image->log.dirty) {
-		err = disk->read_only ? replay_in_memory(disk, diag)
-				      : replay_on_disk(disk, diag);
-		if (err)
-			return err;
-	}
-	err = vhdx_image_load(image, disk->store, diag);
-	if (err)
-		return err;
-	if (image->geo.has_parent)
-		return vhdx_unsupported(diag,
-			"metadata: this is a differencing disk (it has a parent), which is not supported yet");
-	return vhdx_container_suits(&disk->container, image->geo.logical_sector_size, diag);
+	drop_overlay(disk);
+	return replay_on_disk(disk, diag) ?: load_image(disk, diag);
 }
 
 static void close_image(struct vhdx_disk *disk)
 {
 	vhdx_image_release(&disk->image);
-	if (disk->overlay)
-		vhdx_overlay_release(disk->overlay);
-	kfree(disk->overlay);
-	disk->overlay = NULL;
+	drop_overlay(disk);
 }
 
 /* ---- queues and references ------------------------------------------------------------- */

@@ -50,7 +50,7 @@ static bool park(struct vhdx_tracker *t, struct vhdx_io *io)
  * @tracker:	of its disk
  * @io:		the write
  *
- * Never waits. Returns false if it was parked: vhdx_io_start() goes on with it.
+ * Never waits. Returns false if it was parked: opening the gate goes on with it.
  */
 bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io)
 {
@@ -126,7 +126,7 @@ void vhdx_inflight_open_gate(struct vhdx_tracker *tracker)
 		enter(tracker, io);
 		mark(tracker, io);
 		rcu_read_unlock();
-		vhdx_io_start(io);
+		vhdx_io_map(io);
 	}
 }
 

@@ -97,15 +97,6 @@ fail:
 }
 
 /**
- * vhdx_io_start() - a write that waited at the gate goes on
- * @io:		admitted now
- */
-void vhdx_io_start(struct vhdx_io *io)
-{
-	vhdx_io_map(io);
-}
-
-/**
  * vhdx_io_map() - find out where it goes, without waiting
  * @io:		admitted, if it is a write
  */

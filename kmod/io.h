@@ -69,7 +69,6 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
-void vhdx_io_start(struct vhdx_io *io);
 void vhdx_io_map(struct vhdx_io *io);
 void vhdx_io_send(struct vhdx_io *io, u64 offset);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);

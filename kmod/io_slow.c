@@ -74,12 +74,13 @@ static struct vhdx_allocation *become_allocator(struct vhdx_io *io)
 	new->block = io->disk_offset >> disk->image.geo.block_shift;
 	INIT_LIST_HEAD(&new->waiting);
 
+	/* One operation: __xa_store() may drop the lock for memory, after which
+	 * somebody else may be there.
+	 */
 	xa_lock(&disk->allocating);
-	other = xa_load(&disk->allocating, new->block);
-	if (other)
+	other = __xa_cmpxchg(&disk->allocating, new->block, NULL, new, GFP_NOIO);
+	if (other && !xa_is_err(other))
 		list_add_tail(&io->link, &other->waiting);
-	else
-		other = __xa_store(&disk->allocating, new->block, new, GFP_NOIO);
 	xa_unlock(&disk->allocating);
 	if (!other)
 		return new;

@@ -31,3 +31,4 @@ module_exit(vhdx_exit);
 
 MODULE_DESCRIPTION("VHDX disks with Resilient Change Tracking");
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1.0");
