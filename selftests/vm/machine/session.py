@@ -29,6 +29,8 @@ class Stream:
     def receive(self):
         """Takes what has arrived; False at the end of the connection."""
         data = self.connection.recv(1 << 16)
+        if self.complete:
+            return bool(data)
         self.held += data
         end = self.held.find(self.token)
         if end >= 0:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs suites: on the host, or several in one machine."""
+
+import os
+import subprocess
+
+from harness.suites import SELFTESTS, TREE
+
+# Room in a machine's time limit for what is not a suite.
+MARGIN = 60
+
+
+def lines(command, environment=None):
+    """Runs command; yields its lines, and its exit status at the end."""
+    with subprocess.Popen(command, cwd=TREE, env={**os.environ, **(environment or {})},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          text=True, errors="replace") as process:
+        for line in process.stdout:
+            yield line.rstrip("\n")
+    yield process.returncode
+
+
+def on_host(report, suite, kernel=None):
+    """Runs one suite on the host."""
+    report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)
+    command = ["timeout", "-k", "10", str(suite.timeout), suite.path]
+    for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
+        if isinstance(line, int):
+            report.end(line)
+        else:
+            report.line(line)
+
+
+def one_machine(report, kernel, suites):
+    """Runs suites in one machine; returns those that it did not get to."""
+    command = [SELFTESTS / "vm/run", "--kernel", kernel, *suites[0].needs,
+               f"--timeout={sum(suite.timeout for suite in suites) + MARGIN}",
+               "--", "selftests/lib/guest-suites"]
+    for suite in suites:
+        command += [str(suite.timeout), str(suite.path.relative_to(SELFTESTS))]
+    left = list(suites)
+    tainted = False
+    status = None
+    for line in lines(command):
+        if isinstance(line, int):
+            status = line
+        elif line.startswith("@suite "):
+            report.begin(f"{left[0].name} [{kernel}]")
+        elif line.startswith("@exit ") and report.current:
+            left.pop(0)
+            report.end(int(line.split()[1]))
+        elif line.startswith("@tainted "):
+            tainted = True
+        elif report.current and line:
+            report.line(line)
+    if report.current:
+        left.pop(0)
+        report.end(None)
+    elif tainted or status:
+        done = [suite for suite in suites if suite not in left]
+        report.failure(f"kernel log [{kernel}]",
+                       f"the machine failed with status {status} after: " +
+                       " ".join(suite.name for suite in done))
+    return left
+
+
+def in_machines(report, kernel, suites):
+    """Runs suites that share a machine; in a new one if that breaks."""
+    while suites:
+        left = one_machine(report, kernel, suites)
+        if left == suites:
+            report.failure(f"machine [{kernel}]", "not run: " +
+                           " ".join(suite.name for suite in suites))
+            break
+        suites = left

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads a suite's KTAP, and counts its cases."""
+
+import re
+
+RESULT = re.compile(r"( *)(not ok|ok)\b(?: +\d+)?(?: *-)? *([^#]*?) *(?:# *(SKIP|TODO)?\b *(.*))?$",
+                    re.IGNORECASE)
+PLAN = re.compile(r"( *)1\.\.(\d+)(?: *# *SKIP\b *(.*))?", re.IGNORECASE)
+
+
+class Level:
+    """The cases of one indentation, up to the result that sums them up."""
+
+    def __init__(self):
+        self.planned = None
+        self.seen = 0
+        self.failed = 0
+
+
+class Results:
+    """What a suite has said so far.
+
+    A result line with more indented results before it sums those up and is no
+    case of its own, unless it is the only one to tell of a failure.
+    """
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.levels = {}
+        self.skip_reason = None
+        self.complaints = []
+
+    def line(self, text):
+        """Takes a line; True if it is KTAP, False if it is anything else."""
+        match = PLAN.fullmatch(text)
+        if match:
+            self.level(len(match[1])).planned = int(match[2])
+            if match[2] == "0" and not match[1]:
+                self.skip_reason = match[3] or "no reason given"
+            return True
+        match = RESULT.match(text)
+        if match:
+            self.result(len(match[1]), match[2] == "ok", (match[4] or "").upper() == "SKIP")
+            return True
+        if text.startswith("Bail out!"):
+            self.complain(text)
+        return text.lstrip().startswith(("#", "KTAP version"))
+
+    def level(self, indent):
+        """The level of an indentation."""
+        return self.levels.setdefault(indent, Level())
+
+    def result(self, indent, good, skipped):
+        """Takes a result."""
+        level = self.level(indent)
+        level.seen += 1
+        level.failed += not good
+        deeper = [i for i in self.levels if i > indent]
+        if deeper:
+            failed_below = sum(self.levels[i].failed for i in deeper)
+            for i in deeper:
+                self.check_plan(self.levels.pop(i))
+            if good or failed_below:
+                return
+        if not good:
+            self.failed += 1
+        elif skipped:
+            self.skipped += 1
+        else:
+            self.passed += 1
+
+    def complain(self, text):
+        """Counts something wrong with the suite itself as a failure."""
+        self.failed += 1
+        self.complaints.append(text)
+
+    def check_plan(self, level):
+        """All that was planned must have had a result."""
+        if level.planned is None:
+            self.complain("there is no plan")
+        elif level.planned != level.seen:
+            self.complain(f"{level.seen} of {level.planned} cases have a result")
+
+    def finish(self, status):
+        """The suite has ended with an exit status, or None if it was lost."""
+        if self.skip_reason is not None and not self.levels.get(0, Level()).seen:
+            self.skipped += 1
+        elif not self.levels:
+            self.complain("it printed no KTAP")
+        for level in self.levels.values():
+            self.check_plan(level)
+        self.levels.clear()
+        if status is None:
+            self.complain("the machine was lost")
+        elif status in (124, 137) and self.complaints:
+            self.complaints.append("it ran out of time")
+        elif status not in (0, 4) and not self.failed:
+            self.complain(f"it has exit status {status}")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which suites there are, and what each needs."""
+
+import dataclasses
+import fnmatch
+import os
+import re
+from pathlib import Path
+
+SELFTESTS = Path(__file__).resolve().parent.parent.parent
+TREE = SELFTESTS.parent
+
+# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm";
+# this is for suites that do not.
+TIMEOUT = 600
+
+
+@dataclasses.dataclass
+class Suite:
+    """A program that prints KTAP."""
+
+    name: str
+    path: Path
+    # In a machine, once for each kernel; or on the host, as often if per_kernel.
+    in_vm: bool = False
+    per_kernel: bool = False
+    needs: tuple = ()
+    timeout: int = TIMEOUT
+    own_vm: bool = False
+
+
+def header(path):
+    """The words after "# vm:" in the first lines of a suite."""
+    with open(path, encoding="utf-8", errors="replace") as suite:
+        for _, line in zip(range(40), suite):
+            match = re.match(r"# vm: (.*)", line)
+            if match:
+                return match[1].split()
+    return []
+
+
+def with_needs(suite):
+    """Reads the suite's header."""
+    needs = []
+    for word in header(suite.path):
+        key, _, value = word.partition("=")
+        if key == "own-vm":
+            suite.own_vm = True
+        elif key == "timeout":
+            suite.timeout = int(value)
+        elif key == "disk":
+            needs += [f"--disk={size}" for size in value.split(",")]
+        elif key in ("mem", "smp"):
+            needs.append(f"--{key}={value}")
+        else:
+            raise SystemExit(f"{suite.path}: '{word}' is no word of a '# vm:' line")
+    suite.needs = tuple(needs)
+    return suite
+
+
+def programs(directory, pattern="*"):
+    """The executable files of a directory, by name."""
+    return sorted(path for path in Path(directory).glob(pattern)
+                  if path.is_file() and os.access(path, os.X_OK))
+
+
+def named(group, path):
+    """What a suite is called: unit/bat for build/unit/test_bat."""
+    return f"{group}/{path.stem.removeprefix('test_')}"
+
+
+def all_suites():
+    """All suites, those of the host first."""
+    suites = []
+    for group, directory in (("unit", TREE / "build/unit"), ("oracle", SELFTESTS / "oracle")):
+        suites += [Suite(named(group, path), path) for path in programs(directory, "test_*")]
+    suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest"))
+    suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
+               for path in programs(SELFTESTS / "vhdx")]
+    suites += [with_needs(Suite(named("crash", path), path, per_kernel=True))
+               for path in programs(SELFTESTS / "crash")]
+    return suites
+
+
+def chosen(suites, patterns):
+    """Those that a pattern names: vhdx/io, vhdx, io or vhdx/i*."""
+    def matches(suite, pattern):
+        group, _, base = suite.name.partition("/")
+        pattern = pattern.removeprefix("selftests/")
+        return pattern in (group, base, f"{group}/{suite.path.name}") or \
+            fnmatch.fnmatch(suite.name, pattern)
+
+    for pattern in patterns:
+        if not any(matches(suite, pattern) for suite in suites):
+            raise SystemExit(f"there is no suite '{pattern}'")
+    return [suite for suite in suites
+            if not patterns or any(matches(suite, pattern) for pattern in patterns)]
+
+
+def groups(suites):
+    """Lists of suites that share a machine."""
+    shared = {}
+    for suite in suites:
+        key = (suite.name if suite.own_vm else None, suite.needs)
+        shared.setdefault(key, []).append(suite)
+    return list(shared.values())

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KTAP version 1 for test suites in Python.
+
+    import pathlib, sys
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+    import ktap
+
+    @ktap.case
+    def reads_back():
+        ktap.equal(path.stat().st_size, 4096, "size")
+
+    for size in (512, 4096):
+        ktap.add(f"sectors_of_{size}", sectors, size)
+
+    ktap.main()
+
+A case fails by raising, and skips by ktap.skip(). Its standard output, and that
+of what it runs, goes to standard error. The suite takes patterns of the names
+of cases to run. Exit status: 0 no failure, 1 a failure, 4 all skipped.
+"""
+
+import fnmatch
+import os
+import sys
+import traceback
+
+_CASES = []
+
+
+class Skip(Exception):
+    """This case cannot be tested here."""
+
+
+def skip(reason):
+    """Ends the case that runs: it cannot be tested here."""
+    raise Skip(reason)
+
+
+def check(condition, message):
+    """Fails unless condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def equal(actual, expected, what="value"):
+    """Fails unless both are equal."""
+    check(actual == expected, f"{what} is {actual!r} instead of {expected!r}")
+
+
+def add(name, function, *arguments):
+    """Registers function(*arguments) as a case."""
+    _CASES.append((name, lambda: function(*arguments)))
+
+
+def case(function):
+    """Decorates a function that is a case, under its own name."""
+    add(function.__name__, function)
+    return function
+
+
+class _Output:
+    """The suite's real standard output, one whole line at a time."""
+
+    def __init__(self):
+        sys.stdout.flush()
+        self.fd = os.dup(1)
+        # What cases and their children print must not look like results.
+        os.dup2(2, 1)
+
+    def line(self, text):
+        """Writes a line."""
+        os.write(self.fd, f"{text}\n".encode(errors="replace"))
+
+    def diagnostics(self, text):
+        """Writes text as diagnostics."""
+        for line in text.rstrip("\n").split("\n"):
+            self.line(f"# {line}")
+
+
+_output = None
+
+
+def diag(text):
+    """Tells the reader something about the case that runs."""
+    _output.diagnostics(str(text))
+
+
+def _run(number, name, function):
+    """Runs one case; "ok", "skip" or "not ok"."""
+    try:
+        function()
+        _output.line(f"ok {number} {name}")
+        return "ok"
+    except Skip as reason:
+        _output.line(f"ok {number} {name} # SKIP {reason}")
+        return "skip"
+    except (Exception, SystemExit):  # pylint: disable=broad-exception-caught
+        _output.diagnostics(traceback.format_exc())
+        _output.line(f"not ok {number} {name}")
+        return "not ok"
+
+
+def skip_all(reason):
+    """Ends the suite: nothing of it can be tested here."""
+    print(f"KTAP version 1\n1..0 # SKIP {reason}", flush=True)
+    sys.exit(4)
+
+
+def main():
+    """Runs the cases in the order of their registration, and exits."""
+    global _output  # pylint: disable=global-statement
+    patterns = sys.argv[1:] or ["*"]
+    chosen = [(name, function) for name, function in _CASES
+              if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+    _output = _Output()
+    _output.line("KTAP version 1")
+    _output.line(f"1..{len(chosen)}")
+    results = [_run(number, name, function)
+               for number, (name, function) in enumerate(chosen, 1)]
+    if "not ok" in results:
+        sys.exit(1)
+    sys.exit(4 if results and set(results) == {"skip"} else 0)
