@@ -3,11 +3,11 @@
 
 import random
 
+import ktap
 from vhdxoracle import RangeSet, layout, log
 from vhdxoracle.bat import Geometry
 from vhdxoracle.crc32c import crc32c, is_sealed, sealed
 
-from .harness import expect, expect_equal
 
 MIB, TIB = layout.MIB, layout.TIB
 
@@ -24,7 +24,7 @@ def _plain_crc(data):
 def test_crc32c_known_values(_):
     for data, value in ((b"", 0), (b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA),
                         (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E)):
-        expect_equal(crc32c(data), value, f"crc of {data[:9]!r}")
+        ktap.equal(crc32c(data), value, f"crc of {data[:9]!r}")
 
 
 def test_crc32c_lengths(_):
@@ -32,23 +32,23 @@ def test_crc32c_lengths(_):
     rng = random.Random(1)
     for length in [*range(90, 230), 1000, 4095, 4096, 4097, 65536]:
         data = rng.randbytes(length)
-        expect_equal(crc32c(data), _plain_crc(data), f"{length} bytes")
-        expect_equal(crc32c(data[length // 3:], crc32c(data[:length // 3])), crc32c(data), "two parts")
+        ktap.equal(crc32c(data), _plain_crc(data), f"{length} bytes")
+        ktap.equal(crc32c(data[length // 3:], crc32c(data[:length // 3])), crc32c(data), "two parts")
 
 
 def test_crc32c_sealing(_):
     raw = sealed(random.Random(2).randbytes(4096))
-    expect(is_sealed(raw), "a sealed page must verify")
+    ktap.check(is_sealed(raw), "a sealed page must verify")
     for bit in (0, 31, 32, 63, 64, 32767):
         broken = bytearray(raw)
         broken[bit // 8] ^= 1 << bit % 8
-        expect(not is_sealed(broken), f"bit {bit} flipped unnoticed")
+        ktap.check(not is_sealed(broken), f"bit {bit} flipped unnoticed")
 
 
 def test_chunk_ratio(_):
     for sector, block, ratio in ((512, MIB, 4096), (512, 32 * MIB, 128), (512, 256 * MIB, 16),
                                  (4096, MIB, 32768), (4096, 256 * MIB, 128), (4096, 2 * MIB, 16384)):
-        expect_equal(Geometry(TIB, block, sector).chunk_ratio, ratio, f"{sector}/{block}")
+        ktap.equal(Geometry(TIB, block, sector).chunk_ratio, ratio, f"{sector}/{block}")
 
 
 def test_bat_entry_counts(_):
@@ -56,12 +56,12 @@ def test_bat_entry_counts(_):
     block = 32 * MIB
     for blocks, plain, child in ((1, 1, 129), (127, 127, 129), (128, 128, 129), (129, 130, 258),
                                  (256, 257, 258), (257, 259, 387)):
-        expect_equal(Geometry(blocks * block, block, 512).entries, plain, f"{blocks} blocks")
-        expect_equal(Geometry(blocks * block, block, 512, True).entries, child, f"{blocks} of a child")
-        expect_equal(Geometry(blocks * block - 512, block, 512).entries, plain, "a partial last block")
-    expect_equal(Geometry(4 * MIB, 2 * MIB, 512, True).entries, 2049, "4 MiB child of 2 MiB blocks")
-    expect_equal(Geometry(64 * TIB, MIB, 512).entries, (64 << 20) + (64 << 20) // 4096 - 1, "64 TiB")
-    expect_equal(Geometry(0, MIB, 512).entries, 0, "an empty disk")
+        ktap.equal(Geometry(blocks * block, block, 512).entries, plain, f"{blocks} blocks")
+        ktap.equal(Geometry(blocks * block, block, 512, True).entries, child, f"{blocks} of a child")
+        ktap.equal(Geometry(blocks * block - 512, block, 512).entries, plain, "a partial last block")
+    ktap.equal(Geometry(4 * MIB, 2 * MIB, 512, True).entries, 2049, "4 MiB child of 2 MiB blocks")
+    ktap.equal(Geometry(64 * TIB, MIB, 512).entries, (64 << 20) + (64 << 20) // 4096 - 1, "64 TiB")
+    ktap.equal(Geometry(0, MIB, 512).entries, 0, "an empty disk")
 
 
 def test_bat_slots(_):
@@ -79,37 +79,37 @@ def test_bat_slots(_):
                     wanted.append(("bitmap", chunk))
                     chunk += 1
                 wanted = wanted[:geometry.entries]
-                expect_equal([geometry.slot(i) for i in range(geometry.entries)], wanted, str(geometry))
+                ktap.equal([geometry.slot(i) for i in range(geometry.entries)], wanted, str(geometry))
                 for index, (kind, number) in enumerate(wanted):
                     if kind == "payload":
-                        expect_equal(geometry.payload_index(number), index, "payload index")
+                        ktap.equal(geometry.payload_index(number), index, "payload index")
                     elif kind == "bitmap":
-                        expect_equal(geometry.bitmap_index(number), index, "bitmap index")
+                        ktap.equal(geometry.bitmap_index(number), index, "bitmap index")
 
 
 def test_block_ranges(_):
     geometry = Geometry(5 * MIB + 512, 2 * MIB, 512)
-    expect_equal([geometry.block_range(b) for b in range(3)],
-                 [(0, 2 * MIB), (2 * MIB, 2 * MIB), (4 * MIB, MIB + 512)], "blocks")
+    ktap.equal([geometry.block_range(b) for b in range(3)],
+               [(0, 2 * MIB), (2 * MIB, 2 * MIB), (4 * MIB, MIB + 512)], "blocks")
 
 
 def test_sector_bits(_):
     geometry = Geometry(10 << 40, 32 * MIB, 512, True)
-    expect_equal(geometry.sector_bit(0, 511), 0, "first sector")
-    expect_equal(geometry.sector_bit(1, 512), 65537, "second sector of the second block")
-    expect_equal(geometry.sector_bit(127, 32 * MIB - 1), (1 << 23) - 1, "the chunk's last")
-    expect_equal(geometry.sector_bit(128, 0), 0, "the next chunk's first")
+    ktap.equal(geometry.sector_bit(0, 511), 0, "first sector")
+    ktap.equal(geometry.sector_bit(1, 512), 65537, "second sector of the second block")
+    ktap.equal(geometry.sector_bit(127, 32 * MIB - 1), (1 << 23) - 1, "the chunk's last")
+    ktap.equal(geometry.sector_bit(128, 0), 0, "the next chunk's first")
 
 
 def test_structures_round_trip(_):
     header = layout.Header(7, MIB, 2 * MIB, *(layout.UUID(int=n) for n in (1, 2, 3)))
     raw = header.pack()
-    expect_equal(layout.Header.unpack(raw), header, "header")
-    expect(is_sealed(raw), "header checksum")
+    ktap.equal(layout.Header.unpack(raw), header, "header")
+    ktap.check(is_sealed(raw), "header checksum")
     regions = [layout.Region(layout.UUID(int=n), n * MIB, MIB, n % 2) for n in range(2047)]
-    expect_equal(layout.unpack_region_table(layout.pack_region_table(regions)), (2047, regions), "regions")
+    ktap.equal(layout.unpack_region_table(layout.pack_region_table(regions)), (2047, regions), "regions")
     items = [layout.Item(layout.UUID(int=n), n, 4, n % 8) for n in range(2047)]
-    expect_equal(layout.unpack_metadata_table(layout.pack_metadata_table(items)), (2047, items), "items")
+    ktap.equal(layout.unpack_metadata_table(layout.pack_metadata_table(items)), (2047, items), "items")
 
 
 def test_log_entry_round_trip(_):
@@ -118,11 +118,11 @@ def test_log_entry_round_trip(_):
         items = [log.Data(4096 * n, rng.randbytes(4096)) if n % 3 else log.Zero(4096 * n, 8192)
                  for n in range(count)]
         raw = log.compose(guid, (9 << 32) + 5, 4096, items, MIB, 2 * MIB)
-        expect_equal(len(raw), log.entry_length(items), "length")
+        ktap.equal(len(raw), log.entry_length(items), "length")
         entry = log.parse(lambda offset, length, raw=raw: raw[offset:offset + length], 0, 2 * MIB, guid)
-        expect_equal(list(entry.descriptors), items, f"{count} descriptors")
-        expect_equal((entry.sequence, entry.tail, entry.flushed_file_offset, entry.last_file_offset),
-                     ((9 << 32) + 5, 4096, MIB, 2 * MIB), "header")
+        ktap.equal(list(entry.descriptors), items, f"{count} descriptors")
+        ktap.equal((entry.sequence, entry.tail, entry.flushed_file_offset, entry.last_file_offset),
+                   ((9 << 32) + 5, 4096, MIB, 2 * MIB), "header")
 
 
 def test_range_sets(_):
@@ -137,11 +137,11 @@ def test_range_sets(_):
 
     for _ in range(500):
         a, b = RangeSet(some()), RangeSet(some())
-        expect_equal(members(a | b), members(a) | members(b), "union")
-        expect_equal(members(a & b), members(a) & members(b), "intersection")
-        expect_equal(members(a - b), members(a) - members(b), "difference")
-        expect_equal(members(a.widened(8)), {x // 8 * 8 + i for x in members(a) for i in range(8)}, "widened")
-        expect_equal({x for x in range(80) if x in a}, members(a), "contains")
-        expect_equal(a.total(), len(members(a)), "total")
+        ktap.equal(members(a | b), members(a) | members(b), "union")
+        ktap.equal(members(a & b), members(a) & members(b), "intersection")
+        ktap.equal(members(a - b), members(a) - members(b), "difference")
+        ktap.equal(members(a.widened(8)), {x // 8 * 8 + i for x in members(a) for i in range(8)}, "widened")
+        ktap.equal({x for x in range(80) if x in a}, members(a), "contains")
+        ktap.equal(a.total(), len(members(a)), "total")
         pairs = list(a | b)
-        expect(all(x[1] < y[0] for x, y in zip(pairs, pairs[1:])), "ranges must be coalesced")
+        ktap.check(all(x[1] < y[0] for x, y in zip(pairs, pairs[1:])), "ranges must be coalesced")

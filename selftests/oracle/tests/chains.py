@@ -3,9 +3,9 @@
 
 import random
 
+import ktap
 from vhdxoracle import VhdxError, create, open_disk
 
-from .harness import expect, expect_equal
 from .support import MIB, expect_content, expect_valid, patched, patches
 
 SIZE = 12 * MIB + 4096
@@ -69,16 +69,16 @@ def test_bitmaps_of_several_chunks(scratch):
     create(child, parent=parent, block_size=256 * MIB, content=[(at, at.to_bytes(8, "big") * 64) for at in places])
     expect_valid(child)
     with open_disk(child) as image:
-        expect_equal([chunk for chunk, _, _ in image.bitmap_blocks()], [0, 1, 2], "chunks with bitmaps")
+        ktap.equal([chunk for chunk, _, _ in image.bitmap_blocks()], [0, 1, 2], "chunks with bitmaps")
         for at in places:
-            expect_equal(image.read(at, 512), at.to_bytes(8, "big") * 64, f"sector at {at}")
+            ktap.equal(image.read(at, 512), at.to_bytes(8, "big") * 64, f"sector at {at}")
 
 
 def _expect_refused(path, word):
     try:
         open_disk(path).close()
     except VhdxError as error:
-        expect(word in str(error), f"{error} does not mention {word}")
+        ktap.check(word in str(error), f"{error} does not mention {word}")
     else:
         raise AssertionError(f"{path} was opened")
 

@@ -6,9 +6,9 @@ import random
 import subprocess
 from contextlib import contextmanager
 
+import ktap
 from vhdxoracle import Image, create, dirty, open_disk, write_raw
 
-from .harness import Skip, expect, expect_equal
 from .support import MIB, expect_content, expect_valid, patched, patches
 
 SIZE = 8 * MIB
@@ -18,12 +18,12 @@ SIZE = 8 * MIB
 def _loop(scratch, size):
     """A loop device full of random bytes."""
     if os.geteuid():
-        raise Skip("loop devices need root")
+        ktap.skip("loop devices need root")
     backing = scratch / "backing"
     backing.write_bytes(random.Random(1).randbytes(size))
     done = subprocess.run(["losetup", "--find", "--show", str(backing)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Skip(f"no loop device: {done.stderr.strip()}")
+        ktap.skip(f"no loop device: {done.stderr.strip()}")
     try:
         yield done.stdout.strip()
     finally:
@@ -38,8 +38,8 @@ def test_device_as_container(scratch):
         expect_content(device, patched(SIZE, writes[:3]), "on a device")
         dirty(device, more)
         with Image(device) as image:
-            expect(image.is_dirty, "the log is dirty")
-            expect_equal(image.container.size, 40 * MIB, "the device's size")
+            ktap.check(image.is_dirty, "the log is dirty")
+            ktap.equal(image.container.size, 40 * MIB, "the device's size")
         expect_content(device, patched(SIZE, writes[:3] + more), "after replay")
 
 
@@ -48,7 +48,7 @@ def test_device_too_small(scratch):
         try:
             create(device, SIZE, block_size=MIB, content=[(0, b"x" * 5 * MIB)])
         except OSError as error:
-            expect("the device has" in str(error), str(error))
+            ktap.check("the device has" in str(error), str(error))
         else:
             raise AssertionError("5 blocks went into 2 MiB")
 
@@ -59,4 +59,4 @@ def test_raw_onto_device(scratch):
     with _loop(scratch, SIZE) as device, open_disk(path) as image:
         write_raw(image, device)
         with open(device, "rb") as file:
-            expect_equal(file.read(), bytes(patched(SIZE, [(3 * MIB, b"raw" * 1000)])), "the device")
+            ktap.equal(file.read(), bytes(patched(SIZE, [(3 * MIB, b"raw" * 1000)])), "the device")

@@ -3,11 +3,11 @@
 
 import random
 
+import ktap
 from vhdxoracle import MUTATIONS, VhdxError, check, faults, mutate, open_disk
 
 from vhdxoracle.crc32c import sealed
 
-from .harness import expect, expect_equal
 from .support import MIB
 
 
@@ -28,18 +28,18 @@ def _judge(name, path, base_content):
     mutation = MUTATIONS[name]
     expectation = mutate(name, path)
     outcome, eio, text = _outcome(path)
-    expect(outcome in mutation.attach, f"{name}: {outcome}, wanted {mutation.attach}: {text}")
+    ktap.check(outcome in mutation.attach, f"{name}: {outcome}, wanted {mutation.attach}: {text}")
     if outcome != "ok":
-        expect(any(word in text for word in mutation.structure),
-               f"{name}: {text} names none of {mutation.structure}")
+        ktap.check(any(word in text for word in mutation.structure),
+                   f"{name}: {text} names none of {mutation.structure}")
         return
     wrong = faults(check(path)) if mutation.base == "dynamic" else []
     if mutation.attach == ("ok",) and mutation.base == "dynamic":
-        expect_equal(bool(wrong), mutation.alloc_refused, f"{name}: faults {wrong[:2]}")
-    expect_equal(eio, expectation.eio, f"{name}: unreadable ranges")
-    expect(not eio or mutation.alloc_refused, f"{name}: unreadable blocks, but allocation goes on")
+        ktap.equal(bool(wrong), mutation.alloc_refused, f"{name}: faults {wrong[:2]}")
+    ktap.equal(eio, expectation.eio, f"{name}: unreadable ranges")
+    ktap.check(not eio or mutation.alloc_refused, f"{name}: unreadable blocks, but allocation goes on")
     if not eio and mutation.same_content and mutation.base == "dynamic":
-        expect(_content(path) == base_content, f"{name}: another content")
+        ktap.check(_content(path) == base_content, f"{name}: another content")
 
 
 def test_mutations(scratch):
@@ -58,7 +58,7 @@ def test_random_damage(scratch):
         good = path.read_bytes()[:4 * MIB]
         places = [(64 << 10, 4096), (128 << 10, 4096), (192 << 10, 65536), (256 << 10, 65536),
                   (MIB, None), (2 * MIB, None), (2 * MIB + 65536, None), (3 * MIB, None)]
-        for _ in range(150):
+        for _ in range(100):
             raw = bytearray(good)
             for start, sealed_length in rng.sample(places, 2):
                 at = start + rng.choice((0, 8, 16, 64, 4096)) + rng.randrange(64)
@@ -68,7 +68,7 @@ def test_random_damage(scratch):
             with open(path, "r+b") as file:
                 file.write(raw)
             outcome, _, _ = _outcome(str(path))
-            expect(outcome in ("ok", "EUCLEAN", "EMEDIUMTYPE", "EOPNOTSUPP"), outcome)
+            ktap.check(outcome in ("ok", "EUCLEAN", "EMEDIUMTYPE", "EOPNOTSUPP"), outcome)
             check(path)
 
 
@@ -78,8 +78,8 @@ def test_mutation_of_a_given_image(scratch):
     mutate("creator-empty", str(source))
     before = source.read_bytes()
     expectation = mutate("bat-into-log", path, str(source))
-    expect_equal(len(expectation.eio), 1, "unreadable blocks")
-    expect_equal(source.read_bytes(), before, "the source")
+    ktap.equal(len(expectation.eio), 1, "unreadable blocks")
+    ktap.check(source.read_bytes() == before, "the source was changed")
 
 
 def test_log_mutations_differ(scratch):
@@ -90,4 +90,4 @@ def test_log_mutations_differ(scratch):
     for name, mutation in MUTATIONS.items():
         if name.startswith("log-") and mutation.attach == ("ok",) and not mutation.same_content:
             mutate(name, path)
-            expect(_content(path) != clean, f"{name} leaves the content as it was")
+            ktap.check(_content(path) != clean, f"{name} leaves the content as it was")

@@ -3,11 +3,11 @@
 
 import shutil
 
+import ktap
 from vhdxoracle import Editor, Image, apply_to_raw, create, dirty, open_disk, write_raw
 from vhdxoracle.headers import read_copy
 from vhdxoracle.layout import NULL_GUID
 
-from .harness import expect, expect_equal
 from .support import MIB, digest, expect_content, expect_raw, expect_valid, patches
 
 SIZE = 24 * MIB + 8192
@@ -44,7 +44,7 @@ def test_ways_of_logging(scratch):
             before = digest(path)
             expect_raw(path, raw, f"{sector} {way}")
             expect_valid(path, clean=False, strict=False)
-            expect_equal(digest(path), before, f"container after reading it ({way})")
+            ktap.equal(digest(path), before, f"container after reading it ({way})")
 
 
 def test_log_is_decisive(scratch):
@@ -54,10 +54,10 @@ def test_log_is_decisive(scratch):
     dirty(path, [(5 * MIB, b"new" * 1000)], {0: "ZERO"})
     _without_log(path, copy)
     with open_disk(path) as replayed, open_disk(copy) as ignored:
-        expect_equal(replayed.read(5 * MIB, 3), b"new", "replayed")
-        expect_equal(replayed.read(0, 3), bytes(3), "replayed")
-        expect_equal(ignored.read(5 * MIB, 3), bytes(3), "not replayed")
-        expect_equal(ignored.read(0, 3), b"old", "not replayed")
+        ktap.equal(replayed.read(5 * MIB, 3), b"new", "replayed")
+        ktap.equal(replayed.read(0, 3), bytes(3), "replayed")
+        ktap.equal(ignored.read(5 * MIB, 3), bytes(3), "not replayed")
+        ktap.equal(ignored.read(0, 3), b"old", "not replayed")
 
 
 def test_every_slot_of_a_page(scratch):
@@ -68,9 +68,9 @@ def test_every_slot_of_a_page(scratch):
     dirty(path, writes, group=103)
     with open_disk(path) as image:
         for block in range(1030):
-            expect_equal(image.read(block * MIB, 1024),
-                         (b"" if block % 5 else b"old").ljust(512, b"\0") + block.to_bytes(2, "little") * 256,
-                         f"block {block}")
+            ktap.equal(image.read(block * MIB, 1024),
+                       (b"" if block % 5 else b"old").ljust(512, b"\0") + block.to_bytes(2, "little") * 256,
+                       f"block {block}")
 
 
 def test_long_log(scratch):
@@ -80,9 +80,9 @@ def test_long_log(scratch):
     writes = [(b * MIB, b.to_bytes(2, "little") * 256) for b in range(1000)]
     dirty(path, writes, start=5 * MIB)
     with open_disk(path) as image:
-        expect_equal(len(image.sequence.replayed), 1001, "entries")
+        ktap.equal(len(image.sequence.replayed), 1001, "entries")
         for offset, data in writes:
-            expect_equal(image.read(offset, 512), data, f"block at {offset}")
+            ktap.equal(image.read(offset, 512), data, f"block at {offset}")
 
 
 def test_log_without_changes(scratch):
@@ -90,8 +90,8 @@ def test_log_without_changes(scratch):
     create(path, SIZE, content=[(0, b"content")])
     dirty(path)
     with open_disk(path) as image:
-        expect(image.is_dirty, "the log is dirty")
-        expect_equal(image.read(0, 7), b"content", "content")
+        ktap.check(image.is_dirty, "the log is dirty")
+        ktap.equal(image.read(0, 7), b"content", "content")
 
 
 def test_child_with_dirty_log(scratch):
@@ -117,7 +117,7 @@ def test_dirty_needs_a_clean_image(scratch):
     try:
         Editor(path)
     except ValueError as error:
-        expect("dirty" in str(error), str(error))
+        ktap.check("dirty" in str(error), str(error))
     else:
         raise AssertionError("a dirty image was edited")
 
@@ -128,5 +128,5 @@ def test_full_ring(scratch):
     create(path, 300 * MIB, block_size=MIB)
     dirty(path, [(b * MIB, b"f" * 512) for b in range(128)], first_empty=False)
     with open_disk(path) as image:
-        expect_equal(len(image.sequence.replayed), 128, "entries")
+        ktap.equal(len(image.sequence.replayed), 128, "entries")
     expect_content(path, b"".join(b"f" * 512 + bytes(MIB - 512) for _ in range(128)) + bytes(172 * MIB), "full ring")

@@ -3,9 +3,9 @@
 
 import random
 
+import ktap
 from vhdxoracle import Image, check, create, faults, open_disk
 
-from .harness import expect, expect_equal
 from .support import MIB, expect_content, expect_raw, expect_valid, patched, patches
 
 _SIZE = 24 * MIB + 3 * 4096
@@ -34,9 +34,9 @@ def test_block_sizes(scratch):
         create(path, size, block_size=1 << 20 + shift, content=[(size - 512, b"e" * 512), (size // 2, b"m" * 999)])
         expect_valid(path)
         with open_disk(path) as image:
-            expect_equal(image.size, size, "size")
-            expect_equal(image.read(size - 512, 4096), b"e" * 512, "the last sector")
-            expect_equal(image.read(size // 2 - 1, 1001), b"\0" + b"m" * 999 + b"\0", "the middle")
+            ktap.equal(image.size, size, "size")
+            ktap.equal(image.read(size - 512, 4096), b"e" * 512, "the last sector")
+            ktap.equal(image.read(size // 2 - 1, 1001), b"\0" + b"m" * 999 + b"\0", "the middle")
 
 
 def test_block_states(scratch):
@@ -45,13 +45,13 @@ def test_block_states(scratch):
               7: "NOT_PRESENT+", 8: "ZERO+", 9: "FULLY_PRESENT"}
     path = str(scratch / "disk.vhdx")
     create(path, 11 * MIB, block_size=MIB, content=[(0, b"a" * MIB), (10 * MIB, b"z" * MIB)], states=states)
-    expect(not faults(check(path, clean=True)), "the states are legal")
+    ktap.check(not faults(check(path, clean=True)), "the states are legal")
     expect_content(path, patched(11 * MIB, [(0, b"a" * MIB), (10 * MIB, b"z" * MIB)]), "states")
     with Image(path) as image:
         for block, state in states.items():
             found, offset = image.block_entry(block)
-            expect_equal(found.name, state.rstrip("+"), f"state of block {block}")
-            expect_equal(bool(offset), state.endswith("+") or state == "FULLY_PRESENT", f"space of {block}")
+            ktap.equal(found.name, state.rstrip("+"), f"state of block {block}")
+            ktap.equal(bool(offset), state.endswith("+") or state == "FULLY_PRESENT", f"space of {block}")
 
 
 def test_raw_file_as_content(scratch):
@@ -74,8 +74,8 @@ def test_64_tib(scratch):
     expect_valid(path)
     with open_disk(path) as image:
         for at in places:
-            expect_equal(image.read(at, 512), (at + 1).to_bytes(8, "little") * 64, f"sector at {at}")
-        expect_equal(sum(len(p.strip(b"\0")) > 0 for _, p in image.data()), len(places), "pieces")
+            ktap.equal(image.read(at, 512), (at + 1).to_bytes(8, "little") * 64, f"sector at {at}")
+        ktap.equal(sum(len(p.strip(b"\0")) > 0 for _, p in image.data()), len(places), "pieces")
 
 
 def test_reads_in_pieces(scratch):
@@ -85,13 +85,13 @@ def test_reads_in_pieces(scratch):
     create(path, _SIZE, block_size=MIB, content=writes, states={3: "UNMAPPED+"}, shuffle=True)
     with open_disk(path) as image:
         whole = image.read(0, _SIZE)
-        for _ in range(300):
+        for _ in range(100):
             offset, length = rng.randrange(_SIZE), rng.randrange(3 * MIB)
-            expect_equal(image.read(offset, length), whole[offset:offset + length], f"{length} at {offset}")
-        expect_equal(image.read(_SIZE, 5), b"", "behind the end")
+            ktap.check(image.read(offset, length) == whole[offset:offset + length], f"{length} bytes at {offset}")
+        ktap.equal(image.read(_SIZE, 5), b"", "behind the end")
 
 
 def test_seed_repeats(scratch):
     for name in ("a", "b"):
         create(scratch / name, 8 * MIB, block_size=MIB, seed=3, shuffle=True, content=[(0, b"x" * 3 * MIB)])
-    expect_equal((scratch / "a").read_bytes(), (scratch / "b").read_bytes(), "two images of one seed")
+    ktap.check((scratch / "a").read_bytes() == (scratch / "b").read_bytes(), "two images of one seed differ")

@@ -3,9 +3,9 @@
 
 import random
 
+import ktap
 from vhdxoracle import RangeSet, Timeline, check_answer, compare, join, same_answer
 
-from .harness import expect, expect_equal
 from .support import MIB
 
 UNIT = 16384
@@ -34,16 +34,16 @@ _RIGHT = [(0, 2 * UNIT), (10 * UNIT, 3 * UNIT), (4 * MIB, 512)]
 
 def test_right_answers(scratch):
     before, after = _disks(scratch, _WRITES)
-    expect_equal(check_answer(_answer(_RIGHT), before, after, _WRITES), [], "the whole disk")
-    expect_equal(check_answer(_answer([(10 * UNIT + 7, 100)], 10 * UNIT + 7, 100), before, after, _WRITES),
-                 [], "a piece at an odd offset")
-    expect_equal(check_answer(_answer([], 3 * UNIT, UNIT), before, after, _WRITES), [], "nothing changed")
-    expect_equal(check_answer(_answer([], SIZE, 0), before, after, _WRITES), [], "at the disk's end")
-    expect_equal(check_answer(_answer(_RIGHT[:1], processed=10 * UNIT), before, after, _WRITES), [], "a first page")
-    expect_equal(check_answer(_answer([(0, SIZE)], coarse=True), before, after, _WRITES), [], "a coarse answer")
-    expect_equal(check_answer(_answer([(0, 13 * UNIT), (4 * MIB, 512)]), before, after, _WRITES, min_gap=9 * UNIT),
-                 [], "small gaps closed")
-    expect_equal(check_answer(_answer([(0, 65536), (131072, 131072), (4 * MIB, 512)]), before, after, _WRITES,
+    ktap.equal(check_answer(_answer(_RIGHT), before, after, _WRITES), [], "the whole disk")
+    ktap.equal(check_answer(_answer([(10 * UNIT + 7, 100)], 10 * UNIT + 7, 100), before, after, _WRITES),
+               [], "a piece at an odd offset")
+    ktap.equal(check_answer(_answer([], 3 * UNIT, UNIT), before, after, _WRITES), [], "nothing changed")
+    ktap.equal(check_answer(_answer([], SIZE, 0), before, after, _WRITES), [], "at the disk's end")
+    ktap.equal(check_answer(_answer(_RIGHT[:1], processed=10 * UNIT), before, after, _WRITES), [], "a first page")
+    ktap.equal(check_answer(_answer([(0, SIZE)], coarse=True), before, after, _WRITES), [], "a coarse answer")
+    ktap.equal(check_answer(_answer([(0, 13 * UNIT), (4 * MIB, 512)]), before, after, _WRITES, min_gap=9 * UNIT),
+               [], "small gaps closed")
+    ktap.equal(check_answer(_answer([(0, 65536), (131072, 131072), (4 * MIB, 512)]), before, after, _WRITES,
                               granularity=65536), [], "a larger granularity")
 
 
@@ -63,7 +63,7 @@ def test_wrong_answers(scratch):
             ("processed only", _answer([], processed=0)),
             ("processed", _answer(_RIGHT, processed=SIZE + 1))):
         wrong = check_answer(answer, before, after, _WRITES)
-        expect(any(word in sentence for sentence in wrong), f"{word!r} not found in {wrong}")
+        ktap.check(any(word in sentence for sentence in wrong), f"{word!r} not found in {wrong}")
 
 
 def test_cutting(scratch):
@@ -75,12 +75,12 @@ def test_cutting(scratch):
         cuts = sorted({0, SIZE, *(rng.randrange(SIZE) for _ in range(5))})
         pages = [_answer(whole.clip(a, b).lengths(), a, b - a) for a, b in zip(cuts, cuts[1:])]
         for page in pages:
-            expect_equal(check_answer(page, before, after, _WRITES), [], "a page")
-        expect_equal(check_answer(join(pages), before, after, _WRITES), [], "joined pages")
+            ktap.equal(check_answer(page, before, after, _WRITES), [], "a page")
+        ktap.equal(check_answer(join(pages), before, after, _WRITES), [], "joined pages")
         ways.append(pages)
-    expect_equal(same_answer(ways), None, "all ways")
+    ktap.equal(same_answer(ways), None, "all ways")
     ways[7] = [_answer([])]
-    expect("way 7" in same_answer(ways), "a different way must be found")
+    ktap.check("way 7" in same_answer(ways), "a different way must be found")
     try:
         join([_answer([], 0, UNIT), _answer([], 2 * UNIT, UNIT)])
     except ValueError:
@@ -100,9 +100,9 @@ def test_compare(scratch):
         after.write_bytes(disk)
         old = before.read_bytes()
         exact = RangeSet((i, i + 1) for i, (x, y) in enumerate(zip(old, disk)) if x != y)
-        expect_equal(compare(before, after), exact, f"{spots} bytes")
+        ktap.equal(compare(before, after), exact, f"{spots} bytes")
         for unit in (512, 4096, UNIT):
-            expect_equal(compare(before, after, unit), exact.widened(unit).clip(0, len(disk)), f"units of {unit}")
+            ktap.equal(compare(before, after, unit), exact.widened(unit).clip(0, len(disk)), f"units of {unit}")
 
 
 def test_compare_sparse(scratch):
@@ -112,17 +112,17 @@ def test_compare_sparse(scratch):
             file.truncate(1 << 40)
             file.seek(1 << 39)
             file.write(data)
-    expect_equal(list(compare(before, after)), [(1 << 39, (1 << 39) + 1)], "one byte in 1 TiB")
+    ktap.equal(list(compare(before, after)), [(1 << 39, (1 << 39) + 1)], "one byte in 1 TiB")
 
 
 def test_timeline(_):
     line = Timeline(SIZE)
     line.write(0, 10)
-    expect_equal(line.seal(), 1, "first point")
+    ktap.equal(line.seal(), 1, "first point")
     line.write(100, 10)
-    expect_equal(line.seal(), 2, "second point")
+    ktap.equal(line.seal(), 2, "second point")
     line.write(200, 10)
     line.write(300, 10, first=1)
     for limit, target, wanted in ((1, None, [(100, 110), (200, 210), (300, 310)]), (1, 2, [(100, 110), (300, 310)]),
                                   (2, None, [(200, 210), (300, 310)]), (2, 2, []), (0, 1, [(0, 10)])):
-        expect_equal(list(line.written(limit, target)), wanted, f"{limit} to {target}")
+        ktap.equal(list(line.written(limit, target)), wanted, f"{limit} to {target}")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Byte-level changes to an existing container, checksums repaired unless told otherwise."""
 
+from dataclasses import replace
+
 from .bat import ENTRY_SIZE, HAS_DATA, entry_offset, entry_state
 from .container import Container
 from .image import Image
@@ -65,8 +67,7 @@ class Editor:
 
     def change_region(self, guid, **fields):
         """The table with one region's fields replaced."""
-        self.put_regions([type(r)(**{**r.__dict__, **fields}) if r.guid == guid else r
-                          for r in self.regions])
+        self.put_regions([replace(r, **fields) if r.guid == guid else r for r in self.regions])
 
     @property
     def items(self):
@@ -77,8 +78,7 @@ class Editor:
         self.put(self.region(METADATA_REGION).offset, pack_metadata_table(items, count))
 
     def change_item(self, guid, **fields):
-        self.put_items([type(i)(**{**i.__dict__, **fields}) if i.guid == guid else i
-                        for i in self.items])
+        self.put_items([replace(i, **fields) if i.guid == guid else i for i in self.items])
 
     def put_value(self, guid, value):
         """Overwrite a metadata item's value in place."""

@@ -6,7 +6,7 @@ entry does not read, and nothing is allocated in a container that cannot be trus
 """
 
 from ..bat import State, pack_entry
-from ..layout import MIB
+from ..layout import BAT_REGION, METADATA_REGION, MIB
 from .registry import OK, mutation
 
 _BAT = ("BAT",)
@@ -29,15 +29,21 @@ for _state in (4, 5):
     _entry(f"state-{_state}", lambda entry, target, state=_state: entry & ~7 | state)
     _entry(f"state-{_state}-without-offset", lambda entry, target, state=_state: state)
 _entry("partially-present-without-parent", lambda entry, target: entry | 7)
-_entry("into-header", lambda entry, target: pack_entry(State.FULLY_PRESENT, 0))
-_entry("into-log", lambda entry, target: pack_entry(State.FULLY_PRESENT, MIB))
-_entry("into-metadata", lambda entry, target: pack_entry(State.FULLY_PRESENT, 2 * MIB))
-_entry("into-bat", lambda entry, target: pack_entry(State.FULLY_PRESENT, 3 * MIB))
-_entry("at-end-of-file", lambda entry, target: pack_entry(State.FULLY_PRESENT, target.edit.container.size))
-_entry("reaches-beyond-end-of-file",
-       lambda entry, target: pack_entry(State.FULLY_PRESENT, target.edit.container.size - MIB))
-_entry("offset-2-to-63", lambda entry, target: pack_entry(State.FULLY_PRESENT, 1 << 63))
-_entry("offset-max", lambda entry, target: (1 << 64) - MIB | State.FULLY_PRESENT)
+
+
+def _moved(name, offset):
+    """The block is said to be at offset(editor)."""
+    _entry(name, lambda entry, target: pack_entry(State.FULLY_PRESENT, offset(target.edit)))
+
+
+_moved("into-header", lambda edit: 0)
+_moved("into-log", lambda edit: edit.header.log_offset)
+_moved("into-metadata", lambda edit: edit.region(METADATA_REGION).offset)
+_moved("into-bat", lambda edit: edit.region(BAT_REGION).offset)
+_moved("at-end-of-file", lambda edit: edit.container.size)
+_moved("reaches-beyond-end-of-file", lambda edit: edit.container.size - MIB)
+_moved("offset-2-to-63", lambda edit: 1 << 63)
+_moved("offset-max", lambda edit: (1 << 64) - MIB)
 _entry("all-ones", lambda entry, target: (1 << 64) - 1)
 _entry("same-as-another", lambda entry, target: next(target.data_entries())[2],
        "Two blocks share their space: found by the scan before the first allocation.")

@@ -2,7 +2,7 @@
 """Containers that are cut off, blanked or something else altogether."""
 
 from ..bat import entry_offset
-from ..layout import KIB, MIB
+from ..layout import BAT_REGION, KIB, METADATA_REGION, MIB
 from .registry import EMEDIUMTYPE, EUCLEAN, OK, mutation
 
 # Lengths at which the base image is cut: around each structure of the first 4 MiB.
@@ -77,21 +77,26 @@ def _random_tables(target):
     target.garbage(192 * KIB, 128 * KIB)
 
 
+def _garbage_region(target, guid):
+    region = target.edit.region(guid)
+    target.garbage(region.offset, region.length)
+
+
 @mutation("random-metadata", EUCLEAN, structure=("metadata",))
 def _random_metadata(target):
-    target.garbage(2 * MIB, MIB)
+    _garbage_region(target, METADATA_REGION)
 
 
 @mutation("random-bat", OK, structure=("BAT",), same_content=False, alloc_refused=True)
 def _random_bat(target):
     """Entries with reserved bits in every slot: all blocks are unreadable, attach is not."""
-    target.garbage(3 * MIB, MIB)
+    _garbage_region(target, BAT_REGION)
 
 
 @mutation("random-log", OK)
 def _random_log(target):
     """The log is empty (LogGuid zero): what its space holds is nobody's business."""
-    target.garbage(MIB, MIB)
+    target.garbage(target.edit.header.log_offset, target.edit.header.log_length)
 
 
 @mutation("signature-upper-case", EMEDIUMTYPE, structure=("signature",))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .. import locator
 from ..bat import State, pack_entry
-from ..layout import METADATA_REGION, MIB, PARENT_LOCATOR
+from ..layout import BAT_REGION, METADATA_REGION, PARENT_LOCATOR
 from .registry import EOPNOTSUPP, EUCLEAN, OK, mutation
 
 _PARENT = ("parent", "differencing")
@@ -79,7 +79,8 @@ def _no_bitmap(target):
 
 @_child("bitmap-into-bat", OK, same_content=False, alloc_refused=True, structure=("BAT",))
 def _bitmap_into_bat(target):
-    target.edit.put_bat(target.edit.geometry.bitmap_index(0), pack_entry(State.FULLY_PRESENT, 3 * MIB))
+    target.edit.put_bat(target.edit.geometry.bitmap_index(0),
+                        pack_entry(State.FULLY_PRESENT, target.edit.region(BAT_REGION).offset))
 
 
 @_child("bitmap-is-payload", OK, same_content=False, alloc_refused=True, structure=("BAT",))

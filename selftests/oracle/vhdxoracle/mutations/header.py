@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ..crc32c import sealed
 from ..headers import read_copy
-from ..layout import GIB, HEADER_OFFSETS, MIB
+from ..layout import GIB, HEADER_OFFSETS, METADATA_REGION, MIB
 from .registry import EOPNOTSUPP, EUCLEAN, OK, mutation
 
 _HEADER = ("header",)
@@ -85,7 +85,8 @@ _log_place("log-reaches-beyond-end-of-file", "", EUCLEAN,
 _log_place("log-offset-2-to-63", "", EUCLEAN, log_offset=1 << 63)
 _log_place("log-end-wraps", "Offset plus length is beyond 2^64.", EUCLEAN,
            log_offset=(1 << 64) - MIB, log_length=2 * MIB)
-_log_place("log-over-metadata", "", EUCLEAN, log_offset=2 * MIB)
+_log_place("log-over-metadata", "", EUCLEAN,
+           log_offset=lambda t: t.edit.region(METADATA_REGION).offset)
 _log_place("log-over-bat", "", EUCLEAN, log_length=3 * MIB)
 _log_place("log-too-long", "More than 1 GiB of log in a container that has the space.",
            EUCLEAN, EOPNOTSUPP, log_offset=GIB, log_length=2 * GIB, grow=4 * GIB)

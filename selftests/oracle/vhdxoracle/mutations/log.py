@@ -5,6 +5,7 @@ Every image here logs the same change: block 8 gets data, block 0 becomes zeros.
 """
 
 import struct
+from dataclasses import replace
 from uuid import UUID
 
 from ..bat import State, pack_entry
@@ -128,7 +129,7 @@ def _repairs_metadata(target):
 @mutation("log-moves-bat-onto-log", EUCLEAN, structure=("region", "log"))
 def _moves_bat(target):
     """After replay the region table says that the BAT is where the log is."""
-    regions = [type(r)(r.guid, MIB, r.length) if r.guid == BAT_REGION else r
+    regions = [replace(r, offset=target.edit.header.log_offset) if r.guid == BAT_REGION else r
                for r in target.edit.regions]
     raw = pack_region_table(regions)
     _put_log(target, _entry(target, [Data(offset + at, raw[at:at + PAGE])
@@ -178,7 +179,7 @@ _bad("flushed-unaligned", lambda t: _entry(t, flushed=512))
 _bad("last-unaligned", lambda t: _entry(t, last=512))
 _bad("writes-identifier", lambda t: _entry(t, [Data(0, bytes(PAGE))]))
 _bad("writes-header", lambda t: _entry(t, [Data(64 * 1024, bytes(PAGE))]))
-_bad("writes-log", lambda t: _entry(t, [Data(MIB, bytes(PAGE))]))
+_bad("writes-log", lambda t: _entry(t, [Data(t.edit.header.log_offset, bytes(PAGE))]))
 _bad("zeroes-log", lambda t: _entry(t, [Zero(192 * 1024, 2 * MIB)]))
 _bad("zero-unaligned", lambda t: _entry(t, [Zero(3 * MIB, 512)]))
 _bad("zero-2-to-63", lambda t: _entry(t, [Zero(1 << 62, 1 << 63)]), "Ends beyond any file.")

@@ -3,7 +3,7 @@
 
 from ..bat import State, entry_offset, pack_entry
 from ..builder import create
-from ..layout import (HEADER_OFFSETS, METADATA_REGION, MIB, NULL_GUID,
+from ..layout import (BAT_REGION, HEADER_OFFSETS, METADATA_REGION, MIB, NULL_GUID,
                       REGION_TABLE_OFFSETS, pack_file_identifier)
 from .registry import OK, mutation
 
@@ -143,7 +143,7 @@ def _behind_last(target):
 @mutation("bat-garbage-behind-the-last", OK)
 def _garbage_behind_last(target):
     start = target.edit.bat_offset(target.edit.geometry.entries)
-    target.garbage(start, 3 * MIB + MIB - start)
+    target.garbage(start, target.edit.region(BAT_REGION).end - start)
 
 
 def _offset_kept(state):

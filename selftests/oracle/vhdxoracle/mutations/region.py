@@ -60,8 +60,9 @@ for _name, _guid in (("bat", BAT_REGION), ("metadata", METADATA_REGION)):
              offset=lambda t: t.edit.container.size - MIB, length=2 * MIB)
     _changed(_name, _guid, "offset-2-to-63", offset=1 << 63)
     _changed(_name, _guid, "end-wraps", offset=(1 << 64) - MIB, length=2 * MIB)
-    _changed(_name, _guid, "over-log", offset=MIB)
-_changed("bat", BAT_REGION, "over-metadata", offset=2 * MIB)
+    _changed(_name, _guid, "over-log", offset=lambda t: t.edit.header.log_offset)
+_changed("bat", BAT_REGION, "over-metadata",
+         offset=lambda t: t.edit.region(METADATA_REGION).offset)
 _changed("bat", BAT_REGION, "length-max", length=0xFFF00000)
 
 
@@ -76,15 +77,18 @@ def _extra(name, attach, note, region):
     def extra(target):
         end = target.edit.container.size
         target.edit.container.grow(end + MIB)
-        target.edit.put_regions(target.edit.regions + [region(end)])
+        target.edit.put_regions(target.edit.regions + [region(target, end)])
     extra.__doc__ = note
 
 
-_extra("region-unknown-required", EOPNOTSUPP, "", lambda end: Region(UNKNOWN, end, MIB, 1))
-_extra("region-unknown-optional", OK, "Must be kept.", lambda end: Region(UNKNOWN, end, MIB, 0))
-_extra("region-unknown-over-bat", EUCLEAN, "", lambda end: Region(UNKNOWN, 3 * MIB, MIB, 0))
-_extra("region-unknown-over-log", EUCLEAN, "", lambda end: Region(UNKNOWN, MIB, MIB, 0))
-_extra("region-unknown-beyond-end-of-file", EUCLEAN, "", lambda end: Region(UNKNOWN, end + MIB, MIB, 0))
+_extra("region-unknown-required", EOPNOTSUPP, "", lambda t, end: Region(UNKNOWN, end, MIB, 1))
+_extra("region-unknown-optional", OK, "Must be kept.", lambda t, end: Region(UNKNOWN, end, MIB, 0))
+_extra("region-unknown-over-bat", EUCLEAN, "",
+       lambda t, end: Region(UNKNOWN, t.edit.region(BAT_REGION).offset, MIB, 0))
+_extra("region-unknown-over-log", EUCLEAN, "",
+       lambda t, end: Region(UNKNOWN, t.edit.header.log_offset, MIB, 0))
+_extra("region-unknown-beyond-end-of-file", EUCLEAN, "",
+       lambda t, end: Region(UNKNOWN, end + MIB, MIB, 0))
 
 
 @mutation("region-over-payload", OK, same_content=False, alloc_refused=True, structure=("BAT",))
