@@ -231,7 +231,8 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 static void free_queues(struct vhdx_disk *disk)
 {
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->container.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->sidecar_wq,
+		&disk->container.workqueue,
 	};
 	int i;
 
@@ -251,10 +252,11 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
 	disk->commit_wq = queue(disk, "commit");
+	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.workqueue = queue(disk, "file");
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
-	    !disk->container.workqueue)
+	    !disk->sidecar_wq || !disk->container.workqueue)
 		goto fail;
 	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
 	if (!err)

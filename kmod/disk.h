@@ -76,6 +76,7 @@ struct vhdx_disk {
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
 	struct workqueue_struct *commit_wq;
+	struct workqueue_struct *sidecar_wq;
 };
 
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,

@@ -95,7 +95,8 @@ static int run_batch(struct query *q)
 	u32 leaves;
 	int ret;
 
-	down_read(&q->tracker->lock);
+	if (down_read_killable(&q->tracker->lock))
+		return -EINTR;
 	ret = find_span(q);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
@@ -191,8 +192,9 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 	if (!disk)
 		return -ENODEV;
 	err = check_args(disk, args);
+	if (!err)
+		err = down_read_killable(&q.tracker->lock);
 	if (!err) {
-		down_read(&q.tracker->lock);
 		err = find_span(&q);
 		up_read(&q.tracker->lock);
 	}

@@ -5,8 +5,16 @@
  */
 #include "disk.h"
 
+#include <linux/moduleparam.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
+
+/* What a disk waits for a sidecar that neither works nor fails (rule T7). */
+static unsigned int sidecar_timeout_ms = 10000;
+module_param(sidecar_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(sidecar_timeout_ms,
+		 "how long the first write of a disk waits for its sidecar (default 10000)");
 
 /**
  * vhdx_tracker_new_map() - an empty map of the disk, in the sidecar's unit
@@ -38,6 +46,48 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 	kfree(map);
 }
 
+static void commit_work(struct work_struct *work)
+{
+	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
+	unsigned int noio = memalloc_noio_save();
+
+	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
+	memalloc_noio_restore(noio);
+	complete(&t->commit_done);
+}
+
+/*
+ * Commit, with a deadline. Beyond it the commit owns the sidecar, and the tracker has
+ * none: whatever it still writes, the header will not match it.
+ */
+static int commit_in_time(struct vhdx_tracker *t)
+{
+	reinit_completion(&t->commit_done);
+	queue_work(t->disk->sidecar_wq, &t->commit_work);
+	if (wait_for_completion_timeout(&t->commit_done,
+					msecs_to_jiffies(READ_ONCE(sidecar_timeout_ms))))
+		return t->commit_error;
+	t->abandoned = true;
+	return -ETIMEDOUT;
+}
+
+/**
+ * vhdx_tracker_is_stuck() - is an abandoned commit still under way?
+ * @tracker:	tracker->lock is held for writing
+ *
+ * If it has ended, its sidecar is closed here.
+ */
+bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
+{
+	if (!tracker->abandoned)
+		return false;
+	if (!completion_done(&tracker->commit_done))
+		return true;
+	tracker->abandoned = false;
+	vhdx_tracker_close_sidecar(tracker);
+	return false;
+}
+
 /**
  * vhdx_tracker_init() - no sidecar yet
  * @tracker:	zeroed
@@ -51,6 +101,8 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->gate_lock);
 	INIT_LIST_HEAD(&tracker->parked);
+	INIT_WORK(&tracker->commit_work, commit_work);
+	init_completion(&tracker->commit_done);
 	tracker->shards = kcalloc(VHDX_INFLIGHT_SHARDS, sizeof(*tracker->shards), GFP_KERNEL);
 	if (!tracker->shards)
 		return -ENOMEM;
@@ -80,7 +132,8 @@ static void turn_off(struct vhdx_tracker *t, u32 reason)
 		vhdx_inflight_replace(t, NULL);
 		vhdx_tracker_free_map(live);
 	}
-	vhdx_tracker_close_sidecar(t);
+	if (!t->abandoned)
+		vhdx_tracker_close_sidecar(t);
 	t->state = VHDX_TRACKING_OFF;
 	t->off_reason = reason;
 }
@@ -156,8 +209,8 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
  * @tracker:		of its disk
  * @data_write_guid:	what the header will get next; replaced if the sidecar failed
  *
- * A sidecar that can't say that it is in use must not be believed later: it is told
- * off, and the header gets a GUID that it has never heard of (rule T7).
+ * A sidecar that can't say in time that it is in use must not be believed later: it is
+ * given up, and the header gets a GUID that it has never heard of (rule T7).
  */
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 {
@@ -169,7 +222,7 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 		sidecar->state = VHDX_SIDECAR_ACTIVATING;
 		vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
 		sidecar->next_guid = *data_write_guid;
-		err = vhdx_sidecar_commit(sidecar);
+		err = commit_in_time(tracker);
 		if (err) {
 			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
 			       tracker->disk->index, err);
@@ -274,6 +327,8 @@ void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 {
 	if (!tracker->shards)
 		return;
+	if (tracker->abandoned)
+		wait_for_completion(&tracker->commit_done);
 	vhdx_tracker_free_map(rcu_dereference_protected(tracker->live, true));
 	RCU_INIT_POINTER(tracker->live, NULL);
 	vhdx_tracker_close_sidecar(tracker);

@@ -9,7 +9,9 @@
 #include "container.h"
 #include "core/sidecar.h"
 
+#include <linux/completion.h>
 #include <linux/rwsem.h>
+#include <linux/workqueue.h>
 
 struct vhdx_disk;
 struct vhdx_io;
@@ -35,8 +37,12 @@ struct vhdx_inflight_shard {
  * @gate:	writes are parked, not admitted
  * @parked:	they
  * @shards:	writes in flight (rule T1)
- * @file:	where the sidecar is kept; open while @state is not OFF
- * @sidecar:	the sidecar; loaded while @state is not OFF
+ * @file:	where the sidecar is kept; open while @state is not OFF, or @abandoned
+ * @sidecar:	the sidecar; loaded while @state is not OFF, or @abandoned
+ * @commit_work: a commit of the sidecar that somebody waits for, but not for ever
+ * @commit_done: it has ended
+ * @commit_error: how
+ * @abandoned:	nobody waits for it any more: it owns @file and @sidecar until it ends
  */
 struct vhdx_tracker {
 	struct vhdx_disk *disk;
@@ -50,6 +56,10 @@ struct vhdx_tracker {
 	struct vhdx_inflight_shard *shards;
 	struct vhdx_container file;
 	struct vhdx_sidecar sidecar;
+	struct work_struct commit_work;
+	struct completion commit_done;
+	int commit_error;
+	bool abandoned;
 };
 
 /* tracker.c: life */
@@ -60,6 +70,7 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err);
 void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker);
+bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
 
 struct vhdx_changemap *vhdx_tracker_new_map(struct vhdx_tracker *tracker);

@@ -92,6 +92,9 @@ static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enabl
 	if (args->sidecar_fd < 0)
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
 				 "the disk has no sidecar, and no file was given to make one in");
+	if (vhdx_tracker_is_stuck(t))
+		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				 "a write to the former sidecar has not ended yet");
 	err = vhdx_container_open(&t->file, args->sidecar_fd, false, "sidecar", diag);
 	if (err)
 		return err;

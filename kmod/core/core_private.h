@@ -8,6 +8,10 @@
 #include "bat.h"
 #include "vhdx_ondisk.h"
 
+/* What is left to do where a structure is no good. */
+#define vhdx_damaged(diag, fmt, ...)	\
+	vhdx_corrupt(diag, fmt ": restore from a copy", ##__VA_ARGS__)
+
 /* Read @length bytes at @offset; @what names them in the message of a failure. */
 static inline int vhdx_read(struct vhdx_store *store, u64 offset, void *buf, size_t length,
 			    const char *what, struct vhdx_diag *diag)

@@ -95,20 +95,20 @@ static int check_log_place(const struct vhdx_header *header, u64 size, struct vh
 	if (!header->log_length) {
 		if (vhdx_guid_is_zero(&header->log_guid))
 			return 0;
-		return vhdx_corrupt(diag, "header %u at 0x%llx: the log has to be replayed, but its length is 0: restore from a copy",
+		return vhdx_damaged(diag, "header %u at 0x%llx: the log has to be replayed, but its length is 0",
 				    number, where);
 	}
 	if (header->log_offset % VHDX_MIB || header->log_offset < VHDX_HEADER_SECTION)
-		return vhdx_corrupt(diag, "header %u at 0x%llx: log offset 0x%llx is not a multiple of 1 MiB from 1 MiB on: restore from a copy",
+		return vhdx_damaged(diag, "header %u at 0x%llx: log offset 0x%llx is not a multiple of 1 MiB from 1 MiB on",
 				    number, where, header->log_offset);
 	if (header->log_length % VHDX_MIB)
-		return vhdx_corrupt(diag, "header %u at 0x%llx: log length 0x%x is not a multiple of 1 MiB: restore from a copy",
+		return vhdx_damaged(diag, "header %u at 0x%llx: log length 0x%x is not a multiple of 1 MiB",
 				    number, where, header->log_length);
 	if (header->log_length > VHDX_LOG_LENGTH_MAX)
 		return vhdx_unsupported(diag, "header %u at 0x%llx: a log of %u bytes, at most %llu are supported",
 					number, where, header->log_length, VHDX_LOG_LENGTH_MAX);
 	if (header->log_offset > size || header->log_length > size - header->log_offset)
-		return vhdx_corrupt(diag, "header %u at 0x%llx: the log at 0x%llx, 0x%x bytes, ends behind the container's end at 0x%llx: truncated, restore from a copy",
+		return vhdx_damaged(diag, "header %u at 0x%llx: the log at 0x%llx, 0x%x bytes, ends behind the container's end at 0x%llx: truncated",
 				    number, where, header->log_offset, header->log_length, size);
 	return 0;
 }
@@ -125,7 +125,7 @@ static int check_identifier(struct vhdx_store *store, void *buf, struct vhdx_dia
 				sizeof(identifier->signature)))
 		return vhdx_bad_type(diag, "not a VHDX: no signature 'vhdxfile' at offset 0");
 	if (store->size < VHDX_HEADER_SECTION)
-		return vhdx_corrupt(diag, "the container has %llu bytes, its header section alone needs %u: truncated, restore from a copy",
+		return vhdx_damaged(diag, "the container has %llu bytes, its header section alone needs %u: truncated",
 				    store->size, VHDX_HEADER_SECTION);
 	return 0;
 }
@@ -155,7 +155,7 @@ int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 
 	chosen = current_copy(copies);
 	if (!chosen) {
-		err = vhdx_corrupt(diag, "no valid header: header 1 at 0x%x has %s, header 2 at 0x%x has %s: restore from a copy",
+		err = vhdx_damaged(diag, "no valid header: header 1 at 0x%x has %s, header 2 at 0x%x has %s",
 				   VHDX_HEADER_OFFSET_1, copies[0].fault, VHDX_HEADER_OFFSET_2,
 				   copies[1].fault);
 		goto out;

@@ -4,7 +4,7 @@
 
 static int no_region_table(struct vhdx_diag *diag)
 {
-	return vhdx_corrupt(diag, "no valid region table: neither the copy at 0x%x nor the one at 0x%x has signature, checksum and entry count right: restore from a copy",
+	return vhdx_damaged(diag, "no valid region table: neither the copy at 0x%x nor the one at 0x%x has signature, checksum and entry count right",
 			    VHDX_REGION_TABLE_OFFSET_1, VHDX_REGION_TABLE_OFFSET_2);
 }
 
@@ -47,7 +47,7 @@ static int check_bat_length(const struct vhdx_geometry *geo, const struct vhdx_e
 	u64 needed = geo->bat_entry_count * VHDX_BAT_ENTRY_SIZE;
 
 	if (bat->length < needed)
-		return vhdx_corrupt(diag, "BAT region at 0x%llx has 0x%llx bytes, but a disk of %llu bytes with blocks of %u needs 0x%llx: restore from a copy",
+		return vhdx_damaged(diag, "BAT region at 0x%llx has 0x%llx bytes, but a disk of %llu bytes with blocks of %u needs 0x%llx",
 				    bat->offset, bat->length, geo->disk_size, geo->block_size,
 				    needed);
 	return 0;

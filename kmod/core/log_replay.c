@@ -44,13 +44,13 @@ static int judge_target(const struct walk *walk, u32 entry, u64 offset, u64 leng
 	u64 where = ring->offset + entry;
 
 	if (offset < VHDX_REGION_TABLE_OFFSET_1)
-		return vhdx_corrupt(ring->diag, "log entry at 0x%llx writes to 0x%llx, where the headers are, nothing below 0x%x is allowed: restore from a copy",
+		return vhdx_damaged(ring->diag, "log entry at 0x%llx writes to 0x%llx, where the headers are, nothing below 0x%x is allowed",
 				    where, offset, VHDX_REGION_TABLE_OFFSET_1);
 	if (offset > VHDX_SPACE_MAX || length > VHDX_SPACE_MAX - offset)
-		return vhdx_corrupt(ring->diag, "log entry at 0x%llx writes 0x%llx bytes to 0x%llx, nothing behind 0x%llx is allowed: restore from a copy",
+		return vhdx_damaged(ring->diag, "log entry at 0x%llx writes 0x%llx bytes to 0x%llx, nothing behind 0x%llx is allowed",
 				    where, length, offset, VHDX_SPACE_MAX);
 	if (offset < ring->offset + ring->length && offset + length > ring->offset)
-		return vhdx_corrupt(ring->diag, "log entry at 0x%llx writes 0x%llx bytes to 0x%llx, into the log itself at 0x%llx: restore from a copy",
+		return vhdx_damaged(ring->diag, "log entry at 0x%llx writes 0x%llx bytes to 0x%llx, into the log itself at 0x%llx",
 				    where, length, offset, ring->offset);
 	return 0;
 }
@@ -70,7 +70,7 @@ static int walk_zero(struct walk *walk, u32 entry, const struct vhdx_ondisk_log_
 		return err;
 	walk->zeroes += length;		/* both are below VHDX_SPACE_MAX */
 	if (walk->zeroes > ZEROES_MAX)
-		return vhdx_corrupt(walk->ring.diag, "log entry at 0x%llx: the log zeroes 0x%llx bytes up to here, at most 0x%llx are allowed: restore from a copy",
+		return vhdx_damaged(walk->ring.diag, "log entry at 0x%llx: the log zeroes 0x%llx bytes up to here, at most 0x%llx are allowed",
 				    walk->ring.offset + entry, walk->zeroes, ZEROES_MAX);
 	return walk->fn ? walk->fn(walk->context, offset, NULL, length, 0) : 0;
 }

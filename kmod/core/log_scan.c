@@ -9,11 +9,12 @@
  *
  * - Each sector of an entry says by its signature what it is. They are checked
  *   while the entry streams past, before its checksum is known. So whatever length a
- *   header claims, reading stops at the next sector that begins another entry, and
- *   no sector is read as the content of two entries, but for those that a run reads
- *   once more after it wrapped around the ring's end, which ends the scan. It follows
- *   too that entries don't nest: within a run, sectors that begin with "loge" are
- *   exactly the beginnings of its entries.
+ *   header claims, reading stops at the next sector that begins another entry: each
+ *   sector is looked at once as a possible beginning and once as the content of what
+ *   began before it. (Twice that, where an entry is read as the one that doesn't
+ *   continue a run, or where a run wraps around the ring's end, which ends the scan.)
+ *   It follows too that entries don't nest: within a run, the sectors that begin with
+ *   "loge" are exactly the beginnings of its entries.
  *
  * - A run whose last entry names a tail that is no entry of the run is no sequence,
  *   and neither is what is left of the run without its first entries: it ends with
@@ -280,10 +281,10 @@ static int check_sizes(const struct vhdx_log_ring *ring, const struct run *run)
 	u64 size = ring->store->size;
 
 	if (run->last.flushed_file_offset > size)
-		return vhdx_corrupt(ring->diag, "log entry at 0x%llx: the container had at least 0x%llx bytes when it was written and has 0x%llx now: truncated, restore from a copy",
+		return vhdx_damaged(ring->diag, "log entry at 0x%llx: the container had at least 0x%llx bytes when it was written and has 0x%llx now: truncated",
 				    where, run->last.flushed_file_offset, size);
 	if (run->last.last_file_offset > VHDX_SPACE_MAX)
-		return vhdx_corrupt(ring->diag, "log entry at 0x%llx: LastFileOffset 0x%llx, at most 0x%llx are allowed: restore from a copy",
+		return vhdx_damaged(ring->diag, "log entry at 0x%llx: LastFileOffset 0x%llx, at most 0x%llx are allowed",
 				    where, run->last.last_file_offset, VHDX_SPACE_MAX);
 	return 0;
 }
@@ -300,7 +301,7 @@ static int scan_ring(struct vhdx_log_ring *ring, const struct vhdx_header *heade
 		return err;
 	if (!run.length) {
 		vhdx_guid_format(&header->log_guid, guid);
-		return vhdx_corrupt(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there: restore from a copy",
+		return vhdx_damaged(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there",
 				    ring->offset, header->slot + 1, guid);
 	}
 	err = check_sizes(ring, &run);

@@ -39,8 +39,8 @@ struct metadata {
 	struct vhdx_extent items[KNOWN_COUNT];	/* in the container */
 };
 
-#define bad_item(md, id, fmt, ...)							\
-	vhdx_corrupt((md)->diag, "metadata item %s at 0x%llx " fmt ": restore from a copy",	\
+#define bad_item(md, id, fmt, ...)						\
+	vhdx_damaged((md)->diag, "metadata item %s at 0x%llx " fmt,		\
 		     known_items[id].name, (md)->items[id].offset, ##__VA_ARGS__)
 
 static bool is_user(const struct vhdx_ondisk_metadata_entry *entry)
@@ -85,18 +85,18 @@ static int judge_entry(struct metadata *md, unsigned int index)
 	if (known < 0 && le32_to_cpu(entry->flags) & VHDX_METADATA_IS_REQUIRED)
 		return refuse_required(md, entry);
 	if (length > VHDX_METADATA_ITEM_MAX)
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx, entry %u: length %u, at most 1 MiB is allowed: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx, entry %u: length %u, at most 1 MiB is allowed",
 				    where, index, length);
 	if (!length && offset)
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx, entry %u: an empty item with offset 0x%x, must be 0: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx, entry %u: an empty item with offset 0x%x, must be 0",
 				    where, index, offset);
 	if (length && (offset < VHDX_TABLE_SIZE || (u64)offset + length > md->region->length))
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx, entry %u: %u bytes at offset 0x%x are not between the table and the region's end at 0x%llx: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx, entry %u: %u bytes at offset 0x%x are not between the table and the region's end at 0x%llx",
 				    where, index, length, offset, md->region->length);
 	if (known < 0)
 		return 0;
 	if (known_items[known].length && length != known_items[known].length)
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx, entry %u: the %s has %u bytes, must have %u: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx, entry %u: the %s has %u bytes, must have %u",
 				    where, index, known_items[known].name, length,
 				    known_items[known].length);
 	md->found[known] = true;
@@ -138,7 +138,7 @@ static int check_unique(struct metadata *md, unsigned int count)
 		if (compare_identities(&entries[i - 1], &entries[i]))
 			continue;
 		vhdx_guid_format(&entries[i].item_id, guid);
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: item %s occurs twice: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: item %s occurs twice",
 				    md->region->offset, guid);
 	}
 	return 0;
@@ -159,7 +159,7 @@ static int check_disjoint(struct metadata *md, unsigned int count)
 		if (!length)
 			continue;
 		if (offset < end)
-			return vhdx_corrupt(md->diag, "metadata table at 0x%llx: the item at offset 0x%x begins within another one that ends at 0x%x: restore from a copy",
+			return vhdx_damaged(md->diag, "metadata table at 0x%llx: the item at offset 0x%x begins within another one that ends at 0x%x",
 					    md->region->offset, offset, end);
 		end = offset + length;
 	}
@@ -180,11 +180,11 @@ static int load_table(struct metadata *md)
 		return err;
 	if (!vhdx_has_signature(table->signature, VHDX_METADATA_SIGNATURE,
 				sizeof(table->signature)))
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: no signature 'metadata': restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: no signature 'metadata'",
 				    md->region->offset);
 	count = le16_to_cpu(table->entry_count);
 	if (count > VHDX_TABLE_ENTRIES_MAX)
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: %u entries, at most %u are allowed: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: %u entries, at most %u are allowed",
 				    md->region->offset, count, VHDX_TABLE_ENTRIES_MAX);
 	for (i = 0; i < count; i++) {
 		err = judge_entry(md, i);
@@ -193,7 +193,7 @@ static int load_table(struct metadata *md)
 		users += is_user(&table->entries[i]);
 	}
 	if (users > VHDX_METADATA_USER_ITEMS_MAX)
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: %u user items, at most %u are allowed: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: %u user items, at most %u are allowed",
 				    md->region->offset, users, VHDX_METADATA_USER_ITEMS_MAX);
 	err = check_unique(md, count);
 	if (!err)
@@ -209,7 +209,7 @@ static int read_item(struct metadata *md, enum known id, void *value, size_t len
 	int err;
 
 	if (!md->found[id])
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: the %s is missing: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: the %s is missing",
 				    md->region->offset, known_items[id].name);
 	err = vhdx_read(md->store, start, md->page, 1024, known_items[id].name, md->diag);
 	if (err)
@@ -237,7 +237,7 @@ static int load_file_parameters(struct metadata *md, struct vhdx_geometry *geo)
 	geo->has_parent = flags & VHDX_PARAMETER_HAS_PARENT;
 	geo->fixed = !geo->has_parent && flags & VHDX_PARAMETER_LEAVE_BLOCK_ALLOCATED;
 	if (geo->has_parent && !md->found[PARENT_LOCATOR])
-		return vhdx_corrupt(md->diag, "metadata table at 0x%llx: a differencing disk without a parent locator: restore from a copy",
+		return vhdx_damaged(md->diag, "metadata table at 0x%llx: a differencing disk without a parent locator",
 				    md->region->offset);
 	return 0;
 }

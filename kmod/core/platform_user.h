@@ -44,6 +44,7 @@ typedef __s64 s64;
 #define max_t(t, a, b)	max((t)(a), (t)(b))
 #define swap(a, b) \
 	do { __typeof__(a) tmp_ = (a); (a) = (b); (b) = tmp_; } while (0)
+#define BIT(n)		(1UL << (n))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define container_of(ptr, type, member) \

@@ -102,15 +102,15 @@ static int decode_entry(const struct table_copy *copy, u32 index, u64 limit,
 		return vhdx_unsupported(diag, "region table %u at 0x%llx, entry %u: %s is marked as required, but not known here: use the program that made the container",
 					copy->number, copy->offset, index, name);
 	if (region->extent.offset % VHDX_MIB || region->extent.offset < VHDX_HEADER_SECTION)
-		return vhdx_corrupt(diag, "region table %u at 0x%llx, entry %u: %s at 0x%llx, not at a multiple of 1 MiB from 1 MiB on: restore from a copy",
+		return vhdx_damaged(diag, "region table %u at 0x%llx, entry %u: %s at 0x%llx, not at a multiple of 1 MiB from 1 MiB on",
 				    copy->number, copy->offset, index, name,
 				    region->extent.offset);
 	if (!region->extent.length || region->extent.length % VHDX_MIB)
-		return vhdx_corrupt(diag, "region table %u at 0x%llx, entry %u: %s has 0x%llx bytes, not a positive multiple of 1 MiB: restore from a copy",
+		return vhdx_damaged(diag, "region table %u at 0x%llx, entry %u: %s has 0x%llx bytes, not a positive multiple of 1 MiB",
 				    copy->number, copy->offset, index, name,
 				    region->extent.length);
 	if (region->extent.offset > limit || region->extent.length > limit - region->extent.offset)
-		return vhdx_corrupt(diag, "region table %u at 0x%llx, entry %u: %s at 0x%llx, 0x%llx bytes, ends behind the container's end at 0x%llx: truncated, restore from a copy",
+		return vhdx_damaged(diag, "region table %u at 0x%llx, entry %u: %s at 0x%llx, 0x%llx bytes, ends behind the container's end at 0x%llx: truncated",
 				    copy->number, copy->offset, index, name,
 				    region->extent.offset, region->extent.length, limit);
 	return 0;
@@ -143,7 +143,7 @@ static int check_unique(const struct table_copy *copy, struct region *regions, u
 	sort(regions, count, sizeof(*regions), compare_guids, NULL);
 	for (i = 1; i < count; i++)
 		if (vhdx_guid_equal(&regions[i - 1].guid, &regions[i].guid))
-			return vhdx_corrupt(diag, "region table %u at 0x%llx: %s occurs twice, at 0x%llx and at 0x%llx: restore from a copy",
+			return vhdx_damaged(diag, "region table %u at 0x%llx: %s occurs twice, at 0x%llx and at 0x%llx",
 					    copy->number, copy->offset,
 					    region_name(&regions[i], buf),
 					    regions[i - 1].extent.offset,
@@ -165,7 +165,7 @@ static int check_disjoint(const struct table_copy *copy, struct region *regions,
 		struct region *other = &regions[i];
 
 		if (other->extent.offset - one->extent.offset < one->extent.length)
-			return vhdx_corrupt(diag, "region table %u at 0x%llx: %s at 0x%llx, 0x%llx bytes, overlaps %s at 0x%llx: restore from a copy",
+			return vhdx_damaged(diag, "region table %u at 0x%llx: %s at 0x%llx, 0x%llx bytes, overlaps %s at 0x%llx",
 					    copy->number, copy->offset, region_name(one, buf),
 					    one->extent.offset, one->extent.length,
 					    region_name(other, other_buf), other->extent.offset);
@@ -184,7 +184,7 @@ static int find_known(const struct table_copy *copy, const struct region *region
 			return 0;
 		}
 	}
-	return vhdx_corrupt(diag, "region table %u at 0x%llx: %s is missing: restore from a copy",
+	return vhdx_damaged(diag, "region table %u at 0x%llx: %s is missing",
 			    copy->number, copy->offset, name);
 }
 

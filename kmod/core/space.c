@@ -72,7 +72,7 @@ static int add_entry(struct vhdx_space *space, const struct vhdx_image *image, u
 	taken = take_bytes(space, entry.offset, slot.length);
 	if (taken == NOTHING)
 		return 0;
-	return vhdx_corrupt(diag, "BAT entry %llu at 0x%llx: the %s block at 0x%llx, 0x%llx bytes, overlaps another block at 0x%llx: restore from a copy",
+	return vhdx_damaged(diag, "BAT entry %llu at 0x%llx: the %s block at 0x%llx, 0x%llx bytes, overlaps another block at 0x%llx",
 			    index, vhdx_bat_entry_offset(&image->geo, index),
 			    slot.bitmap ? "sector bitmap" : "payload", entry.offset, slot.length,
 			    taken * VHDX_MIB);

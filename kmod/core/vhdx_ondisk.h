@@ -28,7 +28,6 @@ struct vhdx_ondisk_file_identifier {
 	u8	signature[8];
 	__le16	creator[256];		/* UTF-16; for people only */
 };
-static_assert(sizeof(struct vhdx_ondisk_file_identifier) == 520);
 
 /* 2.2.2 Header */
 #define VHDX_HEADER_SIGNATURE	"head"
@@ -49,7 +48,6 @@ struct vhdx_ondisk_header {
 	__le64		log_offset;
 	u8		reserved[4016];
 };
-static_assert(sizeof(struct vhdx_ondisk_header) == VHDX_HEADER_SIZE);
 
 /* 2.2.3 Region table */
 #define VHDX_REGION_TABLE_SIGNATURE	"regi"
@@ -62,9 +60,8 @@ struct vhdx_ondisk_region_entry {
 	__le32		length;
 	__le32		required;
 };
-static_assert(sizeof(struct vhdx_ondisk_region_entry) == 32);
 
-#define VHDX_REGION_REQUIRED	(1U << 0)
+#define VHDX_REGION_REQUIRED	BIT(0)
 
 struct vhdx_ondisk_region_table {
 	u8	signature[4];
@@ -74,7 +71,6 @@ struct vhdx_ondisk_region_table {
 	struct vhdx_ondisk_region_entry entries[VHDX_TABLE_ENTRIES_MAX];
 	u8	unused[16];
 };
-static_assert(sizeof(struct vhdx_ondisk_region_table) == VHDX_TABLE_SIZE);
 
 #define VHDX_REGION_BAT							\
 	VHDX_GUID(0x2dc27766, 0xf623, 0x4200,				\
@@ -99,7 +95,6 @@ struct vhdx_ondisk_log_header {
 	__le64		flushed_file_offset;
 	__le64		last_file_offset;
 };
-static_assert(sizeof(struct vhdx_ondisk_log_header) == 64);
 
 /* 2.3.1.2 and 2.3.1.3 Descriptors: same size, told apart by their signature */
 #define VHDX_LOG_ZERO_SIGNATURE		"zero"
@@ -114,7 +109,6 @@ struct vhdx_ondisk_log_zero {
 	__le64	file_offset;
 	__le64	sequence_number;
 };
-static_assert(sizeof(struct vhdx_ondisk_log_zero) == 32);
 
 struct vhdx_ondisk_log_data {
 	u8	signature[4];
@@ -123,14 +117,12 @@ struct vhdx_ondisk_log_data {
 	__le64	file_offset;
 	__le64	sequence_number;
 };
-static_assert(sizeof(struct vhdx_ondisk_log_data) == 32);
 
 union vhdx_ondisk_log_descriptor {
 	u8	signature[4];
 	struct vhdx_ondisk_log_zero zero;
 	struct vhdx_ondisk_log_data data;
 };
-static_assert(sizeof(union vhdx_ondisk_log_descriptor) == 32);
 
 /* 2.3.1.4 Data sector: the page without its first 8 and its last 4 bytes */
 #define VHDX_LOG_SECTOR_SIGNATURE	"data"
@@ -141,7 +133,6 @@ struct vhdx_ondisk_log_sector {
 	u8	data[4084];
 	__le32	sequence_low;
 };
-static_assert(sizeof(struct vhdx_ondisk_log_sector) == VHDX_LOG_SECTOR);
 
 /* 2.5.1 BAT entry: a __le64 */
 #define VHDX_BAT_STATE_MASK	0x7ULL
@@ -158,9 +149,9 @@ static_assert(sizeof(struct vhdx_ondisk_log_sector) == VHDX_LOG_SECTOR);
 #define VHDX_METADATA_ITEM_MAX		(1024U * 1024)
 #define VHDX_METADATA_USER_ITEMS_MAX	1024U
 
-#define VHDX_METADATA_IS_USER		(1U << 0)
-#define VHDX_METADATA_IS_VIRTUAL_DISK	(1U << 1)
-#define VHDX_METADATA_IS_REQUIRED	(1U << 2)
+#define VHDX_METADATA_IS_USER		BIT(0)
+#define VHDX_METADATA_IS_VIRTUAL_DISK	BIT(1)
+#define VHDX_METADATA_IS_REQUIRED	BIT(2)
 
 struct vhdx_ondisk_metadata_entry {
 	vhdx_guid	item_id;
@@ -169,7 +160,6 @@ struct vhdx_ondisk_metadata_entry {
 	__le32		flags;
 	__le32		reserved;
 };
-static_assert(sizeof(struct vhdx_ondisk_metadata_entry) == 32);
 
 struct vhdx_ondisk_metadata_table {
 	u8	signature[8];
@@ -178,7 +168,6 @@ struct vhdx_ondisk_metadata_table {
 	u8	reserved2[20];
 	struct vhdx_ondisk_metadata_entry entries[VHDX_TABLE_ENTRIES_MAX];
 };
-static_assert(sizeof(struct vhdx_ondisk_metadata_table) == VHDX_TABLE_SIZE);
 
 /* 2.6.2 Known items */
 #define VHDX_ITEM_FILE_PARAMETERS					\
@@ -205,8 +194,8 @@ static_assert(sizeof(struct vhdx_ondisk_metadata_table) == VHDX_TABLE_SIZE);
 		  0x95, 0x58, 0xc3, 0xbf, 0x83, 0xae, 0x75, 0xd3)
 
 /* 2.6.2.1 File parameters */
-#define VHDX_PARAMETER_LEAVE_BLOCK_ALLOCATED	(1U << 0)
-#define VHDX_PARAMETER_HAS_PARENT		(1U << 1)
+#define VHDX_PARAMETER_LEAVE_BLOCK_ALLOCATED	BIT(0)
+#define VHDX_PARAMETER_HAS_PARENT		BIT(1)
 
 #define VHDX_BLOCK_SIZE_MIN	(1U << 20)
 #define VHDX_BLOCK_SIZE_MAX	(256U << 20)
@@ -215,9 +204,22 @@ struct vhdx_ondisk_file_parameters {
 	__le32	block_size;
 	__le32	flags;
 };
-static_assert(sizeof(struct vhdx_ondisk_file_parameters) == 8);
 
 /* 2.6.2.2 Virtual disk size */
 #define VHDX_DISK_SIZE_MAX	(64ULL << 40)
+
+/* No compiler may think otherwise. */
+static_assert(sizeof(struct vhdx_ondisk_file_identifier) == 520);
+static_assert(sizeof(struct vhdx_ondisk_header) == VHDX_HEADER_SIZE);
+static_assert(sizeof(struct vhdx_ondisk_region_entry) == 32);
+static_assert(sizeof(struct vhdx_ondisk_region_table) == VHDX_TABLE_SIZE);
+static_assert(sizeof(struct vhdx_ondisk_log_header) == 64);
+static_assert(sizeof(struct vhdx_ondisk_log_zero) == 32);
+static_assert(sizeof(struct vhdx_ondisk_log_data) == 32);
+static_assert(sizeof(union vhdx_ondisk_log_descriptor) == 32);
+static_assert(sizeof(struct vhdx_ondisk_log_sector) == VHDX_LOG_SECTOR);
+static_assert(sizeof(struct vhdx_ondisk_metadata_entry) == 32);
+static_assert(sizeof(struct vhdx_ondisk_metadata_table) == VHDX_TABLE_SIZE);
+static_assert(sizeof(struct vhdx_ondisk_file_parameters) == 8);
 
 #endif
