@@ -233,25 +233,6 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 	up_write(&tracker->lock);
 }
 
-/* The live delta as it will be when the disk is attached again. */
-static int save_live(struct vhdx_tracker *t)
-{
-	struct vhdx_delta *live = &t->sidecar.timeline.live;
-	struct vhdx_delta saved = { };
-	int err = 0;
-
-	/* Behind a gap nobody will ever ask what changed. */
-	if (!live->gap_reason)
-		err = vhdx_sidecar_write_delta(&t->sidecar, vhdx_tracker_live(t), &saved);
-	if (err)
-		return err;
-	saved.flags |= live->flags;
-	saved.gap_reason = live->gap_reason;
-	vhdx_sidecar_drop_delta(&t->sidecar, live);
-	*live = saved;
-	return 0;
-}
-
 /**
  * vhdx_tracker_save() - before the clean close: the live delta, durably
  * @tracker:		no write is under way
@@ -264,7 +245,7 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON) {
-		err = save_live(tracker);
+		err = vhdx_sidecar_save_live(sidecar, vhdx_tracker_live(tracker));
 		if (!err) {
 			sidecar->state = VHDX_SIDECAR_CLEAN;
 			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
