@@ -72,18 +72,18 @@ _linkage("missing", lambda old: {"relative_path": old["relative_path"]}, EUCLEAN
 _linkage("second", lambda old: {**old, "parent_linkage": _OTHER, "parent_linkage2": old["parent_linkage"]}, OK)
 
 
-@_child("partial-without-bitmap", OK, same_content=False, alloc_refused=True, structure=("BAT",))
+@_child("partial-without-bitmap", OK, same_content=False, alloc_refused=True, structure=_PARENT + ("BAT",))
 def _no_bitmap(target):
     target.edit.put_bat(target.edit.geometry.bitmap_index(0), 0)
 
 
-@_child("bitmap-into-bat", OK, same_content=False, alloc_refused=True, structure=("BAT",))
+@_child("bitmap-into-bat", OK, same_content=False, alloc_refused=True, structure=_PARENT + ("BAT",))
 def _bitmap_into_bat(target):
     target.edit.put_bat(target.edit.geometry.bitmap_index(0),
                         pack_entry(State.FULLY_PRESENT, target.edit.region(BAT_REGION).offset))
 
 
-@_child("bitmap-is-payload", OK, same_content=False, alloc_refused=True, structure=("BAT",))
+@_child("bitmap-is-payload", OK, same_content=False, alloc_refused=True, structure=_PARENT + ("BAT",))
 def _bitmap_is_payload(target):
     """The sector bitmap shares its space with a payload block."""
     _, _, entry = list(target.data_entries())[1]
