@@ -18,6 +18,8 @@ static inline int vhdx_read(struct vhdx_store *store, u64 offset, void *buf, siz
 {
 	int err = store->read(store, offset, buf, length);
 
+	if (err == -ENOMEM)
+		return vhdx_no_memory(diag);
 	if (err)
 		return vhdx_io_failed(diag, err, "reading the %s at 0x%llx failed (error %d)",
 				      what, offset, -err);

@@ -144,7 +144,10 @@ static int check_unique(struct metadata *md, unsigned int count)
 	return 0;
 }
 
-/* Reorders the entries. Offset and length were judged: nothing here can wrap. */
+/*
+ * Reorders the entries. Offset and length were judged: nothing here can wrap, and
+ * empty items, which have no offset, come first and end at 0.
+ */
 static int check_disjoint(struct metadata *md, unsigned int count)
 {
 	struct vhdx_ondisk_metadata_entry *entries = md->table->entries;
@@ -154,14 +157,11 @@ static int check_disjoint(struct metadata *md, unsigned int count)
 	sort(entries, count, sizeof(*entries), compare_offsets, NULL);
 	for (i = 0; i < count; i++) {
 		u32 offset = le32_to_cpu(entries[i].offset);
-		u32 length = le32_to_cpu(entries[i].length);
 
-		if (!length)
-			continue;
 		if (offset < end)
 			return vhdx_damaged(md->diag, "metadata table at 0x%llx: the item at offset 0x%x begins within another one that ends at 0x%x",
 					    md->region->offset, offset, end);
-		end = offset + length;
+		end = offset + le32_to_cpu(entries[i].length);
 	}
 	return 0;
 }

@@ -5,21 +5,6 @@ const vhdx_guid test_log_guid = { {
 	0x10, 0x90, 0x1d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01,
 } };
 
-static u32 random_state = 1;
-
-void random_seed(u32 seed)
-{
-	random_state = seed * 2654435761U + 1;
-}
-
-u32 random_below(u32 limit)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 17;
-	random_state ^= random_state << 5;
-	return random_state % limit;
-}
-
 static u8 page_byte(u32 seed, u32 at)
 {
 	u32 x = (seed * 4096 + at) * 2654435761U;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* An attach as a whole: open, replay on disk or in memory, load. */
+#include "alloc.h"
 #include "judge.h"
 #include "overlay.h"
+#include "space.h"
 #include "test_log.h"
 
 static struct log_fields fields;
@@ -152,6 +154,70 @@ CASE(image_of_disk2vhd)
 	put_region(&file, 0, GUID_METADATA, IMAGE_METADATA, 1 * MIB, 1);
 	put_region(&file, 1, GUID_BAT, IMAGE_BAT, 1 * MIB, 1);
 	EXPECT_EQ(judge(), 0);
+	release();
+}
+
+/* The BAT ends with the container: whatever is missing is noticed. */
+CASE(cut_anywhere)
+{
+	u64 length;
+
+	test_image_make(&file);
+	for (length = IMAGE_BLOCKS - 512; length; length -= length % (64 * KIB) ? 512 : 32 * KIB) {
+		memory_store_resize(&file.memory, length);
+		EXPECT_EQ(judge(), -EUCLEAN);
+		EXPECT_HAS(diag.text, "truncated: restore from a copy");
+	}
+	release();
+}
+
+/* Everything that an attach does with a dirty log. */
+static int all_steps(void)
+{
+	struct vhdx_space space;
+	int err;
+
+	vhdx_image_release(&image);
+	memset(&diag, 0, sizeof(diag));
+	err = vhdx_image_open(&image, &file.memory.store, &diag);
+	if (err)
+		return err;
+	err = vhdx_overlay_init(&overlay, &file.memory.store, &image, &diag);
+	if (err)
+		return err;
+	err = vhdx_image_load(&image, &overlay.store, &diag);
+	vhdx_overlay_release(&overlay);
+	if (!err)
+		err = vhdx_log_replay(&file.memory.store, &image.header, &image.log, &diag);
+	if (err)
+		return err;
+	err = vhdx_space_init(&space, &image, file.memory.length, &diag);
+	vhdx_space_release(&space);
+	return err;
+}
+
+CASE(out_of_memory_anywhere)
+{
+	u64 allocations;
+	u64 nth;
+
+	test_log_begin(&file, &fields, 1);
+	log_region_tables();
+	put_entry(&file, &fields, 33 * SECTOR, 2, 0, (const struct log_effect[]) {
+		ZERO(IMAGE_BAT, SECTOR),
+	}, 1);
+	alloc_fail(0, 0);
+	ASSERT_EQ(all_steps(), 0);
+	allocations = alloc_count();
+	EXPECT(allocations > 15);
+	for (nth = 1; nth <= allocations; nth++) {
+		alloc_fail(nth, 1);
+		EXPECT_EQ(all_steps(), -ENOMEM);
+		EXPECT_STREQ(diag.text, "out of memory");
+		EXPECT_EQ(diag.reason, VHDX_REASON_NONE);
+	}
+	alloc_fail(0, 0);
+	EXPECT_EQ(all_steps(), 0);
 	release();
 }
 

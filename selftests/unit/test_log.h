@@ -6,6 +6,7 @@
 #define VHDX_UNIT_TEST_LOG_H
 
 #include "log.h"
+#include "random.h"
 #include "test_image.h"
 
 #define SECTOR	4096U
@@ -50,9 +51,5 @@ u32 put_entry(struct test_image *image, const struct log_fields *fields, u32 pos
 
 /* Make the checksum of the entry at @position right again. */
 void seal_entry(struct test_image *image, u32 position, u32 length);
-
-/* Little random numbers, the same in every run. */
-u32 random_below(u32 limit);
-void random_seed(u32 seed);
 
 #endif

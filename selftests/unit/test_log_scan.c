@@ -375,7 +375,7 @@ CASE(truncated_container)
 	fields.flushed = IMAGE_BLOCKS + MIB;
 	put_entry(&file, &fields, 2 * SECTOR, 6, 0, one, 1);
 	expect_damage("log entry at 0x102000: the container had at least 0x500000 bytes");
-	EXPECT_HAS(diag.text, "truncated, restore from a copy");
+	EXPECT_HAS(diag.text, "truncated: restore from a copy");
 	release();
 }
 

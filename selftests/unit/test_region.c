@@ -53,6 +53,19 @@ CASE(two_damaged_copies)
 	release();
 }
 
+CASE(no_signature_in_both)
+{
+	unsigned int copy;
+
+	test_image_make(&file);
+	for (copy = 0; copy < 2; copy++) {
+		put_bytes(&file, TABLE_AT(copy), "rege", 4);
+		seal_table(&file, copy);
+	}
+	expect_corrupt("no valid region table");
+	release();
+}
+
 CASE(too_many_entries_in_both)
 {
 	unsigned int copy;
@@ -129,7 +142,7 @@ CASE(regions_must_be_aligned)
 	put_region(&file, 0, GUID_BAT, IMAGE_BAT, 1 * MIB + 4096, 1);
 	expect_corrupt("the BAT region has 0x101000 bytes");
 	put_region(&file, 0, GUID_BAT, 0, 1 * MIB, 1);
-	expect_corrupt("the BAT region at 0x0");
+	expect_corrupt("the BAT region at 0x0, not at a multiple");
 	release();
 }
 
