@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The devices of the driver, and nothing of the library in between.
+
+    errno = ioctl(fd, uapi.GET_INFO, argument)      0, or what errno was
+    call(fd, uapi.GET_INFO, argument)               raises Failure
+
+    with Handle("/dev/vhdxc0", write=True) as disk:
+        first, = Control.seal_of(disk)
+        answer = disk.changes(first)
+"""
+
+import ctypes
+import errno as errnos
+import os
+
+from . import uapi
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
+
+CONTROL = "/dev/vhdx-control"
+
+
+class Failure(OSError):
+    """An ioctl failed; argument is what the driver made of it."""
+
+    def __init__(self, number, argument):
+        self.argument = argument
+        self.reason = getattr(argument, "reason", 0)
+        super().__init__(number, f"{errnos.errorcode.get(number, number)}/"
+                                 f"{uapi.REASONS[self.reason]}: {argument!r}")
+
+
+def ioctl(fd, command, argument):
+    """Calls it; other threads run meanwhile. 0 or errno.
+
+    argument    a ctypes structure or array, or an address
+    """
+    at = argument if isinstance(argument, int) else ctypes.addressof(argument)
+    return ctypes.get_errno() if _libc.ioctl(fd, command, at) < 0 else 0
+
+
+def call(fd, command, argument):
+    """Calls it and returns the argument, or raises Failure."""
+    number = ioctl(fd, command, argument)
+    if number:
+        raise Failure(number, argument)
+    return argument
+
+
+def label_array(label):
+    """A label as the field of struct vhdx_seal."""
+    data = label if isinstance(label, bytes) else label.encode()
+    return (ctypes.c_uint8 * uapi.LABEL_MAX)(*data), len(data)
+
+
+class _Descriptor:
+    """An open file that closes itself."""
+
+    def __init__(self, path, flags):
+        self.path = path
+        self.fd = os.open(path, flags | os.O_CLOEXEC)
+
+    def close(self):
+        """Closes it, once."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Control(_Descriptor):
+    """/dev/vhdx-control"""
+
+    def __init__(self):
+        super().__init__(CONTROL, os.O_RDWR)
+        self.message = ""
+
+    def attach(self, container_fd, sidecar_fd=-1, flags=0, index=uapi.INDEX_ANY):
+        """Attaches; returns struct vhdx_attach, and the text is in self.message."""
+        layer = uapi.Layer(container_fd, sidecar_fd, 0, 0)
+        message = ctypes.create_string_buffer(512)
+        argument = uapi.Attach(flags=flags, layers=ctypes.addressof(layer), layer_count=1,
+                               index=index, message=ctypes.addressof(message),
+                               message_capacity=len(message))
+        try:
+            return call(self.fd, uapi.ATTACH, argument)
+        finally:
+            self.message = message.value.decode(errors="replace")
+
+    def detach(self, index):
+        """Detaches, tried once."""
+        return call(self.fd, uapi.DETACH, uapi.Detach(index=index))
+
+    def seal(self, fds, label=""):
+        """Seals; returns the ids, in the order of fds."""
+        numbers = (ctypes.c_int32 * len(fds))(*fds)
+        ids = (uapi.PointId * len(fds))()
+        text, length = label_array(label)
+        call(self.fd, uapi.SEAL,
+             uapi.Seal(fds=ctypes.addressof(numbers), ids=ctypes.addressof(ids),
+                       count=len(fds), label=text, label_length=length))
+        return [one.copy() for one in ids]
+
+    @classmethod
+    def seal_of(cls, *handles, label=""):
+        """Seals the disks behind these handles."""
+        with cls() as control:
+            return control.seal([handle.fd for handle in handles], label)
+
+
+class Handle(_Descriptor):
+    """/dev/vhdxcN"""
+
+    def __init__(self, path, write=False):
+        super().__init__(path, os.O_RDWR if write else os.O_RDONLY)
+
+    def seal(self, label=""):
+        """Seals this disk alone; returns the id."""
+        return Control.seal_of(self, label=label)[0]
+
+    def info(self):
+        """struct vhdx_info"""
+        return call(self.fd, uapi.GET_INFO, uapi.Info())
+
+    def state(self):
+        """struct vhdx_tracking_state"""
+        return call(self.fd, uapi.GET_TRACKING_STATE, uapi.TrackingState())
+
+    def points(self, first=0, capacity=uapi.POINTS_MAX):
+        """A list of struct vhdx_point, oldest first."""
+        output = (uapi.Point * capacity)()
+        argument = call(self.fd, uapi.GET_POINTS,
+                        uapi.GetPoints(output=ctypes.addressof(output), first=first,
+                                       output_capacity=capacity))
+        return list(output[:argument.output_count])
+
+    def ids(self):
+        """The ids of all points, oldest first."""
+        return [point.id.copy() for point in self.points()]
+
+    def enable(self, sidecar_fd=-1, unit=0, flags=0):
+        """Enables tracking; returns the first point's id."""
+        return call(self.fd, uapi.TRACKING_ENABLE,
+                    uapi.TrackingEnable(sidecar_fd=sidecar_fd, unit=unit,
+                                        flags=flags)).first_point.copy()
+
+    def disable(self):
+        """Disables tracking."""
+        call(self.fd, uapi.TRACKING_DISABLE, uapi.TrackingDisable())
+
+    def reset(self):
+        """Resets tracking; returns the fresh point's id."""
+        return call(self.fd, uapi.TRACKING_RESET, uapi.TrackingReset()).first_point.copy()
+
+    def forget(self, point):
+        """Forgets a point."""
+        call(self.fd, uapi.FORGET, uapi.Forget(id=point))
+
+    def query(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
+        """One call: (struct vhdx_get_virtual_disk_changes, [(offset, length)])."""
+        if length is None:
+            length = self.info().virtual_disk_size - offset
+        output = (uapi.Range * max(capacity, 1))()
+        argument = call(self.fd, uapi.GET_CHANGES,
+                        uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
+                                        byte_length=length, output=ctypes.addressof(output),
+                                        output_capacity=capacity))
+        return argument, [(one.byte_offset, one.byte_length)
+                          for one in output[:argument.output_count]]
+
+    def pages(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
+        """All calls of a whole query, as the oracle's model wants answers."""
+        if length is None:
+            length = self.info().virtual_disk_size - offset
+        end = offset + length
+        pages = []
+        while offset < end or not pages:
+            argument, ranges = self.query(limit, target, offset, end - offset, capacity)
+            pages.append({"offset": offset, "length": end - offset,
+                          "processed": argument.processed_byte_length, "unit": argument.unit,
+                          "coarse": bool(argument.answer_flags & uapi.ANSWER_COARSE),
+                          "live": bool(argument.answer_flags & uapi.ANSWER_LIVE),
+                          "complete_to": argument.complete_to_id.copy(),
+                          "ranges": [{"offset": o, "length": n} for o, n in ranges]})
+            if not argument.processed_byte_length:
+                break
+            offset += argument.processed_byte_length
+        return pages
+
+    def changes(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
+        """A whole query: [(offset, length)], joined where pages touch."""
+        joined = []
+        for page in self.pages(limit, target, offset, length, capacity):
+            for one in page["ranges"]:
+                if joined and joined[-1][0] + joined[-1][1] == one["offset"]:
+                    joined[-1] = (joined[-1][0], joined[-1][1] + one["length"])
+                else:
+                    joined.append((one["offset"], one["length"]))
+        return joined

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Attached disks, detached again whatever happens.
+
+    with attached(path, "--track") as disk:             through vhdxctl
+        disk.write(0, b"x" * 4096)
+        point = disk.handle.seal()
+    with raw_attached(path, sidecar, uapi.ATTACH_READ_ONLY) as disk:    the ioctl alone
+"""
+
+import contextlib
+import errno
+import os
+import time
+
+from . import ctl, dio, uapi
+from .device import Control, Failure, Handle
+
+# udev probes disks when they appear and when a writer closes them.
+PATIENCE = 10
+
+
+class Disk:
+    """An attached disk; handle is an open /dev/vhdxcN, for writing unless it is read-only."""
+
+    def __init__(self, index, container, read_only=False):
+        self.index = index
+        self.container = str(container)
+        self.read_only = read_only
+        self.node = f"/dev/vhdx{index}"
+        self.char = f"/dev/vhdxc{index}"
+        self.handle = Handle(self.char, write=True)
+        self._data = None
+
+    @property
+    def size(self):
+        """In bytes."""
+        return self.handle.info().virtual_disk_size
+
+    @property
+    def data(self):
+        """The block device, open for direct I/O."""
+        if self._data is None:
+            self._data = dio.Direct(self.node, write=not self.read_only)
+        return self._data
+
+    def read(self, offset, length):
+        """Reads with direct I/O."""
+        return self.data.read(offset, length)
+
+    def write(self, offset, data):
+        """Writes with direct I/O."""
+        self.data.write(offset, data)
+
+    def sysfs(self, name):
+        """An attribute below /sys/block/vhdxN/vhdx."""
+        with open(f"/sys/block/vhdx{self.index}/vhdx/{name}", encoding="utf-8") as attribute:
+            return attribute.read().rstrip("\n")
+
+    def close(self):
+        """Closes what is open: the disk can be detached."""
+        if self._data:
+            self._data.close()
+            self._data = None
+        self.handle.close()
+
+
+def attach(path, *options):
+    """Attaches through vhdxctl; to be detached by detach()."""
+    device = ctl.line("attach", *options, path)
+    return Disk(int(device.removeprefix("/dev/vhdx")), path, "--read-only" in options)
+
+
+def detach(disk):
+    """Detaches through vhdxctl."""
+    disk.close()
+    ctl.run("detach", disk.node)
+
+
+@contextlib.contextmanager
+def attached(path, *options):
+    """A disk that vhdxctl attached with these options, and detaches."""
+    disk = attach(path, *options)
+    try:
+        yield disk
+    finally:
+        detach(disk)
+
+
+def detach_index(control, index, patience=PATIENCE):
+    """Detaches by ioctl; waits while somebody has the disk open."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return control.detach(index)
+        except Failure as failure:
+            if failure.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def opened(path, flags=os.O_RDWR):
+    """A descriptor."""
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY):
+    """A disk that the ioctl attached: without locks, and with no sidecar but the given one."""
+    mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(Control())
+        with opened(path, mode) as container_fd:
+            if sidecar:
+                with opened(sidecar, mode) as sidecar_fd:
+                    argument = control.attach(container_fd, sidecar_fd, flags, index)
+            else:
+                argument = control.attach(container_fd, -1, flags, index)
+        disk = Disk(argument.index, path, bool(flags & uapi.ATTACH_READ_ONLY))
+        disk.reason = argument.reason
+        disk.message = control.message
+        try:
+            yield disk
+        finally:
+            disk.close()
+            detach_index(control, argument.index)

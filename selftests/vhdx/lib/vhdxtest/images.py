@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Containers to test with, and what they lie on."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import vhdxoracle
+
+from . import dio
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+
+
+def command(*arguments, check=True, stdin=None):
+    """Runs a program; its stdout as text. Fails as it does, with what it says."""
+    done = subprocess.run([str(one) for one in arguments], input=stdin, capture_output=True,
+                          text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(map(str, arguments))}: status {done.returncode}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def directory():
+    """A scratch directory on the guest's ext4."""
+    path = Path(tempfile.mkdtemp(prefix="vhdx-", dir=os.environ.get("TMPDIR", "/tmp")))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def create(path, size, block_size=32 * MIB, sector_size=512, fixed=False, **shape):
+    """A new container, made by the oracle; returns its path."""
+    vhdxoracle.create(path, size, kind="fixed" if fixed else "dynamic", block_size=block_size,
+                      logical_sector=sector_size, **shape)
+    return path
+
+
+@contextlib.contextmanager
+def loop(path, sector_size=512, direct=True):
+    """A loop device over a file; its path."""
+    command("modprobe", "loop")
+    device = command("losetup", "--find", "--show", f"--sector-size={sector_size}",
+                     f"--direct-io={'on' if direct else 'off'}", path).strip()
+    try:
+        yield device
+    finally:
+        command("losetup", "--detach", device)
+
+
+def raw_copy(node, path, size=None):
+    """Copies a block device, read around the page cache, to a sparse file."""
+    with dio.Direct(node) as source, open(path, "wb") as target:
+        size = source.size() if size is None else size
+        for offset in range(0, size, MIB):
+            data = source.read(offset, min(MIB, size - offset))
+            if data.count(0) != len(data):
+                os.pwrite(target.fileno(), data, offset)
+        target.truncate(size)
+    return path
