@@ -28,9 +28,12 @@ struct vhdx_bat_slot vhdx_bat_slot(const struct vhdx_geometry *geo, u64 index)
 	if (slot.bitmap) {
 		slot.number = chunk;
 		slot.length = VHDX_BITMAP_BLOCK_SIZE;
+		slot.needed = slot.length;
 	} else {
 		slot.number = index - chunk;
 		slot.length = geo->block_size;
+		slot.needed = min_t(u64, slot.length,
+				    geo->disk_size - (slot.number << geo->block_shift));
 	}
 	slot.used = index < geo->bat_entry_count &&
 		    (slot.bitmap || slot.number < geo->block_count);
@@ -99,9 +102,10 @@ static int check_place(const struct subject *s)
 
 	if (!offset)
 		return bad_entry(s, "present, but without an offset");
-	if (offset > s->size || length > s->size - offset)
+	/* QEMU's fixed images end with the disk, in the middle of the last block. */
+	if (offset > s->size || s->slot.needed > s->size - offset)
 		return bad_entry(s, "0x%llx bytes at 0x%llx end behind the container's end at 0x%llx",
-				 length, offset, s->size);
+				 s->slot.needed, offset, s->size);
 	extent = extent_before(s->image, offset + length);
 	if (extent && extent->offset + extent->length > offset)
 		return bad_entry(s, "0x%llx bytes at 0x%llx overlap the structure at 0x%llx, 0x%llx bytes",

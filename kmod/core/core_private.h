@@ -97,12 +97,14 @@ int vhdx_metadata_load(struct vhdx_store *store, const struct vhdx_extent *regio
  * @bitmap:	a sector bitmap block, not a payload block
  * @number:	which one
  * @length:	of the block in the container
+ * @needed:	what of it holds the disk's bytes: less in the disk's last block
  */
 struct vhdx_bat_slot {
 	bool used;
 	bool bitmap;
 	u64 number;
 	u64 length;
+	u64 needed;
 };
 
 struct vhdx_bat_slot vhdx_bat_slot(const struct vhdx_geometry *geo, u64 index);

@@ -44,13 +44,17 @@ int vhdx_space_init(struct vhdx_space *space, const struct vhdx_image *image, u6
 		    struct vhdx_diag *diag)
 {
 	unsigned int i;
+	u64 bits;
 
 	memset(space, 0, sizeof(*space));
 	if (size > VHDX_SPACE_MAX)
 		return vhdx_unsupported(diag, "the container has %llu bytes: blocks can only be allocated in containers of up to %llu",
 					size, VHDX_SPACE_MAX);
+	space->size = size;
 	space->mib_count = size / VHDX_MIB;
-	space->taken = vhdx_alloc((space->mib_count / WORD_BITS + 1) * sizeof(*space->taken));
+	/* The disk's last block may go on behind the container's end. */
+	bits = space->mib_count + 1 + image->geo.block_size / VHDX_MIB;
+	space->taken = vhdx_alloc((bits / WORD_BITS + 1) * sizeof(*space->taken));
 	if (!space->taken)
 		return vhdx_no_memory(diag);
 	/* They are disjoint and end within the container: the region table was judged. */
@@ -85,8 +89,7 @@ int vhdx_space_add_page(struct vhdx_space *space, const struct vhdx_image *image
 	unsigned int i;
 	int err;
 
-	/* The bitmap ends where the container ended when it was made. */
-	size = min(size, space->mib_count * VHDX_MIB);
+	size = min(size, space->size);
 	for (i = 0; i < VHDX_PAGE / VHDX_BAT_ENTRY_SIZE; i++) {
 		err = vhdx_bat_check(image, index + i, le64_to_cpu(raw[i]), size, diag);
 		if (!err)

@@ -15,9 +15,12 @@
  * struct vhdx_space - occupancy of a container
  * @end:	behind the last structure or payload block, in bytes: where the
  *		next block may go
+ * @size:	of the container when the bitmap was made: nothing ends behind it but
+ *		what the disk's last block does not need
  */
 struct vhdx_space {
 	u64 end;
+	u64 size;
 	u64 mib_count;
 	unsigned long *taken;
 };

@@ -28,6 +28,7 @@ static void setup(u32 block_size, u64 block_count, bool differencing)
 	image.geo.block_shift = ilog2(block_size);
 	image.geo.chunk_ratio = ratio;
 	image.geo.block_count = block_count;
+	image.geo.disk_size = block_count * block_size;
 	image.geo.bat_offset = 3 * MIB;
 	image.geo.has_parent = differencing;
 	image.geo.bat_entry_count = differencing ? chunks * (ratio + 1) : block_count + chunks - 1;
@@ -172,6 +173,23 @@ CASE(sector_bitmaps_and_partial_blocks_count)
 	page[16] = cpu_to_le64(6 | 300 * MIB);
 	EXPECT_EQ(add(0), -EUCLEAN);
 	EXPECT_HAS(diag.text, "the sector bitmap block at 0x12c00000, 0x100000 bytes");
+	vhdx_space_release(&space);
+}
+
+/* As QEMU makes fixed images: they end with the disk, not with the block. */
+CASE(last_block_may_go_on_behind_the_container)
+{
+	setup(256 * MIB, 10, false);
+	image.geo.disk_size -= 255 * MIB;
+	page[9] = cpu_to_le64(6 | (SIZE - MIB));
+	EXPECT_EQ(add(0), 0);
+	EXPECT_EQ(space.end, SIZE + 255 * MIB);
+	vhdx_space_release(&space);
+
+	setup(256 * MIB, 10, false);
+	image.geo.disk_size -= 255 * MIB;
+	page[8] = cpu_to_le64(6 | (SIZE - MIB));
+	EXPECT_EQ(add(0), -EUCLEAN);
 	vhdx_space_release(&space);
 }
 
