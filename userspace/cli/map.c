@@ -42,13 +42,15 @@ static void lay_out(struct map *map, const struct vhdx_changes *changes)
 {
 	const uint64_t unit = changes->unit ? changes->unit : 1;
 	uint64_t cells;
+	uint64_t units;
 
 	memset(map, 0, sizeof(*map));
 	map->start = changes->offset;
 	map->end = changes->offset + changes->processed;
 	map->width = terminal_width();
 	cells = (uint64_t)ROWS * map->width;
-	map->cell = (changes->processed / cells / unit + 1) * unit;
+	units = (changes->processed + unit - 1) / unit;
+	map->cell = units > cells ? (units + cells - 1) / cells * unit : unit;
 }
 
 static void add_range(struct map *map, const struct vhdx_range *range)

@@ -178,7 +178,7 @@ static const struct command words[] = {
 	{ .name = "reset",
 	  .summary = "Trust nothing recorded so far, begin afresh and print the first point's id",
 	  DISK_ARGUMENT("DISK"), .options = making_options, .run = reset,
-	  .notes = "A damaged sidecar, or one of another disk, is written anew, without its points." },
+	  .notes = "A damaged sidecar, or one of another disk, is written anew: no points." },
 	{ .name = "verify", .summary = "Read all of the sidecar and check every checksum",
 	  DISK_ARGUMENT("DISK|FILE"), .options = reading_options, .run = verify },
 	{ 0 }

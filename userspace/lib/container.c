@@ -144,7 +144,7 @@ int locate_container(struct container *container, const char *name)
 	if (!container->path || stat(container->path, &container->st))
 		return fail_errno(-errno, "%s", name);
 	if (attached && !is_container(index, &container->st))
-		return fail(-ESTALE, VHDX_REASON_NONE,
+		return fail(-ENOENT, VHDX_REASON_NONE,
 			    "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
 			    name, status.device);
 	return 0;

@@ -152,7 +152,8 @@ int fail_kernel(int err, unsigned int reason, const char *subject, const char *m
 	const char *text = reason < REASON_COUNT ? reasons[reason].text : NULL;
 
 	if (message && *message)
-		return fail(err, reason, "%s: %s", subject, message);
+		return fail(err, reason, "%s: %s%s", subject, message,
+			    vhdx_full_backup_needed(err, reason) ? ": make a full backup" : "");
 	if (text)
 		return fail(err, reason, "%s: %s", subject, text);
 	return fail(err, reason, "%s: %s", subject, strerror(-err));

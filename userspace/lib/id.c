@@ -14,7 +14,7 @@ int vhdx_id_parse(const char *text, struct vhdx_point_id *id)
 
 	if (err)
 		return fail(err, VHDX_REASON_ARGUMENT,
-			    "\"%s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID}",
+			    "\"%.80s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID}",
 			    text ? text : "");
 	return 0;
 }

@@ -253,7 +253,7 @@ static const struct disk_ops offline_ops = {
 static int no_sidecar(struct offline_disk *offline)
 {
 	offline->sidecar_error = -EOPNOTSUPP;
-	offline->sidecar_diag.reason = VHDX_REASON_DISABLED;
+	offline->sidecar_diag = (struct vhdx_diag) { .reason = VHDX_REASON_DISABLED };
 	return 0;
 }
 

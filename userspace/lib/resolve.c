@@ -37,19 +37,18 @@ bool is_container(int index, const struct stat *st)
 {
 	char text[VHDX_PATH_TEXT];
 	struct stat other;
+	char inode[32];
 
 	if (sysfs_read(index, "vhdx/container_dev", text, sizeof(text)))
 		return false;
-	if (S_ISBLK(st->st_mode))
-		return same_device(text, st->st_rdev) &&
-		       !sysfs_read(index, "vhdx/container_ino", text, sizeof(text)) &&
-		       !strtoull(text, NULL, 10);
-	if (same_device(text, st->st_dev) &&
-	    !sysfs_read(index, "vhdx/container_ino", text, sizeof(text)) &&
-	    strtoull(text, NULL, 10) == st->st_ino)
+	if (sysfs_read(index, "vhdx/container_ino", inode, sizeof(inode)) ||
+	    strtoull(inode, NULL, 10) != (S_ISBLK(st->st_mode) ? 0 : st->st_ino))
+		return false;
+	if (same_device(text, S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev))
 		return true;
-	/* File systems such as btrfs show stat(2) another device than the kernel sees. */
-	return !sysfs_read(index, "vhdx/container", text, sizeof(text)) &&
+	/* btrfs and others show stat(2) another device than the kernel's own. */
+	return !S_ISBLK(st->st_mode) &&
+	       !sysfs_read(index, "vhdx/container", text, sizeof(text)) &&
 	       !stat(text, &other) &&
 	       other.st_dev == st->st_dev && other.st_ino == st->st_ino;
 }

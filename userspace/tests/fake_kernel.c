@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A driver made of files, preloaded into vhdxctl: tests see which ioctls were made,
+ * and choose what they answer. Everything lies below $FAKE_ROOT:
+ *
+ *	sys, dev	what is opened instead of /sys/block, /sys/module/vhdx, /dev/vhdx*
+ *	calls		a line for each ioctl
+ *	fail/NAME	"errno reason times message": the next calls of NAME fail
+ *	points.N	"sequence gap_reason label" for each point
+ *	ranges.N	"offset length" for each changed range
+ *	state.N		"state newer_changes gap_reason unit answer_flags"
+ *	step.N		a query processes so many bytes at the most
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <linux/vhdx.h>
+
+#define DISKS		8
+#define DISK_SECTORS	2097152ULL	/* 1 GiB */
+
+/* ---- below the root ---------------------------------------------------- */
+
+static const char *const redirected[] = { "/sys/block", "/sys/module/vhdx", "/dev/vhdx" };
+
+static const char *below_root(const char *path, char *buf)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(redirected) / sizeof(redirected[0]); i++) {
+		if (!strncmp(path, redirected[i], strlen(redirected[i]))) {
+			snprintf(buf, PATH_MAX, "%s%s", getenv("FAKE_ROOT"), path);
+			return buf;
+		}
+	}
+	return path;
+}
+
+int open64(const char *path, int flags, ...);
+static int redirected_open(const char *path, int flags, unsigned int mode)
+{
+	char buf[PATH_MAX];
+
+	/* The nodes are plain files here: O_DIRECT may not be for them. */
+	if (!strncmp(path, "/dev/vhdx", 9))
+		flags &= ~O_DIRECT;
+	return openat(AT_FDCWD, below_root(path, buf), flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+	va_list args;
+	unsigned int mode;
+
+	va_start(args, flags);
+	mode = va_arg(args, unsigned int);
+	va_end(args);
+	return redirected_open(path, flags, mode);
+}
+
+int access(const char *path, int mode)
+{
+	char buf[PATH_MAX];
+
+	return faccessat(AT_FDCWD, below_root(path, buf), mode, 0);
+}
+
+DIR *opendir(const char *path)
+{
+	DIR *(*real)(const char *path) = dlsym(RTLD_NEXT, "opendir");
+	char buf[PATH_MAX];
+
+	return real(below_root(path, buf));
+}
+
+__attribute__((format(printf, 2, 3)))
+static FILE *open_file(const char *mode, const char *format, ...)
+{
+	char name[128];
+	char path[PATH_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	snprintf(path, sizeof(path), "%s/%s", getenv("FAKE_ROOT"), name);
+	return fopen(path, mode);
+}
+
+static void put(int index, const char *attribute, const char *text)
+{
+	FILE *file = open_file("w", "sys/block/vhdx%d/%s", index, attribute);
+
+	fprintf(file, "%s\n", text);
+	fclose(file);
+}
+
+static void make_directory(int index, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/sys/block/vhdx%d%s", getenv("FAKE_ROOT"), index, name);
+	mkdir(path, 0755);
+}
+
+/* ---- calls and failures ------------------------------------------------- */
+
+__attribute__((format(printf, 1, 2)))
+static void log_call(const char *format, ...)
+{
+	FILE *file = open_file("a", "calls");
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(file, format, args);
+	va_end(args);
+	fputc('\n', file);
+	fclose(file);
+}
+
+/* What the test wants of this call; 0: success. */
+static int wanted_failure(const char *name, __u32 *reason, __u64 message, __u32 capacity)
+{
+	char text[256] = "";
+	int error = 0;
+	int times = 0;
+	FILE *file;
+
+	file = open_file("r", "fail/%s", name);
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d %u %d %255[^\n]", &error, reason, &times, text) < 3)
+		abort();
+	fclose(file);
+	if (!times)
+		return 0;
+	if (message && text[0])
+		snprintf((char *)(uintptr_t)message, capacity, "%s", text);
+	file = open_file("w", "fail/%s", name);
+	fprintf(file, "%d %u %d %s", error, *reason, times - 1, text);
+	fclose(file);
+	return error;
+}
+
+/* ---- the disks ------------------------------------------------------------ */
+
+struct state {
+	unsigned int state;
+	unsigned int newer_changes;
+	unsigned int gap_reason;
+	unsigned int unit;
+	unsigned int answer_flags;
+};
+
+static struct state read_state(int index)
+{
+	struct state state = { .state = VHDX_TRACKING_ON, .unit = 16384 };
+	FILE *file = open_file("r", "state.%d", index);
+
+	if (file) {
+		if (fscanf(file, "%u %u %u %u %u", &state.state, &state.newer_changes,
+			   &state.gap_reason, &state.unit, &state.answer_flags) != 5)
+			abort();
+		fclose(file);
+	}
+	return state;
+}
+
+static void write_state(int index, unsigned int state)
+{
+	FILE *file = open_file("w", "state.%d", index);
+
+	fprintf(file, "%u 0 0 %u 0\n", state, state == VHDX_TRACKING_OFF ? 0 : 16384);
+	fclose(file);
+}
+
+static void make_id(struct vhdx_point_id *id, __u64 sequence)
+{
+	memset(id, 0, sizeof(*id));
+	memset(id->guid, sequence, sizeof(id->guid));
+	id->sequence = sequence;
+	id->kind = VHDX_POINT_REFERENCE;
+}
+
+static unsigned int read_points(int index, struct vhdx_point *points, unsigned int capacity)
+{
+	FILE *file = open_file("r", "points.%d", index);
+	unsigned int count = 0;
+	struct vhdx_point point;
+	char label[VHDX_LABEL_MAX + 1];
+	unsigned int gap;
+	__u64 sequence;
+
+	while (file && fscanf(file, "%llu %u %64[^\n]", &sequence, &gap, label) == 3) {
+		memset(&point, 0, sizeof(point));
+		make_id(&point.id, sequence);
+		point.time_ns = 1700000000123456789ULL + sequence;
+		point.gap_reason = gap;
+		point.label_length = strcmp(label, "-") ? strlen(label) : 0;
+		memcpy(point.label, label, point.label_length);
+		if (count < capacity)
+			points[count] = point;
+		count++;
+	}
+	if (file)
+		fclose(file);
+	return count;
+}
+
+static __u64 add_point(int index, const char *label, int length)
+{
+	__u64 sequence = read_points(index, NULL, 0) + 1;
+	FILE *file = open_file("a", "points.%d", index);
+
+	fprintf(file, "%llu 0 %.*s\n", sequence, length ? length : 1, length ? label : "-");
+	fclose(file);
+	return sequence;
+}
+
+/* ---- ioctls ----------------------------------------------------------------- */
+
+static int free_index(int wanted)
+{
+	char path[64];
+	int index;
+
+	for (index = 0; index < DISKS; index++) {
+		snprintf(path, sizeof(path), "/sys/block/vhdx%d", index);
+		if (access(path, F_OK) && (wanted < 0 || wanted == index))
+			return index;
+	}
+	return -1;
+}
+
+static void describe_container(int index, int fd)
+{
+	char link[64];
+	char text[PATH_MAX] = "";
+	struct stat st;
+
+	fstat(fd, &st);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, text, sizeof(text) - 1) < 0)
+		abort();
+	put(index, "vhdx/container", text);
+	snprintf(text, sizeof(text), "%u:%u", major(st.st_dev), minor(st.st_dev));
+	put(index, "vhdx/container_dev", text);
+	snprintf(text, sizeof(text), "%" PRIuMAX, (uintmax_t)st.st_ino);
+	put(index, "vhdx/container_ino", text);
+}
+
+static int attach(struct vhdx_attach *args)
+{
+	const struct vhdx_layer *layer = (const void *)(uintptr_t)args->layers;
+	char sectors[32];
+	int error;
+	int index;
+
+	log_call("ATTACH flags=%u index=%d writable=%d sidecar=%d", args->flags, args->index,
+		 (fcntl(layer->container_fd, F_GETFL) & O_ACCMODE) == O_RDWR,
+		 layer->sidecar_fd >= 0);
+	error = wanted_failure("ATTACH", &args->reason, args->message, args->message_capacity);
+	if (error)
+		return error;
+	index = free_index(args->index);
+	if (index < 0)
+		return EBUSY;
+	args->index = index;
+	make_directory(index, "");
+	make_directory(index, "/vhdx");
+	snprintf(sectors, sizeof(sectors), "%llu", DISK_SECTORS);
+	put(index, "size", sectors);
+	put(index, "dev", "259:0");
+	put(index, "vhdx/read_only", args->flags & VHDX_ATTACH_READ_ONLY ? "1" : "0");
+	put(index, "vhdx/tracking", layer->sidecar_fd >= 0 ? "on" : "off");
+	put(index, "vhdx/reason", "none");
+	put(index, "vhdx/unit", layer->sidecar_fd >= 0 ? "16384" : "0");
+	put(index, "vhdx/io", "direct");
+	put(index, "vhdx/scan", "pending");
+	describe_container(index, layer->container_fd);
+	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
+	fclose(open_file("w", "dev/vhdx%d", index));
+	fclose(open_file("w", "dev/vhdxc%d", index));
+	return 0;
+}
+
+static int detach(struct vhdx_detach *args)
+{
+	char from[PATH_MAX];
+	char to[PATH_MAX];
+	int error;
+
+	log_call("DETACH index=%d", args->index);
+	error = wanted_failure("DETACH", &args->reason, 0, 0);
+	if (error)
+		return error;
+	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
+	snprintf(to, sizeof(to), "%s/gone.%d", getenv("FAKE_ROOT"), getpid());
+	return rename(from, to) ? ENODEV : 0;
+}
+
+static int index_of(int fd)
+{
+	char link[64];
+	char path[PATH_MAX];
+	const char *name;
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, sizeof(path) - 1);
+	path[length < 0 ? 0 : length] = '\0';
+	name = strrchr(path, '/');
+	return name && !strncmp(name, "/vhdxc", 6) ? atoi(name + 6) : -1;
+}
+
+static int seal(struct vhdx_seal *args)
+{
+	const __s32 *fds = (const void *)(uintptr_t)args->fds;
+	struct vhdx_point_id *ids = (void *)(uintptr_t)args->ids;
+	unsigned int i;
+	int error;
+
+	log_call("SEAL count=%u label=%.*s", args->count, args->label_length,
+		 (const char *)args->label);
+	args->failed = args->count - 1;
+	error = wanted_failure("SEAL", &args->reason, 0, 0);
+	if (error)
+		return error;
+	for (i = 0; i < args->count; i++)
+		make_id(&ids[i], add_point(index_of(fds[i]), (const char *)args->label,
+					   args->label_length));
+	return 0;
+}
+
+static int get_info(int index, struct vhdx_info *info)
+{
+	int error = wanted_failure("INFO", &info->reason, 0, 0);
+
+	info->index = index;
+	info->virtual_disk_size = DISK_SECTORS * 512;
+	memset(info->virtual_disk_id, 0x11, 16);
+	memset(info->data_write_guid, 0x22, 16);
+	info->block_size = 8 << 20;
+	info->logical_sector_size = 512;
+	info->physical_sector_size = 4096;
+	info->disk_flags = VHDX_DISK_DIRECT_IO;
+	return error;
+}
+
+static int get_state(int index, struct vhdx_tracking_state *args)
+{
+	int error = wanted_failure("STATE", &args->reason, 0, 0);
+	unsigned int count = read_points(index, NULL, 0);
+	struct state state = read_state(index);
+
+	args->state = state.state;
+	args->newer_changes = state.newer_changes;
+	args->gap_reason = state.gap_reason;
+	args->unit = state.unit;
+	args->point_count = count;
+	if (count)
+		make_id(&args->most_recent_id, count);
+	return error;
+}
+
+static int get_points(int index, struct vhdx_get_points *args)
+{
+	int error = wanted_failure("POINTS", &args->reason, 0, 0);
+
+	args->point_count = read_points(index, (void *)(uintptr_t)args->output,
+					args->output_capacity);
+	args->output_count = args->point_count < args->output_capacity ?
+			     args->point_count : args->output_capacity;
+	return error;
+}
+
+static __u64 step_of(int index, __u64 length)
+{
+	FILE *file = open_file("r", "step.%d", index);
+	__u64 step = length;
+
+	if (file) {
+		if (fscanf(file, "%llu", &step) != 1)
+			abort();
+		fclose(file);
+	}
+	return step < length ? step : length;
+}
+
+static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
+{
+	struct vhdx_range *output = (void *)(uintptr_t)args->output;
+	const __u64 start = args->byte_offset;
+	__u64 end = start + step_of(index, args->byte_length);
+	struct state state = read_state(index);
+	__u64 offset, length;
+	FILE *file;
+	int error;
+
+	log_call("CHANGES offset=%llu length=%llu", args->byte_offset, args->byte_length);
+	error = wanted_failure("CHANGES", &args->reason, 0, 0);
+	if (error)
+		return error;
+	args->output_count = 0;
+	args->unit = state.unit;
+	args->answer_flags = state.answer_flags;
+	args->virtual_disk_size = DISK_SECTORS * 512;
+	file = open_file("r", "ranges.%d", index);
+	while (file && fscanf(file, "%llu %llu", &offset, &length) == 2) {
+		__u64 from = offset > start ? offset : start;
+		__u64 to = offset + length < end ? offset + length : end;
+
+		if (from >= to)
+			continue;
+		if (args->output_count == args->output_capacity) {
+			end = from;
+			break;
+		}
+		output[args->output_count++] = (struct vhdx_range) { from, to - from };
+	}
+	if (file)
+		fclose(file);
+	args->processed_byte_length = end - start;
+	return 0;
+}
+
+static int enable(int index, struct vhdx_tracking_enable *args)
+{
+	int error;
+
+	log_call("ENABLE flags=%u sidecar=%d unit=%u", args->flags, args->sidecar_fd >= 0,
+		 args->unit);
+	error = wanted_failure("ENABLE", &args->reason, args->message, args->message_capacity);
+	if (error)
+		return error;
+	make_id(&args->first_point, add_point(index, NULL, 0));
+	write_state(index, VHDX_TRACKING_ON);
+	return 0;
+}
+
+static int disable(int index, struct vhdx_tracking_disable *args)
+{
+	int error;
+
+	log_call("DISABLE");
+	error = wanted_failure("DISABLE", &args->reason, 0, 0);
+	if (!error)
+		write_state(index, VHDX_TRACKING_DISABLED);
+	return error;
+}
+
+static int reset(int index, struct vhdx_tracking_reset *args)
+{
+	int error;
+
+	log_call("RESET");
+	error = wanted_failure("RESET", &args->reason, 0, 0);
+	if (!error)
+		make_id(&args->first_point, add_point(index, NULL, 0));
+	return error;
+}
+
+static int forget(struct vhdx_forget *args)
+{
+	log_call("FORGET sequence=%llu", args->id.sequence);
+	return wanted_failure("FORGET", &args->reason, 0, 0);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	int (*real)(int fd, unsigned long request, ...) = dlsym(RTLD_NEXT, "ioctl");
+	const int index = index_of(fd);
+	va_list args;
+	void *arg;
+	int error;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+
+	switch (request) {
+	case VHDX_ATTACH:
+		error = attach(arg);
+		break;
+	case VHDX_DETACH:
+		error = detach(arg);
+		break;
+	case VHDX_SEAL:
+		error = seal(arg);
+		break;
+	case VHDX_GET_INFO:
+		error = get_info(index, arg);
+		break;
+	case VHDX_GET_TRACKING_STATE:
+		error = get_state(index, arg);
+		break;
+	case VHDX_GET_POINTS:
+		error = get_points(index, arg);
+		break;
+	case VHDX_GET_VIRTUAL_DISK_CHANGES:
+		error = get_changes(index, arg);
+		break;
+	case VHDX_TRACKING_ENABLE:
+		error = enable(index, arg);
+		break;
+	case VHDX_TRACKING_DISABLE:
+		error = disable(index, arg);
+		break;
+	case VHDX_TRACKING_RESET:
+		error = reset(index, arg);
+		break;
+	case VHDX_FORGET:
+		error = forget(arg);
+		break;
+	default:
+		return real(fd, request, arg);
+	}
+	if (!error)
+		return 0;
+	errno = error;
+	return -1;
+}

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Attach: sidecars, Windows' own tracking files, what is passed to the driver."""
+import errno
+import os
+import stat
+
+from common import ID, Fake, ctl, directory, make_image, TREE
+
+
+def call(fake, name):
+    found = [line for line in fake.calls if line.startswith(name)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def setup(path):
+    return Fake(path), make_image(path / "disk.vhdx")
+
+
+def test_without_sidecar():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        assert call(fake, "ATTACH") == "ATTACH flags=0 index=-1 writable=1 sidecar=0"
+        assert not os.path.exists(f"{image}.lrct")
+
+
+def test_with_sidecar():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", "--read-only", "--index", "4", image).expect(0)
+        assert call(fake, "ATTACH") == "ATTACH flags=1 index=4 writable=0 sidecar=1"
+
+
+def test_sidecar_beside_the_real_file():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        (path / "links").mkdir()
+        os.symlink(image, path / "links/a.vhdx")
+        fake.ctl("attach", path / "links/a.vhdx").expect(0)
+        assert call(fake, "ATTACH").endswith("sidecar=1")
+
+
+def test_given_sidecar():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "elsewhere").write_text("x")
+        fake.ctl("attach", "--sidecar", path / "elsewhere", image).expect(0)
+        assert call(fake, "ATTACH").endswith("sidecar=1")
+
+
+def test_given_sidecar_is_missing():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", "--sidecar", path / "gone", image).expect(0, "warning", "gone")
+        assert call(fake, "ATTACH").endswith("sidecar=0")
+
+
+def test_unusable_sidecar_never_blocks():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").mkdir()
+        result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct")
+        assert result.out == "/dev/vhdx0\n"
+        assert call(fake, "ATTACH").endswith("sidecar=0")
+
+
+def test_sidecar_behind_a_link():
+    """Or else whoever owns the directory has root write where they like."""
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "victim").write_text("x")
+        os.symlink(path / "victim", path / "disk.vhdx.lrct")
+        fake.ctl("attach", image).expect(0, "warning", "symbolic link")
+        assert call(fake, "ATTACH").endswith("sidecar=0")
+        fake.ctl("track", "reset", "0").expect(1, "symbolic link")
+        assert (path / "victim").read_text() == "x"
+
+
+def test_no_track():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", "--no-track", image).expect(0, "warning", "gap")
+        assert call(fake, "ATTACH").startswith("ATTACH flags=2 ")
+
+
+def test_kernel_message_is_a_warning():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.fail("ATTACH", 0, "unclean", message="sidecar: not detached cleanly")
+        result = fake.ctl("attach", image)
+        result.expect(0, f"warning: {image}: sidecar: not detached cleanly")
+        assert result.out == "/dev/vhdx0\n"
+
+
+def test_track():
+    with directory() as path:
+        fake, image = setup(path)
+        os.chmod(image, 0o640)
+        os.chown(image, 12345, 23456)
+        result = fake.ctl("attach", "--track", "--unit", "64K", image).expect(0)
+        assert result.out == "/dev/vhdx0\n"
+        assert fake.calls == ["ATTACH flags=0 index=-1 writable=1 sidecar=0",
+                              "ENABLE flags=0 sidecar=1 unit=65536"]
+        sidecar = os.stat(f"{image}.lrct")
+        assert (sidecar.st_uid, sidecar.st_gid) == (12345, 23456)
+        assert stat.S_IMODE(sidecar.st_mode) == 0o640
+
+
+def test_track_when_tracked():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", "--track", image).expect(0)
+        assert len(fake.calls) == 1
+
+
+def test_track_in_an_empty_sidecar():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").touch()
+        fake.ctl("attach", "--track", image).expect(0)
+        assert fake.calls == ["ATTACH flags=0 index=-1 writable=1 sidecar=0",
+                              "ENABLE flags=0 sidecar=1 unit=0"]
+
+
+def test_track_fails():
+    """All or nothing: no new file, no device."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.fail("ENABLE", errno.ENOSPC, "no_space")
+        fake.ctl("attach", "--track", image).expect(1, "room in the sidecar")
+        assert fake.calls[-1] == "DETACH index=0"
+        assert not os.path.exists(f"{image}.lrct")
+        assert not fake.ctl("list", "--json").json["list"]
+
+
+def test_track_cannot_use_the_sidecar():
+    """That is the administrator's to reset; the disk is attached."""
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", image).expect(0)
+        fake.write("state.0", "0 0 4 0 0")
+        fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="the file holds something else")
+        fake.ctl("track", "enable", "0").expect(1, "the file holds something else")
+        assert (path / "disk.vhdx.lrct").read_text() == "x"
+        fake.fail("ENABLE", 0, times=0)
+        fake.calls
+        assert fake.ctl("track", "reset", "0").expect(0).out == ID + "\n"
+        assert fake.calls == ["ENABLE flags=1 sidecar=1 unit=0"]
+
+
+def test_reset_without_sidecar():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        fake.ctl("track", "reset", "0").expect(3, "no sidecar to reset", "track enable")
+        assert not os.path.exists(f"{image}.lrct")
+
+
+def test_enable_elsewhere():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        fake.ctl("track", "enable", "--sidecar", path / "elsewhere", "0").expect(0)
+        assert (path / "elsewhere").exists() and not os.path.exists(f"{image}.lrct")
+
+
+def test_enable_of_a_moved_container():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        os.rename(image, path / "moved.vhdx")
+        make_image(image)
+        fake.ctl("track", "enable", "0").expect(1, "--sidecar")
+        assert not os.path.exists(f"{image}.lrct")
+
+
+def rct(path):
+    for name in ("disk.vhdx.rct", "disk.vhdx.mrt"):
+        (path / name).write_text(name)
+
+
+def present(path):
+    return sorted(entry.name for entry in path.iterdir() if entry.name.startswith("disk.vhdx."))
+
+
+def test_windows_rct_refuses():
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        fake.ctl("attach", image).expect(1, "*.rct, *.mrt", "--retire-windows-rct", "read-only")
+        assert not fake.calls and present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_windows_rct_read_only():
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        fake.ctl("attach", "--read-only", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_windows_rct_retires():
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+        assert (path / "disk.vhdx.rct.stale").read_text() == "disk.vhdx.rct"
+
+
+def test_windows_rct_one_file():
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.mrt").touch()
+        fake.ctl("attach", image).expect(1, "(*.mrt)")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale"]
+
+
+def test_windows_rct_nothing_there():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+
+
+def test_windows_rct_older_stale():
+    """Nothing is overwritten, and both or none are renamed."""
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        (path / "disk.vhdx.mrt.stale").write_text("older")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "File exists", ".mrt.stale")
+        assert not fake.calls
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.mrt.stale", "disk.vhdx.rct"]
+
+
+def test_windows_rct_comes_back():
+    """A refused attach wrote nothing, so Windows' files are still right."""
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        fake.fail("ATTACH", errno.EBUSY, "in_use")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "in use")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_windows_rct_of_something_else():
+    """What is not a VHDX is refused before anything is renamed."""
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        image.write_bytes(b"not a VHDX" * 100000)
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, str(image))
+        assert not fake.calls and present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_not_a_container():
+    with directory() as path:
+        fake, _ = setup(path)
+        os.mkfifo(path / "pipe")
+        for name in (path / "pipe", path, "/dev/null"):
+            fake.ctl("attach", name).expect(1, "neither a regular file nor a block device")
+        assert not fake.calls
+
+
+def test_relatives():
+    with directory() as path:
+        fake, _ = setup(path)
+        (path / "a.vhds").write_bytes(b"vhdsetv1" + bytes(1000))
+        (path / "a.vhd").write_bytes(b"conectix" + bytes(1000))
+        fake.ctl("attach", path / "a.vhds").expect(1, "VHD Set", "not supported yet")
+        fake.ctl("attach", path / "a.vhd").expect(1, "a VHD, not a VHDX", "qemu-img convert")
+        assert not fake.calls
+
+
+def test_vhd_set_of_windows():
+    corpus = os.environ.get("VHDX_CORPUS", TREE.parent / "shared/corpus")
+    sample = f"{corpus}/rsvd.vhds"
+    if not os.path.exists(sample):
+        from common import Skip
+        raise Skip("no corpus")
+    ctl("info", sample).expect(1, "VHD Set", "not supported yet")
+
+
+def test_no_permission():
+    with directory() as path:
+        fake, image = setup(path)
+        os.chmod(path, 0o755)
+        os.chmod(image, 0o444)
+        for entry in fake.root.rglob("*"):
+            os.chmod(entry, 0o777)
+        os.chmod(fake.root, 0o777)
+        fake.ctl("attach", image, user=65534, cwd="/").expect(1, "Permission denied", "read-only")

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""errno and reason as the return values of Windows' GetVirtualDiskChanges."""
+import errno
+
+from common import REASONS, load_library
+
+library = load_library()
+
+EUCLEAN = errno.EUCLEAN
+EMEDIUMTYPE = errno.EMEDIUMTYPE
+
+TABLE = [
+    (0, "none", 0),
+    (errno.EINVAL, "argument", 32773),
+    (errno.ENODATA, "id_missing", 32775),
+    (errno.ESTALE, "changed_offline", 32775),
+    (errno.ESTALE, "inconsistent", 32775),
+    (errno.ESTALE, "disabled", 32775),
+    (errno.ESTALE, "reset", 32775),
+    (errno.ESTALE, "unclean", 32775),
+    (errno.ESTALE, "tracking_error", 32775),
+    (errno.EOPNOTSUPP, "disabled", 32775),
+    (errno.EOPNOTSUPP, "unsupported", 32770),
+    (errno.EOPNOTSUPP, "none", 32770),
+    (EMEDIUMTYPE, "bad_type", 32776),
+    (EUCLEAN, "corrupt", 32776),
+    (errno.EBUSY, "in_use", 32774),
+    (errno.EACCES, "none", 32769),
+    (errno.EPERM, "none", 32769),
+    (errno.ENOMEM, "none", 32778),
+    (errno.ETIMEDOUT, "none", 32772),
+    (errno.ENOENT, "none", 32779),
+    (errno.ENODEV, "none", 32777),
+    (errno.ECANCELED, "none", 32771),
+    (errno.EIO, "io", 32768),
+    (errno.EROFS, "read_only", 32768),
+    (errno.ENOSPC, "no_space", 32768),
+    (errno.EINTR, "none", 32768),
+    (9999, "none", 32768),
+]
+
+
+def test_codes():
+    for error, reason, code in TABLE:
+        for sign in (1, -1):
+            got = library.vhdx_code_from_errno(sign * error, REASONS[reason])
+            assert got == code, (error, reason, got, code)
+
+
+def test_full_backup_needed():
+    for error, reason, code in TABLE:
+        got = library.vhdx_full_backup_needed(-error, REASONS[reason])
+        assert got == (code == 32775), (error, reason, got)
+
+
+def test_reason_names():
+    for name, number in REASONS.items():
+        assert library.vhdx_reason_name(number).decode() == name
+    assert library.vhdx_reason_name(16) == b"unknown"
+    assert library.vhdx_reason_name(0xffffffff) == b"unknown"

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Manual pages and completion tell of all that is there."""
+import re
+import subprocess
+
+from common import BUILD, ID, USERSPACE, attached, ctl, need
+from test_api import declared
+from test_options import COMMANDS, WORDS
+
+MAN = USERSPACE / "man"
+
+
+def page(name):
+    return (MAN / name).read_text().replace("\\-", "-").replace('\\&', "")
+
+
+def options_of(*command):
+    return re.findall(r"^  --([a-z-]+)", ctl(*command, "--help").out, re.M)
+
+
+def columns_of(command):
+    notes = re.search(r"^Columns: ([A-Z ]*[A-Z])", ctl(command, "--help").out, re.M)
+    return notes.group(1).split()
+
+
+def test_commands_and_options():
+    text = page("vhdxctl.8")
+    for command in COMMANDS:
+        assert f".SS {command}\n" in text, command
+        for option in options_of(command):
+            assert f"--{option}" in text, (command, option)
+    for word in WORDS:
+        assert f".SS track {word}\n" in text, word
+        for option in options_of("track", word):
+            assert f"--{option}" in text, (word, option)
+
+
+def test_no_invented_options():
+    known = {option for command in COMMANDS for option in options_of(command)}
+    known |= {option for word in WORDS for option in options_of("track", word)}
+    known |= {"version"}
+    for option in re.findall(r"--([a-z-]+)", page("vhdxctl.8")):
+        assert option in known, option
+
+
+def test_columns():
+    with attached() as (fake, _):
+        fake.write("points.0", "1 0 -\n")
+        fake.write("ranges.0", "0 1\n")
+        for command in ("list", "points", "changes"):
+            columns = columns_of(command)
+            assert ", ".join(columns) in page("vhdxctl.8").replace("\n", " "), command
+            since = ["--since", ID] if command == "changes" else []
+            disk = [] if command == "list" else ["0"]
+            for column in columns:
+                assert fake.ctl(command, *disk, *since, "--output", column).lines[0] \
+                    .strip() == column
+
+
+def test_functions():
+    text = page("libvhdx.3")
+    for name in declared():
+        assert name in text, name
+
+
+def test_ioctls():
+    text = page("vhdx.4")
+    uapi = (USERSPACE.parent / "uapi/linux/vhdx.h").read_text()
+    for name in re.findall(r"#define (VHDX_\w+)\s+_IO\(", uapi):
+        assert name in text, name
+
+
+def test_pages_are_well_formed():
+    need("man")
+    for path in sorted(MAN.iterdir()):
+        if path.read_text().splitlines()[-1].startswith(".so"):
+            continue
+        done = subprocess.run(["man", "--warnings=w", "-l", "-Tutf8", path], text=True,
+                              capture_output=True, check=False)
+        assert not done.returncode and not done.stderr, (path, done.stderr)
+
+
+COMPLETE = r"""
+_init_completion() { COMPREPLY=() cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	words=("${COMP_WORDS[@]}") cword=$COMP_CWORD; }
+_filedir() { COMPREPLY+=(FILES); }
+__ltrim_colon_completions() { :; }
+. "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+_vhdxctl
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def complete(fake, *words):
+    env = {**fake.env, "PATH": f"{BUILD}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", COMPLETE, "bash", USERSPACE / "completion/vhdxctl",
+                           *words], env=env, text=True, capture_output=True, check=True)
+    assert not done.stderr, done.stderr
+    return set(done.stdout.split())
+
+
+def test_completion():
+    with attached() as (fake, _):
+        fake.write("points.0", "1 0 -\n")
+        assert set(COMMANDS) | {"track"} <= complete(fake, "vhdxctl", "")
+        assert complete(fake, "vhdxctl", "de") == {"detach"}
+        assert set(WORDS) <= complete(fake, "vhdxctl", "track", "")
+        for command in COMMANDS:
+            found = complete(fake, "vhdxctl", command, "--")
+            assert found == {f"--{option}" for option in options_of(command)}, command
+        found = complete(fake, "vhdxctl", "track", "enable", "--")
+        assert "--unit" in found
+        assert complete(fake, "vhdxctl", "detach", "") == {"/dev/vhdx0"}
+        assert "FILES" in complete(fake, "vhdxctl", "attach", "")
+        assert "FILES" in complete(fake, "vhdxctl", "info", "")
+        assert complete(fake, "vhdxctl", "forget", "0", "") == {ID}
+        assert complete(fake, "vhdxctl", "changes", "0", "--since", "") == {ID}
+        assert complete(fake, "vhdxctl", "list", "--output", "S") == {"SIZE", "SCAN"}

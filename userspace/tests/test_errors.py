@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every failure of a query has its exit code and says what to do."""
+import errno
+
+from common import ID, Fake, attached, directory, make_image
+
+# DESIGN section 8: exit 3 where the next backup has to be a full one.
+QUERY_FAILURES = [
+    (errno.EINVAL, "argument", 1, "not valid for this disk"),
+    (errno.ENODATA, "id_missing", 3, "does not know the point"),
+    (errno.ESTALE, "changed_offline", 3, "written without this sidecar"),
+    (errno.ESTALE, "inconsistent", 3, "the sidecar is damaged"),
+    (errno.ESTALE, "disabled", 3, "disabled"),
+    (errno.ESTALE, "reset", 3, "was reset"),
+    (errno.ESTALE, "unclean", 3, "not detached"),
+    (errno.ESTALE, "tracking_error", 3, "could not be written"),
+    (errno.EOPNOTSUPP, "disabled", 3, "track enable"),
+    (errno.EOPNOTSUPP, "unsupported", 1, "not supported"),
+    (errno.EIO, "io", 1, "kernel log"),
+    (errno.ENOMEM, "none", 1, "Cannot allocate memory"),
+    (errno.ENODEV, "none", 1, "No such device"),
+    (errno.EINTR, "none", 1, "Interrupted"),
+]
+
+
+def test_queries():
+    with attached() as (fake, _):
+        for error, reason, code, text in QUERY_FAILURES:
+            fake.fail("CHANGES", error, reason)
+            result = fake.ctl("changes", "0", "--since", ID)
+            result.expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            if code == 3:
+                assert "full backup" in result.err, result.err
+
+
+def test_failure_in_the_middle():
+    """A part of an answer is never printed."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 16384\n")
+        fake.write("step.0", str(1 << 29))
+        fake.fail("CHANGES", 0, times=1)
+        fake.ctl("changes", "0", "--since", ID).expect(0)
+        # The second of two calls fails: the first one takes away the failure that is none.
+        fake.fail("CHANGES", errno.ESTALE, "reset")
+        fake.ctl("changes", "0", "--since", ID).expect(3)
+
+
+ATTACH_FAILURES = [
+    (errno.EMEDIUMTYPE, "bad_type", "", "not a VHDX"),
+    (errno.EUCLEAN, "corrupt", "BAT entry 5 at offset 3145768: bad", "BAT entry 5 at offset"),
+    (errno.EUCLEAN, "corrupt", "", "damaged"),
+    (errno.EOPNOTSUPP, "unsupported", "a differencing disk", "a differencing disk"),
+    (errno.EBUSY, "in_use", "the index is taken", "the index is taken"),
+    (errno.EPERM, "none", "", "CAP_SYS_ADMIN"),
+    (errno.EIO, "io", "", "kernel log"),
+    (errno.ENOMEM, "none", "", "Cannot allocate memory"),
+]
+
+
+def test_attach():
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "disk.vhdx")
+        for error, reason, message, text in ATTACH_FAILURES:
+            fake.fail("ATTACH", error, reason, message=message)
+            fake.ctl("attach", image).expect(1, f"vhdxctl: {image}: ", text)
+
+
+def test_seal():
+    failures = [
+        (errno.EROFS, "read_only", 1, "read-only"),
+        (errno.EOPNOTSUPP, "disabled", 3, "track enable"),
+        (errno.ENOSPC, "no_space", 1, "forget points"),
+        (errno.EIO, "io", 1, "kernel log"),
+    ]
+    with attached() as (fake, _):
+        for error, reason, code, text in failures:
+            fake.fail("SEAL", error, reason)
+            fake.ctl("seal", "0").expect(code, "/dev/vhdx0", text)
+
+
+def test_track_and_forget():
+    calls = [
+        ("ENABLE", ["track", "enable", "0"], errno.EALREADY, "none", 1, "enabled already"),
+        ("ENABLE", ["track", "enable", "0"], errno.EEXIST, "inconsistent", 1, "track reset"),
+        ("ENABLE", ["track", "enable", "0"], errno.EROFS, "read_only", 1, "read-only"),
+        ("DISABLE", ["track", "disable", "0"], errno.EALREADY, "disabled", 1,
+         "disabled already"),
+        ("RESET", ["track", "reset", "0"], errno.EOPNOTSUPP, "disabled", 3, "track enable"),
+        ("FORGET", ["forget", "0", ID], errno.ENODATA, "id_missing", 3, "does not know"),
+        ("FORGET", ["forget", "0", ID], errno.EBUSY, "in_use", 1, "in use"),
+    ]
+    with attached() as (fake, _):
+        for call, arguments, error, reason, code, text in calls:
+            fake.fail(call, error, reason)
+            fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+
+
+def test_kernel_message_of_enable():
+    with attached() as (fake, _):
+        fake.fail("ENABLE", errno.ELOOP, "argument", message="sidecar: it lives on the disk")
+        fake.ctl("track", "enable", "0").expect(1, "/dev/vhdx0: sidecar: it lives on the disk")
+
+
+def test_module_absent():
+    with directory() as path:
+        fake = Fake(path)
+        (fake.root / "dev/vhdx-control").unlink()
+        (fake.root / "sys/module/vhdx").rmdir()
+        image = make_image(path / "disk.vhdx")
+        fake.ctl("attach", image).expect(1, "modprobe vhdx")
+        fake.ctl("info", "0").expect(1, "modprobe vhdx")
+        fake.ctl("detach", "/dev/vhdx0").expect(1, "modprobe vhdx")
+        fake.ctl("list").expect(0, "modprobe vhdx")
+
+
+def test_no_such_disk():
+    with attached() as (fake, _):
+        for name in ("1", "vhdx1", "/dev/vhdx1"):
+            for command in (["info"], ["detach"], ["seal"], ["points"], ["track", "status"]):
+                fake.ctl(*command, name).expect(1, f"{name}: no such disk", "vhdxctl list")
+
+
+def test_no_such_file():
+    with attached() as (fake, _):
+        for command in (["attach"], ["info"], ["detach"], ["seal"], ["points"]):
+            fake.ctl(*command, "/no/such/file").expect(1, "/no/such/file: No such file")
+
+
+def test_not_attached():
+    with attached() as (fake, image):
+        other = make_image(image.parent / "other.vhdx")
+        fake.ctl("detach", other).expect(1, "not attached")
+        fake.ctl("seal", other).expect(1, "not attached", "vhdxctl attach")
+        fake.ctl("track", "enable", other).expect(1, "not attached")
+        fake.ctl("forget", other, ID).expect(1, "not attached")
+
+
+def test_busy():
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EBUSY, "in_use", times=3)
+        fake.ctl("detach", "0").expect(0)
+        assert len(fake.calls) == 4
+
+
+def test_busy_for_long():
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EBUSY, "in_use")
+        fake.ctl("detach", "0").expect(1, "busy", "mounted")
+        assert len(fake.calls) > 50
+
+
+def test_unclean_detach():
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EIO, "io")
+        fake.ctl("detach", "0").expect(1, "not be closed cleanly", "replays its log")
+        fake.fail("DETACH", errno.EPERM)
+        fake.ctl("detach", "0").expect(1, "CAP_SYS_ADMIN")

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What commands print: shapes of JSON, tables, lines that scripts read."""
+from common import ID, ctl, attached, directory, Fake, make_image
+
+GIB = 1 << 30
+SECOND = ID.replace("01", "02").replace("0000000000000002", "0000000000000002")
+
+
+def test_attach():
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "disk.vhdx")
+        result = fake.ctl("attach", image).expect(0)
+        assert result.out == "/dev/vhdx0\n" and not result.err
+        reply = fake.ctl("attach", "--json", make_image(path / "other.vhdx")).expect(0).json
+        assert reply == {"disk": 1, "device": "/dev/vhdx1", "reason": None, "warning": None}
+
+
+def test_list():
+    with attached("--read-only") as (fake, image):
+        fake.attribute(0, "reason", "unclean")
+        reply = fake.ctl("list", "--json").expect(0).json
+        assert reply == {"list": [{
+            "disk": 0, "device": "/dev/vhdx0", "container": str(image), "read_only": True,
+            "size": GIB, "tracking": "on", "reason": "unclean"}]}
+
+
+def test_list_absent_is_null():
+    with attached() as (fake, _):
+        fake.attribute(0, "tracking", "off")
+        entry = fake.ctl("list", "--json").expect(0).json["list"][0]
+        assert entry["reason"] is None and entry["tracking"] == "off"
+
+
+def test_list_of_nothing():
+    with directory() as path:
+        fake = Fake(path)
+        assert fake.ctl("list", "--json").expect(0).json == {"list": []}
+        assert not fake.ctl("list").expect(0).out
+
+
+def test_list_order_and_strangers():
+    with directory() as path:
+        fake = Fake(path)
+        for index in (7, 2, 5):
+            fake.ctl("attach", "--index", index, make_image(path / f"{index}.vhdx")).expect(0)
+        for stranger in ("vhdx", "vhdxc2", "vda", "vhdx2p1", "vhdx11"):
+            (fake.root / "sys/block" / stranger).mkdir()
+        found = [disk["disk"] for disk in fake.ctl("list", "--json").json["list"]]
+        assert found == [2, 5, 7]
+
+
+def test_list_table():
+    with attached() as (fake, image):
+        lines = fake.ctl("list").expect(0).lines
+        assert lines[0].split() == ["DEVICE", "SIZE", "RO", "TRACKING", "REASON", "CONTAINER"]
+        assert lines[1].split() == ["/dev/vhdx0", str(GIB), "0", "on", str(image)]
+        columns = fake.ctl("list", "--noheadings", "--output", "size,disk,scan").lines
+        assert columns == [f"{GIB}    0 pending"], columns
+
+
+def test_odd_path():
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / 'a "quoted" \\ ü.vhdx')
+        fake.ctl("attach", image).expect(0)
+        assert fake.ctl("list", "--json").json["list"][0]["container"] == str(image)
+        fake.attribute(0, "container", "/x/bad\udcff.vhdx".encode(
+            "utf-8", "surrogateescape").decode("latin-1"))
+        (fake.root / "sys/block/vhdx0/vhdx/container").write_bytes(b"/x/bad\xff.vhdx\n")
+        assert fake.ctl("list", "--json").json["list"][0]["container"] == "/x/bad\ufffd.vhdx"
+
+
+def test_info():
+    with attached() as (fake, image):
+        reply = fake.ctl("info", "--json", "0").expect(0).json
+        assert reply == {
+            "disk": 0, "device": "/dev/vhdx0", "container": str(image),
+            "virtual_disk_id": "11111111-1111-1111-1111-111111111111",
+            "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
+            "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
+            "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
+            "write_failed": False, "io": "direct", "scan": "pending", "tracking": "on",
+            "reason": None, "points": 0}
+        assert "Device:" in fake.ctl("info", "0").expect(0).lines[0]
+
+
+def test_seal():
+    with attached() as (fake, _):
+        fake.ctl("attach", make_image(fake.root / "b.vhdx")).expect(0)
+        result = fake.ctl("seal", "--label", "nightly", "1", "0").expect(0)
+        assert result.lines == [ID, ID] and not result.err
+        assert "SEAL count=2 label=nightly" in fake.calls
+        reply = fake.ctl("seal", "--json", "vhdx0").expect(0).json
+        assert reply == {"points": [{"disk": "vhdx0", "id": SECOND}]}
+
+
+def test_points():
+    with attached() as (fake, _):
+        fake.write("points.0", "1 0 -\n2 7 the second\n")
+        reply = fake.ctl("points", "--json", "0").expect(0).json
+        assert reply == {"points": [
+            {"id": ID, "kind": "reference", "sequence": 1,
+             "time": "2023-11-14T22:13:20.123456790Z", "label": None, "gap": None},
+            {"id": SECOND, "kind": "reference", "sequence": 2,
+             "time": "2023-11-14T22:13:20.123456791Z", "label": "the second",
+             "gap": "unclean"}]}
+        lines = fake.ctl("points", "0").expect(0).lines
+        assert lines[0].split() == ["ID", "KIND", "TIME", "GAP", "LABEL"]
+        assert lines[2].split()[0] == SECOND and "unclean" in lines[2]
+
+
+def test_no_points():
+    with attached() as (fake, _):
+        assert fake.ctl("points", "--json", "0").expect(0).json == {"points": []}
+
+
+def test_forget():
+    with attached() as (fake, _):
+        assert not fake.ctl("forget", "0", ID).expect(0).out
+        assert fake.calls == ["FORGET sequence=1"]
+        assert fake.ctl("forget", "--json", "0", ID).expect(0).json == {"id": ID}
+
+
+def test_track():
+    with attached() as (fake, _):
+        fake.write("state.0", "2 1 5 16384 0")
+        reply = fake.ctl("track", "status", "--json", "0").expect(0).json
+        assert reply == {"enabled": False, "state": "disabled", "newer_changes": True,
+                         "most_recent_id": None, "reason": "disabled", "unit": 16384,
+                         "points": 0}
+        assert fake.ctl("track", "enable", "0").expect(0).out == ID + "\n"
+        reply = fake.ctl("track", "reset", "--json", "0").expect(0).json
+        assert reply == {"first_point": SECOND}
+        assert not fake.ctl("track", "disable", "0").expect(0).out
+
+
+def test_changes():
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 16384\n1048576 32768\n")
+        reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
+        assert reply == {
+            "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
+            "size": GIB, "unit": 16384, "coarse": False,
+            "ranges": [{"offset": 0, "length": 16384}, {"offset": 1048576, "length": 32768}]}
+        reply = fake.ctl("changes", "0", "--since", ID, "--target", SECOND, "--offset", "8K",
+                         "--length", "16K", "--json").expect(0).json
+        assert (reply["target"], reply["offset"], reply["length"]) == (SECOND, 8192, 16384)
+        assert reply["ranges"] == [{"offset": 8192, "length": 8192}]
+
+
+def test_changes_table():
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 16384\n1048576 32768\n")
+        lines = fake.ctl("changes", "0", "--since", ID).expect(0).lines
+        assert [line.split() for line in lines] == [
+            ["OFFSET", "LENGTH"], ["0", "16384"], ["1048576", "32768"]]
+        lines = fake.ctl("changes", "0", "--since", ID, "--noheadings", "--output",
+                         "length").expect(0).lines
+        assert [line.strip() for line in lines] == ["16384", "32768"]
+
+
+def test_changes_asks_until_the_end():
+    """However the driver cuts its answers, what is told is whole and joined."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", "100000 1000000\n3000000 10\n9999999 7000000\n")
+        fake.write("step.0", "65536")
+        reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
+        assert [(r["offset"], r["length"]) for r in reply["ranges"]] == [
+            (100000, 1000000), (3000000, 10), (9999999, 7000000)]
+        assert reply["processed"] == GIB
+        assert len(fake.calls) == GIB // 65536
+
+
+def test_changes_more_than_a_call_holds():
+    with attached() as (fake, _):
+        fake.write("ranges.0", "".join(f"{i * 32768} 16384\n" for i in range(10000)))
+        reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
+        assert len(reply["ranges"]) == 10000 and len(fake.calls) == 3
+
+
+def test_changes_without_progress():
+    with attached() as (fake, _):
+        fake.write("step.0", "0")
+        fake.ctl("changes", "0", "--since", ID).expect(1, "no progress")
+
+
+def test_changes_coarse():
+    with attached() as (fake, _):
+        fake.write("state.0", "1 0 0 16384 1")
+        result = fake.ctl("changes", "0", "--since", ID, "--json").expect(0)
+        assert result.json["coarse"] and "after a crash" in result.err
+
+
+def test_map():
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 1\n536870912 536870912\n")
+        marks = fake.ctl("changes", "0", "--since", ID, "--map").expect(0).lines
+        picture = "".join(line.split()[1] for line in marks[:16])
+        assert len(picture) == 1024
+        assert picture == "░" + "·" * 511 + "█" * 512, picture
+        ascii_map = ctl("changes", "0", "--since", ID, "--map",
+                        env={**fake.env, "LC_ALL": "C"}).lines
+        assert ascii_map[0].split()[1].startswith("-..")
+
+
+def test_detach():
+    with attached() as (fake, image):
+        assert fake.ctl("detach", "--json", image).expect(0).json == {"disk": 0}
+
+
+def test_verify():
+    with directory() as path:
+        image = make_image(path / "disk.vhdx")
+        ctl("track", "verify", image).expect(1, "disk.vhdx.lrct")
+
+
+def test_full_disk():
+    with attached() as (fake, _), open("/dev/full", "w", encoding="ascii") as full:
+        import subprocess
+        import os
+        from common import BUILD
+        done = subprocess.run([BUILD / "vhdxctl", "list"], stdout=full, stderr=subprocess.PIPE,
+                              env={**os.environ, **fake.env}, check=False)
+        assert done.returncode == 1 and b"cannot write the output" in done.stderr

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A disk goes by its numbers and by its container, whatever that is called."""
+import os
+
+from common import Fake, attached, directory, make_image
+
+
+def disk_of(fake, name):
+    return fake.ctl("info", "--json", name).expect(0).json["disk"]
+
+
+def test_numbers():
+    with directory() as path:
+        fake = Fake(path)
+        fake.ctl("attach", "--index", "3", make_image(path / "a.vhdx")).expect(0)
+        for name in ("3", "vhdx3", "/dev/vhdx3"):
+            assert disk_of(fake, name) == 3
+
+
+def test_container():
+    with attached() as (fake, image):
+        os.link(image, image.parent / "hard")
+        os.symlink(image, image.parent / "soft")
+        for name in (image, image.parent / "hard", image.parent / "soft",
+                     f"{image.parent}/./fake/../disk.vhdx"):
+            assert disk_of(fake, name) == 0
+
+
+def test_another_file():
+    with attached() as (fake, image):
+        assert disk_of(fake, make_image(image.parent / "other.vhdx")) is None
+
+
+def test_same_inode_of_another_device():
+    with attached() as (fake, image):
+        fake.attribute(0, "container_dev", "0:0")
+        fake.attribute(0, "container", "/elsewhere")
+        assert disk_of(fake, image) is None
+
+
+def test_device_that_stat_does_not_show():
+    """btrfs gives stat(2) another device than the kernel's own."""
+    with attached() as (fake, image):
+        fake.attribute(0, "container_dev", "0:0")
+        assert disk_of(fake, image) == 0
+
+
+def test_replaced_file():
+    """The path in sysfs names another file now: that one is not attached."""
+    with attached() as (fake, image):
+        os.rename(image, image.parent / "moved.vhdx")
+        make_image(image)
+        assert disk_of(fake, image.parent / "moved.vhdx") == 0
+        assert disk_of(fake, image) is None
+
+
+def test_odd_numbers():
+    with attached() as (fake, _):
+        for name in ("00", "vhdx00", "/dev/vhdx00"):
+            assert disk_of(fake, name) == 0
+        fake.ctl("info", "1234567890").expect(1, "No such file")
+        fake.ctl("info", "-1").expect(2)
+        fake.ctl("info", "vhdx0p1").expect(1, "No such file")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Wrong usage is exit 2 and changes nothing; sizes."""
+from common import ID, Fake, attached, ctl, directory
+
+COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes"]
+WORDS = ["enable", "disable", "status", "reset", "verify"]
+
+WRONG = [
+    [],
+    ["no-such-command"],
+    ["--no-such-option"],
+    ["attach"],
+    ["attach", "--no-such-option", "x"],
+    ["attach", "a", "b"],
+    ["attach", "--track", "--no-track", "x"],
+    ["attach", "--track", "--read-only", "x"],
+    ["attach", "--read-only", "--retire-windows-rct", "x"],
+    ["attach", "--unit", "64K", "x"],
+    ["attach", "--track", "--unit", "3K", "x"],
+    ["attach", "--track", "--unit", "2K", "x"],
+    ["attach", "--track", "--unit", "2M", "x"],
+    ["attach", "--track", "--unit", "x", "x"],
+    ["attach", "--unit"],
+    ["attach", "--index", "-1", "x"],
+    ["attach", "--index", "one", "x"],
+    ["attach", "--index", "99999999999", "x"],
+    ["detach"],
+    ["detach", "1", "2"],
+    ["list", "0"],
+    ["list", "--output", "DEVICE,NONSENSE"],
+    ["list", "--output", ""],
+    ["info"],
+    ["track"],
+    ["track", "no-such-word", "0"],
+    ["track", "enable"],
+    ["track", "enable", "--unit", "5000", "0"],
+    ["track", "status", "0", "1"],
+    ["seal"],
+    ["seal", "--freeze", "0"],
+    ["seal", "--label", "x" * 65, "0"],
+    ["points"],
+    ["forget", "0"],
+    ["forget", "0", "not-an-id"],
+    ["changes", "0"],
+    ["changes", "--since", "not-an-id", "0"],
+    ["changes", "--since", ID, "--target", "x", "0"],
+    ["changes", "--since", ID, "--offset", "-1", "0"],
+    ["changes", "--since", ID, "--length", "1X", "0"],
+    ["changes", "--since", ID, "--map", "--json", "0"],
+    ["changes", "--since", ID],
+]
+
+
+def test_wrong_usage():
+    with directory() as path:
+        fake = Fake(path)
+        for arguments in WRONG:
+            result = fake.ctl(*arguments)
+            result.expect(2, "vhdxctl: ")
+        assert not fake.calls
+
+
+def test_help():
+    for command in [[], *([name] for name in COMMANDS), *(["track", word] for word in WORDS),
+                    ["track"]]:
+        result = ctl(*command, "--help").expect(0)
+        assert result.out.startswith("Usage: vhdxctl"), result.out
+        assert not result.err
+
+
+def test_help_has_the_options():
+    out = ctl("attach", "--help").out
+    for option in ("--read-only", "--track", "--no-track", "--unit", "--sidecar",
+                   "--retire-windows-rct", "--index", "--json", "--help"):
+        assert option in out, option
+
+
+def test_version():
+    assert ctl("--version").expect(0).out.startswith("vhdxctl ")
+
+
+def sizes(fake, text):
+    return fake.ctl("changes", "--since", ID, "--offset", text, "--length", "0", "--json", "0")
+
+
+def test_sizes():
+    right = {
+        "0": 0, "4096": 4096, "4096B": 4096, "1k": 1 << 10, "1K": 1 << 10, "1KiB": 1 << 10,
+        "1KB": 1000, "16M": 16 << 20, "16MiB": 16 << 20, "16mb": 16000000, "2G": 2 << 30,
+        "3T": 3 << 40, "1P": 1 << 50, "1E": 1 << 60, "18446744073709551615": (1 << 64) - 1,
+    }
+    with attached() as (fake, _):
+        for text, value in right.items():
+            assert sizes(fake, text).expect(0).json["offset"] == value, text
+
+
+def test_wrong_sizes():
+    with attached() as (fake, _):
+        for text in ("", "K", "x", "1.5", "1.5K", "-1", "+1", " 1", "1 K", "1Ki", "1KiBB", "1KX",
+                     "16E", "18446744073709551616", "0x10", "1Q"):
+            sizes(fake, text).expect(2, "is not a size")
+
+
+def test_options_behind_arguments():
+    with attached() as (fake, _):
+        fake.ctl("changes", "0", "--since", ID, "--length", "0").expect(0)
