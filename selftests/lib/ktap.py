@@ -62,7 +62,7 @@ class _Output:
     """The suite's real standard output, one whole line at a time."""
 
     def __init__(self):
-        sys.stdout.flush()
+        sys.stdout.reconfigure(line_buffering=True)
         self.fd = os.dup(1)
         # What cases and their children print must not look like results.
         os.dup2(2, 1)

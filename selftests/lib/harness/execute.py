@@ -51,7 +51,7 @@ def one_machine(report, kernel, suites):
             report.end(int(line.split()[1]))
         elif line.startswith("@tainted "):
             tainted = True
-        elif report.current and line:
+        elif line:
             report.line(line)
     if report.current:
         left.pop(0)

@@ -19,8 +19,8 @@ class Report:
         print(f"# Subtest: {name}", flush=True)
 
     def line(self, text):
-        """A line that the suite printed; what is not KTAP becomes diagnostics."""
-        known = self.current[1].line(text)
+        """A line of output; what is not a suite's KTAP becomes diagnostics."""
+        known = self.current and self.current[1].line(text)
         print(f"  {text}" if known else f"  # {text}", flush=True)
 
     def end(self, status):

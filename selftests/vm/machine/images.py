@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The disk images of one run."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -51,9 +52,15 @@ def corpus():
     return path if path.is_dir() else None
 
 
+def copy_if_there(source, target):
+    """Somebody may be editing the tree."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
+
+
 def copy_of_tree(target):
     """The sources, as a test needs them."""
-    shutil.copytree(TREE, target, symlinks=True,
+    shutil.copytree(TREE, target, symlinks=True, copy_function=copy_if_there,
                     ignore=shutil.ignore_patterns(".git", "build", "__pycache__", "*.o"))
 
 

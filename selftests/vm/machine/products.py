@@ -58,7 +58,11 @@ class Kernel:
 
 def make(*targets):
     """Brings targets up to date; says nothing unless that fails."""
-    result = subprocess.run(["make", "-s", "-C", TREE, *targets], stdout=subprocess.PIPE,
+    # Not the jobs and variables of a make that this runs under.
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    result = subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "-C", TREE, *targets],
+                            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, check=False)
     if result.returncode:
         os.write(2, result.stdout)
