@@ -207,8 +207,6 @@ static int run_is_sequence(struct vhdx_log_ring *ring, const struct run *run, u8
 	u32 tail = run->last.tail;
 	int err;
 
-	if (tail == run->start || tail == run->last.position)
-		return 1;
 	if (vhdx_log_ring_distance(ring, run->start, tail) >= run->length)
 		return 0;
 	/* Beside the window, which would have to be read again otherwise. */

@@ -250,6 +250,15 @@ CASE(block_may_not_span_a_structure)
 	EXPECT_EQ(vhdx_bat_check(&spanned, 0, 6 | 9 * MIB, SIZE, NULL), 0);
 }
 
+CASE(image_without_extents)
+{
+	struct vhdx_image bare = image;
+
+	bare.extents = NULL;
+	bare.extent_count = 0;
+	EXPECT_EQ(vhdx_bat_check(&bare, 0, 6 | 1 * MIB, SIZE, NULL), 0);
+}
+
 CASE(partially_present_needs_a_parent)
 {
 	expect_bad(3, 7 | 4 * MIB, "partially present, but the disk has no parent");

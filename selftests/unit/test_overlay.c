@@ -166,6 +166,33 @@ CASE(too_many_zero_descriptors)
 	free(effects);
 }
 
+/* A device that answers otherwise after the scan: the array has room for one log. */
+CASE(log_that_grows_after_the_scan)
+{
+	struct log_effect effects[200];
+	struct test_image other;
+	u32 second, i;
+
+	for (i = 0; i < 200; i++)
+		effects[i] = (struct log_effect)DATA(PLACE, i);
+	begin();
+	second = put_entry(&file, &fields, 0, 1, 0, effects, 200);
+	put_entry(&file, &fields, second, 2, 0, NULL, 0);
+	ASSERT_EQ(vhdx_image_open(&image, &file.memory.store, NULL), 0);
+
+	/* The descriptors of 200 more, whose data would lie in those of the first. */
+	test_log_begin(&other, &fields, 1);
+	put_entry(&other, &fields, second, 2, 0, effects, 200);
+	put_bytes(&file, log_at(&file, second), other.memory.bytes + log_at(&other, second),
+		  2 * SECTOR);
+	test_image_free(&other);
+	memset(&diag, 0, sizeof(diag));
+	EXPECT_EQ(vhdx_overlay_init(&overlay, &file.memory.store, &image, &diag), -EOPNOTSUPP);
+	EXPECT_HAS(diag.text, "more than 256 data descriptors");
+	vhdx_overlay_release(&overlay);
+	release();
+}
+
 CASE(errors_from_below)
 {
 	u8 *buf = vhdx_alloc(SECTOR);
