@@ -80,18 +80,27 @@ static int set_guid(struct world *w, const vhdx_guid *guid, enum world_guid kind
 	w->cached.kind = kind;
 	w->cached.gap = gap;
 	err = world_flush(w);
-	/* A header that was under way when the power went may have arrived. */
-	if (err && random_below(2))
+	if (!err)
+		return 0;
+	/*
+	 * Nobody knows which header a disk has whose header could not be written: it is
+	 * poisoned, and nothing more happens to it. Leave that out here. When the power
+	 * went, the header that was under way may have arrived.
+	 */
+	if (!fake_store_is_off(&w->fake))
+		return world_flush(w);
+	if (random_below(2))
 		w->durable = w->cached;
 	return err;
 }
 
-/* Rule T7: a container that the sidecar doesn't know. */
+/* Rule T7: a container that the sidecar doesn't know. Until it has that, nothing goes on. */
 static void invalidate(struct world *w)
 {
 	vhdx_guid guid = new_guid(w);
 
-	set_guid(w, &guid, WORLD_STRANGER, 0);
+	while (set_guid(w, &guid, WORLD_STRANGER, 0) && !fake_store_is_off(&w->fake))
+		;
 	let_go(w);
 }
 
@@ -174,6 +183,7 @@ static int activate(struct world *w)
 	if (err)
 		return err;
 	w->active = true;
+	w->mixed = false;
 	if (!w->stay_activating) {
 		w->sidecar.state = VHDX_SIDECAR_ACTIVE;
 		w->sidecar.current_guid = guid;
@@ -182,11 +192,14 @@ static int activate(struct world *w)
 	return 0;
 }
 
+/* Without the sidecar the write goes on; without the header's new GUID it does not. */
 static int start_write(struct world *w)
 {
 	int err = activate(w);
 
-	return err && fake_store_is_off(&w->fake) ? err : 0;
+	if (fake_store_is_off(&w->fake))
+		return -EIO;
+	return w->attached ? err : 0;
 }
 
 int world_write(struct world *w, u32 unit)
@@ -319,6 +332,12 @@ int world_forget(struct world *w, u32 position)
 		if (!memcmp(&w->points[i].id, &id, sizeof(id)))
 			w->points[i].gone = true;
 	err = vhdx_sidecar_commit(&w->sidecar);
+	/* The gap before the newest point is in the saved live delta now, or almost. */
+	if (!w->active && w->sidecar.timeline.live.gap_reason) {
+		w->cached.gap = w->sidecar.timeline.live.gap_reason;
+		w->durable.gap = w->cached.gap;
+		w->mixed |= !!err;
+	}
 	/* What is gone from memory stays gone. */
 	if (is_harmless(err))
 		err = -EIO;
@@ -331,8 +350,6 @@ int world_detach(struct world *w)
 	int err;
 
 	if (!w->active) {
-		if (!w->attached)
-			set_guid(w, &guid, WORLD_STRANGER, 0);
 		let_go(w);
 		return 0;
 	}

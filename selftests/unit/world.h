@@ -52,6 +52,7 @@ struct world_point {
  * @formatted:	the sidecar was made
  * @attached:	and is in use: @sidecar and @live are there
  * @active:	the first write of the session went out
+ * @mixed:	sidecar and container may be of different times
  * @stay_activating: commit what comes between activation and the first seal as
  *		ACTIVATING
  */
@@ -64,6 +65,7 @@ struct world {
 	bool formatted;
 	bool attached;
 	bool active;
+	bool mixed;
 	bool stay_activating;
 	u32 version;
 	u64 guids;
