@@ -76,8 +76,6 @@ static int print_json(const struct answer *answer)
 {
 	const struct vhdx_changes *changes = &answer->changes;
 	struct json_object *reply = json_reply();
-	struct json_object *object;
-	struct json_object *list;
 	size_t i;
 
 	json_id(reply, "limit", &changes->limit);
@@ -88,14 +86,11 @@ static int print_json(const struct answer *answer)
 	json_bytes(reply, "size", changes->disk_size);
 	json_bytes(reply, "unit", changes->unit);
 	json_flag(reply, "coarse", changes->answer_flags & VHDX_ANSWER_COARSE);
-	list = json_list(reply, "ranges");
-	for (i = 0; i < answer->count; i++) {
-		object = json_object_new_object();
-		json_bytes(object, "offset", answer->ranges[i].byte_offset);
-		json_bytes(object, "length", answer->ranges[i].byte_length);
-		json_object_array_add(list, object);
-	}
-	return json_finish(reply);
+	json_begin_long_list(reply, "ranges");
+	for (i = 0; i < answer->count; i++)
+		printf("%s{\"offset\":%llu,\"length\":%llu}", i ? "," : "",
+		       answer->ranges[i].byte_offset, answer->ranges[i].byte_length);
+	return json_end_long_list();
 }
 
 static int print_table(const struct answer *answer)

@@ -103,7 +103,7 @@ void print_help(const char *path, const struct command *command);
 
 /* ---- options.c ---- */
 
-/* Parse and run @command; @path is how the user called it. */
+/* Parse and run @command; @path is its name, with the words before it. */
 int run_command(const char *path, const struct command *command, int argc, char **argv);
 
 /* ---- size.c ---- */

@@ -15,9 +15,14 @@ struct json_object *json_reply(void)
 	return object;
 }
 
+static const char *as_text(struct json_object *object)
+{
+	return json_object_to_json_string_ext(object, JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
 int json_finish(struct json_object *object)
 {
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(as_text(object));
 	json_object_put(object);
 	return EXIT_DONE;
 }
@@ -125,4 +130,19 @@ struct json_object *json_list(struct json_object *object, const char *key)
 
 	json_object_object_add(object, key, list);
 	return list;
+}
+
+void json_begin_long_list(struct json_object *object, const char *key)
+{
+	const char *text = as_text(object);
+	const int without_brace = strlen(text) - 1;
+
+	printf("%.*s,\"%s\":[", without_brace, text, key);
+	json_object_put(object);
+}
+
+int json_end_long_list(void)
+{
+	puts("]}");
+	return EXIT_DONE;
 }

@@ -23,4 +23,12 @@ void json_reason(struct json_object *object, const char *key, unsigned int reaso
 /* An empty array below @key. */
 struct json_object *json_list(struct json_object *object, const char *key);
 
+/*
+ * Print @object, to which a list that may be very long is added under @key: its
+ * items are printed by the caller, separated by commas. Frees the object.
+ */
+void json_begin_long_list(struct json_object *object, const char *key);
+/* Returns an exit code. */
+int json_end_long_list(void);
+
 #endif

@@ -37,7 +37,6 @@ static void print_commands(FILE *out)
 
 static int run(int argc, char **argv)
 {
-	char path[64];
 	size_t i;
 
 	if (argc < 2)
@@ -51,10 +50,8 @@ static int run(int argc, char **argv)
 		return EXIT_DONE;
 	}
 	for (i = 0; i < COMMAND_COUNT; i++) {
-		if (!strcmp(argv[1], commands[i]->name)) {
-			snprintf(path, sizeof(path), "vhdxctl %s", argv[1]);
-			return run_command(path, commands[i], argc - 1, argv + 1);
-		}
+		if (!strcmp(argv[1], commands[i]->name))
+			return run_command(argv[1], commands[i], argc - 1, argv + 1);
 	}
 	return usage_error("there is no command \"%s\"", argv[1]);
 }
@@ -64,6 +61,8 @@ int main(int argc, char **argv)
 	int code;
 
 	setlocale(LC_ALL, "");
+	/* A line at a time, so that nobody else's output lands within it. */
+	setvbuf(stderr, NULL, _IOLBF, 0);
 	code = run(argc, argv);
 	/* What a script waits for must have arrived, on a full disk too. */
 	if (fflush(stdout) || ferror(stdout)) {

@@ -96,7 +96,7 @@ static int run_word(const char *path, const struct command *command, int argc, c
 	char longer[64];
 
 	if (argc < 2)
-		return usage_error("%s: a word is missing: see `%s --help`", path, path);
+		return usage_error("%s: a word is missing: see `vhdxctl %s --help`", path, path);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
 		print_help(path, command);
 		return EXIT_DONE;

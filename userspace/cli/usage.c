@@ -53,13 +53,13 @@ void print_help(const char *path, const struct command *command)
 	const struct cli_option *option;
 
 	if (command->words) {
-		printf("Usage: %s WORD [OPTION…] [ARGUMENT…]\n\n%s.\n\nWords:\n", path,
+		printf("Usage: vhdxctl %s WORD [OPTION…] [ARGUMENT…]\n\n%s.\n\nWords:\n", path,
 		       command->summary);
 		for (word = command->words; word->name; word++)
 			printf("  %-10s %s\n", word->name, word->summary);
 		return;
 	}
-	printf("Usage: %s [OPTION…]%s%s\n\n%s.\n\nOptions:\n", path,
+	printf("Usage: vhdxctl %s [OPTION…]%s%s\n\n%s.\n\nOptions:\n", path,
 	       command->arguments ? " " : "", command->arguments ? command->arguments : "",
 	       command->summary);
 	for (option = command->options; option->name; option++)

@@ -197,13 +197,14 @@ static int wait_for_nodes(int index)
 	return 0;
 }
 
-static int enable_on(struct attaching *attaching, struct vhdx_disk *disk)
+static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool in_new)
 {
 	const struct vhdx_attach_options *options = attaching->options;
 	struct vhdx_attached *attached = attaching->attached;
 	int err;
 
-	err = vhdx_tracking_enable(disk, options->sidecar, options->unit, NULL);
+	err = vhdx_tracking_enable(disk, in_new ? options->sidecar : NULL,
+				   in_new ? options->unit : 0, NULL);
 	/* What else the sidecar holds is the administrator's to give up (track reset). */
 	if (err == -EEXIST) {
 		warn(attaching, vhdx_error_message());
@@ -227,7 +228,7 @@ static int enable_tracking(struct attaching *attaching)
 		return err;
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (!err && state.state != VHDX_TRACKING_ON)
-		err = enable_on(attaching, disk);
+		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
 	vhdx_disk_close(disk);
 	return err;
 }

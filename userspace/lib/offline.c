@@ -68,7 +68,6 @@ static void get_tracking_state(struct offline_disk *offline, struct vhdx_trackin
 		return;
 	if (offline->sidecar_error) {
 		state->gap_reason = offline->sidecar_diag.reason;
-		state->newer_changes = 1;
 		return;
 	}
 	state->state = offline->sidecar.state == VHDX_SIDECAR_DISABLED ?
@@ -281,8 +280,12 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 	char *path = NULL;
 	int err;
 
-	if (!given && is_block(&offline->container))
-		return no_sidecar(offline);
+	if (!given && is_block(&offline->container)) {
+		no_sidecar(offline);
+		vhdx_fail(&offline->sidecar_diag, 0, VHDX_REASON_DISABLED,
+			  "changes of a block device are known only if its sidecar is named (--sidecar)");
+		return 0;
+	}
 	err = sidecar_path(&offline->container, given, &path);
 	if (err)
 		return err;

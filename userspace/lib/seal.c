@@ -29,6 +29,19 @@ static __s32 *descriptors(struct vhdx_disk *const *disks, size_t count)
 	return fds;
 }
 
+static int refuse_twins(struct vhdx_disk *const *disks, size_t count)
+{
+	size_t i, j;
+
+	for (i = 0; i < count; i++)
+		for (j = 0; j < i; j++)
+			if (disks[i]->index == disks[j]->index)
+				return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+					    "%s: named twice: a seal takes each disk once",
+					    disks[i]->name);
+	return 0;
+}
+
 static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 {
 	int control;
@@ -62,6 +75,8 @@ int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
 	err = set_label(&seal, label);
+	if (!err)
+		err = refuse_twins(disks, count);
 	if (err)
 		return err;
 	fds = descriptors(disks, count);

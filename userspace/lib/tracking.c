@@ -87,6 +87,15 @@ static int enable_in_file(struct vhdx_disk *disk, const char *given, bool create
 	return err;
 }
 
+/* What is there is used as it is: to ignore a wish in silence would mislead. */
+static int refuse_choice(struct vhdx_disk *disk, const char *sidecar, uint32_t unit)
+{
+	if (!sidecar && !unit)
+		return 0;
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now", disk->name);
+}
+
 int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 			 struct vhdx_point_id *first_point)
 {
@@ -97,9 +106,11 @@ int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t u
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (err)
 		return err;
-	if (state.state == VHDX_TRACKING_OFF)
+	if (state.state == VHDX_TRACKING_DISABLED)
+		err = refuse_choice(disk, sidecar, unit);
+	if (!err && state.state == VHDX_TRACKING_OFF)
 		err = enable_in_file(disk, sidecar, true, &enable);
-	else
+	else if (!err)
 		err = call_enable(disk, &enable);
 	if (!err && first_point)
 		*first_point = enable.first_point;
@@ -157,9 +168,11 @@ int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, uint32_t un
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (err)
 		return err;
-	if (state.state == VHDX_TRACKING_OFF)
+	if (state.state != VHDX_TRACKING_OFF)
+		err = refuse_choice(disk, sidecar, unit);
+	if (!err && state.state == VHDX_TRACKING_OFF)
 		err = write_anew(disk, sidecar, unit, &first);
-	else
+	else if (!err)
 		err = reset_in_place(disk, &first);
 	if (!err && first_point)
 		*first_point = first;

@@ -171,6 +171,21 @@ def test_enable_elsewhere():
         assert (path / "elsewhere").exists() and not os.path.exists(f"{image}.lrct")
 
 
+def test_enable_what_is_disabled():
+    """In the sidecar that is there: another one, or another unit, can't be chosen."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        fake.write("state.0", "2 0 5 16384 0")
+        for choice in (["--unit", "4K"], ["--sidecar", path / "elsewhere"]):
+            fake.ctl("track", "enable", *choice, "0").expect(1, "can be chosen now")
+            fake.ctl("track", "reset", *choice, "0").expect(1, "can be chosen now")
+        assert not (path / "elsewhere").exists()
+        fake.calls
+        fake.ctl("track", "enable", "0").expect(0)
+        assert fake.calls == ["ENABLE flags=0 sidecar=0 unit=0"]
+
+
 def test_enable_of_a_moved_container():
     with directory() as path:
         fake, image = setup(path)

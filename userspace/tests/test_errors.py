@@ -79,6 +79,12 @@ def test_seal():
             fake.ctl("seal", "0").expect(code, "/dev/vhdx0", text)
 
 
+def test_seal_twice():
+    with attached() as (fake, image):
+        fake.ctl("seal", "0", image).expect(1, "/dev/vhdx0: named twice")
+        assert not fake.calls
+
+
 def test_track_and_forget():
     calls = [
         ("ENABLE", ["track", "enable", "0"], errno.EALREADY, "none", 1, "enabled already"),
