@@ -33,6 +33,11 @@ def need(command):
         raise Skip(f"{command} is not installed")
 
 
+def need_root():
+    if os.geteuid():
+        raise Skip("needs root")
+
+
 @contextlib.contextmanager
 def directory():
     with tempfile.TemporaryDirectory(prefix="vhdx-user-") as path:

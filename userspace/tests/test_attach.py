@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from common import ID, Fake, ctl, directory, make_image, TREE
+from common import ID, Fake, Skip, ctl, directory, make_image, need_root, TREE
 
 
 def call(fake, name):
@@ -98,6 +98,7 @@ def test_kernel_message_is_a_warning():
 
 
 def test_track():
+    need_root()
     with directory() as path:
         fake, image = setup(path)
         os.chmod(image, 0o640)
@@ -299,12 +300,12 @@ def test_vhd_set_of_windows():
     corpus = os.environ.get("VHDX_CORPUS", TREE.parent / "shared/corpus")
     sample = f"{corpus}/rsvd.vhds"
     if not os.path.exists(sample):
-        from common import Skip
         raise Skip("no corpus")
     ctl("info", sample).expect(1, "VHD Set", "not supported yet")
 
 
 def test_no_permission():
+    need_root()
     with directory() as path:
         fake, image = setup(path)
         os.chmod(path, 0o755)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What commands print: shapes of JSON, tables, lines that scripts read."""
-from common import ID, ctl, attached, directory, Fake, make_image
+import os
+import subprocess
+
+from common import BUILD, ID, Fake, attached, ctl, directory, make_image
 
 GIB = 1 << 30
-SECOND = ID.replace("01", "02").replace("0000000000000002", "0000000000000002")
+SECOND = ID.replace("01", "02")
 
 
 def test_attach():
@@ -217,9 +220,6 @@ def test_verify():
 
 def test_full_disk():
     with attached() as (fake, _), open("/dev/full", "w", encoding="ascii") as full:
-        import subprocess
-        import os
-        from common import BUILD
         done = subprocess.run([BUILD / "vhdxctl", "list"], stdout=full, stderr=subprocess.PIPE,
                               env={**os.environ, **fake.env}, check=False)
         assert done.returncode == 1 and b"cannot write the output" in done.stderr

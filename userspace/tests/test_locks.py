@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 
-from common import BUILD, ctl, directory, make_image, make_sidecar, need, qemu_io
+from common import BUILD, Skip, ctl, directory, make_image, make_sidecar, need, qemu_io
 
 READ = ["read", "0", "512"]
 WRITE = ["write", "0", "512"]
@@ -132,7 +132,6 @@ def loop_device(image):
 
 
 def test_block_device():
-    from common import Skip
     with directory() as path:
         device = loop_device(make_image(path / "disk.vhdx"))
         if not device:

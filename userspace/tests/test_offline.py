@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 
-from common import TREE, ctl, directory, make_image, make_sidecar, need
+from common import TREE, ctl, directory, make_image, make_sidecar, need, need_root
 
 GIB = 1 << 30
 UNIT = 16384
@@ -192,6 +192,7 @@ def test_not_written():
 
 
 def test_read_permission_is_enough():
+    need_root()
     with directory() as path:
         image = make_image(path / "disk.vhdx")
         a, = make_sidecar(image, "seal a\nmark 0 1\n")
