@@ -156,8 +156,15 @@ def report(options, directory, session):
     return status
 
 
+def open_standard_streams():
+    """Makes sure that 0, 1 and 2 are open, and no socket or file gets their numbers."""
+    while os.open(os.devnull, os.O_RDWR) <= 2:
+        pass
+
+
 def main():
     """Runs COMMAND and exits as the contract says."""
+    open_standard_streams()
     options = parse(sys.argv[1:])
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -12,7 +12,7 @@ DEFECTS = re.compile(r"""
       | (?:divide\ error|invalid\ opcode|stack\ segment|double\ fault):
       | (?:rcu:\ )?INFO:\ (?:task\ .*\ blocked\ for\ more\ than
                           | rcu_.*\ stall
-                          | .*lockdep | trying\ to\ register\ non-static\ key
+                          | trying\ to\ register\ non-static\ key
                           | possible | suspicious | inconsistent)
       | kmemleak:\ .*new\ suspected
       | list_(?:add|del)\ corruption | refcount_t: | kernel\ BUG\ at

@@ -146,8 +146,7 @@ class Session:
                     if now >= limit:
                         break
                 else:
-                    limit = self.verdict.started + (self.options.kill_after or
-                                                    self.options.timeout)
+                    limit = self.verdict.started + self.time_for_command()
                     if now >= limit:
                         self.give_up()
                         break
@@ -155,6 +154,14 @@ class Session:
                     if not key.data.receive():
                         selector.unregister(key.fileobj)
         self.complete = self.verdict.given() and self.drained()
+
+    def kill_comes_first(self):
+        """--kill-after was given, and is due before the timeout."""
+        return self.options.kill_after and self.options.kill_after < self.options.timeout
+
+    def time_for_command(self):
+        """Seconds from COMMAND's start until the machine is given up."""
+        return self.options.kill_after if self.kill_comes_first() else self.options.timeout
 
     def drained(self):
         """Both streams and the log have reached their ends."""
@@ -168,7 +175,7 @@ class Session:
 
     def give_up(self):
         """COMMAND's time is up: power off as asked, or a hang to be looked at."""
-        if self.options.kill_after:
+        if self.kill_comes_first():
             self.qemu.kill()
             self.killed = True
             return
