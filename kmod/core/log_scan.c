@@ -225,25 +225,18 @@ static int find_sequence(struct vhdx_log_ring *ring, const vhdx_guid *guid, u8 *
 	int err;
 
 	memset(best, 0, sizeof(*best));
-	while (position < ring->length) {
+	/* A run that wraps has seen the rest of the ring: then @position is behind it. */
+	for (; position < ring->length; position += run.length ? run.length : VHDX_LOG_SECTOR) {
 		err = read_run(ring, guid, position, &run);
 		if (err)
 			return err;
-		if (!run.length) {
-			position += VHDX_LOG_SECTOR;
+		if (!run.length || run.last.sequence <= best->last.sequence)
 			continue;
-		}
-		if (!best->length || run.last.sequence > best->last.sequence) {
-			err = run_is_sequence(ring, &run, page);
-			if (err < 0)
-				return err;
-			if (err)
-				*best = run;
-		}
-		/* A run that wraps has seen the rest of the ring. */
-		if (run.length >= ring->length - position)
-			break;
-		position += run.length;
+		err = run_is_sequence(ring, &run, page);
+		if (err < 0)
+			return err;
+		if (err)
+			*best = run;
 	}
 	return 0;
 }

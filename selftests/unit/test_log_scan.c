@@ -283,8 +283,8 @@ CASE(many_descriptors)
 }
 
 /*
- * Each field of an entry with a right checksum. Numbers: the offset in the entry of
- * struct "three", the width of the field, what to put there.
+ * Each field of an entry with a right checksum: @at is its offset in the entry "three",
+ * @value what to put there. Then the entry before it is the last one.
  */
 CASE(every_field_is_judged)
 {
@@ -325,27 +325,45 @@ CASE(every_field_is_judged)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(faults); i++) {
+		u32 lengths[] = { 3 * SECTOR, faults[i].at == 8 ? faults[i].value : 0 };
 		u64 at;
+		u32 n;
 
 		begin();
-		put_entry(&file, &fields, 0, 5, 0, three, 3);
-		expect_scan(0, 3 * SECTOR, 1, 5);
-		at = log_at(&file, faults[i].at);
+		put_entry(&file, &fields, 0, 4, 0, NULL, 0);
+		put_entry(&file, &fields, SECTOR, 5, 0, three, 3);
+		expect_scan(0, 4 * SECTOR, 2, 5);
+		at = log_at(&file, SECTOR + faults[i].at);
 		if (faults[i].width == 4)
 			put32(&file, at, faults[i].value);
 		else
 			put64(&file, at, faults[i].value);
-		/* Over the true length, and over the claimed one. */
-		seal_entry(&file, 0, 3 * SECTOR);
-		if (!EXPECT_EQ(scan(), -EUCLEAN))
-			printf("# %s\n", faults[i].what);
-		if (faults[i].at == 8 && faults[i].value && faults[i].value <= MIB) {
-			seal_entry(&file, 0, faults[i].value & ~(SECTOR - 1ULL));
-			if (!EXPECT_EQ(scan(), -EUCLEAN))
-				printf("# %s\n", faults[i].what);
+		/* Sealed over the true length, and over the claimed one. */
+		for (n = 0; n < 2; n++) {
+			if (!lengths[n] || lengths[n] > MIB || lengths[n] % SECTOR)
+				continue;
+			seal_entry(&file, SECTOR, lengths[n]);
+			expect_scan(0, SECTOR, 1, 4);
 		}
+		if (ktap.failed)
+			printf("# %s\n", faults[i].what);
 		release();
 	}
+}
+
+CASE(sequence_numbers_begin_with_one)
+{
+	begin();
+	put_entry(&file, &fields, 0, 0, 0, one, 1);
+	expect_damage(NO_SEQUENCE);
+	put_entry(&file, &fields, 2 * SECTOR, 1, 0, one, 1);
+	expect_damage(NO_SEQUENCE);
+	put_entry(&file, &fields, 2 * SECTOR, 1, 2 * SECTOR, one, 1);
+	expect_scan(2 * SECTOR, 4 * SECTOR, 1, 1);
+	put_entry(&file, &fields, 4 * SECTOR, ~0ULL, 4 * SECTOR, one, 1);
+	put_entry(&file, &fields, 6 * SECTOR, 0, 4 * SECTOR, one, 1);
+	expect_scan(4 * SECTOR, 6 * SECTOR, 1, ~0ULL);
+	release();
 }
 
 /* One bit anywhere in it makes the entry invalid. */
