@@ -143,6 +143,17 @@ static int prepare(struct vhdx_job **out, const char *path, const char *limit_id
 	return err;
 }
 
+static void no_answer(uint64_t *processed_byte_length, struct vhdx_range **ranges,
+		      size_t *range_count)
+{
+	if (processed_byte_length)
+		*processed_byte_length = 0;
+	if (ranges)
+		*ranges = NULL;
+	if (range_count)
+		*range_count = 0;
+}
+
 static unsigned int last_code(int err)
 {
 	return vhdx_code_from_errno(err, vhdx_error_reason());
@@ -158,6 +169,10 @@ unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_i
 	unsigned int code;
 	int err;
 
+	if (job)
+		*job = NULL;
+	else
+		no_answer(processed_byte_length, ranges, range_count);
 	err = prepare(&call, path, limit_id, target_snapshot_id, byte_offset, byte_length);
 	if (err)
 		return last_code(err);
@@ -224,26 +239,35 @@ void vhdx_job_cancel(struct vhdx_job *job)
 	pthread_mutex_unlock(&job->lock);
 }
 
+/* The array goes to the caller; the figures can be had again. */
+static void hand_out(struct vhdx_job *job, uint64_t *processed_byte_length,
+		     struct vhdx_range **ranges, size_t *range_count)
+{
+	if (processed_byte_length)
+		*processed_byte_length = job->changes.processed;
+	if (range_count)
+		*range_count = job->count;
+	if (ranges) {
+		*ranges = job->ranges;
+		job->ranges = NULL;
+		job->handed_out = true;
+	}
+}
+
 unsigned int vhdx_job_result(struct vhdx_job *job, uint64_t *processed_byte_length,
 			     struct vhdx_range **ranges, size_t *range_count)
 {
 	unsigned int code;
 
+	no_answer(processed_byte_length, ranges, range_count);
 	vhdx_job_wait(job, -1);
 	pthread_mutex_lock(&job->lock);
 	code = job->code;
 	fail(0, job->reason, "%s", job->message);
-	if (code == VHDX_CODE_OK && ranges) {
-		if (job->handed_out)
-			code = VHDX_CODE_UNKNOWN;
-		*ranges = job->ranges;
-		job->ranges = NULL;
-		job->handed_out = true;
-	}
-	if (processed_byte_length)
-		*processed_byte_length = code == VHDX_CODE_OK ? job->changes.processed : 0;
-	if (range_count)
-		*range_count = code == VHDX_CODE_OK ? job->count : 0;
+	if (code == VHDX_CODE_OK && ranges && job->handed_out)
+		code = VHDX_CODE_UNKNOWN;
+	if (code == VHDX_CODE_OK)
+		hand_out(job, processed_byte_length, ranges, range_count);
 	pthread_mutex_unlock(&job->lock);
 	return code;
 }

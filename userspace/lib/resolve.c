@@ -12,16 +12,13 @@
 
 int index_from_name(const char *name)
 {
-	unsigned long value = 0;
-
-	if (!strncmp(name, "/dev/", 5))
-		name += 5;
-	if (!strncmp(name, "vhdx", 4))
+	if (!strncmp(name, "/dev/vhdx", 9))
+		name += 9;
+	else if (!strncmp(name, "vhdx", 4))
 		name += 4;
 	if (!*name || strspn(name, "0123456789") != strlen(name) || strlen(name) > 9)
 		return -1;
-	value = strtoul(name, NULL, 10);
-	return value;
+	return strtoul(name, NULL, 10);
 }
 
 static bool same_device(const char *text, dev_t device)
@@ -53,7 +50,17 @@ bool is_container(int index, const struct stat *st)
 	       other.st_dev == st->st_dev && other.st_ino == st->st_ino;
 }
 
-int find_by_container(const struct stat *st, int *index)
+/* Is it another node, or a link to a node, of the disk? */
+static bool is_node(int index, const struct stat *st)
+{
+	char text[32];
+
+	return !sysfs_read(index, "dev", text, sizeof(text)) && same_device(text, st->st_rdev);
+}
+
+/* The first disk that @matches; -ENODEV: none. */
+static int find(bool (*matches)(int index, const struct stat *st), const struct stat *st,
+		int *index)
 {
 	int found = -ENODEV;
 	int *indices;
@@ -65,7 +72,7 @@ int find_by_container(const struct stat *st, int *index)
 	if (err)
 		return err;
 	for (i = 0; i < count && found; i++) {
-		if (is_container(indices[i], st)) {
+		if (matches(indices[i], st)) {
 			*index = indices[i];
 			found = 0;
 		}
@@ -74,28 +81,9 @@ int find_by_container(const struct stat *st, int *index)
 	return found;
 }
 
-/* Is it another node, or a link to a node, of a disk of ours? */
-static int find_by_node(const struct stat *st, int *index)
+int find_by_container(const struct stat *st, int *index)
 {
-	int found = -ENODEV;
-	char text[32];
-	int *indices;
-	size_t count;
-	size_t i;
-	int err;
-
-	err = sysfs_indices(&indices, &count);
-	if (err)
-		return err;
-	for (i = 0; i < count && found; i++) {
-		if (!sysfs_read(indices[i], "dev", text, sizeof(text)) &&
-		    same_device(text, st->st_rdev)) {
-			*index = indices[i];
-			found = 0;
-		}
-	}
-	free(indices);
-	return found;
+	return find(is_container, st, index);
 }
 
 static int find_by_number(const char *name, int number, int *index)
@@ -123,7 +111,7 @@ int find_disk(const char *name, int *index)
 	if (stat(name, &st))
 		return fail_errno(-errno, "%s", name);
 	if (S_ISBLK(st.st_mode)) {
-		err = find_by_node(&st, index);
+		err = find(is_node, &st, index);
 		if (err != -ENODEV)
 			return err;
 	}

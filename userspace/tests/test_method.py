@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""vhdx_get_virtual_disk_changes() and its jobs, for a file that is not attached."""
+"""vhdx_get_virtual_disk_changes() and its jobs."""
 import contextlib
 import ctypes
 import errno
+import os
+import subprocess
+import sys
 
-from common import Range, directory, load_library, make_image, make_sidecar
+from common import HERE, Range, attached, directory, load_library, make_image, make_sidecar
 
 library = load_library()
 
@@ -101,6 +104,8 @@ def test_job():
 
 def test_job_that_cannot_begin():
     with disk() as (image, _):
+        call = Call(image, b"nonsense")
+        assert (call.code, call.processed.value, call.count.value) == (32773, 0, 0)
         call = Call(image, b"nonsense", job=True)
         assert call.code == 32773 and not call.job
 
@@ -140,3 +145,43 @@ def test_wait_times_out_or_not():
         assert library.vhdx_job_wait(call.job, 0) in (0, -errno.ETIMEDOUT)
         assert library.vhdx_job_wait(call.job, -1) == 0
         library.vhdx_job_free(call.job)
+
+
+# The driver made of files is preloaded, so this needs a process of its own.
+ATTACHED = """
+import sys
+from test_method import Call, FOREIGN
+call = Call("/dev/vhdx0", FOREIGN, job=sys.argv[1] == "job")
+print(call.result() if call.job else call.code, call.count.value)
+"""
+
+
+def attached_call(fake, form):
+    done = subprocess.run([sys.executable, "-c", ATTACHED, form], cwd=HERE, text=True,
+                          env={**os.environ, **fake.env}, capture_output=True, check=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_attached():
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 16384\n500000000 16384\n")
+        fake.write("step.0", str(GIB // 8))
+        assert attached_call(fake, "call") == [0, 2]
+        assert len(fake.calls) == 8
+        assert attached_call(fake, "job") == [0, 2]
+
+
+def test_detached_under_way():
+    with attached() as (fake, _):
+        fake.fail("CHANGES", errno.ENODEV)
+        assert attached_call(fake, "call") == [32777, 0]
+        assert attached_call(fake, "job") == [32771, 0]
+
+
+def test_failures_of_the_driver():
+    with attached() as (fake, _):
+        for error, reason, code in ((errno.ESTALE, "unclean", 32775), (errno.EIO, "io", 32768),
+                                    (errno.ENOMEM, "none", 32778)):
+            fake.fail("CHANGES", error, reason)
+            assert attached_call(fake, "call") == [code, 0]
+            assert attached_call(fake, "job") == [code, 0]

@@ -60,4 +60,5 @@ def test_odd_numbers():
             assert disk_of(fake, name) == 0
         fake.ctl("info", "1234567890").expect(1, "No such file")
         fake.ctl("info", "-1").expect(2)
+        fake.ctl("info", "/dev/0").expect(1, "No such file")
         fake.ctl("info", "vhdx0p1").expect(1, "No such file")
