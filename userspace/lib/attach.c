@@ -79,20 +79,22 @@ static bool is_empty_file(int fd)
 	return !fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_size;
 }
 
-/* Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. */
-static void find_sidecar(struct attaching *attaching)
+/*
+ * Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. An
+ * error is only that nobody said where to make one.
+ */
+static int find_sidecar(struct attaching *attaching)
 {
 	const char *given = attaching->options->sidecar;
 	char *path;
+	int err;
 	int fd;
 
-	if (!given && is_block(&attaching->container))
-		return;
-	if (sidecar_path(&attaching->container, given, &path)) {
-		attaching->sidecar_lost = true;
-		warn(attaching, vhdx_error_message());
-		return;
-	}
+	if (!given && is_block(&attaching->container) && !wants(attaching, VHDX_ATTACH_TRACK))
+		return 0;
+	err = sidecar_path(&attaching->container, given, &path);
+	if (err)
+		return err;
 	fd = open_sidecar(path, given, attaching->container.write);
 	free(path);
 	if (fd >= 0 && is_empty_file(fd)) {
@@ -107,6 +109,7 @@ static void find_sidecar(struct attaching *attaching)
 	} else if (given && !wants(attaching, VHDX_ATTACH_TRACK)) {
 		warn(attaching, vhdx_error_message());
 	}
+	return 0;
 }
 
 static int read_file_write_guid(const struct attaching *attaching, vhdx_guid *guid)
@@ -276,8 +279,9 @@ static int attach(struct attaching *attaching, const char *path)
 	err = open_container(&attaching->container, path, !wants(attaching, VHDX_ATTACH_READ_ONLY));
 	if (err)
 		return err;
-	find_sidecar(attaching);
-	err = settle_windows_rct(attaching);
+	err = find_sidecar(attaching);
+	if (!err)
+		err = settle_windows_rct(attaching);
 	if (err)
 		return err;
 	err = call_attach(attaching);

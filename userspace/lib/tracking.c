@@ -93,7 +93,8 @@ static int refuse_choice(struct vhdx_disk *disk, const char *sidecar, uint32_t u
 	if (!sidecar && !unit)
 		return 0;
 	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now", disk->name);
+		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now",
+		    disk->name);
 }
 
 int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
