@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 
-from common import BUILD, Skip, ctl, directory, make_image, make_sidecar, need, qemu_io
+from common import BUILD, Fake, Skip, ctl, directory, make_image, make_sidecar, need, qemu_io
 
 READ = ["read", "0", "512"]
 WRITE = ["write", "0", "512"]
@@ -143,5 +143,10 @@ def test_block_device():
             with qemu_holds("w", device):
                 assert hold_fails("w", device)
             ctl("info", device).expect(0)
+            fake = Fake(path)
+            fake.ctl("attach", "--track", device).expect(1, "--sidecar")
+            assert not fake.calls
+            fake.ctl("attach", device).expect(0)
+            assert fake.calls == ["ATTACH flags=0 index=-1 writable=1 sidecar=0"]
         finally:
             subprocess.run(["losetup", "-d", device], check=True)
