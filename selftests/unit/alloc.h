@@ -9,7 +9,8 @@
 
 /* From the @nth allocation on (1: the next one) @count of them fail; 0: none. */
 void alloc_fail(u64 nth, u64 count);
-/* Allocations since then. */
+/* Allocations since then, and their bytes. */
 u64 alloc_count(void);
+u64 alloc_bytes(void);
 
 #endif

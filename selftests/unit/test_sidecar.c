@@ -3,134 +3,7 @@
  * The sidecar as its users see it: what was committed is there after the next load.
  */
 #include "ktap.h"
-#include "fake_store.h"
-#include "random.h"
-#include "sidecar.h"
-
-#define MIB		(1024ULL * 1024)
-#define SHIFT		12
-#define LEAF_BYTES	((u64)VHDX_LEAF_UNITS << SHIFT)
-#define DISK_SIZE	(5 * LEAF_BYTES - 7 * 512)
-#define LIMIT		(4 * MIB)
-
-static const vhdx_guid disk_id = { "the disk's id 01" };
-static const vhdx_guid dwg[] = {
-	{ "DataWriteGuid 00" }, { "DataWriteGuid 01" }, { "DataWriteGuid 02" }, { "another one's 03" },
-};
-
-static struct fake_store fake;
-static struct vhdx_sidecar sidecar;
-static struct vhdx_diag diag;
-
-static void make(u64 size, u64 limit)
-{
-	fake_store_init(&fake, size, limit);
-	memset(&diag, 0, sizeof(diag));
-	memset(&sidecar, 0xa5, sizeof(sidecar));
-	sidecar.disk_id = disk_id;
-	sidecar.disk_size = DISK_SIZE;
-	sidecar.unit_shift = SHIFT;
-	sidecar.state = VHDX_SIDECAR_ACTIVE;
-	sidecar.current_guid = dwg[0];
-	memset(&sidecar.next_guid, 0, sizeof(sidecar.next_guid));
-	ASSERT_EQ(vhdx_sidecar_format(&sidecar, &fake.store, !size, &diag), 0);
-}
-
-static int load(bool read_only)
-{
-	memset(&diag, 0, sizeof(diag));
-	fake_store_reopen(&fake);
-	return vhdx_sidecar_load(&sidecar, &fake.store, fake.can_grow, read_only, &diag);
-}
-
-static int reload(void)
-{
-	vhdx_sidecar_release(&sidecar);
-	return load(false);
-}
-
-static void finish(void)
-{
-	vhdx_sidecar_release(&sidecar);
-	fake_store_release(&fake);
-}
-
-static struct vhdx_point_id next_id(void)
-{
-	struct vhdx_point_id id = {
-		.sequence = sidecar.timeline.next_sequence,
-		.kind = VHDX_POINT_REFERENCE,
-	};
-	u32 i;
-
-	for (i = 0; i < sizeof(id.guid); i++)
-		id.guid[i] = random_next();
-	return id;
-}
-
-/* Seal @map, which is left as it is. */
-static int seal(const struct vhdx_changemap *map, struct vhdx_point_id *id)
-{
-	struct vhdx_timeline_point point = {
-		.id = next_id(), .issued = true, .time_ns = 12345, .label_length = 5, .label = "label",
-	};
-	struct vhdx_delta before;
-	int err;
-
-	err = vhdx_sidecar_write_delta(&sidecar, map, &before);
-	if (!err)
-		err = vhdx_sidecar_add_point(&sidecar, &point, &before);
-	if (!err)
-		err = vhdx_sidecar_commit(&sidecar);
-	*id = point.id;
-	return err;
-}
-
-static void new_map(struct vhdx_changemap *map)
-{
-	ASSERT_EQ(vhdx_changemap_init(map, DISK_SIZE, SHIFT), 0);
-}
-
-static void mark_at_random(struct vhdx_changemap *map, u32 writes)
-{
-	while (writes--)
-		vhdx_changemap_mark(map, random_below(DISK_SIZE), random_below(64 * 1024) + 1);
-}
-
-static bool same_maps(const struct vhdx_changemap *a, const struct vhdx_changemap *b)
-{
-	u64 left[VHDX_LEAF_WORDS], right[VHDX_LEAF_WORDS];
-	u32 leaf;
-
-	for (leaf = 0; leaf < a->leaf_count; leaf++) {
-		memset(left, 0, sizeof(left));
-		memset(right, 0, sizeof(right));
-		vhdx_changemap_leaf_or(a, leaf, left);
-		vhdx_changemap_leaf_or(b, leaf, right);
-		if (memcmp(left, right, sizeof(left)))
-			return false;
-	}
-	return true;
-}
-
-static void expect_delta(const struct vhdx_delta *delta, const struct vhdx_changemap *map)
-{
-	u64 words[VHDX_LEAF_WORDS], should[VHDX_LEAF_WORDS];
-	struct vhdx_changemap loaded;
-	u32 leaf;
-
-	new_map(&loaded);
-	EXPECT_EQ(vhdx_sidecar_load_map(&sidecar, delta, &loaded), 0);
-	EXPECT(same_maps(&loaded, map));
-	vhdx_changemap_release(&loaded);
-	for (leaf = 0; leaf < map->leaf_count; leaf++) {
-		memset(words, 0, sizeof(words));
-		memset(should, 0, sizeof(should));
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words), 0);
-		vhdx_changemap_leaf_or(map, leaf, should);
-		EXPECT(!memcmp(words, should, sizeof(words)));
-	}
-}
+#include "sidecar_rig.h"
 
 CASE(an_empty_sidecar_is_there_after_load)
 {
@@ -198,6 +71,636 @@ CASE(points_and_deltas_are_there_after_load)
 	EXPECT_EQ(sidecar.timeline.live.flags, VHDX_DELTA_COARSE);
 	expect_delta(&sidecar.timeline.live, &live);
 	vhdx_changemap_release(&live);
+	finish();
+}
+
+/* ---- bind ---- */
+
+static int bind_to(const vhdx_guid *guid)
+{
+	memset(&diag, 0, sizeof(diag));
+	return vhdx_sidecar_bind(&sidecar, &disk_id, DISK_SIZE, guid, &diag);
+}
+
+CASE(bind_follows_the_table)
+{
+	static const struct {
+		enum vhdx_sidecar_state state;
+		bool next;	/* there is one */
+		u32 is_current, is_next, is_other;
+	} table[] = {
+		{ VHDX_SIDECAR_CLEAN, false, 0, VHDX_REASON_CHANGED_OFFLINE,
+		  VHDX_REASON_CHANGED_OFFLINE },
+		{ VHDX_SIDECAR_CLEAN, true, VHDX_REASON_UNCLEAN, 0, VHDX_REASON_CHANGED_OFFLINE },
+		{ VHDX_SIDECAR_ACTIVATING, true, 0, VHDX_REASON_UNCLEAN,
+		  VHDX_REASON_CHANGED_OFFLINE },
+		{ VHDX_SIDECAR_ACTIVE, false, VHDX_REASON_UNCLEAN, VHDX_REASON_CHANGED_OFFLINE,
+		  VHDX_REASON_CHANGED_OFFLINE },
+		{ VHDX_SIDECAR_ACTIVE, true, VHDX_REASON_UNCLEAN, VHDX_REASON_UNCLEAN,
+		  VHDX_REASON_CHANGED_OFFLINE },
+		{ VHDX_SIDECAR_DISABLED, true, VHDX_REASON_DISABLED, VHDX_REASON_DISABLED,
+		  VHDX_REASON_DISABLED },
+	};
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(table); i++)
+		for (j = 0; j < 3; j++) {
+			const u32 gaps[] = { table[i].is_current, table[i].is_next,
+					     table[i].is_other };
+			bool disabled = table[i].state == VHDX_SIDECAR_DISABLED;
+
+			make(0, LIMIT);
+			sidecar.state = table[i].state;
+			if (table[i].next)
+				sidecar.next_guid = dwg[1];
+			EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+			EXPECT_EQ(reload(), 0);
+			EXPECT_EQ(bind_to(&dwg[j]), 0);
+			if (!EXPECT_EQ(sidecar.timeline.live.gap_reason, gaps[j]))
+				printf("# row %u, column %u\n", i, j);
+			EXPECT_EQ(diag.reason, gaps[j]);
+			EXPECT_EQ(!diag.text[0], !gaps[j]);
+			EXPECT(vhdx_guid_equal(&sidecar.current_guid, &dwg[j]));
+			EXPECT(vhdx_guid_is_zero(&sidecar.next_guid));
+			EXPECT_EQ(sidecar.state,
+				  disabled ? VHDX_SIDECAR_DISABLED : VHDX_SIDECAR_CLEAN);
+			finish();
+		}
+}
+
+CASE(bind_keeps_an_older_gap_and_lets_a_newer_one_win)
+{
+	make(0, LIMIT);
+	sidecar.state = VHDX_SIDECAR_CLEAN;
+	vhdx_timeline_gap(&sidecar.timeline, VHDX_REASON_RESET);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(bind_to(&dwg[0]), 0);
+	EXPECT_EQ(sidecar.timeline.live.gap_reason, VHDX_REASON_RESET);
+	EXPECT_EQ(bind_to(&dwg[1]), 0);
+	EXPECT_EQ(sidecar.timeline.live.gap_reason, VHDX_REASON_CHANGED_OFFLINE);
+	finish();
+}
+
+CASE(bind_refuses_another_disk_and_another_size)
+{
+	static const vhdx_guid other = { "another disk  02" };
+
+	make(0, LIMIT);
+	memset(&diag, 0, sizeof(diag));
+	EXPECT_EQ(vhdx_sidecar_bind(&sidecar, &other, DISK_SIZE, &dwg[0], &diag), -ESTALE);
+	EXPECT_EQ(diag.reason, VHDX_REASON_CHANGED_OFFLINE);
+	EXPECT_HAS(diag.text, "20656874-6964-6b73-2773-206964203031");
+	EXPECT_HAS(diag.text, "746f6e61-6568-2072-6469-736b20203032");
+	memset(&diag, 0, sizeof(diag));
+	EXPECT_EQ(vhdx_sidecar_bind(&sidecar, &disk_id, DISK_SIZE + 512, &dwg[0], &diag), -ESTALE);
+	EXPECT_EQ(diag.reason, VHDX_REASON_CHANGED_OFFLINE);
+	finish();
+}
+
+CASE(bind_drops_a_point_that_was_never_issued)
+{
+	struct vhdx_timeline_point point = { .id = next_id() };
+	struct vhdx_point_id id;
+	struct vhdx_changemap map;
+	struct vhdx_delta before;
+	u64 used;
+
+	make(0, LIMIT);
+	new_map(&map);
+	mark_at_random(&map, 5);
+	ASSERT_EQ(seal(&map, &id), 0);
+	used = sidecar.used_count;
+	vhdx_timeline_gap(&sidecar.timeline, VHDX_REASON_RESET);
+	ASSERT_EQ(vhdx_sidecar_write_delta(&sidecar, &map, &before), 0);
+	point.id.sequence = sidecar.timeline.next_sequence;
+	ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &before), 0);
+	sidecar.next_guid = dwg[1];
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.count, 2);
+	EXPECT_EQ(bind_to(&dwg[1]), 0);
+	EXPECT_EQ(sidecar.timeline.count, 1);
+	EXPECT_EQ(sidecar.timeline.live.gap_reason, VHDX_REASON_UNCLEAN);
+	/* Its number is not used again, and its blocks are. */
+	EXPECT_EQ(sidecar.timeline.next_sequence, point.id.sequence + 1);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	EXPECT_EQ(sidecar.used_count, used);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+CASE(a_point_that_is_not_issued_is_for_disks_in_use)
+{
+	static const enum vhdx_sidecar_state states[] = {
+		VHDX_SIDECAR_CLEAN, VHDX_SIDECAR_DISABLED, VHDX_SIDECAR_ACTIVATING,
+	};
+	struct vhdx_timeline_point point = { .id = next_id() };
+	struct vhdx_delta none = { 0 };
+	u32 i;
+
+	make(0, LIMIT);
+	point.id.sequence = 1;
+	ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &none), 0);
+	for (i = 0; i < ARRAY_SIZE(states); i++) {
+		sidecar.state = states[i];
+		EXPECT_EQ(vhdx_sidecar_commit(&sidecar), -EINVAL);
+	}
+	sidecar.state = VHDX_SIDECAR_ACTIVE;
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	finish();
+}
+
+/* ---- forget ---- */
+
+#define POINTS	6
+
+/* What each delta must hold: number i leads to point i, the last one is live. */
+static struct vhdx_changemap model[POINTS + 1];
+static u32 model_gap[POINTS + 1];
+static u32 model_count;
+
+/* @full: every delta has something, and all have one leaf in common. */
+static void make_history(bool full)
+{
+	struct vhdx_point_id id;
+	u32 i;
+
+	make(0, LIMIT);
+	for (i = 0; i <= POINTS; i++) {
+		new_map(&model[i]);
+		if (full)
+			vhdx_changemap_mark(&model[i], i * 4096, 1);
+		if (i && random_below(5))
+			mark_at_random(&model[i], random_below(6));
+		if (!random_below(8))
+			vhdx_changemap_mark(&model[i], LEAF_BYTES, 2 * LEAF_BYTES);
+		model_gap[i] = random_below(4) ? 0 : 1 + random_below(10);
+		vhdx_timeline_gap(&sidecar.timeline, model_gap[i]);
+		sidecar.timeline.live.flags = i & 1 ? VHDX_DELTA_COARSE : 0;
+		if (i < POINTS)
+			EXPECT_EQ(seal(&model[i], &id), 0);
+		else
+			EXPECT_EQ(vhdx_sidecar_save_live(&sidecar, &model[i]), 0);
+	}
+	model_count = POINTS;
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+}
+
+static void forget_in_model(u32 position)
+{
+	u32 i;
+
+	if (position)
+		vhdx_changemap_or(&model[position + 1], &model[position]);
+	if (!model_gap[position + 1] && position)
+		model_gap[position + 1] = model_gap[position];
+	vhdx_changemap_release(&model[position]);
+	for (i = position; i < model_count; i++) {
+		model[i] = model[i + 1];
+		model_gap[i] = model_gap[i + 1];
+	}
+	memset(&model[model_count], 0, sizeof(model[0]));
+	model_count--;
+}
+
+static void expect_model(const struct vhdx_changemap *live)
+{
+	const struct vhdx_timeline *timeline = &sidecar.timeline;
+	u32 i;
+
+	ASSERT_EQ(timeline->count, model_count);
+	/* What leads to the oldest point is nobody's business. */
+	for (i = 1; i < model_count; i++) {
+		expect_delta(&timeline->points[i]->before, &model[i]);
+		EXPECT_EQ(timeline->points[i]->before.gap_reason, model_gap[i]);
+	}
+	if (!model_count)
+		return;
+	expect_delta(&timeline->live, &model[i]);
+	EXPECT_EQ(timeline->live.gap_reason, model_gap[i]);
+	if (live)
+		EXPECT(same_maps(live, &model[i]));
+}
+
+CASE(forgetting_joins_the_deltas_on_both_sides)
+{
+	u32 round;
+
+	random_seed(3);
+	for (round = 0; round < 80; round++) {
+		struct vhdx_changemap live;
+
+		make_history(false);
+		new_map(&live);
+		vhdx_changemap_or(&live, &model[POINTS]);
+		while (model_count) {
+			u32 position = random_below(model_count);
+			u64 used;
+
+			ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, position, &live), 0);
+			forget_in_model(position);
+			expect_model(&live);
+			ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+			used = sidecar.used_count;
+			ASSERT_EQ(reload(), 0);
+			expect_model(NULL);
+			/* No block is lost, none is free that is needed. */
+			EXPECT_EQ(sidecar.used_count, used);
+			EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), 0);
+		}
+		vhdx_changemap_release(&live);
+		vhdx_changemap_release(&model[0]);
+		finish();
+		if (ktap.failed)
+			return;
+	}
+}
+
+CASE(undoing_a_point_gives_its_delta_back)
+{
+	struct vhdx_timeline_point point = { .id.kind = VHDX_POINT_REFERENCE };
+	struct vhdx_changemap map;
+	struct vhdx_delta before;
+	u64 used;
+
+	random_seed(4);
+	make(0, LIMIT);
+	new_map(&map);
+	mark_at_random(&map, 7);
+	sidecar.state = VHDX_SIDECAR_CLEAN;
+	ASSERT_EQ(vhdx_sidecar_save_live(&sidecar, &map), 0);
+	vhdx_timeline_gap(&sidecar.timeline, VHDX_REASON_RESET);
+	sidecar.timeline.live.flags = VHDX_DELTA_COARSE;
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	used = sidecar.used_count;
+
+	mark_at_random(&map, 2);
+	ASSERT_EQ(vhdx_sidecar_write_delta(&sidecar, &map, &before), 0);
+	ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &before), 0);
+	EXPECT_EQ(sidecar.timeline.live.gap_reason, 0);
+	EXPECT_EQ(sidecar.timeline.live.flags, 0);
+	EXPECT_EQ(sidecar.timeline.points[0]->before.gap_reason, VHDX_REASON_RESET);
+	EXPECT_EQ(sidecar.timeline.points[0]->before.flags, VHDX_DELTA_COARSE);
+	vhdx_sidecar_drop_last_point(&sidecar);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.count, 0);
+	EXPECT_EQ(sidecar.timeline.live.gap_reason, VHDX_REASON_RESET);
+	EXPECT_EQ(sidecar.timeline.live.flags, VHDX_DELTA_COARSE);
+	expect_delta(&sidecar.timeline.live, &map);
+	EXPECT(sidecar.used_count <= used + 2);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+/* ---- limits ---- */
+
+CASE(there_is_room_for_so_many_points)
+{
+	struct vhdx_timeline_point point = { .issued = true, .id.kind = VHDX_POINT_REFERENCE };
+	struct vhdx_delta none = { 0 };
+	u32 i;
+
+	make(0, LIMIT);
+	for (i = 0; i < VHDX_POINTS_MAX; i++) {
+		point.id.sequence = sidecar.timeline.next_sequence;
+		ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &none), 0);
+	}
+	EXPECT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &none), -ENOSPC);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.count, VHDX_POINTS_MAX);
+	EXPECT_EQ(sidecar.root_block_count, 196);
+	EXPECT_EQ(vhdx_timeline_newest(&sidecar.timeline)->id.sequence, VHDX_POINTS_MAX);
+	finish();
+}
+
+CASE(an_index_of_many_blocks)
+{
+	const u64 size = 600 * LEAF_BYTES;
+	struct vhdx_changemap map;
+	struct vhdx_point_id id;
+	u32 i;
+
+	make(0, LIMIT);
+	vhdx_sidecar_release(&sidecar);
+	sidecar.disk_id = disk_id;
+	sidecar.disk_size = size;
+	sidecar.unit_shift = SHIFT;
+	sidecar.state = VHDX_SIDECAR_ACTIVE;
+	ASSERT_EQ(vhdx_sidecar_format(&sidecar, &fake.store, true, &diag), 0);
+	ASSERT_EQ(vhdx_changemap_init(&map, size, SHIFT), 0);
+	for (i = 0; i < 600; i++)
+		vhdx_changemap_mark(&map, i * LEAF_BYTES + i * 7 * 4096, 1);
+	ASSERT_EQ(seal(&map, &id), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.points[0]->before.index_block_count, 3);
+	expect_delta(&sidecar.timeline.points[0]->before, &map);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+/* Seals until there is no more room; the number of points then. */
+static u32 fill(const struct vhdx_changemap *map)
+{
+	struct vhdx_point_id id;
+	u64 used;
+	u32 before;
+	int err;
+
+	for (;;) {
+		used = sidecar.used_count;
+		before = meaning();
+		err = seal(map, &id);
+		if (!err)
+			continue;
+		EXPECT_EQ(err, -ENOSPC);
+		EXPECT_EQ(sidecar.used_count, used);
+		EXPECT_EQ(meaning(), before);
+		return sidecar.timeline.count;
+	}
+}
+
+CASE(a_full_device_can_be_cured_by_forgetting)
+{
+	const u64 size = 64 * 4096;
+	struct vhdx_changemap map;
+	u32 points, before;
+
+	random_seed(5);
+	make(size, size);
+	new_map(&map);
+	mark_at_random(&map, 3);
+	points = fill(&map);
+	EXPECT(points > 8);
+	before = meaning();
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(meaning(), before);
+	/* The oldest one always goes; then the newest merges, and there is room. */
+	ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, 0, NULL), 0);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, 0, NULL), 0);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	EXPECT(fill(&map) >= points);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+CASE(a_full_medium_leaves_everything_as_it_was)
+{
+	struct vhdx_changemap map;
+	u32 points, before;
+
+	random_seed(6);
+	make(0, 64 * 4096);
+	new_map(&map);
+	mark_at_random(&map, 3);
+	for (;;) {
+		struct vhdx_timeline_point point = { .id = next_id(), .issued = true };
+		struct vhdx_delta delta;
+		int err;
+
+		before = meaning();
+		err = vhdx_sidecar_write_delta(&sidecar, &map, &delta);
+		if (err) {
+			EXPECT_EQ(err, -ENOSPC);
+			EXPECT_EQ(meaning(), before);
+			break;
+		}
+		ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &delta), 0);
+		err = vhdx_sidecar_commit(&sidecar);
+		if (err) {
+			EXPECT_EQ(err, -ENOSPC);
+			vhdx_sidecar_drop_last_point(&sidecar);
+			break;
+		}
+	}
+	points = sidecar.timeline.count;
+	EXPECT(points > 5);
+	/* It goes on: the chain of points has the blocks of the one before. */
+	sidecar.next_guid = dwg[1];
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	EXPECT_EQ(vhdx_sidecar_forget_point(&sidecar, 0, NULL), 0);
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.count, points - 1);
+	EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), 0);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+CASE(a_device_that_is_too_small)
+{
+	make(0, LIMIT);
+	finish();
+	fake_store_init(&fake, 15 * 4096, 15 * 4096);
+	memset(&diag, 0, sizeof(diag));
+	EXPECT_EQ(vhdx_sidecar_format(&sidecar, &fake.store, false, &diag), -ENOSPC);
+	EXPECT_EQ(diag.reason, VHDX_REASON_NO_SPACE);
+	EXPECT_EQ(fake.steps, 0);
+	finish();
+}
+
+/* ---- out of memory ---- */
+
+static struct vhdx_changemap live_map;
+
+static int do_seal(void)
+{
+	struct vhdx_timeline_point point = { .id = next_id(), .issued = true };
+	struct vhdx_delta before;
+	int err;
+
+	err = vhdx_sidecar_write_delta(&sidecar, &live_map, &before);
+	if (err)
+		return err;
+	err = vhdx_sidecar_add_point(&sidecar, &point, &before);
+	if (err)
+		vhdx_sidecar_drop_delta(&sidecar, &before);
+	return err;
+}
+
+static int do_save(void)
+{
+	return vhdx_sidecar_save_live(&sidecar, &live_map);
+}
+
+static int do_forget(void)
+{
+	return vhdx_sidecar_forget_point(&sidecar, 2, NULL);
+}
+
+static int do_forget_newest(void)
+{
+	return vhdx_sidecar_forget_point(&sidecar, POINTS - 1, &live_map);
+}
+
+/* Let every single allocation of it fail, one after the other. */
+static void without_memory(int (*action)(void))
+{
+	u32 nth, before;
+	int err = -ENOMEM;
+
+	make_history(true);
+	new_map(&live_map);
+	mark_at_random(&live_map, 4);
+	before = meaning();
+	for (nth = 1; err; nth++) {
+		alloc_fail(nth, 1);
+		err = action();
+		alloc_fail(0, 0);
+		if (!err)
+			break;
+		EXPECT_EQ(err, -ENOMEM);
+		EXPECT_EQ(meaning(), before);
+		EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+		ASSERT_EQ(reload(), 0);
+		EXPECT_EQ(meaning(), before);
+	}
+	EXPECT(nth > 2);
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	before = meaning();
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(meaning(), before);
+	vhdx_changemap_release(&live_map);
+	while (model_count)
+		forget_in_model(0);
+	vhdx_changemap_release(&model[0]);
+	finish();
+}
+
+CASE(without_memory_nothing_happens)
+{
+	random_seed(7);
+	without_memory(do_seal);
+	without_memory(do_save);
+	without_memory(do_forget);
+	without_memory(do_forget_newest);
+}
+
+CASE(loading_without_memory)
+{
+	u32 nth, before;
+	int err;
+
+	random_seed(8);
+	make_history(true);
+	before = meaning();
+	for (nth = 1; ; nth++) {
+		vhdx_sidecar_release(&sidecar);
+		alloc_fail(nth, 1);
+		err = load(true);
+		alloc_fail(0, 0);
+		if (!err)
+			break;
+		EXPECT_EQ(err, -ENOMEM);
+	}
+	EXPECT(nth > POINTS);
+	EXPECT_EQ(meaning(), before);
+	while (model_count)
+		forget_in_model(0);
+	vhdx_changemap_release(&model[0]);
+	finish();
+}
+
+/* ---- failures of the store ---- */
+
+CASE(after_a_failed_commit_nothing_is_committed_any_more)
+{
+	u64 step;
+
+	/* The flush before the header, the header, the flush after it. */
+	for (step = 1; step <= 3; step++) {
+		make(0, LIMIT);
+		fake.fail_step = fake.steps + step;
+		fake.fail_error = step == 2 ? -ENOSPC : -EIO;
+		EXPECT_EQ(vhdx_sidecar_commit(&sidecar), -EIO);
+		EXPECT_EQ(vhdx_sidecar_commit(&sidecar), -EIO);
+		finish();
+	}
+}
+
+CASE(reading_only_writes_nothing)
+{
+	make(0, LIMIT);
+	vhdx_sidecar_release(&sidecar);
+	fake.read_only = true;
+	fake.store.write = NULL;
+	fake.store.flush = NULL;
+	ASSERT_EQ(load(true), 0);
+	EXPECT_EQ(bind_to(&dwg[1]), 0);
+	EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), 0);
+	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), -EROFS);
+	finish();
+}
+
+CASE(a_sidecar_is_flushed_before_it_is_used)
+{
+	u64 steps;
+
+	make(0, LIMIT);
+	vhdx_sidecar_release(&sidecar);
+	ASSERT_EQ(load(true), 0);
+	EXPECT_EQ(fake.steps, 0);
+	ASSERT_EQ(reload(), 0);
+	steps = fake.steps;
+	EXPECT_EQ(steps, 1);
+	vhdx_sidecar_release(&sidecar);
+	fake_store_reopen(&fake);
+	fake.fail_step = 1;
+	fake.fail_error = -EIO;
+	EXPECT_EQ(vhdx_sidecar_load(&sidecar, &fake.store, true, false, &diag), -EIO);
+	EXPECT_EQ(diag.reason, VHDX_REASON_IO);
+	finish();
+}
+
+CASE(formatting_over_another_sidecar)
+{
+	struct vhdx_point_id id;
+	struct vhdx_changemap map;
+
+	make(0, LIMIT);
+	new_map(&map);
+	mark_at_random(&map, 3);
+	ASSERT_EQ(seal(&map, &id), 0);
+	ASSERT_EQ(seal(&map, &id), 0);
+	EXPECT(sidecar.sequence > 2);
+	vhdx_sidecar_release(&sidecar);
+	sidecar.state = VHDX_SIDECAR_CLEAN;
+	sidecar.unit_shift = SHIFT;
+	ASSERT_EQ(vhdx_sidecar_format(&sidecar, &fake.store, true, &diag), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(sidecar.timeline.count, 0);
+	EXPECT_EQ(sidecar.state, VHDX_SIDECAR_CLEAN);
+	EXPECT_EQ(sidecar.sequence, 1);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
+CASE(space_is_used_again)
+{
+	struct vhdx_changemap map;
+	struct vhdx_point_id id;
+	u64 length = 0;
+	u32 i;
+
+	random_seed(9);
+	make(0, LIMIT);
+	new_map(&map);
+	mark_at_random(&map, 20);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(seal(&map, &id), 0);
+		if (sidecar.timeline.count > 3) {
+			ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, random_below(3), NULL), 0);
+			ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+		}
+		if (i == 20)
+			length = fake.length;
+	}
+	EXPECT(fake.length <= length + 8 * 4096);
+	vhdx_changemap_release(&map);
 	finish();
 }
 
