@@ -77,7 +77,8 @@ static int find_span(struct query *q)
 	if (err == -EINVAL)
 		return err;
 	if (t->state == VHDX_TRACKING_OFF && t->off_reason)
-		return fail(args, -ESTALE, t->off_reason);
+		return fail(args, t->off_reason == VHDX_REASON_UNSUPPORTED ? -EOPNOTSUPP : -ESTALE,
+			    t->off_reason);
 	if (t->state != VHDX_TRACKING_ON)
 		return fail(args, -EOPNOTSUPP, VHDX_REASON_DISABLED);
 	if (err)

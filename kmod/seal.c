@@ -43,7 +43,7 @@ struct seal {
 	int broken;
 };
 
-static u32 reason_of(int err)
+static u32 reason_of(const struct vhdx_tracker *t, int err)
 {
 	switch (err) {
 	case -ENOSPC:
@@ -51,7 +51,7 @@ static u32 reason_of(int err)
 	case -EROFS:
 		return VHDX_REASON_READ_ONLY;
 	case -EOPNOTSUPP:
-		return VHDX_REASON_DISABLED;
+		return t->off_reason ?: VHDX_REASON_DISABLED;
 	case -ENOMEM:
 		return VHDX_REASON_NONE;
 	default:
@@ -222,8 +222,10 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 		err = trackers[i]->disk->read_only ? -EROFS
 						   : vhdx_session_begin(trackers[i]->disk);
 	}
-	if (err)
+	if (err) {
+		*reason = reason_of(trackers[*failed], err);
 		goto out;
+	}
 	for (; locked < count; locked++) {
 		seals[locked].tracker = trackers[locked];
 		down_write_nest_lock(&trackers[locked]->lock, &seal_lock);
@@ -242,6 +244,8 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 		*failed = i;
 		err = issue(&seals[i]);
 	}
+	if (err)
+		*reason = reason_of(trackers[*failed], err);
 	for (i = 0; i < count; i++) {
 		if (err) {
 			roll_back(&seals[i]);
@@ -255,7 +259,5 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 out:
 	mutex_unlock(&seal_lock);
 	kvfree(seals);
-	if (err)
-		*reason = reason_of(err);
 	return err;
 }

@@ -13,9 +13,9 @@ static struct vhdx_disk *disk_of(struct device *dev)
 	return dev_to_disk(dev)->private_data;
 }
 
-static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
+static ssize_t emit_path(struct file *file, char *buf)
 {
-	char *path = file_path(disk_of(dev)->container.file, buf, PAGE_SIZE - 1);
+	char *path = file_path(file, buf, PAGE_SIZE - 1);
 	size_t length;
 
 	if (IS_ERR(path))
@@ -25,7 +25,25 @@ static ssize_t container_show(struct device *dev, struct device_attribute *attr,
 	buf[length++] = '\n';
 	return length;
 }
+
+static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return emit_path(disk_of(dev)->container.file, buf);
+}
 static DEVICE_ATTR_RO(container);
+
+static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vhdx_tracker *t = &disk_of(dev)->tracker;
+	ssize_t length = 0;
+
+	down_read(&t->lock);
+	if (t->state != VHDX_TRACKING_OFF)
+		length = emit_path(t->file.file, buf);
+	up_read(&t->lock);
+	return length;
+}
+static DEVICE_ATTR_RO(sidecar);
 
 static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -148,6 +166,7 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_container.attr,
 	&dev_attr_container_dev.attr,
 	&dev_attr_container_ino.attr,
+	&dev_attr_sidecar.attr,
 	&dev_attr_read_only.attr,
 	&dev_attr_poisoned.attr,
 	&dev_attr_io.attr,
