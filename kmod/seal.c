@@ -190,6 +190,44 @@ static void roll_back(struct seal *s)
 		vhdx_tracker_invalidate(t, s->broken);
 }
 
+/* A seal renews the DataWriteGuid: it is a visible change like a write. */
+static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed)
+{
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = trackers[i]->disk->read_only ? -EROFS
+						   : vhdx_session_begin(trackers[i]->disk);
+	}
+	return err;
+}
+
+static int seal_locked(struct seal *seals, u32 count, const u8 *label, u32 label_length,
+		       u32 *failed)
+{
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = prepare(&seals[i], label, label_length);
+	}
+	if (err)
+		return err;
+	window(seals, count);
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = make_durable(&seals[i]);
+	}
+	for (i = 0; i < count && !err; i++) {
+		*failed = i;
+		err = issue(&seals[i]);
+	}
+	return err;
+}
+
 /**
  * vhdx_seal() - seal a point on each of these disks, at one instant
  * @trackers:	each of another disk, kept from being detached by the caller
@@ -208,42 +246,21 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 {
 	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
 	u32 i, locked = 0;
-	int err = 0;
+	int err;
 
 	*failed = 0;
 	*reason = VHDX_REASON_NONE;
 	if (!seals)
 		return -ENOMEM;
 	mutex_lock(&seal_lock);
-
-	/* A seal renews the DataWriteGuid: it is a visible change like a write. */
-	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = trackers[i]->disk->read_only ? -EROFS
-						   : vhdx_session_begin(trackers[i]->disk);
-	}
-	if (err) {
-		*reason = reason_of(trackers[*failed], err);
-		goto out;
-	}
+	err = begin_sessions(trackers, count, failed);
 	for (; locked < count; locked++) {
 		seals[locked].tracker = trackers[locked];
 		down_write_nest_lock(&trackers[locked]->lock, &seal_lock);
 	}
-	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = prepare(&seals[i], label, label_length);
-	}
 	if (!err)
-		window(seals, count);
-	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = make_durable(&seals[i]);
-	}
-	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = issue(&seals[i]);
-	}
+		err = seal_locked(seals, count, label, label_length, failed);
+	/* Before rolling back, which may turn tracking off for another reason. */
 	if (err)
 		*reason = reason_of(trackers[*failed], err);
 	for (i = 0; i < count; i++) {
@@ -256,7 +273,6 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 	}
 	while (locked--)
 		up_write(&trackers[locked]->lock);
-out:
 	mutex_unlock(&seal_lock);
 	kvfree(seals);
 	return err;
