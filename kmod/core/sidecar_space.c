@@ -122,8 +122,12 @@ void vhdx_sidecar_free_doomed(struct vhdx_sidecar *sidecar)
 
 u64 vhdx_sidecar_end_of_blocks(const struct vhdx_sidecar *sidecar)
 {
-	u64 block = sidecar->map_blocks;
+	u64 word = sidecar->map_blocks >> 6;
+	u64 block;
 
+	while (!sidecar->used[word - 1])
+		word--;
+	block = word << 6;
 	while (!is_used(sidecar, block - 1))
 		block--;
 	return block;
