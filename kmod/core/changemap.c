@@ -14,6 +14,8 @@
 
 #define FULL_MAP_MAX	(128 * VHDX_MIB)
 
+static_assert(VHDX_LEAF_UNITS == 1 << VHDX_LEAF_SHIFT);
+
 int vhdx_changemap_init(struct vhdx_changemap *map, u64 disk_size, u32 unit_shift)
 {
 	u64 units = disk_size >> unit_shift;

@@ -16,7 +16,7 @@
 
 #define VHDX_LEAF_WORDS		512U		/* u64 words of a leaf */
 #define VHDX_LEAF_SHIFT		15
-#define VHDX_LEAF_UNITS		(1U << VHDX_LEAF_SHIFT)
+#define VHDX_LEAF_UNITS		(64 * VHDX_LEAF_WORDS)
 
 /* One slot: NULL = nothing changed, VHDX_LEAF_ALL, or VHDX_LEAF_WORDS words. */
 typedef u64 *vhdx_leaf;

@@ -137,8 +137,8 @@ static int check_features(const struct vhdx_sidecar_header *header, bool read_on
  */
 static u64 most_blocks(u32 leaves)
 {
-	u64 delta = leaves + leaves / VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_entry) + 1;
-	u64 chain = VHDX_POINTS_MAX / VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_point) + 1;
+	u64 delta = leaves + leaves / vhdx_sidecar_entry_record.per_block + 1;
+	u64 chain = VHDX_POINTS_MAX / vhdx_sidecar_point_record.per_block + 1;
 
 	return VHDX_SIDECAR_SLOTS + 2 * (chain + (VHDX_POINTS_MAX + 2) * delta);
 }

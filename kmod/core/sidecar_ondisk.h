@@ -104,7 +104,7 @@ struct vhdx_sidecar_link {
 	__u8 reserved[12];
 };
 
-#define VHDX_SIDECAR_POINT_ISSUED	(1U << 0)
+#define VHDX_SIDECAR_POINT_ISSUED	0x1U
 #define VHDX_SIDECAR_LABEL		64
 
 /* A point: struct vhdx_timeline_point. */

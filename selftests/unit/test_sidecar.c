@@ -4,6 +4,7 @@
  */
 #include "ktap.h"
 #include "sidecar_rig.h"
+#include "answer.h"
 
 CASE(an_empty_sidecar_is_there_after_load)
 {
@@ -315,6 +316,96 @@ CASE(forgetting_joins_the_deltas_on_both_sides)
 		finish();
 		if (ktap.failed)
 			return;
+	}
+}
+
+/* ---- answers ---- */
+
+struct question {
+	const struct vhdx_changemap *live;
+	struct vhdx_span span;
+};
+
+static int read_span(void *context, u32 leaf, u64 *words)
+{
+	const struct question *question = context;
+	u32 i;
+	int err = 0;
+
+	for (i = question->span.first; !err && i < question->span.end; i++)
+		err = vhdx_sidecar_read_leaf(&sidecar, &sidecar.timeline.points[i]->before, leaf,
+					     words);
+	if (question->span.live)
+		vhdx_changemap_leaf_or(question->live, leaf, words);
+	return err;
+}
+
+/* The ranges of an answer, marked in a map. */
+static int ask(struct question *question, struct vhdx_changemap *told)
+{
+	u64 words[VHDX_LEAF_WORDS];
+	struct vhdx_range ranges[5];
+	struct vhdx_answer answer = {
+		.end = DISK_SIZE, .unit_shift = SHIFT,
+		.ranges = ranges, .capacity = ARRAY_SIZE(ranges), .words = words,
+	};
+	int more;
+	u32 i;
+
+	while (answer.offset < answer.end) {
+		answer.count = 0;
+		do {
+			more = vhdx_answer_leaf(&answer, read_span, question);
+		} while (more > 0);
+		if (more)
+			return more;
+		for (i = 0; i < answer.count; i++)
+			vhdx_changemap_mark(told, ranges[i].byte_offset, ranges[i].byte_length);
+	}
+	return 0;
+}
+
+/* @to: POINTS for now. */
+static void expect_answer(u32 from, u32 to)
+{
+	static const struct vhdx_point_id now;
+	const struct vhdx_timeline *timeline = &sidecar.timeline;
+	const struct vhdx_point_id *target = to < POINTS ? &timeline->points[to]->id : &now;
+	struct question question = { .live = &model[POINTS] };
+	struct vhdx_changemap should, told;
+	u32 reason, i;
+
+	ASSERT_EQ(vhdx_timeline_span(timeline, &timeline->points[from]->id, target,
+				     &question.span, &reason), 0);
+	new_map(&should);
+	new_map(&told);
+	for (i = from + 1; i <= to; i++)
+		vhdx_changemap_or(&should, &model[i]);
+	EXPECT_EQ(ask(&question, &told), 0);
+	EXPECT(same_maps(&should, &told));
+	vhdx_changemap_release(&should);
+	vhdx_changemap_release(&told);
+}
+
+CASE(answers_between_all_points_are_exact)
+{
+	u32 round, from, to;
+
+	random_seed(10);
+	for (round = 0; round < 8; round++) {
+		make_history(false);
+		ASSERT_EQ(reload(), 0);
+		for (from = 0; from < POINTS; from++) {
+			sidecar.timeline.points[from]->before.gap_reason = 0;
+			sidecar.timeline.live.gap_reason = 0;
+		}
+		for (from = 0; from < POINTS; from++)
+			for (to = from; to <= POINTS; to++)
+				expect_answer(from, to);
+		while (model_count)
+			forget_in_model(0);
+		vhdx_changemap_release(&model[0]);
+		finish();
 	}
 }
 
