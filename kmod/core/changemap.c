@@ -64,13 +64,12 @@ static void set_bits(u64 *word, u64 mask)
 /* Returns what the slot holds now: @fresh, or what somebody else was quicker with. */
 static vhdx_leaf publish(struct vhdx_changemap *map, u32 leaf, vhdx_leaf fresh)
 {
-	vhdx_leaf found = cmpxchg(&map->leaves[leaf], NULL, fresh);
-
-	if (!found)
+	if (!cmpxchg(&map->leaves[leaf], NULL, fresh))
 		return fresh;
 	if (fresh != VHDX_LEAF_ALL)
 		vhdx_free(fresh);
-	return found;
+	/* A cmpxchg() that fails orders nothing: look again, properly. */
+	return get_leaf(map, leaf);
 }
 
 /* The leaf to set bits in, or VHDX_LEAF_ALL, which has them all. */
