@@ -61,10 +61,6 @@ int vhdx_log_ring_sector(struct vhdx_log_ring *ring, u32 position, const void **
 	return 0;
 }
 
-/*
- * The sizes in the header are not asked to be multiples of 1 MiB, as MS-VHDX has it:
- * QEMU logs the container's size as it is, and disk2vhd makes odd ones.
- */
 bool vhdx_log_head_decode(struct vhdx_log_head *head, const struct vhdx_log_ring *ring,
 			  u32 position, const vhdx_guid *guid, const void *sector)
 {
@@ -84,6 +80,8 @@ bool vhdx_log_head_decode(struct vhdx_log_head *head, const struct vhdx_log_ring
 	       head->length <= ring->length &&
 	       head->tail % VHDX_LOG_SECTOR == 0 && head->tail < ring->length &&
 	       head->sequence &&
+	       head->flushed_file_offset % VHDX_MIB == 0 &&
+	       head->last_file_offset % VHDX_MIB == 0 &&
 	       vhdx_log_descriptor_sectors(head->descriptor_count) <=
 	       head->length / VHDX_LOG_SECTOR;
 }

@@ -310,6 +310,8 @@ CASE(every_field_is_judged)
 		{ "more descriptors than fit", 24, 4, 1000 },
 		{ "descriptors enormous", 24, 4, 0xffffffff },
 		{ "log GUID", 40, 8, 1 },
+		{ "FlushedFileOffset unaligned", 48, 8, IMAGE_BLOCKS - 512 },
+		{ "LastFileOffset unaligned", 56, 8, IMAGE_BLOCKS + 4096 },
 		{ "first descriptor's signature", 64, 4, 0x63736565 },
 		{ "first descriptor's offset unaligned", 80, 8, PLACE + 512 },
 		{ "first descriptor's sequence number", 88, 8, 6 },
@@ -397,14 +399,17 @@ CASE(truncated_container)
 	release();
 }
 
-CASE(sizes_need_not_be_mib)
+/* FlushedFileOffset is a multiple of 1 MiB, the container need not be one. */
+CASE(container_of_odd_length)
 {
 	begin();
 	memory_store_resize(&file.memory, IMAGE_BLOCKS + 512);
-	fields.flushed = IMAGE_BLOCKS + 512;
-	fields.last = IMAGE_BLOCKS + 512;
+	fields.flushed = IMAGE_BLOCKS;
 	put_entry(&file, &fields, 0, 5, 0, one, 1);
 	expect_scan(0, 2 * SECTOR, 1, 5);
+	fields.flushed = IMAGE_BLOCKS + MIB;
+	put_entry(&file, &fields, 0, 5, 0, one, 1);
+	expect_damage("truncated");
 	release();
 }
 
