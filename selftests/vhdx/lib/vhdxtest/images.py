@@ -56,11 +56,27 @@ def loop(path, sector_size=512, direct=True):
 
 def raw_copy(node, path, size=None):
     """Copies a block device, read around the page cache, to a sparse file."""
+    zeroes = bytes(MIB)
     with dio.Direct(node) as source, open(path, "wb") as target:
         size = source.size() if size is None else size
         for offset in range(0, size, MIB):
             data = source.read(offset, min(MIB, size - offset))
-            if data.count(0) != len(data):
+            if data != zeroes[:len(data)]:
                 os.pwrite(target.fileno(), data, offset)
         target.truncate(size)
     return path
+
+
+def differences(before, after, ranges):
+    """Where two raw images differ outside these ranges: offsets of chunks of up to 64 KiB."""
+    found = []
+    with open(before, "rb") as one, open(after, "rb") as other:
+        size = os.fstat(one.fileno()).st_size
+        position = 0
+        for offset, length in [*ranges, (size, 0)]:
+            for at in range(position, offset, 64 * KIB):
+                chunk = min(64 * KIB, offset - at)
+                if os.pread(one.fileno(), chunk, at) != os.pread(other.fileno(), chunk, at):
+                    found.append(at)
+            position = offset + length
+    return found

@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_tracking_seal - one point on several disks, at one instant, or none at all
+#
+# vm: disk=64M timeout=300
+import contextlib
+import ctypes
+import errno
+import os
+import pathlib
+import sys
+import threading
+import time
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import dio, images, ktap, uapi  # noqa: E402
+from vhdxtest.device import Control, Failure, Handle, ioctl, label_array  # noqa: E402
+from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
+from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxoracle.ranges import RangeSet  # noqa: E402
+
+UNIT = 4 * KIB
+
+
+@contextlib.contextmanager
+def disks(count, size=64 * MIB, options=("--track", "--unit", UNIT)):
+    """Several tracked disks."""
+    with images.directory() as directory, contextlib.ExitStack() as stack:
+        paths = [images.create(directory / f"{number}.vhdx", size, block_size=MIB)
+                 for number in range(count)]
+        yield [stack.enter_context(attached(path, *options)) for path in paths]
+
+
+def units(ranges):
+    """The numbers of the units in an answer."""
+    return {unit for offset, length in ranges
+            for unit in range(offset // UNIT, (offset + length) // UNIT)}
+
+
+def write_across(first, second, numbers, stop):
+    """Unit after unit: written on one disk, and then on the other one."""
+    data = dio.aligned(UNIT)
+    data[:] = os.urandom(UNIT)
+    with dio.Direct(first.node, write=True) as one, dio.Direct(second.node, write=True) as two:
+        for number in numbers:
+            if stop.is_set():
+                break
+            os.pwritev(one.fd, [data], number * UNIT)
+            os.pwritev(two.fd, [data], number * UNIT)
+
+
+@ktap.case
+def order_across_disks():
+    """What follows on another disk is never before the point without what it follows."""
+    with disks(2) as (first, second):
+        start = [disk.handle.ids()[0] for disk in (first, second)]
+        stop = threading.Event()
+        # Not so close that one writer's coalesced ranges hide another's.
+        lanes = [threading.Thread(target=write_across,
+                                  args=(first, second, range(lane, 16384, 4), stop))
+                 for lane in range(4)]
+        for lane in lanes:
+            lane.start()
+        points = []
+        while any(lane.is_alive() for lane in lanes) and len(points) < 25:
+            time.sleep(0.1)
+            points.append(Control.seal_of(first.handle, second.handle))
+        stop.set()
+        for lane in lanes:
+            lane.join()
+        written = units(second.handle.changes(start[1]))
+        ktap.diag(f"{len(written)} units, {len(points)} points")
+        split = 0
+        for one, two in points:
+            before = units(first.handle.changes(start[0], one))
+            after = units(first.handle.changes(one))
+            follow = units(second.handle.changes(start[1], two))
+            split += bool(before) and bool(after)
+            lost = follow - before
+            ktap.check(not lost, f"units {sorted(lost)[:5]} are before {two} on the second disk, "
+                                 f"and not before {one} on the first")
+            late = follow & after
+            ktap.check(not late, f"units {sorted(late)[:5]} had ended on the first disk before "
+                                 f"{one} and are told of behind it")
+        ktap.check(split > 3, f"only {split} points had writes on both sides: nothing was tested")
+
+
+def refuse(handles, number, failed, reason, known):
+    """A seal fails as said; every disk keeps its points, and what was written."""
+    before = [(disk.ids(), disk.changes(disk.ids()[0])) for disk in known]
+    fds = (ctypes.c_int32 * len(handles))(*(getattr(one, "fd", one) for one in handles))
+    ids = (uapi.PointId * len(handles))()
+    with Control() as control:
+        argument = uapi.Seal(fds=ctypes.addressof(fds), ids=ctypes.addressof(ids),
+                             count=len(handles), reason=77, failed=77)
+        ktap.equal(ioctl(control.fd, uapi.SEAL, argument), number, "errno")
+    if number != errno.ENODEV:
+        ktap.equal(argument.failed, failed, "failed")
+        ktap.equal(uapi.REASONS[argument.reason], uapi.REASONS[reason], "reason")
+    ktap.check(not any(bytes(ids)), "an id was given out")
+    ktap.equal([(disk.ids(), disk.changes(disk.ids()[0])) for disk in known], before,
+               "points and changes")
+
+
+@ktap.case
+def second_is_read_only():
+    with disks(1) as (disk,), images.directory() as directory:
+        path = images.create(directory / "ro.vhdx", 8 * MIB, block_size=MIB)
+        with attached(path, "--track"):
+            pass
+        disk.write(MIB, b"x" * UNIT)
+        with attached(path, "--read-only") as frozen:
+            refuse([disk.handle, frozen.handle], errno.EROFS, 1, uapi.READ_ONLY,
+                   [disk.handle, frozen.handle])
+            refuse([frozen.handle, disk.handle], errno.EROFS, 0, uapi.READ_ONLY,
+                   [disk.handle, frozen.handle])
+        disk.write(2 * MIB, b"x" * UNIT)
+        ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(MIB, UNIT), (2 * MIB, UNIT)])
+
+
+@ktap.case
+def second_is_not_tracked():
+    with disks(1) as (disk,), images.directory() as directory:
+        path = images.create(directory / "plain.vhdx", 8 * MIB, block_size=MIB)
+        disk.write(MIB, b"x" * UNIT)
+        with attached(path) as plain:
+            refuse([disk.handle, plain.handle], errno.EOPNOTSUPP, 1, uapi.DISABLED,
+                   [disk.handle])
+
+
+@ktap.case
+def second_is_disabled():
+    with disks(2) as (one, two):
+        one.write(MIB, b"x" * UNIT)
+        two.handle.disable()
+        refuse([one.handle, two.handle], errno.EOPNOTSUPP, 1, uapi.DISABLED, [one.handle])
+
+
+@ktap.case
+def second_is_detached():
+    with disks(1) as (disk,), images.directory() as directory:
+        path = images.create(directory / "gone.vhdx", 8 * MIB, block_size=MIB)
+        with attached(path, "--track") as gone:
+            handle = Handle(gone.char, write=True)
+        with handle:
+            disk.write(MIB, b"x" * UNIT)
+            refuse([disk.handle, handle], errno.ENODEV, 1, uapi.NONE, [disk.handle])
+
+
+@ktap.case
+def bad_descriptors():
+    with disks(1) as (disk,):
+        disk.write(MIB, b"x" * UNIT)
+        known = [disk.handle]
+        with Handle(disk.char) as reading, opened("/dev/null") as null:
+            refuse([disk.handle, reading], errno.EBADF, 1, uapi.ARGUMENT, known)
+            refuse([disk.handle, null], errno.EBADF, 1, uapi.ARGUMENT, known)
+            refuse([disk.handle, -1], errno.EBADF, 1, uapi.ARGUMENT, known)
+            refuse([disk.handle, disk.handle], errno.EINVAL, 1, uapi.ARGUMENT, known)
+            with Handle(disk.char, write=True) as again:
+                refuse([disk.handle, again], errno.EINVAL, 1, uapi.ARGUMENT, known)
+
+
+@contextlib.contextmanager
+def breakable():
+    """A device-mapper device over the machine's disk, and a way to make it fail."""
+    name = "breakable"
+    table = f"0 {64 * MIB // 512} {{}}"
+    images.command("modprobe", "dm-mod")
+    device = os.environ["VHDX_DISK0"]
+    images.command("blkdiscard", "--zeroout", device)
+
+    def load(line):
+        images.command("dmsetup", "suspend", "--noflush", "--nolockfs", name)
+        images.command("dmsetup", "load", name, "--table", table.format(line))
+        images.command("dmsetup", "resume", name)
+
+    images.command("dmsetup", "create", name, "--table", table.format(f"linear {device} 0"))
+    images.command("dmsetup", "mknodes")
+    try:
+        yield f"/dev/mapper/{name}", lambda: load("error"), lambda: load(f"linear {device} 0")
+    finally:
+        images.command("dmsetup", "remove", "--retry", name)
+
+
+@ktap.case
+def second_cannot_write_its_sidecar():
+    """No point anywhere; the first disk has lost nothing, the second one says so."""
+    with disks(1) as (disk,), images.directory() as directory, \
+            breakable() as (sidecar, fail, heal):
+        path = images.create(directory / "two.vhdx", 8 * MIB, block_size=MIB)
+        with attached(path, "--track", "--sidecar", sidecar) as other:
+            first = other.handle.ids()[0]
+            disk.write(MIB, b"x" * UNIT)
+            other.write(0, b"x" * UNIT)
+            fail()
+            refuse([disk.handle, other.handle], errno.EIO, 1, uapi.IO, [disk.handle])
+            heal()
+            disk.write(2 * MIB, b"x" * UNIT)
+            ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(MIB, UNIT), (2 * MIB, UNIT)])
+            # Invariant 6: the disk goes on; invariant 2: nobody is told that it did not change.
+            other.write(MIB, b"y" * UNIT)
+            ktap.equal(other.read(MIB, UNIT), b"y" * UNIT, "what was written")
+            try:
+                other.handle.changes(first)
+                raise AssertionError("a query is answered after the sidecar was lost")
+            except Failure as failure:
+                ktap.equal((failure.errno, failure.reason), (errno.ESTALE, uapi.TRACKING_ERROR))
+            disk.handle.seal()
+        # The point must not come back to life with a sidecar that is well again.
+        with attached(path, "--sidecar", sidecar) as other:
+            try:
+                other.handle.changes(first)
+                raise AssertionError("a query is answered across a lost sidecar")
+            except Failure as failure:
+                ktap.check(failure.errno == errno.ESTALE, failure)
+
+
+@ktap.case
+def room_in_the_sidecar():
+    """Out of room: ENOSPC, nothing lost, and forgetting makes room again."""
+    with images.directory() as directory:
+        path = images.create(directory / "disk.vhdx", 256 * MIB, block_size=MIB)
+        backing = directory / "backing"
+        backing.touch()
+        os.truncate(backing, 256 * KIB)
+        with images.loop(backing) as device, raw_attached(path) as disk:
+            with opened(device) as fd:
+                points = [disk.handle.enable(fd, UNIT)]
+            written = []
+            number = 0
+            with dio.Direct(disk.node, write=True) as data:
+                while True:
+                    # Each delta costs a block of its index and one for each leaf of 128 MiB.
+                    offset = number % 2 * 128 * MIB + number * UNIT
+                    data.write(offset, b"x" * UNIT)
+                    written.append((offset, UNIT))
+                    number += 1
+                    try:
+                        points.append(disk.handle.seal(f"{number}"))
+                    except Failure as failure:
+                        ktap.equal((failure.errno, failure.reason),
+                                   (errno.ENOSPC, uapi.NO_SPACE))
+                        break
+            ktap.diag(f"{len(points)} points fit into {256 * KIB} bytes")
+            ktap.check(len(points) > 10, "no room for a handful of points")
+            everything = RangeSet.of_lengths(written).lengths()
+            ktap.equal(disk.handle.ids(), points, "points")
+            ktap.equal(disk.handle.changes(points[0]), everything, "changes")
+            ktap.equal(disk.handle.changes(points[-1]), written[-1:], "changes since the last")
+            for point in points[1:-1:2]:
+                disk.handle.forget(point)
+            disk.handle.seal("again")
+            ktap.equal(disk.handle.changes(points[0]), everything, "changes")
+            ktap.equal(disk.sysfs("reason"), "none", "reason")
+
+
+@ktap.case
+def labels():
+    with disks(2) as (one, two):
+        for label in ("", "x", "täglich 07:00", "ü" * 32, "y" * 64):
+            before = time.time_ns()
+            ids = Control.seal_of(one.handle, two.handle, label=label)
+            after = time.time_ns()
+            ktap.check(ids[0] != ids[1], "two disks have the same id")
+            for disk, point in zip((one, two), ids):
+                newest = disk.handle.points()[-1]
+                ktap.equal((newest.id, newest.text), (point, label))
+                ktap.check(before <= newest.time_ns <= after, "the time is not that of the seal")
+                ktap.equal(disk.handle.state().most_recent_id, point, "most_recent_id")
+
+
+@ktap.case
+def bad_labels():
+    with disks(1) as (disk,), Control() as control:
+        fds = (ctypes.c_int32 * 1)(disk.handle.fd)
+        ids = (uapi.PointId * 1)()
+        for text, length in ((b"a\0b", 3), (b"ab", 1), (b"", 65), (b"", 1)):
+            label, _ = label_array(text)
+            argument = uapi.Seal(fds=ctypes.addressof(fds), ids=ctypes.addressof(ids), count=1,
+                                 label=label, label_length=length)
+            ktap.equal(ioctl(control.fd, uapi.SEAL, argument), errno.EINVAL, f"{text} {length}")
+            ktap.equal(argument.reason, uapi.ARGUMENT, "reason")
+        ktap.equal(len(disk.handle.ids()), 1, "points")
+
+
+@ktap.case
+def ids_are_never_reused():
+    """Restored with its sidecar, a disk does not give an id a second time."""
+    with images.directory() as directory:
+        path = images.create(directory / "disk.vhdx", 8 * MIB, block_size=MIB)
+        with attached(path, "--track"):
+            pass
+        sidecar = pathlib.Path(f"{path}.lrct")
+        copies = [(file, file.read_bytes()) for file in (path, sidecar)]
+        seen = set()
+        for _ in range(3):
+            for file, content in copies:
+                file.write_bytes(content)
+            with attached(path) as disk:
+                point = disk.handle.seal()
+                ktap.equal(point.sequence, 2, "sequence")
+                ktap.check(point not in seen, f"{point} names two states")
+                seen.add(point)
+
+
+ktap.main()
