@@ -197,8 +197,8 @@ struct vhdx_ondisk_metadata_table {
 #define VHDX_PARAMETER_LEAVE_BLOCK_ALLOCATED	BIT(0)
 #define VHDX_PARAMETER_HAS_PARENT		BIT(1)
 
-#define VHDX_BLOCK_SIZE_MIN	(1U << 20)
-#define VHDX_BLOCK_SIZE_MAX	(256U << 20)
+#define VHDX_BLOCK_SIZE_MIN	(1024U * 1024)
+#define VHDX_BLOCK_SIZE_MAX	(256U * 1024 * 1024)
 
 struct vhdx_ondisk_file_parameters {
 	__le32	block_size;

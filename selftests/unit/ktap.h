@@ -114,7 +114,7 @@ static inline int ktap_main(const char *suite, int argc, char **argv)
 		int i;
 
 		for (i = 1; i < argc; i++)
-			wanted |= strstr(entry->name, argv[i]) != NULL;
+			wanted |= !!strstr(entry->name, argv[i]);
 		ktap.failed = false;
 		ktap.skipped = wanted ? NULL : "not asked for";
 		if (wanted)

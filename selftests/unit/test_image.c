@@ -246,7 +246,8 @@ CASE(random_fields)
 		u64 offset;
 		u32 length;
 	} places[] = {
-		{ HEADER_AT(0), 80 }, { HEADER_AT(1), 80 }, { TABLE_AT(0), 80 }, { TABLE_AT(1), 80 },
+		{ HEADER_AT(0), 80 }, { HEADER_AT(1), 80 },
+		{ TABLE_AT(0), 80 }, { TABLE_AT(1), 80 },
 		{ IMAGE_METADATA, 192 }, { ITEM_AT(0), 160 }, { IMAGE_LOG, 256 },
 	};
 	u32 opened = 0;

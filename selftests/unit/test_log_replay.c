@@ -250,7 +250,8 @@ CASE(walk_tells_where_the_sectors_are)
 	memset(&diag, 0, sizeof(diag));
 	ASSERT_EQ(vhdx_image_open(&image, &file.memory.store, &diag), 0);
 	told_count = 0;
-	EXPECT_EQ(vhdx_log_walk(&file.memory.store, &image.header, &image.log, note, &told, &diag), 0);
+	EXPECT_EQ(vhdx_log_walk(&file.memory.store, &image.header, &image.log, note, &told, &diag),
+		  0);
 	ASSERT_EQ(told_count, 3);
 	EXPECT_EQ(told[0].offset, PLACE);
 	EXPECT_EQ(told[0].length, SECTOR);
@@ -286,7 +287,8 @@ CASE(log_that_changes_after_the_scan)
 		u64 value;
 	} changes[] = {
 		{ 0, 0 }, { 8, 0xfffff000 }, { 24, 0xffffffff }, { 64, 0 }, { 80, 1 }, { 80, 0 },
-		{ 80, PLACE + 1 }, { 24, 3 }, { 96, 0x63736564 }, { 96 + 8, 1 }, { 96 + 8, ~0ULL << 12 }, { 96 + 16, 0x100000 },
+		{ 80, PLACE + 1 }, { 24, 3 }, { 96, 0x63736564 }, { 96 + 8, 1 },
+		{ 96 + 8, ~0ULL << 12 }, { 96 + 16, IMAGE_LOG },
 	};
 	size_t i;
 

@@ -299,11 +299,13 @@ CASE(bat_must_hold_every_entry)
 
 CASE(item_that_straddles_sectors)
 {
+	u32 place = FREE_OFFSET + 512 - 5;
+
 	test_image_make(&file);
-	put32(&file, METADATA_ENTRY(ITEM_ID) + 16, FREE_OFFSET + 512 - 5);
-	put_guid(&file, IMAGE_METADATA + FREE_OFFSET + 512 - 5, GUID_STRANGE);
+	put32(&file, METADATA_ENTRY(ITEM_ID) + 16, place);
+	put_guid(&file, IMAGE_METADATA + place, GUID_STRANGE);
 	ASSERT_EQ(judge(), 0);
-	EXPECT(!memcmp(&image.geo.disk_id, file.memory.bytes + IMAGE_METADATA + FREE_OFFSET + 507, 16));
+	EXPECT(!memcmp(&image.geo.disk_id, file.memory.bytes + IMAGE_METADATA + place, 16));
 	release();
 }
 

@@ -259,7 +259,8 @@ CASE(random_logs_agree_with_replay_on_disk)
 			EXPECT(same(offset, length));
 			/* What differs is touched. */
 			untouched = offset + length <= file.memory.length &&
-				    !memcmp(file.memory.bytes + offset, replayed.bytes + offset, length);
+				    !memcmp(file.memory.bytes + offset, replayed.bytes + offset,
+					    length);
 			if (!vhdx_overlay_touches(&overlay, offset, length))
 				EXPECT(untouched || offset + length > file.memory.length);
 		}
