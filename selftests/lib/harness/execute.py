@@ -20,6 +20,15 @@ def lines(command, environment=None):
     yield process.returncode
 
 
+def build_unit(report):
+    """Builds the unit tests."""
+    for line in lines(["make", "-s", f"-j{os.cpu_count()}", "-C", SELFTESTS / "unit"]):
+        if isinstance(line, str):
+            report.line(line)
+        elif line:
+            report.failure("unit", "the unit tests cannot be built")
+
+
 def on_host(report, suite, kernel=None):
     """Runs one suite on the host."""
     report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)

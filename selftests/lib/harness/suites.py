@@ -10,9 +10,9 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
-# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm";
-# this is for suites that do not.
+# Seconds; a suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm".
 TIMEOUT = 600
+HOST_TIMEOUT = 1800
 
 
 @dataclasses.dataclass
@@ -71,13 +71,17 @@ def named(group, path):
 
 def all_suites():
     """All suites, those of the host first."""
-    suites = []
-    for group, directory in (("unit", TREE / "build/unit"), ("oracle", SELFTESTS / "oracle")):
-        suites += [Suite(named(group, path), path) for path in programs(directory, "test_*")]
-    suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest"))
+    # By their sources: what was built of others that are gone may still be there.
+    unit = [TREE / "build/unit" / source.stem
+            for source in sorted((SELFTESTS / "unit").glob("test_*.c"))]
+    suites = [Suite(named("unit", path), path, timeout=HOST_TIMEOUT) for path in unit]
+    suites += [Suite(named("oracle", path), path, timeout=HOST_TIMEOUT)
+               for path in programs(SELFTESTS / "oracle", "test_*")]
+    suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
-    suites += [with_needs(Suite(named("crash", path), path, per_kernel=True))
+    suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
+                               timeout=HOST_TIMEOUT))
                for path in programs(SELFTESTS / "crash")]
     return suites
 
