@@ -30,6 +30,8 @@ struct workqueue_struct;
  * @flush:	make everything that completed durable
  * @extend:	make the container at least @size bytes long; what is new reads as
  *		zeroes. -ENOSPC where it can't grow
+ * @reserve:	make sure that writing this range, which is within the container, does not
+ *		run out of space; keeps what it holds. 0, -ENOSPC, or -errno
  * @zero:	overwrite with zeroes; any 512-byte alignment
  */
 struct vhdx_container_ops {
@@ -41,6 +43,7 @@ struct vhdx_container_ops {
 	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
 	int (*flush)(struct vhdx_container *container);
 	int (*extend)(struct vhdx_container *container, u64 size);
+	int (*reserve)(struct vhdx_container *container, u64 offset, u64 length);
 	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
 };
 

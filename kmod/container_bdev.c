@@ -106,6 +106,11 @@ static int bdev_extend(struct vhdx_container *c, u64 size)
 	return size <= c->size ? 0 : -ENOSPC;
 }
 
+static int bdev_reserve(struct vhdx_container *c, u64 offset, u64 length)
+{
+	return 0;
+}
+
 static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length)
 {
 	return blkdev_issue_zeroout(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
@@ -120,5 +125,6 @@ const struct vhdx_container_ops vhdx_container_bdev_ops = {
 	.submit	= bdev_submit,
 	.flush	= bdev_flush,
 	.extend	= bdev_extend,
+	.reserve = bdev_reserve,
 	.zero	= bdev_zero,
 };

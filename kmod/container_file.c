@@ -250,6 +250,14 @@ static int file_extend(struct vhdx_container *c, u64 size)
 	return err;
 }
 
+/* A file system that can't reserve has to be trusted. */
+static int file_reserve(struct vhdx_container *c, u64 offset, u64 length)
+{
+	int err = vfs_fallocate(c->file, FALLOC_FL_KEEP_SIZE, offset, length);
+
+	return err == -EOPNOTSUPP ? 0 : err;
+}
+
 static int write_zeroes(struct vhdx_container *c, u64 offset, u64 length)
 {
 	void *zeroes = kvzalloc(ZERO_CHUNK, GFP_KERNEL);
@@ -285,5 +293,6 @@ const struct vhdx_container_ops vhdx_container_file_ops = {
 	.submit	= file_submit,
 	.flush	= file_flush,
 	.extend	= file_extend,
+	.reserve = file_reserve,
 	.zero	= file_zero,
 };

@@ -152,7 +152,7 @@ static void allocate_work(struct work_struct *work)
 		vhdx_io_map(io);
 		goto out;
 	}
-	err = disk->map->place(disk, &allocation->where, &zeroed);
+	err = disk->map->place(disk, allocation->handle, &allocation->where, &zeroed);
 	if (err)
 		goto fail_allocation;
 	if (!zeroed)

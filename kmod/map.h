@@ -40,7 +40,8 @@ struct vhdx_mapping {
  *		VHDX_PLACE_DATA stays true while the disk is attached.
  * @load:	make the next lookup of this offset answer; sleeps; 0 or -errno
  * @unload:	undoes @load: the answer may go again
- * @place:	reserve room for the unmapped block at @offset; sleeps
+ * @place:	reserve room for an unmapped block, and for all that @publish and the
+ *		commit after it will write: those must not run out of space. Sleeps.
  * @publish:	the block at @offset is complete: map it. Never fails, since @load
  *		was called before and @unload is called after it
  * @abandon:	give the room of @place back
@@ -50,7 +51,7 @@ struct vhdx_map_ops {
 				  struct vhdx_mapping *mapping);
 	int (*load)(struct vhdx_disk *disk, u64 offset, void **handle);
 	void (*unload)(struct vhdx_disk *disk, void *handle);
-	int (*place)(struct vhdx_disk *disk, u64 *where, bool *zeroed);
+	int (*place)(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed);
 	void (*publish)(struct vhdx_disk *disk, u64 offset, u64 where, void *handle);
 	void (*abandon)(struct vhdx_disk *disk, u64 where);
 };

@@ -27,6 +27,7 @@ struct vhdx_disk;
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
  * @undurable:	has changes that are not in the log yet (rule V4)
+ * @reserved:	writing it in place can't run out of space
  * @bad:	one bit for each entry that must not be used, or NULL (rule V6)
  * @entries:	the page, as it is on disk
  */
@@ -36,6 +37,7 @@ struct vhdx_meta_page {
 	unsigned int pins;
 	bool dirty;
 	bool undurable;
+	bool reserved;
 	unsigned long *bad;
 	__le64 *entries;
 	struct rcu_head rcu;
