@@ -23,6 +23,11 @@ from session import Session
 TIMED_OUT = 124
 # Lines of a boot's log that are shown.
 BOOT_LINES = 60
+# The kernel's first message about our module.
+MODULE_LOADS = "vhdx: loading"
+# A kernel that patches its own code while QEMU's other CPU runs it dies now and then
+# (int3 in the scheduler), long before our module: that says nothing about the module.
+BOOTS = 3
 # The guest's last message before it.
 COMMAND_STARTS = "vhdx-vm: COMMAND starts"
 # Logs of runs without --out that are kept.
@@ -86,6 +91,13 @@ def boot(options, directory):
     with open(directory / "qemu", "wb") as messages:
         session.run(command, {**os.environ, "TMPDIR": str(directory)}, messages)
     return session
+
+
+def died_at_boot(directory, session):
+    """Did the kernel report a defect of its own, before anything of ours was there?"""
+    log = (directory / "console").read_text(encoding="utf-8", errors="replace")
+    return (session.verdict.started is None and MODULE_LOADS not in log and
+            klog.first_defect(log) is not None)
 
 
 def fetch_output(options, directory):
@@ -172,11 +184,15 @@ def main():
     try:
         if options.output:
             os.makedirs(options.output, exist_ok=True)
-        with run_directory() as directory:
-            session = boot(options, directory)
-            if options.output and session.verdict.status is not None:
-                fetch_output(options, directory)
-            return report(options, directory, session)
+        for attempt in range(1, BOOTS + 1):
+            with run_directory() as directory:
+                session = boot(options, directory)
+                if attempt < BOOTS and died_at_boot(directory, session):
+                    say("the kernel died while it booted, before the module: once more")
+                    continue
+                if options.output and session.verdict.status is not None:
+                    fetch_output(options, directory)
+                return report(options, directory, session)
     except (BuildError, OSError) as error:
         with contextlib.suppress(OSError):
             say(error)
