@@ -65,7 +65,7 @@ def one_machine(report, kernel, suites):
     if report.current:
         left.pop(0)
         report.end(None)
-    elif tainted or status:
+    elif left != suites and (tainted or status):
         done = [suite for suite in suites if suite not in left]
         report.failure(f"kernel log [{kernel}]",
                        f"the machine failed with status {status} after: " +
