@@ -228,7 +228,8 @@ static int find_sequence(struct vhdx_log_ring *ring, const vhdx_guid *guid, u8 *
 		err = read_run(ring, guid, position, &run);
 		if (err)
 			return err;
-		if (!run.length || run.last.sequence <= best->last.sequence)
+		/* Where there is no run, its number is 0, which no entry has. */
+		if (run.last.sequence <= best->last.sequence)
 			continue;
 		err = run_is_sequence(ring, &run, page);
 		if (err < 0)
