@@ -11,7 +11,7 @@ SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
 # Seconds; a suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm".
-TIMEOUT = 600
+TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
 

@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_filesystems - what people put on a disk: file systems, partitions, fio
+#
+# vm: timeout=900
+
+. "$(dirname "$0")/../lib/ktap.sh"
+
+# A fresh disk of size $1, attached. Its names are in $image, $device and $disk.
+new_disk() {
+	cd "$(mktemp -d /tmp/fs.XXXXXX)"
+	image=$PWD/disk.vhdx
+	qemu-img create -q -f vhdx -o "block_size=${2:-1M}" "$image" "$1"
+	device=$(vhdxctl attach --track "$image")
+	disk=${device##*/}
+}
+
+# Detached, the container is valid, and qemu reads what the device showed.
+close_and_compare() {
+	dd if="$device" of=shown.raw bs=1M iflag=direct conv=sparse status=none
+	truncate -s "$(blockdev --getsize64 "$device")" shown.raw
+	vhdxctl detach "$disk"
+	qemu-img check -q "$image"
+	qemu-img convert -O raw "$image" qemu.raw
+	cmp shown.raw qemu.raw
+	cd /
+	rm -r "${image%/*}"
+}
+
+# Filled, unmounted, checked; and again after the disk was away.
+fill_and_check() {
+	local mkfs=$1 fsck=$2
+	mkdir mnt
+	$mkfs "$device"
+	mount "$device" mnt
+	cp -r /usr/lib/python3* mnt/
+	sync -f mnt
+	rm -r mnt/python3.*/email
+	(cd mnt && find . -type f -print0 | sort -z | xargs -0 sha256sum) >before
+	umount mnt
+	$fsck "$device"
+	vhdxctl detach "$disk"
+	device=$(vhdxctl attach "$image")
+	disk=${device##*/}
+	mount "$device" mnt
+	(cd mnt && find . -type f -print0 | sort -z | xargs -0 sha256sum) >after
+	umount mnt
+	cmp before after
+	[[ $(wc -l <after) -gt 500 ]]
+}
+
+ext4() {
+	new_disk 256M
+	fill_and_check "mke2fs -q -t ext4" "e2fsck -fn"
+	close_and_compare
+}
+
+xfs() {
+	modprobe xfs
+	new_disk 400M 2M
+	fill_and_check "mkfs.xfs -q" "xfs_repair -n"
+	close_and_compare
+}
+
+partitions() {
+	new_disk 128M
+	printf 'label: gpt\nsize=32M\nsize=64M\n' | sfdisk -q "$device"
+	udevadm settle
+	[[ $(blockdev --getsize64 "${device}p2") -eq $((64 << 20)) ]]
+	mke2fs -q -t ext4 "${device}p2"
+	mkdir mnt
+	mount "${device}p2" mnt
+	# A mounted partition keeps the disk.
+	expect_status 1 timeout 60 vhdxctl detach "$disk"
+	umount mnt
+	e2fsck -fn "${device}p2"
+	close_and_compare
+}
+
+verify_with_fio() {
+	fio --name=verify --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 \
+		--rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1 --size=48M \
+		--output=fio.log "$@" || fail "$(cat fio.log)"
+}
+
+fio_any_size() {
+	new_disk 64M
+	verify_with_fio --bsrange=512-256k --bs_unaligned=0 --blockalign=512
+	close_and_compare
+}
+
+fio_with_flushes() {
+	new_disk 64M
+	verify_with_fio --bs=4k --fdatasync=16 --size=16M
+	close_and_compare
+}
+
+fio_with_fua() {
+	new_disk 64M
+	verify_with_fio --bs=16k --sync=1 --size=16M
+	close_and_compare
+}
+
+fio_in_parallel() {
+	new_disk 128M
+	fio --name=verify --filename="$device" --direct=1 --ioengine=libaio --iodepth=8 \
+		--rw=randwrite --verify=crc32c --verify_fatal=1 --bs=8k --size=16M --numjobs=4 \
+		--offset_increment=24M --output=fio.log || fail "$(cat fio.log)"
+	close_and_compare
+}
+
+ktap_run ext4 xfs partitions fio_any_size fio_with_flushes fio_with_fua fio_in_parallel
