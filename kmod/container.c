@@ -142,6 +142,22 @@ void vhdx_container_close(struct vhdx_container *container)
 }
 
 /**
+ * vhdx_container_may_grow() - can it have this size, as far as can be told without trying?
+ * @container:	open
+ * @size:	wanted, in bytes
+ *
+ * Returns 0, -ENOSPC for a block device, -EFBIG for a file.
+ */
+int vhdx_container_may_grow(const struct vhdx_container *container, u64 size)
+{
+	if (size <= container->size)
+		return 0;
+	if (container->bdev)
+		return -ENOSPC;
+	return inode_newsize_ok(file_inode(container->file), size);
+}
+
+/**
  * vhdx_container_suits() - can sectors of this size be written in place (rule V8)?
  * @container:		open, no payload I/O yet
  * @sector_size:	logical sector size of the disk

@@ -111,6 +111,13 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 
 /* ---- the container ----------------------------------------------------------------- */
 
+static int no_room_for_replay(const struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
+{
+	return vhdx_fail(diag, err, VHDX_REASON_NO_SPACE,
+		"log: the container must grow to %llu bytes to replay it, and can't (error %d)",
+		disk->image.log.last_file_offset, err);
+}
+
 /*
  * Replay on disk: FileWriteGuid first (MS-VHDX 2.2.2), then what was logged, then the
  * header that says the log is empty. What users see does not change, so DataWriteGuid
@@ -124,6 +131,10 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_guid file_write_guid;
 	int err;
 
+	/* Who must be refused is refused before the first byte is written. */
+	err = vhdx_container_may_grow(c, log->last_file_offset);
+	if (err)
+		return no_room_for_replay(disk, err, diag);
 	generate_random_guid(file_write_guid.b);
 	err = vhdx_session_update(disk, &file_write_guid, NULL, NULL);
 	if (err)
@@ -131,9 +142,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	disk->session.file_write_guid_renewed = true;
 	err = c->ops->extend(c, log->last_file_offset);
 	if (err)
-		return vhdx_fail(diag, err, VHDX_REASON_NO_SPACE,
-			"log: the container must grow to %llu bytes to replay it, and can't (error %d)",
-			log->last_file_offset, err);
+		return no_room_for_replay(disk, err, diag);
 	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
 	if (!err)
 		err = c->ops->flush(c);
