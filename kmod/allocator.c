@@ -56,6 +56,14 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	void *buf;
 	int i, err;
 
+	/* A new block is named in the log first. Nobody judged the offset of a log
+	 * that has no length: it may be anybody's.
+	 */
+	if (!disk->image.header.log_length)
+		return vhdx_unsupported(diag,
+			"header %u: the log's length is 0: no block can be allocated without a log; copy the disk into a new container",
+			disk->image.header.slot + 1);
+
 	buf = kvmalloc(SCAN_PAGES * VHDX_PAGE, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
@@ -87,7 +95,7 @@ static int scan_once(struct vhdx_disk *disk)
 		err = scan(disk, &diag);
 		if (err == -EUCLEAN || err == -EOPNOTSUPP)
 			vhdx_allocator_refuse(a, diag.text);
-		if (err)
+		else if (err)
 			return err;
 		spin_lock(&a->state_lock);
 		if (a->scan == VHDX_SCAN_PENDING)
@@ -95,6 +103,23 @@ static int scan_once(struct vhdx_disk *disk)
 		spin_unlock(&a->state_lock);
 	}
 	return a->scan == VHDX_SCAN_OK ? 0 : -EUCLEAN;
+}
+
+/*
+ * A commit must not run out of space in the middle, and the log may be a hole of a sparse
+ * file. Only what was allocated is logged: whoever writes in place needs no room for it.
+ */
+static int reserve_log(struct vhdx_disk *disk)
+{
+	const struct vhdx_header *header = &disk->image.header;
+	struct vhdx_container *c = &disk->container;
+	int err;
+
+	if (disk->allocator.log_reserved)
+		return 0;
+	err = c->ops->reserve(c, header->log_offset, header->log_length);
+	disk->allocator.log_reserved = !err;
+	return err;
 }
 
 /**
@@ -115,6 +140,8 @@ int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 
 	mutex_lock(&a->lock);
 	err = scan_once(disk);
+	if (!err)
+		err = reserve_log(disk);
 	if (err)
 		goto out;
 	if (a->spare_count) {

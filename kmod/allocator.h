@@ -20,6 +20,7 @@ enum vhdx_scan_state {
  * struct vhdx_allocator - space of one container
  * @lock:	everything; held while the scan runs
  * @state_lock:	@scan and @why, for those who only look
+ * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
  * @spare:	blocks whose first write failed; not zero any more
  * @spare_count: how many
@@ -30,6 +31,7 @@ struct vhdx_allocator {
 	spinlock_t state_lock;
 	enum vhdx_scan_state scan;
 	char why[VHDX_DIAG_TEXT];
+	bool log_reserved;
 	u64 end;
 	u64 *spare;
 	unsigned int spare_count;

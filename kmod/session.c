@@ -117,11 +117,6 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	err = vhdx_journal_prepare(&disk->journal);
 	if (err)
 		goto out;
-	/* A commit must not run out of space in the middle: the log may be a hole. */
-	err = disk->container.ops->reserve(&disk->container, disk->image.header.log_offset,
-					   disk->image.header.log_length);
-	if (err)
-		goto out;
 
 	generate_random_guid(file_write_guid.b);
 	generate_random_guid(data_write_guid.b);
