@@ -514,18 +514,17 @@ static u32 fill(const struct vhdx_changemap *map)
 	}
 }
 
-CASE(a_full_device_can_be_cured_by_forgetting)
+static void cure(u32 blocks, u32 writes)
 {
-	const u64 size = 64 * 4096;
+	const u64 size = blocks * 4096;
 	struct vhdx_changemap map;
 	u32 points, before;
 
-	random_seed(5);
 	make(size, size);
 	new_map(&map);
-	mark_at_random(&map, 3);
+	mark_at_random(&map, writes);
 	points = fill(&map);
-	EXPECT(points > 8);
+	EXPECT(points > 1);
 	before = meaning();
 	ASSERT_EQ(reload(), 0);
 	EXPECT_EQ(meaning(), before);
@@ -537,6 +536,17 @@ CASE(a_full_device_can_be_cured_by_forgetting)
 	EXPECT(fill(&map) >= points);
 	vhdx_changemap_release(&map);
 	finish();
+}
+
+CASE(a_full_device_can_be_cured_by_forgetting)
+{
+	u32 blocks, writes;
+
+	random_seed(5);
+	for (blocks = 16; blocks < 40; blocks++)
+		for (writes = 1; writes < 4; writes++)
+			cure(blocks, writes);
+	cure(200, 1);
 }
 
 CASE(a_full_medium_leaves_everything_as_it_was)
@@ -632,6 +642,7 @@ static int do_forget_newest(void)
 static void without_memory(int (*action)(void))
 {
 	u32 nth, before;
+	u64 used;
 	int err = -ENOMEM;
 
 	make_history(true);
@@ -647,8 +658,10 @@ static void without_memory(int (*action)(void))
 		EXPECT_EQ(err, -ENOMEM);
 		EXPECT_EQ(meaning(), before);
 		EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+		used = sidecar.used_count;
 		ASSERT_EQ(reload(), 0);
 		EXPECT_EQ(meaning(), before);
+		EXPECT_EQ(sidecar.used_count, used);
 	}
 	EXPECT(nth > 2);
 	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
