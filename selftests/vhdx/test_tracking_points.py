@@ -15,7 +15,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, uapi  # noqa: E402
+from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -176,8 +176,8 @@ def read_only_attach():
     with container() as path:
         with attached(path, "--track") as disk:
             line = written_line(disk, 3, random.Random(3))
-        sidecar = pathlib.Path(f"{path}.lrct")
-        before = path.read_bytes(), sidecar.read_bytes()
+        lrct = pathlib.Path(f"{path}.lrct")
+        before = path.read_bytes(), lrct.read_bytes()
         with attached(path, "--read-only") as disk:
             line.check(disk.handle)
             ktap.equal(disk.handle.state().state, uapi.TRACKING_ON)
@@ -189,7 +189,7 @@ def read_only_attach():
                 except Failure as failure:
                     ktap.equal((failure.errno, failure.reason), (errno.EROFS, uapi.READ_ONLY))
             line.check(disk.handle)
-        ktap.check((path.read_bytes(), sidecar.read_bytes()) == before,
+        ktap.check((path.read_bytes(), lrct.read_bytes()) == before,
                    "a read-only attach wrote to a file")
 
 
@@ -198,12 +198,12 @@ def attach_and_detach_alone_write_nothing():
     with container() as path:
         with attached(path, "--track") as disk:
             written_line(disk, 2, random.Random(3))
-        sidecar = pathlib.Path(f"{path}.lrct")
-        before = path.read_bytes(), sidecar.read_bytes()
+        lrct = pathlib.Path(f"{path}.lrct")
+        before = path.read_bytes(), lrct.read_bytes()
         with attached(path) as disk:
             disk.handle.changes(disk.handle.ids()[0])
             disk.read(0, MIB)
-        ktap.check((path.read_bytes(), sidecar.read_bytes()) == before,
+        ktap.check((path.read_bytes(), lrct.read_bytes()) == before,
                    "without a write or a seal, something was written")
 
 
@@ -227,14 +227,14 @@ def units():
     """From 4 KiB to 1 MiB; nothing else."""
     for shift in range(11, 22):
         with container() as path, attached(path) as disk:
-            sidecar = pathlib.Path(f"{path}.lrct")
-            with open(sidecar, "w+b") as file:
+            lrct = pathlib.Path(f"{path}.lrct")
+            with open(lrct, "w+b") as file:
                 try:
                     disk.handle.enable(file.fileno(), 1 << shift)
                 except Failure as failure:
                     ktap.check(shift in (11, 21), failure)
                     ktap.equal((failure.errno, failure.reason), (errno.EINVAL, uapi.ARGUMENT))
-                    ktap.equal(sidecar.stat().st_size, 0, "size of a sidecar that was not made")
+                    ktap.equal(lrct.stat().st_size, 0, "size of a sidecar that was not made")
                     continue
             ktap.check(shift not in (11, 21), f"a unit of {1 << shift} was taken")
             disk.write(5 * MIB + 4096, b"x" * 512)
@@ -263,28 +263,29 @@ def unit_grows_with_the_disk():
 @ktap.case
 def limit_of_points():
     """4096, then ENOSPC; forgetting one makes room for one."""
-    with container(4 * MIB) as path, attached(path, "--track") as disk, Control() as control:
-        begin = time.monotonic()
-        points = disk.handle.ids()
-        while len(points) < uapi.POINTS_MAX:
-            points += control.seal([disk.handle.fd])
-            if len(points) == 65:
-                rate = 64 / (time.monotonic() - begin)
-                if uapi.POINTS_MAX / rate > 60:
-                    ktap.skip(f"{rate:.0f} seals a second are too few; the unit test of the "
-                              "timeline fills one")
-        disk.write(MIB, b"x" * 512)
-        for _ in range(2):
-            try:
-                disk.handle.seal()
-                raise AssertionError("there are more points than allowed")
-            except Failure as failure:
-                ktap.equal((failure.errno, failure.reason), (errno.ENOSPC, uapi.NO_SPACE))
-            ktap.equal(len(disk.handle.points()), uapi.POINTS_MAX, "points")
-            ktap.equal(disk.handle.changes(points[0]), [(MIB, UNIT)], "changes")
-        disk.handle.forget(points[100])
-        last = disk.handle.seal()
-        ktap.equal(disk.handle.changes(points[0], last), [(MIB, UNIT)], "changes")
+    with container(4 * MIB) as path:
+        with attached(path, "--track"):
+            pass
+        nothing = sidecar.Delta({}, 0, 0)
+        sidecar.replace(f"{path}.lrct", [nothing] * (uapi.POINTS_MAX - 1))
+        with attached(path) as disk:
+            disk.handle.seal("the last one")
+            points = disk.handle.ids()
+            ktap.equal(len(points), uapi.POINTS_MAX, "points")
+            disk.write(MIB, b"x" * 512)
+            for _ in range(2):
+                try:
+                    disk.handle.seal()
+                    raise AssertionError("there are more points than allowed")
+                except Failure as failure:
+                    ktap.equal((failure.errno, failure.reason), (errno.ENOSPC, uapi.NO_SPACE))
+                ktap.equal(disk.handle.ids(), points, "points")
+                ktap.equal(disk.handle.changes(points[0]), [(MIB, UNIT)], "changes")
+            disk.handle.forget(points[100])
+            last = disk.handle.seal()
+            ktap.equal(disk.handle.changes(points[0], last), [(MIB, UNIT)], "changes")
+        with attached(path) as disk:
+            ktap.equal(disk.handle.changes(points[-1], last), [(MIB, UNIT)], "changes")
 
 
 @ktap.case

@@ -162,41 +162,21 @@ def bad_descriptors():
                 refuse([disk.handle, again], errno.EINVAL, 1, uapi.ARGUMENT, known)
 
 
-@contextlib.contextmanager
-def breakable():
-    """A device-mapper device over the machine's disk, and a way to make it fail."""
-    name = "breakable"
-    table = f"0 {64 * MIB // 512} {{}}"
-    images.command("modprobe", "dm-mod")
-    device = os.environ["VHDX_DISK0"]
-    images.command("blkdiscard", "--zeroout", device)
-
-    def load(line):
-        images.command("dmsetup", "suspend", "--noflush", "--nolockfs", name)
-        images.command("dmsetup", "load", name, "--table", table.format(line))
-        images.command("dmsetup", "resume", name)
-
-    images.command("dmsetup", "create", name, "--table", table.format(f"linear {device} 0"))
-    images.command("dmsetup", "mknodes")
-    try:
-        yield f"/dev/mapper/{name}", lambda: load("error"), lambda: load(f"linear {device} 0")
-    finally:
-        images.command("dmsetup", "remove", "--retry", name)
-
-
 @ktap.case
 def second_cannot_write_its_sidecar():
     """No point anywhere; the first disk has lost nothing, the second one says so."""
+    device = os.environ["VHDX_DISK0"]
+    images.command("blkdiscard", "--zeroout", device)
     with disks(1) as (disk,), images.directory() as directory, \
-            breakable() as (sidecar, fail, heal):
+            images.mapped(f"linear {device} 0", 64 * MIB) as sidecar:
         path = images.create(directory / "two.vhdx", 8 * MIB, block_size=MIB)
-        with attached(path, "--track", "--sidecar", sidecar) as other:
+        with attached(path, "--track", "--sidecar", sidecar.path) as other:
             first = other.handle.ids()[0]
             disk.write(MIB, b"x" * UNIT)
             other.write(0, b"x" * UNIT)
-            fail()
+            sidecar.load("error")
             refuse([disk.handle, other.handle], errno.EIO, 1, uapi.IO, [disk.handle])
-            heal()
+            sidecar.load(f"linear {device} 0")
             disk.write(2 * MIB, b"x" * UNIT)
             ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(MIB, UNIT), (2 * MIB, UNIT)])
             # Invariant 6: the disk goes on; invariant 2: nobody is told that it did not change.
@@ -209,7 +189,7 @@ def second_cannot_write_its_sidecar():
                 ktap.equal((failure.errno, failure.reason), (errno.ESTALE, uapi.TRACKING_ERROR))
             disk.handle.seal()
         # The point must not come back to life with a sidecar that is well again.
-        with attached(path, "--sidecar", sidecar) as other:
+        with attached(path, "--sidecar", sidecar.path) as other:
             try:
                 other.handle.changes(first)
                 raise AssertionError("a query is answered across a lost sidecar")

@@ -105,6 +105,7 @@ def install(kernel, files):
     with locked(BUILD / "vm/build.lock"):
         make("modules", f"KDIR={kernel.build}")
         make("userspace")
+        make("-C", "selftests/vhdx/src")
         built = list((BUILD / kernel.release).glob("*.ko"))
         if not built:
             raise BuildError(f"make modules left no module in {BUILD / kernel.release}")
@@ -116,4 +117,5 @@ def install(kernel, files):
         libraries = files / "usr/lib/x86_64-linux-gnu"
         libraries.mkdir(parents=True)
         shutil.copy(BUILD / "userspace/libvhdx.so.0", libraries)
+        shutil.copytree(BUILD / "selftests", files / "usr/libexec/vhdx-selftests")
     return True

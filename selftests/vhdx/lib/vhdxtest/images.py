@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
+import uuid
 from pathlib import Path
 
 import vhdxoracle
@@ -52,6 +54,70 @@ def loop(path, sector_size=512, direct=True):
         yield device
     finally:
         command("losetup", "--detach", device)
+
+
+def uuid_of(guid):
+    """16 bytes in the order of MS-VHDX as a UUID."""
+    return uuid.UUID(bytes_le=bytes(guid))
+
+
+class Mapped:
+    """A device-mapper device that can be given another table at any time."""
+
+    def __init__(self, name, size):
+        self.name = name
+        self.path = f"/dev/mapper/{name}"
+        self.sectors = size // 512
+
+    def table(self, target):
+        """The whole table for one target and its arguments."""
+        return f"0 {self.sectors} {target}"
+
+    def load(self, target):
+        """Another target, at once; requests on their way are not waited for."""
+        command("dmsetup", "suspend", "--noflush", "--nolockfs", self.name)
+        command("dmsetup", "load", self.name, "--table", self.table(target))
+        command("dmsetup", "resume", self.name)
+
+
+@contextlib.contextmanager
+def mapped(target, size, name="mapped"):
+    """A device-mapper device: "linear /dev/vdx 0", "error"."""
+    command("modprobe", "dm-mod")
+    device = Mapped(name, size)
+    command("dmsetup", "create", name, "--table", device.table(target))
+    command("dmsetup", "mknodes")
+    try:
+        yield device
+    finally:
+        command("dmsetup", "remove", "--retry", name)
+
+
+@contextlib.contextmanager
+def process(*arguments):
+    """A program that runs meanwhile, and is then ended."""
+    with subprocess.Popen([str(one) for one in arguments], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+
+
+def locks_of(path):
+    """The file locks on a file, as /proc/locks shows them."""
+    found = os.stat(path)
+    with open("/proc/locks", encoding="ascii") as locks:
+        return [line for line in locks if line.split()[5].endswith(f":{found.st_ino}")]
+
+
+def wait_until_locked(path, patience=20):
+    """Until somebody, QEMU say, has locks on it."""
+    end = time.monotonic() + patience
+    while not locks_of(path):
+        if time.monotonic() > end:
+            raise AssertionError(f"nobody locks {path}")
+        time.sleep(0.05)
 
 
 def raw_copy(node, path, size=None):

@@ -12,6 +12,7 @@ A Truth is a sparse raw file: nothing of the driver has a part in it.
 import hashlib
 import os
 import random
+import stat
 import subprocess
 
 import ktap
@@ -126,6 +127,7 @@ def same_to_oracle(path, truth):
 def same_to_qemu(path, truth):
     """QEMU's check is clean and it reads what it must."""
     raw = f"{truth.path}.qemu"
+    driver = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
     command("qemu-img", "check", "-q", "-f", "vhdx", path)
     if truth.size <= WHOLE:
         command("qemu-img", "convert", "-f", "vhdx", "-O", "raw", path, raw)
@@ -135,7 +137,7 @@ def same_to_qemu(path, truth):
     for start, end in vhdxoracle.RangeSet(truth.extents()).widened(512):
         command("qemu-img", "convert", "-O", "raw", "--image-opts",
                 f"driver=raw,offset={start},size={end - start},file.driver=vhdx,"
-                f"file.file.driver=file,file.file.filename={path}", raw)
+                f"file.file.driver={driver},file.file.filename={path}", raw)
         with open(raw, "rb") as file:
             for at in range(start, end, STEP):
                 length = min(STEP, end - at)

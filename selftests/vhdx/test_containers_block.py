@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Containers that are block devices: a virtio disk, a partition, a logical volume; sectors
+of 4096 bytes; and devices that somebody uses.
+"""
+
+# vm: disk=256M
+
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import ctl, dio, images, judge, ktap, uapi
+from vhdxtest.device import Failure
+from vhdxtest.disk import attached, raw_attached
+from vhdxtest.images import KIB, MIB
+
+SIZE = 24 * MIB
+DISK = os.environ["VHDX_DISK0"]
+
+
+def works(device, sector=512):
+    """Two sessions; others judge the device after each."""
+    images.create(device, SIZE, 2 * MIB, sector, content=[(3 * MIB, judge.pattern(1, 2 * MIB))])
+    with images.directory() as scratch, judge.Truth(scratch / "truth", SIZE, device) as truth:
+        for session in range(2):
+            with raw_attached(device) as disk:
+                ktap.equal(disk.sysfs("io"), "block", "io")
+                judge.same_disk(disk, truth)
+                with dio.Direct(disk.node, True, os.O_DIRECT | os.O_DSYNC) as data:
+                    for number, offset in enumerate((0, 5 * MIB - 4096, 9 * MIB + 4096, SIZE - 16 * KIB)):
+                        content = judge.pattern(10 * session + number, 16 * KIB)
+                        data.write(offset, content)
+                        truth.write(offset, content)
+                judge.same_disk(disk, truth)
+            judge.same_container(device, truth, qemu=sector == 512)
+
+
+@contextlib.contextmanager
+def partition(device):
+    """The second of two partitions, which is nowhere near the disk's beginning."""
+    images.command("sfdisk", "--quiet", "--wipe=always", device, stdin="size=60M\nsize=180M\n")
+    images.command("udevadm", "settle")
+    try:
+        yield f"{device}2"
+    finally:
+        images.command("udevadm", "settle")
+        images.command("sfdisk", "--quiet", "--delete", device)
+        images.command("wipefs", "--quiet", "--all", device)
+
+
+@contextlib.contextmanager
+def logical_volume(name, *parts):
+    """A dm device of the parts (device, first sector, sectors) one behind the other, as LVM
+    makes one."""
+    images.command("modprobe", "dm_mod")
+    table, at = "", 0
+    for device, first, sectors in parts:
+        table += f"{at} {sectors} linear {device} {first}\n"
+        at += sectors
+    images.command("dmsetup", "create", "--noudevsync", name, stdin=table)
+    images.command("dmsetup", "mknodes")
+    try:
+        yield f"/dev/mapper/{name}"
+    finally:
+        images.command("udevadm", "settle")
+        images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
+
+
+@contextlib.contextmanager
+def loop(size, sector_size=512):
+    """A loop device over an empty file."""
+    with images.directory() as scratch:
+        (scratch / "backing").touch()
+        os.truncate(scratch / "backing", size)
+        with images.loop(scratch / "backing", sector_size) as device:
+            yield device
+
+
+@ktap.case
+def whole_disk():
+    """A virtio disk."""
+    works(DISK)
+
+
+@ktap.case
+def whole_disk_of_4096():
+    """A disk with larger sectors than its container's."""
+    works(DISK, 4096)
+
+
+@ktap.case
+def of_a_partition():
+    """Sector 0 of the container is not sector 0 of the disk."""
+    with partition(DISK) as device:
+        works(device)
+
+
+@ktap.case
+def of_a_logical_volume():
+    """In two segments of different devices, the border within a block."""
+    with loop(64 * MIB) as device, \
+            logical_volume("two", (DISK, 40 * 2048, 9 * 2048 + 128), (device, 16, 40 * 2048)) as volume:
+        works(volume)
+
+
+@ktap.case
+def sectors_of_4096():
+    """A device with sectors of 4096 bytes can't take a disk with 512; one with 4096 it can."""
+    with loop(64 * MIB, 4096) as device:
+        images.create(device, SIZE, 2 * MIB, 512)
+        before = judge.fingerprint(device)
+        for flags in (0, uapi.ATTACH_READ_ONLY):
+            try:
+                with raw_attached(device, flags=flags):
+                    raise AssertionError("a disk with sectors of 512 bytes was attached")
+            except Failure as failure:
+                ktap.equal(failure.errno, errno.EOPNOTSUPP, "errno")
+                ktap.equal(failure.reason, uapi.UNSUPPORTED, "reason")
+        said = ctl.run("attach", device, status=ctl.FAILED).stderr
+        ktap.check("4096" in said and device in said, said)
+        ktap.check(judge.fingerprint(device) == before, "a refused attach wrote")
+        works(device, 4096)
+
+
+@ktap.case
+def in_use():
+    """A device that is mounted, that dm has, or that a disk of ours has: EBUSY."""
+    with images.directory() as scratch, loop(64 * MIB) as device:
+        def busy():
+            try:
+                with raw_attached(device):
+                    raise AssertionError("a device in use was attached")
+            except Failure as failure:
+                ktap.equal(failure.errno, errno.EBUSY, "errno")
+                ktap.equal(failure.reason, uapi.IN_USE, "reason")
+            ktap.check(device in ctl.run("attach", device, status=ctl.FAILED).stderr, "the message names it")
+
+        images.command("mkfs.ext4", "-q", device)
+        images.command("mount", device, scratch)
+        try:
+            busy()
+        finally:
+            images.command("umount", scratch)
+        images.create(device, SIZE, 2 * MIB)
+        with logical_volume("holder", (device, 0, 2048)):
+            busy()
+        with raw_attached(device) as disk:
+            disk.write(0, bytes(4096))
+            busy()
+            done = images.command("sh", "-c", f"mount {device} {scratch} 2>&1 || echo refused")
+            ktap.check("refused" in done, done)
+            images.command("sh", "-c", f"! mkfs.ext4 -q {device} 2>&1")
+        judge.valid(device)
+
+
+@ktap.case
+def page_cache_of_the_device():
+    """What was read of the device before is not what is read after, and what lies in its
+    page cache before is on the device when we read (rule K5)."""
+    with loop(64 * MIB) as device:
+        images.create(device, SIZE, 2 * MIB)
+        with open(device, "rb") as cached:
+            old = cached.read(32 * MIB)
+            with raw_attached(device) as disk:
+                disk.write(0, b"n" * 4096)
+            cached.seek(0)
+            new = cached.read(32 * MIB)
+            ktap.check(b"n" * 4096 in new and b"n" * 4096 not in old, "the page cache shows the old device")
+
+
+@ktap.case
+def command_needs_a_sidecar_path():
+    """Never beside a device node; --sidecar says where."""
+    with images.directory() as scratch, loop(64 * MIB) as device:
+        images.create(device, SIZE, 2 * MIB)
+        said = ctl.run("attach", "--track", device, status=None)
+        ktap.check(said.returncode in (ctl.FAILED, ctl.USAGE), f"{said}")
+        ktap.check("--sidecar" in said.stderr, said.stderr)
+        ktap.check(not os.path.exists(f"{device}.lrct"), "a sidecar beside a device node")
+        with attached(device, "--track", "--sidecar", scratch / "side.lrct") as disk:
+            disk.write(0, bytes(4096))
+            ktap.equal(disk.sysfs("tracking"), "on", "tracking")
+        judge.valid(device)
+
+
+ktap.main()

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Containers in files: which file systems, direct or buffered, and what sysfs says of it.
+
+A file whose direct I/O wants larger pieces than the disk's sectors, or that takes none,
+is used buffered (rule V8); a disk on it works all the same, and what is acknowledged is
+in the file.
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import dio, images, judge, ktap
+from vhdxtest.disk import attached
+from vhdxtest.images import KIB, MIB
+
+SIZE = 16 * MIB
+
+
+@contextlib.contextmanager
+def file_system(kind, sector_size=512):
+    """A directory on a file system of its own."""
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        where = scratch / "mounted"
+        where.mkdir()
+        if kind == "tmpfs":
+            images.command("mount", "-t", "tmpfs", "none", where)
+        else:
+            (scratch / "backing").touch()
+            os.truncate(scratch / "backing", 512 * MIB)
+            device = stack.enter_context(images.loop(scratch / "backing", sector_size))
+            images.command("modprobe", kind)
+            options = ["-q"] if kind == "ext4" else ["-q", "-K"]
+            images.command(f"mkfs.{kind}", *options, device)
+            images.command("mount", device, where)
+        try:
+            yield where
+        finally:
+            images.command("umount", where)
+
+
+def kernel():
+    """(6, 12)"""
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
+def works(directory, sector, wanted):
+    """Reads, writes, flushes and detaches; the file is right at each step."""
+    path = images.create(directory / "disk.vhdx", SIZE, MIB, sector,
+                         content=[(MIB, judge.pattern(1, 2 * MIB))])
+    with images.directory() as scratch, judge.Truth(scratch / "truth", SIZE, path) as truth:
+        with attached(path) as disk:
+            ktap.check(disk.sysfs("io") in wanted, f"io is {disk.sysfs('io')}, not one of {wanted}")
+            with dio.Direct(disk.node, True, os.O_DIRECT | os.O_DSYNC) as data:
+                for number, offset in enumerate((0, 2 * MIB - 4096, 5 * MIB + 4096, 9 * MIB - 8192,
+                                                 SIZE - 16 * KIB)):
+                    content = judge.pattern(number, 16 * KIB)
+                    data.write(offset, content)
+                    truth.write(offset, content)
+                if sector == 512:
+                    data.write(7 * MIB + 512, judge.pattern(9, 512))
+                    truth.write(7 * MIB + 512, judge.pattern(9, 512))
+            judge.same_disk(disk, truth)
+            judge.snapshot(path, scratch / "copy.vhdx")
+            judge.same_to_oracle(scratch / "copy.vhdx", truth)
+        judge.same_container(path, truth, qemu=sector == 512)
+
+
+def on(kind, sector, device_sector, wanted):
+    """One file system and sector size."""
+    with file_system(kind, device_sector) as directory:
+        works(directory, sector, wanted)
+
+
+ktap.add("ext4_disk_of_4096", on, "ext4", 4096, 512, ("direct",))
+# Direct I/O on tmpfs came with 6.6.
+ktap.add("tmpfs", on, "tmpfs", 512, 512, ("buffered",) if kernel() < (6, 6) else ("buffered", "direct"))
+ktap.add("tmpfs_disk_of_4096", on, "tmpfs", 4096, 512,
+         ("buffered",) if kernel() < (6, 6) else ("buffered", "direct"))
+ktap.add("ext4_on_sectors_of_4096_disk_of_4096", on, "ext4", 4096, 4096, ("direct",))
+ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
+
+
+@ktap.case
+def read_only_file_system():
+    """A read-only attach of a file that can't be written; a writable one is refused."""
+    with file_system("ext4") as directory:
+        path = images.create(directory / "disk.vhdx", SIZE, MIB, content=[(0, b"r" * 4096)])
+        before = judge.fingerprint(path)
+        images.command("mount", "-o", "remount,ro", directory)
+        with attached(path, "--read-only") as disk:
+            ktap.equal(disk.read(0, 4096), b"r" * 4096, "content")
+        done = images.command("sh", "-c", f"vhdxctl attach {path} 2>&1; echo status $?")
+        ktap.check("status 1" in done and "disk.vhdx" in done, done)
+        ktap.check(judge.fingerprint(path) == before, "it was changed")
+
+
+@ktap.case
+def busy_file_system():
+    """The file system of an attached container can't be unmounted; after detach it can."""
+    with file_system("ext4") as directory:
+        path = images.create(directory / "disk.vhdx", SIZE, MIB)
+        with attached(path) as disk:
+            disk.write(0, bytes(4096))
+            done = images.command("sh", "-c", f"umount {directory} 2>&1 || echo busy")
+            ktap.check("busy" in done, done)
+
+
+ktap.main()

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""No room to grow: the write that needs a block fails with ENOSPC; the disk goes on, and
+nothing is lost. When there is room again, the same write succeeds.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import images, judge, ktap
+from vhdxtest.disk import attached, raw_attached
+from vhdxtest.images import KIB, MIB
+
+SIZE = 200 * MIB
+
+
+def fill(disk, truth, block):
+    """Writes a sector-aligned piece into each new block until there is no room; the first
+    block that could not be made."""
+    for number in range(SIZE // block):
+        data = judge.pattern(number, 256 * KIB)
+        try:
+            disk.write(number * block + 4096, data)
+        except OSError as error:
+            ktap.equal(error.errno, errno.ENOSPC, "errno")
+            return number
+        truth.write(number * block + 4096, data)
+    raise AssertionError("there was room for all of it")
+
+
+def goes_on(disk, truth, block, failed):
+    """Reads, writes in place, flushes; and new blocks fail again, with the same error."""
+    ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+    judge.same_disk(disk, truth)
+    for number in range(0, failed, 3):
+        data = judge.pattern(1000 + number, 4096)
+        disk.write(number * block + 8192, data)
+        truth.write(number * block + 8192, data)
+    disk.data.flush()
+    for number in (failed, failed + 3):
+        try:
+            disk.write(number * block, bytes(4096))
+        except OSError as error:
+            ktap.equal(error.errno, errno.ENOSPC, "errno")
+        else:
+            raise AssertionError("suddenly there was room")
+    ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+    judge.same_disk(disk, truth)
+
+
+@ktap.case
+def device():
+    """A logical volume, or anything that is as large as it is."""
+    block = 2 * MIB
+    with images.directory() as scratch:
+        (scratch / "backing").touch()
+        os.truncate(scratch / "backing", 31 * MIB + 512 * KIB)
+        with images.loop(scratch / "backing") as path, judge.Truth(scratch / "truth", SIZE) as truth:
+            images.create(path, SIZE, block)
+            with raw_attached(path) as disk:
+                failed = fill(disk, truth, block)
+                ktap.equal(failed, 13, "blocks that fit into 31.5 MiB behind 4 MiB of structures")
+                goes_on(disk, truth, block, failed)
+            judge.same_container(path, truth)
+            with raw_attached(path) as disk:
+                judge.same_disk(disk, truth)
+                goes_on(disk, truth, block, failed)
+            judge.same_container(path, truth)
+
+
+@contextlib.contextmanager
+def small_file_system(kind, size):
+    """A directory on a file system of this size, whose device is larger than that if it
+    must be."""
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        where = scratch / "mounted"
+        where.mkdir()
+        if kind == "tmpfs":
+            images.command("mount", "-t", "tmpfs", "-o", f"size={size}", "none", where)
+        else:
+            (scratch / "backing").touch()
+            os.truncate(scratch / "backing", size)
+            device = stack.enter_context(images.loop(scratch / "backing"))
+            images.command("mkfs.ext4", "-q", "-m", "0", device)
+            images.command("mount", device, where)
+        try:
+            yield where
+        finally:
+            images.command("umount", where)
+
+
+def full(kind):
+    """The container's file is sparse: growing it succeeds, filling it does not."""
+    block = MIB
+    with small_file_system(kind, 24 * MIB) as where, images.directory() as scratch, \
+            judge.Truth(scratch / "truth", SIZE) as truth:
+        path = images.create(where / "disk.vhdx", SIZE, block)
+        hog = where / "hog"
+        hog.write_bytes(b"h" * (6 * MIB))
+        with attached(path) as disk:
+            # A first commit while there is room, then none.
+            disk.write(SIZE - 4096, b"e" * 4096)
+            truth.write(SIZE - 4096, b"e" * 4096)
+            disk.data.flush()
+            failed = fill(disk, truth, block)
+            ktap.diag(f"{failed} blocks fit")
+            goes_on(disk, truth, block, failed)
+            hog.unlink()
+            data = judge.pattern(7, 64 * KIB)
+            disk.write(failed * block + 4096, data)
+            truth.write(failed * block + 4096, data)
+            judge.same_disk(disk, truth)
+            disk.data.flush()
+        judge.same_container(path, truth)
+
+
+ktap.add("ext4", full, "ext4")
+ktap.add("tmpfs", full, "tmpfs")
+
+
+@ktap.case
+def full_from_the_start():
+    """Not even the log's own space is in the file: whatever fails, nothing that was
+    acknowledged is lost, and detach leaves a container that can be used."""
+    with small_file_system("ext4", 24 * MIB) as where, images.directory() as scratch, \
+            judge.Truth(scratch / "truth", SIZE) as truth:
+        path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"old" * 4096)])
+        truth.write(0, b"old" * 4096)
+        with open(where / "hog", "wb") as hog:
+            with contextlib.suppress(OSError):
+                while True:
+                    hog.write(bytes([1]) * 64 * KIB)
+                    hog.flush()
+        acknowledged = True
+        with attached(path) as disk:
+            disk.write(0, b"new" * 4096)
+            truth.write(0, b"new" * 4096)
+            try:
+                disk.write(8 * MIB, b"n" * 4096)
+                disk.data.flush()
+            except OSError as error:
+                ktap.equal(error.errno, errno.ENOSPC, "errno")
+                acknowledged = False
+            else:
+                truth.write(8 * MIB, b"n" * 4096)
+            ktap.equal(disk.read(0, 12 * KIB), b"new" * 4096, "what was written in place")
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+        ktap.diag(f"a new block was {'' if acknowledged else 'not '}made")
+        judge.same_container(path, truth)
+
+
+ktap.main()

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Containers that are odd, or damaged in a block only: they attach.
+
+What can be read reads as the oracle reads it; what can't is EIO. A reader changes
+nothing. A writer either allocates, and leaves no more faults than there were, or is
+refused with a reason in sysfs. Each of the oracle's mutations that may attach is a case.
+"""
+
+import errno
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import images, judge, ktap, uapi
+from vhdxtest.device import Failure
+from vhdxtest.disk import raw_attached
+from vhdxtest.kernel_log import KernelLog
+from vhdxtest.images import MIB
+from vhdxoracle import MUTATIONS, Editor, VhdxError, check, faults, mutate, open_disk
+
+# Said once for a container, whatever is wrong with it; and the block layer's part.
+KNOWN = ("no more blocks are allocated", "I/O error", "partition")
+
+
+def blocks_of(image):
+    """(offset, length, content or None where it can't be read) of all blocks."""
+    for block in range(image.geometry.payload_blocks):
+        offset, length = image.geometry.block_range(block)
+        try:
+            yield offset, length, image.read(offset, length)
+        except VhdxError:
+            yield offset, length, None
+
+
+def expect_eio(function, *arguments):
+    """The call fails with EIO."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        ktap.equal(error.errno, errno.EIO, "errno")
+    else:
+        raise AssertionError(f"{function.__name__} did not fail")
+
+
+def reads_as_the_oracle(disk, image):
+    """Every block."""
+    for offset, length, content in blocks_of(image):
+        if content is None:
+            expect_eio(disk.read, offset, 4096)
+            expect_eio(disk.read, offset + length - 512, 512)
+        else:
+            ktap.check(disk.read(offset, length) == content, f"the block at {offset} is wrong")
+
+
+def nowhere(image):
+    """The offset of a block that has no space, or None."""
+    for block in range(image.geometry.payload_blocks):
+        try:
+            if image.block_entry(block)[0] < 6:
+                return block * image.geometry.block_size
+        except VhdxError:
+            pass
+    return None
+
+
+def write_to(path, wanted):
+    """A write that needs a new block."""
+    before = faults(check(path), strict=True)
+    with open_disk(path) as image:
+        offset = nowhere(image)
+    if offset is None:
+        return
+    with raw_attached(path) as disk:
+        if wanted.alloc_refused:
+            expect_eio(disk.write, offset + 4096, b"n" * 4096)
+            ktap.check(disk.sysfs("scan").startswith("failed: "), disk.sysfs("scan"))
+            ktap.equal(disk.read(offset, 8192), bytes(8192), "what was not written")
+            return
+        try:
+            disk.write(offset + 4096, b"n" * 4096)
+        except OSError as error:
+            ktap.check(disk.sysfs("scan").startswith("failed: "), f"{error}, but scan is {disk.sysfs('scan')}")
+            ktap.diag(f"refused to allocate: {disk.sysfs('scan')}")
+    after = faults(check(path), strict=True)
+    ktap.check(len(after) <= len(before), f"the write added faults: {after}")
+
+
+def accepted(name):
+    """One mutation: read, attached for writing without a write, written."""
+    with images.directory() as scratch, KernelLog() as log:
+        path = str(scratch / "disk.vhdx")
+        wanted = mutate(name, path)
+        before = judge.fingerprint(path)
+        try:
+            with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk, open_disk(path) as image:
+                reads_as_the_oracle(disk, image)
+                dirty = image.is_dirty
+        except Failure as failure:
+            got = errno.errorcode[failure.errno]
+            ktap.check(got in wanted.attach, f"{got} instead of {wanted.attach}")
+            ktap.check(judge.fingerprint(path) == before, "a refused attach changed the container")
+            return
+        ktap.check(judge.fingerprint(path) == before, "a reader changed the container")
+        if not dirty:
+            with raw_attached(path) as disk:
+                disk.data.flush()
+            ktap.check(judge.fingerprint(path) == before, "an attach without a write changed the container")
+        write_to(path, wanted)
+        log.expect_quiet(KNOWN)
+
+
+for _name, _mutation in MUTATIONS.items():
+    if "ok" in _mutation.attach:
+        ktap.add(_name.replace("-", "_"), accepted, _name)
+
+
+def no_log(offset):
+    """A container whose log has no length, at an offset that is nobody's or somebody's: what
+    is there can be written in place, and nothing can be allocated."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", 16 * MIB, MIB, content=[(MIB, b"old" * 4096)])
+        with Editor(path) as edit:
+            edit.change_headers(log_length=0, log_offset=offset)
+        before = faults(check(path), strict=True)
+        with judge.Truth(scratch / "truth", 16 * MIB, path) as truth:
+            with raw_attached(path) as disk:
+                expect_eio(disk.write, 8 * MIB, b"n" * 4096)
+                ktap.check("log" in disk.sysfs("scan"), disk.sysfs("scan"))
+                disk.write(MIB + 4096, b"n" * 4096)
+                truth.write(MIB + 4096, b"n" * 4096)
+                disk.data.flush()
+                judge.same_disk(disk, truth)
+            ktap.equal(faults(check(path), strict=True), before, "faults")
+            judge.same_to_oracle(path, truth)
+
+
+for _where in (0, MIB, 2 * MIB, 3 * MIB, 1 << 62):
+    ktap.add(f"no_log_at_{_where:#x}", no_log, _where)
+
+ktap.main()

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Many at once: writers of one new block, readers beside them, commits, detach, unload."""
+
+import errno
+import os
+import pathlib
+import random
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import dio, images, judge, ktap
+from vhdxtest.device import Control, Failure
+from vhdxtest.disk import attached, detach_index, opened
+from vhdxtest.images import KIB, MIB
+
+SIZE = 40 * MIB
+MODULE = "/sys/module/vhdx"
+
+
+def together(*functions):
+    """Runs functions in threads that start at the same time; raises what the first raised."""
+    failures = []
+    barrier = threading.Barrier(len(functions))
+
+    def run(function):
+        try:
+            barrier.wait()
+            function()
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def writers_of_one_block(flags, sector):
+    """Eight threads, each its own part of a block that is nowhere: none is lost, the rest
+    is zeros. Rule V1: neither the mapping nor the zero-fill may come over a write."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, 2 * MIB, sector)
+        with judge.Truth(scratch / "truth", SIZE) as truth:
+            with attached(path) as disk, dio.Direct(disk.node, True, os.O_DIRECT | flags) as data:
+                for block in range(20):
+                    jobs = []
+                    for number in range(8):
+                        offset = block * 2 * MIB + number * 256 * KIB + number * sector
+                        content = judge.pattern(block * 8 + number, 3 * sector)
+                        truth.write(offset, content)
+                        jobs.append(lambda o=offset, c=content: data.write(o, c))
+                    together(*jobs)
+                judge.same_disk(disk, truth)
+            judge.same_container(path, truth, qemu=sector == 512)
+
+
+ktap.add("writers_of_one_block", writers_of_one_block, 0, 512)
+ktap.add("writers_of_one_block_fua", writers_of_one_block, os.O_DSYNC, 512)
+ktap.add("writers_of_one_block_4096", writers_of_one_block, 0, 4096)
+
+
+class Sectors:
+    """Sectors whose whole content is one number; a torn or foreign one shows."""
+
+    def __init__(self, disk, length=4096):
+        self.disk, self.length = disk, length
+
+    def write(self, data, index, number):
+        """Every 8 bytes are the number."""
+        data.write(index * self.length, number.to_bytes(8, "little") * (self.length // 8))
+
+    def read(self, data, index):
+        """The number, or a failure if there is more than one."""
+        content = data.read(index * self.length, self.length)
+        if content != content[:8] * (self.length // 8):
+            raise AssertionError(f"sector {index} has a mixture of contents")
+        return int.from_bytes(content[:8], "little")
+
+
+@ktap.case
+def readers_beside_writers():
+    """While blocks are made and commits go on, a reader sees what was there or what is
+    written, of his own place, and never anything else; an acknowledged write stays."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB)
+        with attached(path) as disk, dio.Direct(disk.node, True) as data:
+            sectors = Sectors(disk)
+            places = SIZE // sectors.length
+            acknowledged = {}
+            written = [0]
+            stop = threading.Event()
+
+            def write(seed):
+                order = random.Random(seed)
+                for _ in range(250):
+                    index = order.randrange(places // 4) * 4 + seed
+                    sectors.write(data, index, index << 32 | seed + 1)
+                    acknowledged[index] = index << 32 | seed + 1
+                written[0] += 1
+                if written[0] == 4:
+                    stop.set()
+
+            def read():
+                order = random.Random(9)
+                while not stop.is_set():
+                    index = order.randrange(places)
+                    must = acknowledged.get(index)
+                    got = sectors.read(data, index)
+                    ktap.check(got in ((must,) if must else (0, index << 32 | index % 4 + 1)),
+                               f"sector {index} is {got:#x}, acknowledged is {must}")
+
+            def commit():
+                while not stop.is_set():
+                    data.flush()
+                    time.sleep(0.01)
+
+            together(*(lambda s=seed: write(s) for seed in range(4)), read, read, commit)
+            for index, number in acknowledged.items():
+                ktap.equal(sectors.read(data, index), number, f"sector {index}")
+        judge.valid(path)
+        with attached(path) as disk, dio.Direct(disk.node) as data:
+            for index, number in acknowledged.items():
+                ktap.equal(sectors.read(data, index), number, f"sector {index} after detach")
+
+
+@ktap.case
+def fua_is_in_the_container():
+    """When a FUA write returns, what leads to it is in the container, not only in memory;
+    so for every write that a flush covers."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB)
+        with judge.Truth(scratch / "truth", SIZE) as truth, attached(path) as disk, \
+                dio.Direct(disk.node, True, os.O_DIRECT | os.O_DSYNC) as synchronous:
+            for number in range(3):
+                for writer, flush in ((synchronous, None), (disk.data, disk.data.flush)):
+                    offset = (2 * number + (flush is None)) * 5 * MIB + number * 512
+                    data = judge.pattern(number, 8 * KIB)
+                    writer.write(offset, data)
+                    truth.write(offset, data)
+                    if flush:
+                        flush()
+                    judge.snapshot(path, scratch / "copy.vhdx")
+                    judge.same_to_oracle(scratch / "copy.vhdx", truth)
+            # In place, where the mapping is durable already.
+            synchronous.write(0, judge.pattern(7, 512))
+            truth.write(0, judge.pattern(7, 512))
+            judge.same_after_replay(path, scratch / "copy.vhdx", truth)
+
+
+@ktap.case
+def detach_under_fire():
+    """While there is I/O on an open node, detach is EBUSY and disturbs nothing; when it
+    is closed, detach waits for what is under way."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB)
+        for session in range(4):
+            with Control() as control:
+                with opened(path) as fd:
+                    index = control.attach(fd).index
+                with dio.Direct(f"/dev/vhdx{index}", True) as data:
+                    stop = threading.Event()
+
+                    def work(session=session, data=data, stop=stop):
+                        for block in range(40):
+                            data.write(block * MIB + session * 4096, judge.pattern(session << 8 | block, 4096))
+                        stop.set()
+
+                    def nag(control=control, index=index, stop=stop):
+                        while not stop.is_set():
+                            try:
+                                control.detach(index)
+                            except Failure as failure:
+                                ktap.equal(failure.errno, errno.EBUSY, "errno")
+                            else:
+                                raise AssertionError("an open disk was detached")
+
+                    together(work, nag)
+                detach_index(control, index)
+            judge.valid(path)
+        with attached(path) as disk:
+            for block in range(40):
+                for session in range(4):
+                    ktap.check(disk.read(block * MIB + session * 4096, 4096) ==
+                               judge.pattern(session << 8 | block, 4096), f"block {block}, session {session}")
+
+
+@ktap.case
+def attach_write_detach_unload():
+    """The module comes and goes; it can't go while a disk is attached."""
+    with images.directory() as scratch:
+        paths = [images.create(scratch / f"{n}.vhdx", SIZE, MIB) for n in range(3)]
+        for turn in range(4):
+            with attached(paths[0]) as one, attached(paths[1]) as two, attached(paths[2]) as three:
+                disks = (one, two, three)
+                together(*(lambda d=d: [d.write(block * MIB, bytes([turn + 1]) * 4096) for block in range(20)]
+                           for d in disks))
+                ktap.check("in use" in images.command("sh", "-c", "modprobe -r vhdx 2>&1 || :"),
+                           "the module was unloaded under a disk")
+            images.command("udevadm", "settle")
+            images.command("modprobe", "-r", "vhdx")
+            ktap.check(not os.path.exists(MODULE), "the module is still there")
+            images.command("modprobe", "vhdx")
+            for path in paths:
+                judge.valid(path)
+
+
+ktap.main()

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Power loss at any sector: dm-log-writes records what the driver sends to a container,
+and at many moments of the recording the container is judged as it would be found.
+
+It is valid, for the oracle and for QEMU, and replays (invariant 4); what was acknowledged
+by then is there (invariant 5); every sector is zeros or something that was written there,
+never what the container held before; and the driver reads what the oracle reads.
+"""
+
+import collections
+import itertools
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import dio, images, judge, ktap, uapi
+from vhdxtest.disk import attached, raw_attached
+from vhdxtest.images import KIB, MIB
+from vhdxtest.log_writes import SECTOR, Recording, recorded
+import vhdxoracle
+
+DISK = 150 * MIB
+CONTAINER = 170 * MIB
+STALE = 0xA5
+MOMENTS = 60
+
+Slot = collections.namedtuple("Slot", "number offset length")
+_STAMP = struct.Struct("<4sIII")
+
+
+def make_slots(chance):
+    """Ranges that do not overlap, of one sector up to 64 KiB, in all blocks, many across
+    the border of two."""
+    slots, at = [], 0
+    while at < DISK - 2 * MIB:
+        length = chance.choice((1, 1, 8, 8, 16, 128)) * SECTOR
+        slots.append(Slot(len(slots), at, length))
+        at += chance.choice((length, 200 * KIB, 400 * KIB, MIB - at % MIB + MIB - length // 2 // SECTOR * SECTOR))
+    return slots
+
+
+def content(slot, version):
+    """Each sector says whose it is, which one of it, and of what version."""
+    return b"".join((_STAMP.pack(b"SLOT", slot.number, index, version) * (SECTOR // _STAMP.size))
+                    for index in range(slot.length // SECTOR))
+
+
+class Load:
+    """Writers that never stop at a good moment, and what they were told."""
+
+    def __init__(self, recorder, slots):
+        self.recorder, self.slots = recorder, slots
+        self.numbers = itertools.count(1)
+        self.versions = [0] * len(slots)
+        self.promises = {}         # number: [(slot, version)]
+
+    def _promise(self, done):
+        number = next(self.numbers)
+        self.promises[number] = done
+        self.recorder.acknowledge(number)
+
+    def _write(self, data, slot):
+        self.versions[slot.number] += 1
+        data.write(slot.offset, content(slot, self.versions[slot.number]))
+        return slot.number, self.versions[slot.number]
+
+    def _with_flush(self, data, mine, chance, count):
+        for _ in range(count):
+            done = [self._write(data, slot) for slot in chance.sample(mine, 5)]
+            data.flush()
+            self._promise(done)
+
+    def _with_fua(self, data, mine, chance, count):
+        for slot in chance.choices(mine, k=count):
+            self._promise([self._write(data, slot)])
+
+    def _with_neither(self, data, mine, chance, count):
+        for slot in chance.choices(mine, k=count):
+            self._write(data, slot)
+
+    def session(self, disk, seed):
+        """Four threads, each with slots of its own."""
+        with dio.Direct(disk.node, True) as plain, \
+                dio.Direct(disk.node, True, os.O_DIRECT | os.O_DSYNC) as fua:
+            jobs = ((self._with_flush, plain, 10), (self._with_fua, fua, 30),
+                    (self._with_fua, fua, 30), (self._with_neither, plain, 30))
+            threads = [threading.Thread(target=job, args=(data, self.slots[number::4],
+                                                          random.Random(seed + number), count))
+                       for number, (job, data, count) in enumerate(jobs)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+
+def version_of(slot, index, sector):
+    """0 for zeros, the version, or a failure."""
+    if not any(sector):
+        return 0
+    magic, number, place, version = _STAMP.unpack_from(sector)
+    if (magic, number, place) != (b"SLOT", slot.number, index) or sector != sector[:_STAMP.size] * 32:
+        raise AssertionError(f"sector {index} of slot {slot.number} at {slot.offset} holds {sector[:16]!r}")
+    return version
+
+
+def judge_content(read, touched, load, acknowledged):
+    """All that was acknowledged is there, and nothing is there that nobody wrote."""
+    must = [0] * len(load.slots)
+    for number in acknowledged:
+        for slot, version in load.promises[number]:
+            must[slot] = max(must[slot], version)
+    for slot in load.slots:
+        data = read(slot.offset, slot.length)
+        for index in range(slot.length // SECTOR):
+            found = version_of(slot, index, data[index * SECTOR:(index + 1) * SECTOR])
+            ktap.check(must[slot.number] <= found <= load.versions[slot.number],
+                       f"sector {index} of slot {slot.number} at {slot.offset} is of version {found}; "
+                       f"{must[slot.number]} was acknowledged")
+    written = vhdxoracle.RangeSet.of_lengths((slot.offset, slot.length) for slot in load.slots)
+    for start, end in touched - written:
+        for at in range(start, end, MIB):
+            ktap.check(not any(read(at, min(MIB, end - at))), f"there is something near {at}, where nobody wrote")
+
+
+def judge_container(path, load, acknowledged):
+    """By the oracle, in memory."""
+    judge.valid(path, clean=False)
+    with vhdxoracle.open_disk(path) as image:
+        judge_content(image.read, image.touched(), load, acknowledged)
+
+
+def judge_by_others(path, copy, truth):
+    """The driver reads what the oracle reads, before and after its own replay; so does QEMU."""
+    with judge.Truth(truth, DISK, path) as content_now:
+        before = judge.fingerprint(path)
+        with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk:
+            judge.same_disk(disk, content_now)
+        ktap.check(judge.fingerprint(path) == before, "a read-only attach wrote")
+        judge.snapshot(path, copy)
+        subprocess.run(["qemu-img", "check", "-q", "-r", "all", "-f", "vhdx", copy], check=False, capture_output=True)
+        judge.valid(copy, strict=False)
+        judge.same_to_oracle(copy, content_now)
+        judge.snapshot(path, copy)
+        with raw_attached(copy) as disk:
+            judge.same_disk(disk, content_now)
+            disk.write(DISK - MIB, b"a" * 512)
+        content_now.write(DISK - MIB, b"a" * 512)
+        judge.valid(copy)
+        judge.same_to_oracle(copy, content_now)
+
+
+def chosen_moments(recording, chance):
+    """Those around changes of the headers, and others."""
+    with_header = [number for number, group in enumerate(recording.groups)
+                   if any(write.offset in (64 * KIB, 128 * KIB) for write in group)]
+    chosen = set(chance.sample(with_header, min(len(with_header), MOMENTS // 3)))
+    others = [number for number in range(len(recording.groups)) if number not in chosen]
+    return chosen | set(chance.sample(others, min(len(others), MOMENTS - len(chosen))))
+
+
+def sparse(path, size):
+    """An empty file."""
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
+@ktap.case
+def container_on_a_device():
+    """Three sessions on a block device that had another owner."""
+    chance = random.Random(int(os.environ.get("VHDX_SEED", "1")))
+    with images.directory() as scratch:
+        backing, log = sparse(scratch / "backing", CONTAINER + MIB), sparse(scratch / "log", 2048 * MIB)
+        judge.fill(backing, STALE, 0, CONTAINER)
+        images.create(backing, DISK, MIB)
+        os.truncate(backing, CONTAINER + MIB)
+        judge.fill(backing, STALE, 4 * MIB, CONTAINER)
+        image = scratch / "image"
+        judge.snapshot(backing, image)
+        with images.loop(backing) as device, images.loop(log) as log_device:
+            with recorded(device, log_device, CONTAINER) as recorder:
+                load = Load(recorder, make_slots(chance))
+                for session in range(3):
+                    with raw_attached(recorder.path) as disk:
+                        load.session(disk, session * 100)
+            judge.valid(backing)
+        recording = Recording(log, CONTAINER)
+        moments = chosen_moments(recording, chance)
+        ktap.diag(f"{len(load.slots)} slots, {len(load.promises)} acknowledgements, "
+                  f"{len(recording.groups)} groups, {len(moments)} moments")
+        ktap.check(len(recording.groups) > 100, "the recording is too short")
+        for count, moment in enumerate(recording.moments(image, moments, chance)):
+            try:
+                judge_container(image, load, moment.acknowledged)
+                if count % 12 == 0:
+                    judge_by_others(image, scratch / "copy", scratch / "truth")
+            except Exception as error:
+                raise AssertionError(f"at moment {moment.number}: {error}") from error
+        recording.close()
+
+
+@ktap.case
+def container_in_a_file():
+    """The same with a file on ext4: what counts is what the file system shows after its own
+    recovery."""
+    chance = random.Random(int(os.environ.get("VHDX_SEED", "2")))
+    size = 512 * MIB
+    with images.directory() as scratch:
+        backing, log = sparse(scratch / "backing", size + MIB), sparse(scratch / "log", 2048 * MIB)
+        mounted, image = scratch / "mounted", scratch / "image"
+        mounted.mkdir()
+        with images.loop(backing) as device, images.loop(log) as log_device:
+            images.command("mkfs.ext4", "-q", "-E", "nodiscard", device, f"{size // KIB}k")
+            images.command("mount", device, mounted)
+            images.create(mounted / "disk.vhdx", DISK, MIB)
+            images.command("umount", mounted)
+            judge.snapshot(backing, image)
+            with recorded(device, log_device, size) as recorder:
+                images.command("mount", recorder.path, mounted)
+                load = Load(recorder, make_slots(chance))
+                for session in range(2):
+                    with attached(mounted / "disk.vhdx") as disk:
+                        load.session(disk, session * 100)
+                images.command("umount", mounted)
+        recording = Recording(log, size)
+        moments = set(chance.sample(range(len(recording.groups)), min(16, len(recording.groups))))
+        ktap.diag(f"{len(load.promises)} acknowledgements, {len(recording.groups)} groups")
+        for moment in recording.moments(image, moments, chance):
+            # ext4 recovers on a copy: the recording goes on with the image.
+            judge.snapshot(image, scratch / "copy")
+            with images.loop(scratch / "copy") as device:
+                images.command("mount", device, mounted)
+                try:
+                    judge_container(mounted / "disk.vhdx", load, moment.acknowledged)
+                except Exception as error:
+                    raise AssertionError(f"at moment {moment.number}: {error}") from error
+                finally:
+                    images.command("umount", mounted)
+        recording.close()
+
+
+ktap.main()

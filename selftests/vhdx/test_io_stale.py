@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""No stale byte: what a new block had in the container before is never read.
+
+All space behind the structures is full of 0xA5. It is not in the disk, so no read may
+ever show it, whatever was written, failed or was given back.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import images, judge, ktap
+from vhdxtest.disk import attached, raw_attached
+from vhdxtest.images import KIB, MIB
+
+STALE = 0xA5
+DISK = 24 * MIB
+SPACE = 64 * MIB
+
+
+def partial_writes(disk, truth, block):
+    """A few sectors at the beginning, in the middle and at the end of new blocks."""
+    for number, within in enumerate((0, block // 2 + 512, block - 512, 512)):
+        offset = number * block + within
+        if offset >= DISK:
+            break
+        data = judge.pattern(number, 512)
+        disk.write(offset, data)
+        truth.write(offset, data)
+    data = judge.pattern(9, 64 * KIB)
+    disk.write(DISK - 128 * KIB, data)
+    truth.write(DISK - 128 * KIB, data)
+    judge.same_disk(disk, truth)
+
+
+def garbage_in_file(block, tail):
+    """A file that goes on behind the last block, to a length that is any multiple of 512."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", DISK, block)
+        end = os.path.getsize(path)
+        os.truncate(path, end + tail)
+        judge.fill(path, STALE, end, end + tail)
+        with judge.Truth(scratch / "truth", DISK) as truth:
+            with attached(path) as disk:
+                partial_writes(disk, truth, block)
+            judge.same_container(path, truth)
+
+
+ktap.add("file_1M", garbage_in_file, MIB, 20 * MIB)
+ktap.add("file_disk2vhd_tail", garbage_in_file, MIB, 512)
+ktap.add("file_odd_tail", garbage_in_file, 8 * MIB, 5 * MIB + 3 * 512)
+ktap.add("file_tail_in_last_mib", garbage_in_file, 2 * MIB, 2 * MIB - 512)
+
+
+@contextlib.contextmanager
+def loop_full_of_garbage(scratch):
+    """A loop device of SPACE, and its backing file."""
+    backing = scratch / "backing"
+    backing.touch()
+    os.truncate(backing, SPACE)
+    judge.fill(backing, STALE, 0, SPACE)
+    with images.loop(backing) as device:
+        yield device
+
+
+def garbage_on_device(block):
+    """A block device that had another owner."""
+    with images.directory() as scratch, loop_full_of_garbage(scratch) as device:
+        images.create(device, DISK, block)
+        with judge.Truth(scratch / "truth", DISK) as truth:
+            with raw_attached(device) as disk:
+                ktap.equal(disk.sysfs("io"), "block", "io")
+                partial_writes(disk, truth, block)
+            judge.same_container(device, truth)
+            with raw_attached(device) as disk:
+                judge.same_disk(disk, truth)
+
+
+ktap.add("device_1M", garbage_on_device, MIB)
+ktap.add("device_8M", garbage_on_device, 8 * MIB)
+
+
+@contextlib.contextmanager
+def failing_from(device, name, good):
+    """A dm device that is the device up to good bytes, and fails behind that; and a
+    function that makes it whole."""
+    sectors = SPACE // 512
+    whole = f"0 {sectors} linear {device} 0"
+    broken = (f"0 {good // 512} linear {device} 0\n"
+              f"{good // 512} {sectors - good // 512} error")
+    images.command("modprobe", "dm_mod")
+    images.command("dmsetup", "create", "--noudevsync", name, stdin=whole)
+    images.command("dmsetup", "mknodes")
+
+    def become(table):
+        images.command("dmsetup", "suspend", "--noflush", "--nolockfs", name)
+        images.command("dmsetup", "load", name, stdin=table)
+        images.command("dmsetup", "resume", "--noudevsync", name)
+    try:
+        yield f"/dev/mapper/{name}", lambda: become(broken), lambda: become(whole)
+    finally:
+        images.command("udevadm", "settle")
+        images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
+
+
+@ktap.case
+def space_of_a_failed_write():
+    """The first write of a block fails half way; its space is used again, as zeros."""
+    with images.directory() as scratch, loop_full_of_garbage(scratch) as device, \
+            failing_from(device, "stale", 7 * MIB) as (path, break_it, repair_it):
+        images.create(path, DISK, 2 * MIB)
+        judge.fill(path, STALE, 4 * MIB, SPACE)
+        with judge.Truth(scratch / "truth", DISK) as truth:
+            with raw_attached(path) as disk:
+                data = judge.pattern(1, MIB)
+                disk.write(0, data)
+                truth.write(0, data)
+                break_it()
+                for offset, length in ((4 * MIB, 2 * MIB), (8 * MIB + 4096, MIB), (9 * MIB, MIB)):
+                    try:
+                        disk.write(offset, bytes([STALE]) * length)
+                    except OSError as error:
+                        ktap.equal(error.errno, errno.EIO, "errno")
+                    else:
+                        raise AssertionError("a write to a device that fails did not fail")
+                judge.same_disk(disk, truth)
+                repair_it()
+                for number, offset in enumerate((12 * MIB + 512, 16 * MIB, 18 * MIB - 512)):
+                    data = judge.pattern(number, 512)
+                    disk.write(offset, data)
+                    truth.write(offset, data)
+                judge.same_disk(disk, truth)
+            judge.same_container(path, truth)
+
+
+ktap.main()
