@@ -77,6 +77,7 @@ def all_suites():
     suites = [Suite(named("unit", path), path, timeout=HOST_TIMEOUT) for path in unit]
     suites += [Suite(named("oracle", path), path, timeout=HOST_TIMEOUT)
                for path in programs(SELFTESTS / "oracle", "test_*")]
+    suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
