@@ -512,7 +512,7 @@ CASE(zero_descriptor_of_no_length)
 {
 	begin();
 	/* It writes nothing, so it matters little where. */
-	put_target(IMAGE_LOG, SECTOR);
+	put_target(IMAGE_LOG + SECTOR, SECTOR);
 	expect_damage("into the log itself");
 	put64(&file, log_at(&file, 64 + 8), 0);
 	seal_entry(&file, 0, SECTOR);
