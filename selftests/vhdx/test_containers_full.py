@@ -15,7 +15,7 @@ from vhdxtest import images, judge, ktap
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
-SIZE = 200 * MIB
+SIZE = 60 * MIB
 
 
 def fill(disk, truth, block):
@@ -43,7 +43,7 @@ def goes_on(disk, truth, block, failed):
     disk.data.flush()
     for number in (failed, failed + 3):
         try:
-            disk.write(number * block, bytes(4096))
+            disk.write(number * block, bytes([1]) * 512 * KIB)
         except OSError as error:
             ktap.equal(error.errno, errno.ENOSPC, "errno")
         else:
@@ -93,6 +93,13 @@ def small_file_system(kind, size):
             images.command("umount", where)
 
 
+def fill_up(path):
+    """Appends to a file until the file system is full."""
+    with open(path, "ab", buffering=0) as hog, contextlib.suppress(OSError):
+        while True:
+            hog.write(b"h" * 4096)
+
+
 def full(kind):
     """The container's file is sparse: growing it succeeds, filling it does not."""
     block = MIB
@@ -100,7 +107,7 @@ def full(kind):
             judge.Truth(scratch / "truth", SIZE) as truth:
         path = images.create(where / "disk.vhdx", SIZE, block)
         hog = where / "hog"
-        hog.write_bytes(b"h" * (6 * MIB))
+        hog.write_bytes(b"h" * (9 * MIB))
         with attached(path) as disk:
             # A first commit while there is room, then none.
             disk.write(SIZE - 4096, b"e" * 4096)
@@ -108,6 +115,7 @@ def full(kind):
             disk.data.flush()
             failed = fill(disk, truth, block)
             ktap.diag(f"{failed} blocks fit")
+            fill_up(hog)
             goes_on(disk, truth, block, failed)
             hog.unlink()
             data = judge.pattern(7, 64 * KIB)
@@ -130,11 +138,7 @@ def full_from_the_start():
             judge.Truth(scratch / "truth", SIZE) as truth:
         path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"old" * 4096)])
         truth.write(0, b"old" * 4096)
-        with open(where / "hog", "wb") as hog:
-            with contextlib.suppress(OSError):
-                while True:
-                    hog.write(bytes([1]) * 64 * KIB)
-                    hog.flush()
+        fill_up(where / "hog")
         acknowledged = True
         with attached(path) as disk:
             disk.write(0, b"new" * 4096)

@@ -39,6 +39,11 @@ def disk_and_control():
         yield disk, control
 
 
+def fresh(structure):
+    """An argument that, by itself, does no harm."""
+    return structure(index=-1) if structure is uapi.Detach else structure()
+
+
 def each_ioctl(disk, control):
     """(descriptor, command, structure) of every ioctl there is."""
     for command, (structure, _) in ALL.items():
@@ -84,8 +89,10 @@ def larger_than_known():
                 kind = larger(structure, tail)
                 argument = kind.from_buffer(bytearray(ctypes.sizeof(kind)))
                 argument.old.size = ctypes.sizeof(kind)
-                # What one gets without a word in it; never the same as E2BIG.
-                plain = ioctl(fd, command, structure())
+                if structure is uapi.Detach:
+                    argument.old.index = -1
+                # What one gets without a tail; never the same as E2BIG.
+                plain = ioctl(fd, command, fresh(structure))
                 if command not in (uapi.TRACKING_DISABLE, uapi.TRACKING_RESET):
                     ktap.equal(ioctl(fd, command, argument), plain,
                                f"{structure.__name__} with {tail} more bytes")
@@ -126,14 +133,17 @@ def argument_at_the_edge_of_memory():
                                    (uapi.TrackingState, uapi.GET_TRACKING_STATE)):
             size = ctypes.sizeof(structure)
             for address in (begin + mmap.PAGESIZE - size, begin + 3):
+                ctypes.memset(address, 0, size)
                 argument = structure.from_address(address)
                 argument.size = size
                 ktap.equal(ioctl(disk.handle.fd, command, address), 0, structure.__name__)
             argument = structure.from_address(begin + mmap.PAGESIZE - size + 8)
             argument.size = size
+            argument.flags = 0
             ktap.equal(ioctl(disk.handle.fd, command, ctypes.addressof(argument)), errno.EFAULT,
                        f"{structure.__name__} half of which is there")
         # Memory that can be read only: the answer has nowhere to go.
+        ctypes.memset(begin, 0, ctypes.sizeof(uapi.Info))
         argument = uapi.Info.from_address(begin)
         argument.size = ctypes.sizeof(uapi.Info)
         ktap.equal(_libc.mprotect(ctypes.c_void_p(begin), mmap.PAGESIZE, mmap.PROT_READ), 0)
@@ -360,7 +370,7 @@ def refuse_attach(control, layer, number, reason, **fields):
     found = ioctl(control.fd, uapi.ATTACH, argument)
     if not found:
         detach_index(control, argument.index)
-    text = message.raw.split(b"\0")[0].decode() if fields.get("message", 1) else ""
+    text = "" if "message" in fields else message.raw.split(b"\0")[0].decode()
     what = f"attach of {layer}, {fields}: {text}"
     ktap.equal(errno.errorcode.get(found), errno.errorcode[number], what)
     if number != errno.EFAULT:
@@ -408,8 +418,6 @@ def attach_descriptors():
         sidecar = pathlib.Path(f"{path}.sidecar")
         sidecar.touch()
         reading, writing = os.pipe()
-        not_open = os.dup(reading)
-        os.close(not_open)
         with opened(path) as good:
             for flags, number, ro_number in (
                     (os.O_RDONLY, errno.EACCES, None), (os.O_WRONLY, errno.EACCES, errno.EACCES),
@@ -427,7 +435,7 @@ def attach_descriptors():
                 with opened(node, os.O_RDONLY if node == "/tmp" else os.O_RDWR) as fd:
                     refuse_attach(control, uapi.Layer(fd, -1), number, uapi.ARGUMENT)
                     refuse_attach(control, uapi.Layer(good, fd), number, uapi.ARGUMENT)
-            for fd, number in ((not_open, errno.EBADF), (-1, errno.EBADF), (1 << 30, errno.EBADF),
+            for fd, number in ((1000, errno.EBADF), (-1, errno.EBADF), (1 << 30, errno.EBADF),
                                (reading, errno.EACCES), (control.fd, errno.EINVAL)):
                 refuse_attach(control, uapi.Layer(fd, -1), number, uapi.ARGUMENT)
         os.close(reading)

@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import re
 import struct
 import uuid
 
@@ -44,6 +45,14 @@ def newest_slot(data):
     """0 or 1."""
     slots = _slots(data)
     return max((slot for slot in (0, 1) if slots[slot]), key=lambda slot: slots[slot]["sequence"])
+
+
+def _runs(words):
+    """(first, end) of the runs of set bits in a leaf, or in one that is all changed."""
+    if words is None:
+        return [(0, LEAF_UNITS)]
+    text = format(int.from_bytes(words, "little"), f"0{LEAF_UNITS}b")[::-1]
+    return [match.span() for match in re.finditer("1+", text)]
 
 
 @dataclasses.dataclass
@@ -107,10 +116,11 @@ class Sidecar:
             count -= here
 
     def _delta(self, number, crc, count, flags, gap_reason):
-        leaves = {}
+        leaves, last = {}, -1
         for leaf, leaf_crc, block in self._records(number, crc, count, b"INDX", _ENTRY):
-            if leaves and leaf <= max(leaves):
+            if leaf <= last:
                 raise ValueError("the entries of an index do not ascend")
+            last = leaf
             leaves[leaf] = None if block == ALL_CHANGED else self._block(block, leaf_crc, "leaf")
         return Delta(leaves, flags, gap_reason)
 
@@ -129,20 +139,10 @@ class Sidecar:
         if end is None:
             deltas.append(self.live)
         size = self.header["disk_size"]
-        pairs = []
-        for delta in deltas:
-            for leaf, words in delta.leaves.items():
-                bits = int.from_bytes(words, "little") if words else (1 << LEAF_UNITS) - 1
-                start = leaf * LEAF_UNITS
-                while bits:
-                    low = (bits & -bits).bit_length() - 1
-                    bits >>= low
-                    run = (~bits & (bits + 1)).bit_length() - 1
-                    bits >>= run
-                    start += low
-                    pairs.append((start * self.unit, min((start + run) * self.unit, size)))
-                    start += run
-        return RangeSet(pairs).lengths()
+        pairs = [(leaf * LEAF_UNITS + first, leaf * LEAF_UNITS + end) for delta in deltas
+                 for leaf, words in delta.leaves.items() for first, end in _runs(words)]
+        return RangeSet((first * self.unit, min(end * self.unit, size))
+                        for first, end in pairs).lengths()
 
 
 def edit(path, **values):
