@@ -50,6 +50,24 @@ int vhdx_disk_get_changes_once(struct vhdx_disk *disk, struct vhdx_get_virtual_d
 	return disk_call(disk, VHDX_GET_VIRTUAL_DISK_CHANGES, query, &query->reason);
 }
 
+/* The driver only says that something about the question is wrong. */
+static int explain(const struct vhdx_disk *disk,
+		   const struct vhdx_get_virtual_disk_changes *query)
+{
+	const uint64_t size = query->virtual_disk_size;
+
+	if (query->byte_offset > size || query->byte_length > size - query->byte_offset)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: %llu bytes at offset %llu are asked for, but the disk has only %llu",
+			    disk->name, (unsigned long long)query->byte_length,
+			    (unsigned long long)query->byte_offset, (unsigned long long)size);
+	if (!vhdx_id_is_none(&query->target_id))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: the target is an older point than the one to begin with: exchange the two",
+			    disk->name);
+	return -EINVAL;
+}
+
 static int ask(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64_t length,
 	       struct vhdx_range *ranges, struct vhdx_get_virtual_disk_changes *query)
 {
@@ -65,7 +83,7 @@ static int ask(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64_t le
 	};
 	err = vhdx_disk_get_changes_once(disk, query);
 	if (err)
-		return err;
+		return err == -EINVAL ? explain(disk, query) : err;
 	if (!query->processed_byte_length && query->byte_length)
 		return fail(-EIO, VHDX_REASON_NONE,
 			    "%s: the query makes no progress at offset %llu", disk->name,
