@@ -6,7 +6,8 @@
 #	make userspace		libvhdx and vhdxctl
 #	make install		all of it (DESTDIR=, prefix=)
 #	make demo		the main job, shown in a virtual machine
-#	make check		every test
+#	make check		the tests, before every commit
+#	make check-full		these and what takes long, before a release
 #	make clean
 #
 # Everything that is built lies below build/; one directory for each kernel.
@@ -18,7 +19,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo check clean
+.PHONY: all modules userspace install modules_install install-userspace demo check check-full clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -76,8 +77,8 @@ install: install-userspace $(if $(have-kdir),modules_install)
 demo:
 	selftests/demo/run
 
-check:
-	$(MAKE) -C selftests check
+check check-full:
+	$(MAKE) -C selftests $@
 
 clean:
 	rm -rf $(B)

@@ -8,6 +8,8 @@ from harness.suites import SELFTESTS, TREE
 
 # Room in a machine's time limit for what is not a suite.
 MARGIN = 60
+# What a script says by its exit status: not here, and that is no failure.
+SKIP = 4
 
 
 def lines(command, environment=None):
@@ -20,24 +22,36 @@ def lines(command, environment=None):
     yield process.returncode
 
 
-def build_unit(report):
-    """Builds the unit tests."""
-    for line in lines(["make", "-s", f"-j{os.cpu_count()}", "-C", SELFTESTS / "unit"]):
+def build(report, name, *command):
+    """Builds what suites need."""
+    for line in lines(command):
         if isinstance(line, str):
-            report.line(line)
+            report.diagnostic(line)
         elif line:
-            report.failure("unit", "the unit tests cannot be built")
+            report.failure(name, f"{' '.join(map(str, command))} failed")
+
+
+def kernel_is_there(report, kernel):
+    """Fetches or builds a kernel; False, and reported, if that does not work."""
+    if "/" in kernel:
+        return True
+    *_, status = lines([SELFTESTS / "vm/kernel", kernel])
+    if status == SKIP:
+        report.skip(f"kernel {kernel}", f"NOT TESTED: the kernel {kernel} can't be had here")
+    elif status:
+        report.failure(f"kernel {kernel}", f"selftests/vm/kernel {kernel} failed")
+    return not status
 
 
 def on_host(report, suite, kernel=None):
     """Runs one suite on the host."""
-    report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)
+    section = report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)
     command = ["timeout", "-k", "10", str(suite.timeout), suite.path]
     for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
         if isinstance(line, int):
-            report.end(line)
+            section.end(line)
         else:
-            report.line(line)
+            section.line(line)
 
 
 def one_machine(report, kernel, suites):
@@ -48,23 +62,27 @@ def one_machine(report, kernel, suites):
     for suite in suites:
         command += [str(suite.timeout), str(suite.path.relative_to(SELFTESTS))]
     left = list(suites)
+    section = None
     tainted = False
     status = None
     for line in lines(command):
         if isinstance(line, int):
             status = line
         elif line.startswith("@suite "):
-            report.begin(f"{left[0].name} [{kernel}]")
-        elif line.startswith("@exit ") and report.current:
+            section = report.begin(f"{left[0].name} [{kernel}]")
+        elif line.startswith("@exit ") and section:
             left.pop(0)
-            report.end(int(line.split()[1]))
+            section.end(int(line.split()[1]))
+            section = None
         elif line.startswith("@tainted "):
             tainted = True
+        elif line and section:
+            section.line(line)
         elif line:
-            report.line(line)
-    if report.current:
+            report.diagnostic(line)
+    if section:
         left.pop(0)
-        report.end(None)
+        section.end(None)
     elif left != suites and (tainted or status):
         done = [suite for suite in suites if suite not in left]
         report.failure(f"kernel log [{kernel}]",

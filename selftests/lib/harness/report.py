@@ -1,47 +1,77 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Prints all suites as one KTAP, and the closing line."""
 
+import threading
+import time
+
 from harness.results import Results
 
 
+class Section:
+    """One suite's part of the report; printed as a whole when the suite has ended."""
+
+    def __init__(self, report, name):
+        self.report = report
+        self.name = name
+        self.results = Results()
+        self.lines = []
+        self.begun = time.monotonic()
+
+    def line(self, text):
+        """A line of output; what is not a suite's KTAP becomes diagnostics."""
+        self.lines.append(f"  {text}" if self.results.line(text) else f"  # {text}")
+
+    def end(self, status):
+        """The suite has ended, or its machine has (None)."""
+        self.results.finish(status)
+        self.lines += [f"# {self.name}: {complaint}" for complaint in self.results.complaints]
+        self.report.add(self.name, self.results, self.lines, time.monotonic() - self.begun)
+
+
 class Report:
-    """The whole run; one suite at a time."""
+    """The whole run. Suites run side by side; each is printed in one piece."""
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.number = 0
-        self.current = None
+        self.lock = threading.Lock()
         print("KTAP version 1", flush=True)
 
     def begin(self, name):
         """A suite starts."""
-        self.current = (name, Results())
-        print(f"# Subtest: {name}", flush=True)
+        return Section(self, name)
 
-    def line(self, text):
-        """A line of output; what is not a suite's KTAP becomes diagnostics."""
-        known = self.current and self.current[1].line(text)
-        print(f"  {text}" if known else f"  # {text}", flush=True)
+    def add(self, name, results, lines, seconds):
+        """A suite's results."""
+        with self.lock:
+            self.number += 1
+            verdict = "not ok" if results.failed else "ok"
+            print(f"# Subtest: {name}", *lines, f"# {name}: {seconds:.0f} s",
+                  f"{verdict} {self.number} {name}", sep="\n", flush=True)
+            self.passed += results.passed
+            self.failed += results.failed
+            self.skipped += results.skipped
 
-    def end(self, status):
-        """The suite has ended, or its machine has (None)."""
-        name, results = self.current
-        results.finish(status)
+    def _alone(self, verdict, name, text, suffix=""):
         self.number += 1
-        for complaint in results.complaints:
-            print(f"# {name}: {complaint}")
-        verdict = "not ok" if results.failed else "ok"
-        print(f"{verdict} {self.number} {name}", flush=True)
-        self.passed += results.passed
-        self.failed += results.failed
-        self.skipped += results.skipped
-        self.current = None
+        print(f"# {text}\n{verdict} {self.number} {name}{suffix}", flush=True)
 
     def failure(self, name, text):
         """Something failed that is no suite."""
-        self.number += 1
-        self.failed += 1
-        print(f"# {text}\nnot ok {self.number} {name}", flush=True)
+        with self.lock:
+            self.failed += 1
+            self._alone("not ok", name, text)
+
+    def skip(self, name, text):
+        """Something that is no suite could not be tried."""
+        with self.lock:
+            self.skipped += 1
+            self._alone("ok", name, text, " # SKIP")
+
+    def diagnostic(self, text):
+        """A line that belongs to no suite."""
+        with self.lock:
+            print(f"# {text}", flush=True)
 
     def close(self):
         """The last lines; True if nothing failed."""

@@ -27,6 +27,9 @@ class Suite:
     needs: tuple = ()
     timeout: int = TIMEOUT
     own_vm: bool = False
+    # Only on this kernel; and only in the full run.
+    kernel: str = None
+    full: bool = False
 
 
 def header(path):
@@ -81,14 +84,17 @@ def all_suites():
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
+    suites += [with_needs(Suite(named("debug", path), path, in_vm=True, kernel="debug",
+                               full=True))
+               for path in programs(SELFTESTS / "debug")]
     suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
                                timeout=HOST_TIMEOUT))
                for path in programs(SELFTESTS / "crash")]
     return suites
 
 
-def chosen(suites, patterns):
-    """Those that a pattern names: vhdx/io, vhdx, io or vhdx/i*."""
+def chosen(suites, patterns, full=False):
+    """Those that a pattern names: vhdx/io, vhdx, io or vhdx/i*. No pattern: all of the run."""
     def matches(suite, pattern):
         group, _, base = suite.name.partition("/")
         pattern = pattern.removeprefix("selftests/")
@@ -98,8 +104,9 @@ def chosen(suites, patterns):
     for pattern in patterns:
         if not any(matches(suite, pattern) for suite in suites):
             raise SystemExit(f"there is no suite '{pattern}'")
-    return [suite for suite in suites
-            if not patterns or any(matches(suite, pattern) for pattern in patterns)]
+    if not patterns:
+        return [suite for suite in suites if full or not suite.full]
+    return [suite for suite in suites if any(matches(suite, pattern) for pattern in patterns)]
 
 
 def groups(suites):
