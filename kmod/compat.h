@@ -107,6 +107,18 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 #define COMPAT_BDOPS_OPEN_DISK(gd)	((gd)->bd_disk)
 #endif
 
+/* ---- the iterator of a bio -------------------------------------------------- */
+
+/* How much of the current vector is done, in bytes. */
+static inline unsigned int compat_bvec_iter_done(const struct bvec_iter *iter)
+{
+#ifdef HAVE_BVEC_ITER_OFFSET
+	return iter->bi_offset;
+#else
+	return iter->bi_bvec_done;
+#endif
+}
+
 /* ---- device model ---------------------------------------------------------- */
 
 #ifdef HAVE_CLASS_DEVNODE_CONST

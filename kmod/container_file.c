@@ -206,7 +206,7 @@ static void file_io_work(struct work_struct *work)
 	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
 		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
 		      clone->bi_iter.bi_size);
-	iter.iov_offset = clone->bi_iter.bi_bvec_done;
+	iter.iov_offset = compat_bvec_iter_done(&clone->bi_iter);
 
 	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
 	io->file.iocb.ki_filp = c->file;

@@ -57,8 +57,9 @@ static DEVICE_ATTR_RO(container_dev);
 static ssize_t container_ino_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	const struct vhdx_container *c = &disk_of(dev)->container;
+	u64 ino = c->bdev ? 0 : file_inode(c->file)->i_ino;
 
-	return sysfs_emit(buf, "%lu\n", c->bdev ? 0 : file_inode(c->file)->i_ino);
+	return sysfs_emit(buf, "%llu\n", ino);
 }
 static DEVICE_ATTR_RO(container_ino);
 
