@@ -8,13 +8,14 @@ static DEFINE_MUTEX(claims_lock);
 
 /**
  * vhdx_claim_file() - claim what @file names
- * @claim:	zeroed, or released before; released by vhdx_claim_release()
+ * @claim:	zero but for its disk, or released before; released by vhdx_claim_release()
  * @file:	regular file or block device; the caller keeps it open
  * @write:	for writing
+ * @holder:	where it is in use, receives the number of a disk that uses it
  *
  * May sleep. Returns 0, or -EBUSY where somebody writes it, or reads it and @write.
  */
-int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write)
+int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder)
 {
 	struct inode *inode = file->f_mapping->host;
 	struct vhdx_claim *other;
@@ -22,8 +23,10 @@ int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write)
 
 	mutex_lock(&claims_lock);
 	list_for_each_entry(other, &claims, link) {
-		if (other->inode == inode && (other->write || write))
+		if (other->inode == inode && (other->write || write)) {
+			*holder = other->disk;
 			err = -EBUSY;
+		}
 	}
 	if (!err) {
 		claim->inode = inode;

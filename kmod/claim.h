@@ -11,18 +11,20 @@
 
 /**
  * struct vhdx_claim - one use of a file or a block device
+ * @disk:	number of the disk that uses it; set by whoever owns the claim
  * @link:	in the list of all claims
  * @inode:	the inode that the bytes belong to; of a block device its own, which
  *		is the same for every node that names it. NULL: nothing claimed
  * @write:	for writing
  */
 struct vhdx_claim {
+	int disk;
 	struct list_head link;
 	struct inode *inode;
 	bool write;
 };
 
-int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write);
+int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder);
 void vhdx_claim_release(struct vhdx_claim *claim);
 
 #endif

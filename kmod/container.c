@@ -53,7 +53,7 @@ static int store_flush(struct vhdx_store *store)
 
 /**
  * vhdx_container_open() - take over a descriptor that user space opened
- * @container:	zeroed; vhdx_container_close() it if this succeeds
+ * @container:	zero but for claim.disk; vhdx_container_close() it if this succeeds
  * @fd:		regular file or block device
  * @read_only:	never write
  * @what:	"container" or "sidecar", for messages
@@ -67,8 +67,8 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 			const char *what, struct vhdx_diag *diag)
 {
 	struct file *file = fget(fd);
+	int holder, err;
 	umode_t mode;
-	int err;
 
 	if (!file)
 		return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
@@ -96,10 +96,10 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 		goto out_file;
 	}
 
-	err = vhdx_claim_file(&container->claim, file, !read_only);
+	err = vhdx_claim_file(&container->claim, file, !read_only, &holder);
 	if (err) {
 		vhdx_fail(diag, err, VHDX_REASON_IN_USE,
-			  "%s: a disk that is attached uses this file; detach that disk first", what);
+			  "%s: it is in use by /dev/vhdx%d; detach that disk first", what, holder);
 		goto out_file;
 	}
 

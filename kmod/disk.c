@@ -322,6 +322,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	if (!disk)
 		return NULL;
 	disk->index = index;
+	disk->container.claim.disk = index;
 	disk->read_only = read_only;
 	disk->map = &vhdx_map_bat;
 	init_completion(&disk->drained);

@@ -98,6 +98,7 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 	int i;
 
 	tracker->disk = disk;
+	tracker->file.claim.disk = disk->index;
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->gate_lock);
 	INIT_LIST_HEAD(&tracker->parked);

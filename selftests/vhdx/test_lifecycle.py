@@ -191,17 +191,16 @@ def refuse_unload():
 
 # ---- the same container twice ---------------------------------------------------------------
 
-def refuse_second(path, *words):
-    """Attaching once more fails, by the command and by the bare ioctl."""
+def refuse_second(path, disk):
+    """Attaching once more fails, by the command and by the bare ioctl; both name the disk."""
     for options in ((), ("--read-only",)):
         done = ctl.run("attach", *options, path, status=ctl.FAILED)
-        ktap.check(str(path) in done.stderr or "/" in done.stderr, done.stderr)
-        for word in words:
-            ktap.check(word in done.stderr, f"'{word}' is not in {done.stderr}")
+        ktap.check(disk.node in done.stderr, done.stderr)
     with Control() as control, opened(path) as fd:
         for flags in (0, uapi.ATTACH_READ_ONLY):
             failure = failing(lambda: control.attach(fd, flags=flags), errno.EBUSY)
             ktap.equal(failure.reason, uapi.IN_USE, "reason")
+            ktap.check(disk.node in control.message, control.message)
 
 
 @ktap.case
@@ -215,11 +214,11 @@ def second_attach_of_a_file():
         try:
             with attached(path) as disk:
                 for name in (path, *names):
-                    refuse_second(name, "attached already", disk.node)
+                    refuse_second(name, disk)
                     # And it is found by each of its names.
                     ktap.equal(ctl.json("info", name)["disk"], disk.index, f"{name}")
-            with attached(names[0]):
-                refuse_second(path)
+            with attached(names[0]) as disk:
+                refuse_second(path, disk)
         finally:
             images.command("umount", names[2])
 
@@ -234,7 +233,7 @@ def second_attach_of_a_block_device():
         other = directory / "other-node"
         os.mknod(other, found.st_mode, found.st_rdev)
         for name in (device, other):
-            refuse_second(name, "attached already", disk.node)
+            refuse_second(name, disk)
         # Nobody mounts or claims what we hold.
         text = images.command("sh", "-c", f"mkfs.ext4 -q {device} 2>&1 </dev/null; echo $?")
         ktap.check(not text.endswith("\n0\n") and text != "0\n", f"mkfs over it: {text}")
