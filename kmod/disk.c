@@ -409,6 +409,7 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag)
 {
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
+	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
 	int index, err;
 
@@ -431,16 +432,20 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (err)
 		goto fail_disk;
 	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK))
-		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, diag);
-	if (!err)
-		err = disk_start(disk);
+		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 	if (err)
 		goto fail_disk;
+	err = disk_start(disk);
+	if (err) {
+		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
+		goto fail_disk;
+	}
 
 	mutex_lock(&disks_lock);
 	idr_replace(&disks, disk, index);
 	mutex_unlock(&disks_lock);
 	args->index = index;
+	*diag = gap;
 	return 0;
 
 fail_disk:

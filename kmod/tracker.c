@@ -164,13 +164,15 @@ static int load_live(struct vhdx_tracker *t)
  * vhdx_tracker_resume() - go on with the sidecar that came with the disk
  * @tracker:	without one
  * @sidecar_fd:	open descriptor
- * @diag:	why it is not used, or begins with a gap; for messages
+ * @gap:	on success: why it is not used, or begins with a gap
+ * @diag:	on failure: what is wrong
  *
  * A sidecar that is no good never keeps the disk from being attached: tracking is off
  * then, with a reason. Returns 0, or -errno if the descriptor is unusable, the sidecar
  * in use, or memory short.
  */
-int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *diag)
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
+			struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk = tracker->disk;
 	struct vhdx_sidecar *sidecar = &tracker->sidecar;
@@ -181,20 +183,21 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 		return err;
 	down_write(&tracker->lock);
 	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
-				disk->read_only, diag);
+				disk->read_only, gap);
 	if (err == -ENODATA) {
-		vhdx_fail(diag, err, VHDX_REASON_INCONSISTENT, "sidecar: the file is empty");
+		vhdx_fail(gap, err, VHDX_REASON_INCONSISTENT, "sidecar: the file is empty");
 		err = -EUCLEAN;
 	}
 	if (!err)
 		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id, disk->image.geo.disk_size,
-					&disk->image.header.data_write_guid, diag);
+					&disk->image.header.data_write_guid, gap);
 	if (!err && sidecar->state != VHDX_SIDECAR_DISABLED)
 		err = load_live(tracker);
 	if (err == -ENOMEM) {
 		vhdx_tracker_close_sidecar(tracker);
+		vhdx_no_memory(diag);
 	} else if (err) {
-		turn_off(tracker, diag->reason ?: VHDX_REASON_INCONSISTENT);
+		turn_off(tracker, gap->reason ?: VHDX_REASON_INCONSISTENT);
 		err = 0;
 	} else if (sidecar->state == VHDX_SIDECAR_DISABLED) {
 		tracker->state = VHDX_TRACKING_DISABLED;

@@ -64,7 +64,8 @@ struct vhdx_tracker {
 
 /* tracker.c: life */
 int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk);
-int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *diag);
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
+			struct vhdx_diag *diag);
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
 void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);

@@ -493,6 +493,36 @@ def attach_in_use():
             ktap.check(str(disk.index) in text, f"message: {text}")
 
 
+@contextlib.contextmanager
+def no_new_threads():
+    """The kernel starts no thread now, and therefore no queue that has one of its own."""
+    limit = pathlib.Path("/proc/sys/kernel/threads-max")
+    before = limit.read_text(encoding="ascii")
+    limit.write_text("20", encoding="ascii")
+    try:
+        yield
+    finally:
+        limit.write_text(before, encoding="ascii")
+
+
+@ktap.case
+def attach_fails_after_a_gap():
+    """A disk that can't be started is told of as such, not by the gap that was found before."""
+    with container() as path:
+        with attached(path, "--track"):
+            pass
+        lrct = pathlib.Path(f"{path}.lrct")
+        lrct.write_bytes(b"x" * 8192)
+        with Control() as control, opened(path) as fd, opened(lrct) as lrct_fd:
+            layer = uapi.Layer(fd, lrct_fd)
+            with no_new_threads():
+                text = refuse_attach(control, layer, errno.ENOMEM, uapi.NONE)
+            ktap.check("sidecar" not in text, f"message: {text}")
+            disk = control.attach(fd, lrct_fd)
+            detach_index(control, disk.index)
+            ktap.equal(disk.reason, uapi.INCONSISTENT, "reason of the same, with threads")
+
+
 @ktap.case
 def detach_errors():
     with container() as path, attached(path) as disk, Control() as control:
