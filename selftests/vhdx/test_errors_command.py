@@ -11,9 +11,10 @@ import re
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, sidecar  # noqa: E402
+from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.sidecar import Delta, LEAF_UNITS, leaf_of  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 ID = r"rct:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{16}"
@@ -165,6 +166,22 @@ def failures_of_others():
     with container(track=False) as path, attached(path, "--read-only") as disk:
         refuse(1, "track", "enable", disk.node, said=["read-only"])
         ktap.check(not pathlib.Path(f"{path}.lrct").exists(), "a sidecar is left behind")
+
+
+@ktap.case
+def out_of_memory():
+    """A million ranges, and room for less of them: no half of an answer."""
+    with images.directory() as directory:
+        path = images.create(directory / "disk.vhdx", 8 << 30, block_size=256 * MIB)
+        with attached(path, "--track", "--unit", 4 * KIB):
+            pass
+        sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), Delta(
+            dict.fromkeys(range(64), leaf_of(range(0, LEAF_UNITS, 2))), 0, 0)])
+        point = ctl.json("points", path)["points"][0]["id"]
+        for form in ("--json", "--noheadings"):
+            done = images.command("sh", "-c", "ulimit -v 20000; vhdxctl changes "
+                                  f"{path} --since {point} {form} 2>&1; echo $?")
+            ktap.equal(done, "vhdxctl: Cannot allocate memory\n1\n", "stderr and status")
 
 
 @ktap.case

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include "cli.h"
 
 static void say(const char *format, va_list args)
@@ -33,8 +34,10 @@ int usage_error(const char *format, ...)
 int report(int err)
 {
 	const unsigned int reason = vhdx_error_reason();
+	const char *message = vhdx_error_message();
 
-	complain("%s", vhdx_error_message());
+	/* The library has no words for what failed in here. */
+	complain("%s", *message ? message : strerror(-err));
 	return vhdx_full_backup_needed(err, reason) ? EXIT_FULL_BACKUP : EXIT_FAILED;
 }
 
