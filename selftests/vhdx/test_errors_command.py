@@ -113,6 +113,27 @@ def full_backup_is_needed():
             refuse(3, "seal", disk.node, said=["track"])
 
 
+@ktap.case
+def every_gap():
+    """Between each two points another cause; attached or not the words say which it was."""
+    causes = {"changed_offline": "without this sidecar", "inconsistent": "damaged",
+              "disabled": "disabled", "reset": "reset", "unclean": "power loss",
+              "tracking_error": "could not be written"}
+    with container() as path:
+        sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), *(
+            Delta({}, 0, uapi.REASONS.index(cause)) for cause in causes)])
+
+        def ask(name):
+            points = ctl.json("points", name)["points"]
+            ktap.equal([point["gap"] for point in points], [None, *causes], "gaps")
+            for limit, target, cause in zip(points, points[1:], causes):
+                refuse(3, "changes", name, "--since", limit["id"], "--target", target["id"],
+                       said=[name, causes[cause], "full backup"])
+        ask(path)
+        with attached(path) as disk:
+            ask(disk.node)
+
+
 # ---- exit status 1 ---------------------------------------------------------------------
 
 @ktap.case
@@ -138,7 +159,7 @@ def failures_of_attach():
             refuse(1, "attach", "--index", 4096, third, said=["4095"])
         ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
         path.with_name("disk.vhdx.rct").touch()
-        refuse(1, "attach", path, said=["disk.vhdx.rct", "--retire-windows-rct"])
+        refuse(1, "attach", path, said=[path, "*.rct", "--retire-windows-rct"])
 
 
 @ktap.case

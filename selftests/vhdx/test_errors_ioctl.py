@@ -15,10 +15,11 @@ import random
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, uapi  # noqa: E402
+from vhdxtest import images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.sidecar import Delta  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 ALL = {**uapi.OF_DISK, **uapi.OF_CONTROL}
@@ -319,6 +320,24 @@ def changes_across_a_gap():
 
 
 @ktap.case
+def changes_across_each_gap():
+    """Every cause, between two points of its own; and the newest of them until now."""
+    causes = range(uapi.CHANGED_OFFLINE, uapi.TRACKING_ERROR + 1)
+    with container() as path:
+        with attached(path, "--track"):
+            pass
+        sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), *(Delta({}, 0, cause)
+                                                            for cause in causes)])
+        with attached(path) as disk:
+            ids = disk.handle.ids()
+            ktap.equal([point.gap_reason for point in disk.handle.points()], [0, *causes], "gaps")
+            for limit, target, cause in zip(ids, ids[1:], causes):
+                ask(disk.handle.fd, limit, target, number=errno.ESTALE, reason=cause)
+                ask(disk.handle.fd, limit, number=errno.ESTALE, reason=causes[-1])
+            disk.handle.changes(ids[-1])
+
+
+@ktap.case
 def changes_of_a_detached_disk():
     """ENODEV from every ioctl, and no byte of the structure is touched."""
     with container() as path:
@@ -415,8 +434,8 @@ def attach_message_is_cut():
 @ktap.case
 def attach_descriptors():
     with container() as path, Control() as control:
-        sidecar = pathlib.Path(f"{path}.sidecar")
-        sidecar.touch()
+        lrct = pathlib.Path(f"{path}.sidecar")
+        lrct.touch()
         reading, writing = os.pipe()
         with opened(path) as good:
             for flags, number, ro_number in (
@@ -424,12 +443,12 @@ def attach_descriptors():
                     (os.O_RDWR | os.O_APPEND, errno.EINVAL, errno.EINVAL),
                     (os.O_PATH, errno.EBADF, errno.EBADF)):
                 for read_only in (0, uapi.ATTACH_READ_ONLY):
-                    with opened(path, flags) as fd, opened(sidecar, flags) as sidecar_fd:
+                    with opened(path, flags) as fd, opened(lrct, flags) as lrct_fd:
                         wanted = ro_number if read_only else number
                         if wanted:
                             refuse_attach(control, uapi.Layer(fd, -1), wanted, uapi.ARGUMENT,
                                           flags=read_only)
-                            refuse_attach(control, uapi.Layer(good, sidecar_fd), wanted,
+                            refuse_attach(control, uapi.Layer(good, lrct_fd), wanted,
                                           uapi.ARGUMENT, flags=read_only)
             for node, number in (("/dev/null", errno.EINVAL), ("/tmp", errno.EACCES)):
                 with opened(node, os.O_RDONLY if node == "/tmp" else os.O_RDWR) as fd:
@@ -653,13 +672,13 @@ def other_system_calls():
 def raw_attach_takes_no_options():
     """With nothing but the ioctl a disk is used, sealed and asked."""
     with container() as path:
-        sidecar = pathlib.Path(f"{path}.own")
-        sidecar.touch()
-        with raw_attached(path) as disk, opened(sidecar) as fd:
+        lrct = pathlib.Path(f"{path}.own")
+        lrct.touch()
+        with raw_attached(path) as disk, opened(lrct) as fd:
             first = disk.handle.enable(fd, 4 * KIB)
             disk.write(0, b"x" * 4096)
             second = disk.handle.seal()
-        with raw_attached(path, sidecar, uapi.ATTACH_READ_ONLY, index=9) as disk:
+        with raw_attached(path, lrct, uapi.ATTACH_READ_ONLY, index=9) as disk:
             ktap.equal(disk.node, "/dev/vhdx9", "node")
             ktap.equal(disk.handle.changes(first, second), [(0, 4 * KIB)], "changes")
             ktap.equal(disk.reason, uapi.NONE, "reason")

@@ -15,7 +15,7 @@ import pwd
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.disk import attach, attached, detach  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -298,7 +298,7 @@ def out_of_memory():
 
 @ktap.case
 def failed():
-    """Anything else: the device with the sidecar does not read."""
+    """Anything else: the device with the sidecar does not read. The command says so too."""
     device = os.environ["VHDX_DISK0"]
     images.command("blkdiscard", "--zeroout", device)
     with images.directory() as directory:
@@ -310,6 +310,8 @@ def failed():
                 disk.handle.seal()
                 mapped.load("error")
                 expect(path, first, FAILED, uapi.IO, "read")
+                done = ctl.run("changes", path, "--since", first, status=ctl.FAILED)
+                ktap.check(message() in done.stderr, done.stderr)
                 mapped.load(f"linear {device} 0")
                 ktap.equal(method(path, first), (OK, MIB, [(0, UNIT)]))
 
