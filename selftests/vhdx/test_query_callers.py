@@ -130,7 +130,9 @@ def as_user(name, function):
 
 @ktap.case
 def modes_of_the_nodes():
+    """The block device's group is udev's own default, as that of any other."""
     with tracked() as path, attached(path) as disk:
+        images.command("udevadm", "settle")
         for node in (disk.node, disk.char):
             found = os.stat(node)
             ktap.equal(oct(stat.S_IMODE(found.st_mode)), oct(0o660), f"mode of {node}")
