@@ -275,13 +275,13 @@ QEMU_WRITES = (("qemu-io", "-f", "vhdx", "-c", "write 0 512"),
 def qemu_and_an_attached_file():
     """QEMU's tools refuse while it is attached, and take it at once after detach."""
     with container() as path:
-        for round_ in range(3):
-            with attached(path, "--track") as disk:
+        for round_ in range(2):
+            with attached(path) as disk:
+                # Whoever insists on reading may, as long as there is no log to replay.
+                ktap.equal(qemu_status("qemu-img", "info", "-U", path), 0, "info -U")
                 disk.write(round_ * MIB, b"x" * 512)
                 for words in (*QEMU_READS, *QEMU_WRITES):
                     ktap.check(qemu_status(*words, path), f"{words} while it is attached")
-                # Whoever insists on reading may.
-                ktap.equal(qemu_status("qemu-img", "info", "-U", path), 0, "info -U")
             ktap.equal(images.locks_of(path), [], "locks after detach")
             for words in (*QEMU_READS, *QEMU_WRITES):
                 ktap.equal(qemu_status(*words, path), 0, f"{words} after detach")
@@ -298,7 +298,9 @@ def qemu_and_an_attached_block_device():
     device = os.environ["VHDX_DISK0"]
     images.command("blkdiscard", "--zeroout", device)
     images.create(device, 16 * MIB, block_size=MIB)
-    with attached(device):
+    with attached(device) as disk:
+        # A block to write to: QEMU allocates behind the end, where a device has nothing.
+        disk.write(0, b"x" * 512)
         for words in (*QEMU_READS, *QEMU_WRITES):
             ktap.check(qemu_status(*words, device), f"{words} while it is attached")
     for words in (*QEMU_READS, *QEMU_WRITES):
@@ -347,18 +349,18 @@ def wanted_index():
 
 
 @ktap.case
-def fifty_times():
+def twenty_times():
     with container() as path:
         begin = time.monotonic()
-        for number in range(50):
+        for number in range(20):
             with attached(path, *(["--track"] if not number else [])) as disk:
                 ktap.equal(disk.index, 0, "index")
                 if number % 5 == 0:
                     disk.write(number * 16 * KIB, b"x" * 512)
                     disk.handle.seal(f"{number}")
-        ktap.diag(f"{(time.monotonic() - begin) / 50:.2f} s each")
+        ktap.diag(f"{(time.monotonic() - begin) / 20:.2f} s each")
         points = ctl.json("points", path)["points"]
-        ktap.equal([one["label"] for one in points][1:], [f"{n}" for n in range(0, 50, 5)])
+        ktap.equal([one["label"] for one in points][1:], [f"{n}" for n in range(0, 20, 5)])
 
 
 @ktap.case
@@ -375,20 +377,20 @@ def nodes_can_be_opened_when_attach_returns():
 
 
 @ktap.case
-def hundred_disks():
+def forty_disks():
     with images.directory() as directory:
         paths = [images.create(directory / f"{number}.vhdx", 4 * MIB, block_size=MIB)
-                 for number in range(100)]
+                 for number in range(40)]
         disks = [attach(path, "--track") for path in paths]
         try:
-            ktap.equal([disk.index for disk in disks], list(range(100)), "indices")
+            ktap.equal([disk.index for disk in disks], list(range(40)), "indices")
             for disk in disks:
                 disk.write(MIB, disk.index.to_bytes(2, "little") * 256)
             # All of them at one instant.
             points = Control.seal_of(*(disk.handle for disk in disks), label="all")
-            ktap.equal(len(set(points)), 100, "ids")
+            ktap.equal(len(set(points)), 40, "ids")
             shown = ctl.json("list")["list"]
-            ktap.equal([one["disk"] for one in shown], list(range(100)), "list")
+            ktap.equal([one["disk"] for one in shown], list(range(40)), "list")
             ktap.equal({one["tracking"] for one in shown}, {"on"}, "tracking")
             for disk, point in zip(disks, points):
                 ktap.equal(disk.handle.changes(point), [], "changes")
@@ -467,12 +469,12 @@ def sysfs_is_documented():
             "Documentation/ABI/testing/sysfs-block-vhdx").read_text(encoding="utf-8")
     documented = {match[1] for match in re.finditer(
         r"^What:\s+/sys/block/vhdx<N>/vhdx/(\w+)$", text, re.MULTILINE)}
-    with container() as path, attached(path) as disk:
+    with container() as path, attached(path, "--track") as disk:
         here = pathlib.Path(f"/sys/block/vhdx{disk.index}/vhdx")
         found = {one.name for one in here.iterdir()}
         ktap.equal(found, documented, "attributes")
         for name in found:
-            ktap.check(disk.sysfs(name) or name == "container", f"{name} is empty")
+            ktap.check(disk.sysfs(name), f"{name} is empty")
             ktap.equal(oct((here / name).stat().st_mode & 0o777), oct(0o444), f"mode of {name}")
 
 
