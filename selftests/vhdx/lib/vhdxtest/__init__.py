@@ -13,6 +13,7 @@ disk	attached disks: by vhdxctl, or by nothing but the ioctl
 ctl	vhdxctl, its exit status and its JSON
 dio	aligned direct I/O
 images	containers, loop devices, raw copies
+faulty	devices and files that fail where and when a test wants
 ktap	KTAP, from selftests/lib; and selftests/oracle can be imported as vhdxoracle
 """
 

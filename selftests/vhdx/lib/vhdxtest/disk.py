@@ -98,6 +98,21 @@ def detach_index(control, index, patience=PATIENCE):
         time.sleep(0.05)
 
 
+def detach_ending(control, index, closes):
+    """Detaches a disk; fails unless it ends as it must, see raw_attached()."""
+    failed = None
+    try:
+        detach_index(control, index)
+    except Failure as failure:
+        if closes or (failure.errno, failure.reason) != (errno.EIO, uapi.IO):
+            raise
+        failed = failure
+    if closes is False and not failed:
+        raise AssertionError("detach did not say that the container was not closed cleanly")
+    if os.path.exists(f"/sys/block/vhdx{index}"):
+        raise AssertionError("the disk is still there")
+
+
 @contextlib.contextmanager
 def opened(path, flags=os.O_RDWR):
     """A descriptor."""
@@ -109,8 +124,12 @@ def opened(path, flags=os.O_RDWR):
 
 
 @contextlib.contextmanager
-def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY):
-    """A disk that the ioctl attached: without locks, and with no sidecar but the given one."""
+def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True):
+    """A disk that the ioctl attached: without locks, and with no sidecar but the given one.
+
+    closes      False: it can't be closed cleanly: detach says so, and the disk is gone all
+                the same; None: perhaps
+    """
     mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(Control())
@@ -127,4 +146,4 @@ def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY):
             yield disk
         finally:
             disk.close()
-            detach_index(control, argument.index)
+            detach_ending(control, argument.index, closes)
