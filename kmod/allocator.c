@@ -122,6 +122,33 @@ static int reserve_log(struct vhdx_disk *disk)
 	return err;
 }
 
+/* Behind the last block. */
+static int grow(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	u32 block_size = disk->image.geo.block_size;
+	/* What the container grows by is zero; what it had behind the last block is
+	 * whatever somebody left there.
+	 */
+	u64 known_end = disk->container.size;
+	int err = disk->container.ops->extend(&disk->container, a->end + block_size);
+
+	if (err)
+		return err;
+	*offset = a->end;
+	*zeroed = a->end >= known_end;
+	a->end += block_size;
+	return 0;
+}
+
+static u64 oldest_bad(struct vhdx_allocator *a)
+{
+	u64 oldest = a->bad[0];
+
+	memmove(a->bad, a->bad + 1, --a->bad_count * sizeof(*a->bad));
+	return oldest;
+}
+
 /**
  * vhdx_allocator_take() - room for one payload block
  * @disk:	attached for writing
@@ -134,8 +161,6 @@ static int reserve_log(struct vhdx_disk *disk)
 int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &disk->allocator;
-	u32 block_size = disk->image.geo.block_size;
-	u64 known_end;
 	int err;
 
 	mutex_lock(&a->lock);
@@ -144,21 +169,16 @@ int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 		err = reserve_log(disk);
 	if (err)
 		goto out;
+	*zeroed = false;
 	if (a->spare_count) {
 		*offset = a->spare[--a->spare_count];
-		*zeroed = false;
 		goto out;
 	}
-	/* What the container grows by is zero; what it had behind the last block is
-	 * whatever somebody left there.
-	 */
-	known_end = disk->container.size;
-	err = disk->container.ops->extend(&disk->container, a->end + block_size);
-	if (err)
-		goto out;
-	*offset = a->end;
-	*zeroed = a->end >= known_end;
-	a->end += block_size;
+	err = grow(disk, offset, zeroed);
+	if (err && a->bad_count) {
+		*offset = oldest_bad(a);
+		err = 0;
+	}
 out:
 	mutex_unlock(&a->lock);
 	return err;
@@ -168,15 +188,22 @@ out:
  * vhdx_allocator_give_back() - a block that no mapping ever named
  * @disk:	the disk
  * @offset:	from vhdx_allocator_take()
+ * @err:	why it was not used
  *
- * Without memory it is lost until the next attach, whose scan finds it free.
+ * One bad sector of the container should not fail every new block from then on: a place
+ * that could not be written is the last to be tried again. Without memory a place is lost
+ * until the next attach, whose scan finds it free.
  */
-void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset)
+void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err)
 {
 	struct vhdx_allocator *a = &disk->allocator;
 	u64 *spare;
 
 	mutex_lock(&a->lock);
+	if (err != -ENOSPC && err != -ENOMEM && a->bad_count < VHDX_BAD_PLACES) {
+		a->bad[a->bad_count++] = offset;
+		goto out;
+	}
 	if (a->spare_count == a->spare_capacity) {
 		spare = kvcalloc(a->spare_capacity + 64, sizeof(*spare), GFP_KERNEL);
 		if (!spare)

@@ -10,6 +10,9 @@
 
 #include <linux/mutex.h>
 
+/* More than these, and it is the container that is bad, which then need not grow for it. */
+#define VHDX_BAD_PLACES	32
+
 enum vhdx_scan_state {
 	VHDX_SCAN_PENDING,
 	VHDX_SCAN_OK,
@@ -22,9 +25,11 @@ enum vhdx_scan_state {
  * @state_lock:	@scan and @why, for those who only look
  * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
- * @spare:	blocks whose first write failed; not zero any more
+ * @spare:	blocks that were given back; not zero any more
  * @spare_count: how many
  * @spare_capacity: room in @spare
+ * @bad:	some that could not be written, longest ago first: for when there is no other
+ * @bad_count:	how many
  */
 struct vhdx_allocator {
 	struct mutex lock;
@@ -36,6 +41,8 @@ struct vhdx_allocator {
 	u64 *spare;
 	unsigned int spare_count;
 	unsigned int spare_capacity;
+	u64 bad[VHDX_BAD_PLACES];
+	unsigned int bad_count;
 };
 
 struct vhdx_disk;
@@ -44,6 +51,6 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator);
 void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
 int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed);
-void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset);
+void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err);
 
 #endif

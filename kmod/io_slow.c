@@ -167,7 +167,7 @@ static void allocate_work(struct work_struct *work)
 	goto out;
 
 fail_place:
-	disk->map->abandon(disk, allocation->where);
+	disk->map->abandon(disk, allocation->where, err);
 fail_allocation:
 	end_allocation(disk, allocation);
 fail_io:
@@ -194,7 +194,8 @@ static void publish_work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 
 	if (io->status)
-		disk->map->abandon(disk, allocation->where);
+		disk->map->abandon(disk, allocation->where,
+				   blk_status_to_errno(io->status));
 	else
 		disk->map->publish(disk, io->disk_offset, allocation->where,
 				   allocation->handle);

@@ -98,9 +98,9 @@ static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *han
 	vhdx_journal_kick(&disk->journal);
 }
 
-static void bat_abandon(struct vhdx_disk *disk, u64 where)
+static void bat_abandon(struct vhdx_disk *disk, u64 where, int err)
 {
-	vhdx_allocator_give_back(disk, where);
+	vhdx_allocator_give_back(disk, where, err);
 }
 
 const struct vhdx_map_ops vhdx_map_bat = {

@@ -44,7 +44,7 @@ struct vhdx_mapping {
  *		commit after it will write: those must not run out of space. Sleeps.
  * @publish:	the block at @offset is complete: map it. Never fails, since @load
  *		was called before and @unload is called after it
- * @abandon:	give the room of @place back
+ * @abandon:	give the room of @place back; @err says why
  */
 struct vhdx_map_ops {
 	enum vhdx_place (*lookup)(struct vhdx_disk *disk, u64 offset,
@@ -53,7 +53,7 @@ struct vhdx_map_ops {
 	void (*unload)(struct vhdx_disk *disk, void *handle);
 	int (*place)(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed);
 	void (*publish)(struct vhdx_disk *disk, u64 offset, u64 where, void *handle);
-	void (*abandon)(struct vhdx_disk *disk, u64 where);
+	void (*abandon)(struct vhdx_disk *disk, u64 where, int err);
 };
 
 extern const struct vhdx_map_ops vhdx_map_bat;
