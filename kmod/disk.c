@@ -307,6 +307,7 @@ static void disk_free(struct vhdx_disk *disk)
 {
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
+	vhdx_session_destroy(&disk->session);
 	vhdx_allocator_destroy(&disk->allocator);
 	vhdx_meta_destroy(&disk->meta);
 	close_image(disk);
@@ -327,10 +328,9 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->map = &vhdx_map_bat;
 	init_completion(&disk->drained);
 	xa_init(&disk->allocating);
-	vhdx_session_init(&disk->session);
 	vhdx_journal_init(&disk->journal, disk);
 	vhdx_allocator_init(&disk->allocator);
-	if (vhdx_tracker_init(&disk->tracker, disk)) {
+	if (vhdx_session_init(&disk->session) || vhdx_tracker_init(&disk->tracker, disk)) {
 		disk_free(disk);
 		return NULL;
 	}

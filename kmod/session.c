@@ -8,11 +8,25 @@
 /**
  * vhdx_session_init() - nothing has begun
  * @session:	zeroed
+ *
+ * Returns 0 or -ENOMEM.
  */
-void vhdx_session_init(struct vhdx_session *session)
+int vhdx_session_init(struct vhdx_session *session)
 {
 	mutex_init(&session->begin_lock);
 	mutex_init(&session->header_lock);
+	session->header = kvzalloc(VHDX_PAGE, GFP_KERNEL);
+	return session->header ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_session_destroy() - free its memory
+ * @session:	ended, or never begun
+ */
+void vhdx_session_destroy(struct vhdx_session *session)
+{
+	kvfree(session->header);
+	session->header = NULL;
 }
 
 /**
@@ -30,12 +44,10 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 			const vhdx_guid *data_write_guid, const vhdx_guid *log_guid)
 {
 	struct vhdx_store *store = &disk->container.store;
+	void *buf = disk->session.header;
 	struct vhdx_header header;
-	void *buf = kvzalloc(VHDX_PAGE, GFP_KERNEL);
 	int round, err = 0;
 
-	if (!buf)
-		return -ENOMEM;
 	mutex_lock(&disk->session.header_lock);
 	header = disk->image.header;
 	if (file_write_guid)
@@ -55,7 +67,6 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 	if (!err)
 		disk->image.header = header;
 	mutex_unlock(&disk->session.header_lock);
-	kvfree(buf);
 	return err;
 }
 

@@ -18,17 +18,20 @@ struct vhdx_disk;
  * struct vhdx_session - see the file comment
  * @begin_lock:	beginning; comes before the tracker's lock
  * @header_lock: disk->image.header, and header updates; innermost
+ * @header:	a page to encode it in: an update must not fail for want of memory (rule K3)
  * @begun:	FileWriteGuid and DataWriteGuid are renewed: writes may go out
  * @file_write_guid_renewed: it was, for a replay at attach
  */
 struct vhdx_session {
 	struct mutex begin_lock;
 	struct mutex header_lock;
+	void *header;
 	bool begun;
 	bool file_write_guid_renewed;
 };
 
-void vhdx_session_init(struct vhdx_session *session);
+int vhdx_session_init(struct vhdx_session *session);
+void vhdx_session_destroy(struct vhdx_session *session);
 int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid,
 			const vhdx_guid *data_write_guid, const vhdx_guid *log_guid);
 int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *guid);
