@@ -125,6 +125,10 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	mutex_lock(&session->begin_lock);
 	if (session->begun)
 		goto out;
+	/* It was tried: which of the headers is the newer one is not known any more. */
+	err = vhdx_disk_is_poisoned(disk) ? -EIO : 0;
+	if (err)
+		goto out;
 	err = vhdx_journal_prepare(&disk->journal);
 	if (err)
 		goto out;
