@@ -14,6 +14,9 @@ ctl	vhdxctl, its exit status and its JSON
 dio	aligned direct I/O
 images	containers, loop devices, raw copies
 faulty	devices and files that fail where and when a test wants
+inject	allocations that fail
+ledger	points, and what was written since
+slots	pieces of a disk that say what was written last
 ktap	KTAP, from selftests/lib; and selftests/oracle can be imported as vhdxoracle
 """
 

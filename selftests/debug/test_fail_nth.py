@@ -1,0 +1,452 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_fail_nth - every allocation of every call fails once, until the call succeeds
+#
+# A call that fails for want of memory says ENOMEM and changes nothing; the disk works after
+# each of them, and answers are complete. Where memory ran out in the middle of a commit,
+# the disk is poisoned (rule V4), and is whole again after a reattach.
+#
+# vm: mem=3G timeout=400
+import contextlib
+import ctypes
+import errno
+import os
+import pathlib
+import sys
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import dio, images, inject, judge, ktap, uapi, udev  # noqa: E402
+from vhdxtest.device import Control, Failure, ioctl, label_array  # noqa: E402
+from vhdxtest.disk import Disk, detach_index, opened  # noqa: E402
+from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.ledger import Ledger  # noqa: E402
+import vhdxoracle  # noqa: E402
+
+DISK = 64 * MIB
+UNIT = 16 * KIB
+# What a gap may be called after memory was short in the wrong place.
+GAPS = ((errno.ESTALE, uapi.UNCLEAN), (errno.ESTALE, uapi.CHANGED_OFFLINE),
+        (errno.ESTALE, uapi.TRACKING_ERROR), (errno.ESTALE, uapi.RESET),
+        (errno.ESTALE, uapi.DISABLED), (errno.EOPNOTSUPP, uapi.DISABLED))
+
+
+class Subject:
+    """A tracked disk that is attached and detached again and again."""
+
+    def __init__(self, directory, name="disk"):
+        self.path = images.create(directory / f"{name}.vhdx", DISK, block_size=MIB,
+                                  content=[(0, judge.pattern(1, MIB))])
+        self.sidecar = directory / f"{name}.lrct"
+        self.sidecar.touch()
+        self.truth = judge.Truth(directory / f"{name}.raw", DISK, self.path)
+        self.control = Control()
+        self.ledger = Ledger()
+        self.disk = None
+        self.count = 0
+        self.attach(uapi.ATTACH_NO_TRACK)
+        with opened(self.sidecar) as fd:
+            self.ledger.sealed(self.disk.handle.enable(fd, UNIT))
+
+    def attach(self, flags=0):
+        """With its sidecar."""
+        with opened(self.path) as fd, opened(self.sidecar) as sidecar:
+            argument = self.control.attach(fd, sidecar, flags)
+        self.disk = Disk(argument.index, self.path)
+        return self.disk
+
+    def detach(self):
+        """What fails is known already."""
+        if self.disk:
+            self.disk.close()
+            with contextlib.suppress(Failure):
+                detach_index(self.control, self.disk.index)
+            self.disk = None
+
+    def write(self, flush=False):
+        """In place and in a new block, now here, now there."""
+        self.count += 1
+        for offset in (self.count * 20 * KIB % MIB & ~4095, self.count * (MIB + 20 * KIB) % DISK & ~4095):
+            data = os.urandom(4 * KIB)
+            self.disk.write(offset, data)
+            self.truth.write(offset, data)
+            self.ledger.wrote(offset, len(data))
+        if flush:
+            self.disk.data.flush()
+
+    def works(self):
+        """Whatever just failed. A poisoned disk works after a reattach."""
+        if self.disk.sysfs("poisoned") == "1":
+            ktap.diag("poisoned")
+            self.ledger.judge(self.disk.handle, GAPS)
+            self.detach()
+            self.attach()
+        self.write()
+        offset = self.count * 20 * KIB % MIB & ~4095
+        ktap.equal(self.disk.read(offset, 4 * KIB), self.truth.read(offset, 4 * KIB), "data")
+        if not self.ledger.judge(self.disk.handle, GAPS):
+            self.renew()
+
+    def renew(self):
+        """Behind a gap there must be a new point to ask from."""
+        self.ledger.points.clear()
+        state = self.disk.handle.state().state
+        if state == uapi.TRACKING_ON:
+            point = self.disk.handle.seal()
+        elif state == uapi.TRACKING_DISABLED:
+            point = self.disk.handle.enable()
+        else:
+            with opened(self.sidecar) as fd:
+                point = self.disk.handle.enable(fd, UNIT, uapi.ENABLE_OVERWRITE)
+        self.ledger.sealed(point)
+
+    def close(self):
+        """Detached, valid, and its content is right."""
+        self.works()
+        judge.same_disk(self.disk, self.truth)
+        self.detach()
+        judge.same_container(self.path, self.truth)
+        self.truth.close()
+        self.control.close()
+
+
+@contextlib.contextmanager
+def subject():
+    """A Subject, with udev asleep."""
+    with images.directory() as directory, udev.asleep():
+        made = Subject(directory)
+        try:
+            yield made
+            made.close()
+        finally:
+            made.detach()
+
+
+def short_of_memory(number, result, also=()):
+    """A result is 0, or it is ENOMEM because something was injected."""
+    if result:
+        ktap.check(number, f"errno {errno.errorcode[result]} with nothing injected")
+        ktap.check(result == errno.ENOMEM or result in also,
+                   f"allocation {number}: {errno.errorcode[result]}")
+    return not result
+
+
+# ---- asking ------------------------------------------------------------------------------
+
+@ktap.case
+def asking():
+    """Info, state, points, changes: the same answer, or none."""
+    with subject() as s:
+        for _ in range(3):
+            s.write(flush=True)
+            s.ledger.sealed(s.disk.handle.seal())
+        s.write()
+        fd = s.disk.handle.fd
+        first = next(iter(s.ledger.points))
+        points = (uapi.Point * 8)()
+        ranges = (uapi.Range * 64)()
+
+        def argument_of(command):
+            if command == uapi.GET_POINTS:
+                return uapi.GetPoints(output=ctypes.addressof(points), output_capacity=8)
+            if command == uapi.GET_CHANGES:
+                return uapi.GetChanges(limit_id=first, byte_length=DISK, output_capacity=64,
+                                       output=ctypes.addressof(ranges))
+            return uapi.OF_DISK[command][0]()
+
+        for command in (uapi.GET_INFO, uapi.GET_TRACKING_STATE, uapi.GET_POINTS,
+                        uapi.GET_CHANGES):
+            argument = argument_of(command)
+            ktap.equal(ioctl(fd, command, argument), 0, "errno")
+            right = bytes(argument), bytes(points), bytes(ranges)
+            argument = argument_of(command)
+            for number, result in inject.sweep(lambda: ioctl(fd, command, argument)):
+                if short_of_memory(number, result):
+                    ktap.equal((bytes(argument), bytes(points), bytes(ranges)), right, "answer")
+                else:
+                    ktap.equal(getattr(argument, "output_count", 0), 0, "output_count")
+                argument = argument_of(command)
+        s.works()
+
+
+def errno_of(call, *arguments):
+    """0, or what it fails with."""
+    try:
+        call(*arguments)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+@ktap.case
+def opening_and_sysfs():
+    """The nodes can be opened and the attributes read, or not, and later they can."""
+    with subject() as s:
+        for node in (s.disk.char, s.disk.node, "/dev/vhdx-control"):
+            def reopen(path=node):
+                os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            for number, result in inject.sweep(lambda: errno_of(reopen)):
+                short_of_memory(number, result, (errno.ENXIO, errno.EBUSY))
+        for name in sorted(os.listdir(f"/sys/block/vhdx{s.disk.index}/vhdx")):
+            with open(f"/sys/block/vhdx{s.disk.index}/vhdx/{name}", "rb", buffering=0) as file:
+                for number, result in inject.sweep(lambda: errno_of(os.pread, file.fileno(), 4096, 0)):
+                    short_of_memory(number, result)
+        with open("/sys/module/vhdx/parameters/sidecar_timeout_ms", "r+b", buffering=0) as file:
+            for number, result in inject.sweep(lambda: errno_of(os.pwrite, file.fileno(), b"10000\n", 0)):
+                short_of_memory(number, result)
+        s.works()
+
+
+# ---- points ------------------------------------------------------------------------------
+
+@ktap.case
+def seal():
+    """A point and its id, or neither."""
+    with subject() as s:
+        ids = (uapi.PointId * 1)()
+        text, length = label_array("a point")
+
+        def call():
+            fds = (ctypes.c_int32 * 1)(s.disk.handle.fd)
+            return ioctl(s.control.fd, uapi.SEAL, uapi.Seal(
+                fds=ctypes.addressof(fds), ids=ctypes.addressof(ids), count=1, label=text,
+                label_length=length))
+
+        s.write()
+        for number, result in inject.sweep(call):
+            if short_of_memory(number, result, (errno.EIO,)):
+                s.ledger.sealed(ids[0].copy())
+            elif s.disk.handle.state().state == uapi.TRACKING_ON:
+                ktap.equal(s.disk.handle.ids(), list(s.ledger.points), "points")
+            s.works()
+            while len(s.ledger.points) > 4:
+                oldest = next(iter(s.ledger.points))
+                s.disk.handle.forget(oldest)
+                s.ledger.forgot(oldest)
+
+
+@ktap.case
+def seal_of_three():
+    """A point on each disk, or on none."""
+    with images.directory() as directory, udev.asleep():
+        three = [Subject(directory, f"disk{number}") for number in range(3)]
+        ids = (uapi.PointId * 3)()
+
+        def call():
+            fds = (ctypes.c_int32 * 3)(*(s.disk.handle.fd for s in three))
+            return ioctl(three[0].control.fd, uapi.SEAL, uapi.Seal(
+                fds=ctypes.addressof(fds), ids=ctypes.addressof(ids), count=3))
+
+        try:
+            # What a seal of one disk has in common with it comes three times.
+            for number, result in inject.sweep(call, depth=12):
+                done = short_of_memory(number, result, (errno.EIO,))
+                for s, point in zip(three, ids):
+                    if done:
+                        s.ledger.sealed(point.copy())
+                    elif s.disk.handle.state().state == uapi.TRACKING_ON:
+                        ktap.equal(s.disk.handle.ids(), list(s.ledger.points), "points")
+                    s.works()
+            for s in three:
+                s.close()
+        finally:
+            for s in three:
+                s.detach()
+
+
+def forget(position):
+    """A point less and its neighbours' deltas merged, or all as it was."""
+    with subject() as s:
+        def prepare():
+            while len(s.ledger.points) < 4:
+                s.write()
+                s.ledger.sealed(s.disk.handle.seal())
+            return list(s.ledger.points)[position]
+
+        point = prepare()
+
+        def call():
+            return ioctl(s.disk.handle.fd, uapi.FORGET, uapi.Forget(id=point))
+
+        for number, result in inject.sweep(call):
+            if short_of_memory(number, result, (errno.EIO,)):
+                s.ledger.forgot(point)
+            s.works()
+            point = prepare()
+
+
+for at, where in ((0, "oldest"), (1, "middle"), (3, "newest")):
+    ktap.add(f"forget_{where}", forget, at)
+
+
+@ktap.case
+def switching():
+    """Disable, enable again, reset, enable from nothing: it is done, or it can be tried
+    again."""
+    with subject() as s:
+        def on():
+            return s.disk.handle.state().state == uapi.TRACKING_ON
+
+        def disable():
+            return ioctl(s.disk.handle.fd, uapi.TRACKING_DISABLE, uapi.TrackingDisable())
+
+        def enable(fd=-1):
+            return ioctl(s.disk.handle.fd, uapi.TRACKING_ENABLE, uapi.TrackingEnable(
+                sidecar_fd=fd, unit=UNIT if fd >= 0 else 0, flags=uapi.ENABLE_OVERWRITE))
+
+        def reset():
+            return ioctl(s.disk.handle.fd, uapi.TRACKING_RESET, uapi.TrackingReset())
+
+        for number, result in inject.sweep(disable):
+            short_of_memory(number, result, (errno.EIO,))
+            s.works()
+        for number, result in inject.sweep(reset):
+            short_of_memory(number, result, (errno.EIO,))
+            s.works()
+        s.disk.handle.disable()
+        for number, result in inject.sweep(enable):
+            short_of_memory(number, result, (errno.EIO,))
+            s.ledger.points.clear()
+            if not on():
+                ktap.check(result, "enabled, and yet it is not")
+                with opened(s.sidecar) as fd:
+                    again = -1 if s.disk.handle.state().state == uapi.TRACKING_DISABLED else fd
+                    s.disk.handle.enable(again, 0, uapi.ENABLE_OVERWRITE)
+            s.works()
+            s.disk.handle.disable()
+        s.detach()
+        s.attach(uapi.ATTACH_NO_TRACK)
+        with opened(s.sidecar) as fd:
+            for number, result in inject.sweep(lambda: enable(fd)):
+                short_of_memory(number, result, (errno.EIO,))
+                s.ledger.points.clear()
+                s.works()
+                s.detach()
+                s.attach(uapi.ATTACH_NO_TRACK)
+
+
+# ---- attach and detach ---------------------------------------------------------------------
+
+class Attaching:
+    """One attach, prepared."""
+
+    def __init__(self, control, path, sidecar, flags):
+        mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
+        self.control = control
+        self.fds = [os.open(path, mode | os.O_CLOEXEC)]
+        self.fds += [os.open(sidecar, mode | os.O_CLOEXEC)] if sidecar else []
+        self.layer = uapi.Layer(self.fds[0], self.fds[1] if sidecar else -1, 0, 0)
+        self.argument = uapi.Attach(flags=flags, layers=ctypes.addressof(self.layer),
+                                    layer_count=1, index=uapi.INDEX_ANY)
+
+    def call(self):
+        """Tries it."""
+        self.argument.index = uapi.INDEX_ANY
+        return ioctl(self.control.fd, uapi.ATTACH, self.argument)
+
+    def close(self):
+        """Lets go of the files."""
+        for fd in self.fds:
+            os.close(fd)
+
+
+def attach(flags, depth):
+    """A disk, or nothing that is left behind."""
+    with subject() as s:
+        s.write()
+        s.detach()
+        trying = Attaching(s.control, s.path, s.sidecar, flags)
+        for number, result in inject.sweep(trying.call, depth):
+            if short_of_memory(number, result, (errno.EIO,)):
+                s.disk = Disk(trying.argument.index, s.path, bool(flags & uapi.ATTACH_READ_ONLY))
+                s.ledger.judge(s.disk.handle)
+                judge.same_range(s.disk, s.truth, 0, 64 * KIB)
+                s.detach()
+            else:
+                left = [name for name in os.listdir("/sys/block") if name.startswith("vhdx")]
+                ktap.check(not left, left)
+        trying.close()
+        s.attach()
+
+
+def attach_dirty(flags):
+    """The same where the log has to be replayed."""
+    with images.directory() as directory, udev.asleep(), Control() as control:
+        path = images.create(directory / "disk.vhdx", DISK, block_size=MIB)
+        writes = [(number * MIB + 4 * KIB, judge.pattern(number, 8 * KIB)) for number in range(3)]
+        vhdxoracle.dirty(path, writes)
+        copy = directory / "copy.vhdx"
+        with judge.Truth(directory / "truth", DISK, path) as truth:
+            judge.snapshot(path, copy)
+            trying = Attaching(control, copy, None, flags)
+            for number, result in inject.sweep(trying.call, depth=12):
+                if short_of_memory(number, result, (errno.EIO,)):
+                    disk = Disk(trying.argument.index, copy, bool(flags & uapi.ATTACH_READ_ONLY))
+                    judge.same_range(disk, truth, 0, 4 * MIB)
+                    disk.close()
+                    detach_index(control, disk.index)
+                judge.valid(copy, clean=False)
+                trying.close()
+                judge.snapshot(path, copy)
+                trying = Attaching(control, copy, None, flags)
+            trying.close()
+
+
+ktap.add("attach", attach, 0, 12)
+ktap.add("attach_read_only", attach, uapi.ATTACH_READ_ONLY, 10)
+ktap.add("attach_dirty", attach_dirty, 0)
+ktap.add("attach_dirty_read_only", attach_dirty, uapi.ATTACH_READ_ONLY)
+
+
+@ktap.case
+def detach():
+    """The disk goes, whatever is short; at the next attach all is there, or a gap."""
+    with subject() as s:
+        def call():
+            return ioctl(s.control.fd, uapi.DETACH, uapi.Detach(index=index))
+
+        s.write()
+        index = s.disk.index
+        s.disk.close()
+        for number, result in inject.sweep(call):
+            short_of_memory(number, result, (errno.EIO,))
+            ktap.check(not os.path.exists(s.disk.node), "it is still there")
+            s.attach()
+            s.works()
+            index = s.disk.index
+            s.disk.close()
+        s.attach()
+
+
+# ---- reading and writing -------------------------------------------------------------------
+
+@ktap.case
+def io():
+    """The part of a request that runs in the caller. A mark never fails (rule T8)."""
+    with subject() as s:
+        buffer = dio.aligned(2 * MIB)
+        for offset, length in ((4 * KIB, 4 * KIB), (512 * KIB, 2 * MIB)):
+            for number, result in inject.sweep(
+                    lambda: errno_of(os.pwritev, s.disk.data.fd, [buffer[:length]], offset)):
+                s.ledger.wrote(offset, length)
+                short_of_memory(number, result, (errno.EIO,))
+                s.ledger.judge(s.disk.handle)
+            s.truth.write(offset, bytes(length))
+            for number, result in inject.sweep(
+                    lambda: errno_of(os.preadv, s.disk.data.fd, [buffer[:length]], offset)):
+                if short_of_memory(number, result, (errno.EIO,)):
+                    ktap.check(not any(buffer[:length:512]), "another content")
+        for number, result in inject.sweep(lambda: errno_of(os.fdatasync, s.disk.data.fd)):
+            short_of_memory(number, result, (errno.EIO,))
+        # Each seal brings an empty map, whose first leaf is the first write's to allocate.
+        for number, result in inject.sweep(
+                lambda: errno_of(os.pwritev, s.disk.data.fd, [buffer[:4096]], 0)):
+            s.ledger.wrote(0, 4096)
+            short_of_memory(number, result, (errno.EIO,))
+            s.ledger.judge(s.disk.handle)
+            s.ledger.sealed(s.disk.handle.seal())
+        s.truth.write(0, bytes(4096))
+
+
+inject.require()
+ktap.main()

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_memory_pressure - allocations fail at random, in the driver's workers too, under load
+#
+# Writes, new blocks, flushes, seals, questions: each may fail, or succeed. No read is ever
+# wrong and no answer ever too small, and once there is memory again everything works, or
+# the disk is poisoned and whole after a reattach. On a block device a commit needs no memory,
+# so there the disk is never poisoned (rule K3).
+#
+# vm: mem=3G timeout=200
+import errno
+import pathlib
+import sys
+import threading
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import dio, faulty, images, inject, judge, ktap, uapi, udev  # noqa: E402
+from vhdxtest.device import Failure  # noqa: E402
+from vhdxtest.disk import opened, raw_attached  # noqa: E402
+from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.ledger import Ledger  # noqa: E402
+from vhdxtest.slots import Slots  # noqa: E402
+import vhdxoracle  # noqa: E402
+
+DISK = 600 * MIB
+PERCENT = (2, 10, 30)
+SECONDS = 4
+THREADS = 4
+UNIT = 4 * KIB
+SHORT = (errno.ENOMEM, errno.EIO, errno.EAGAIN)
+GAPS = ((errno.ESTALE, uapi.TRACKING_ERROR), (errno.ESTALE, uapi.UNCLEAN),
+        (errno.ESTALE, uapi.CHANGED_OFFLINE))
+
+
+def make(path):
+    """A container without a block."""
+    images.create(path, DISK, MIB)
+
+
+def may_fail(call, *arguments):
+    """None if it failed for want of memory."""
+    try:
+        return call(*arguments)
+    except Failure as failure:
+        if failure.errno not in SHORT and (failure.errno, failure.reason) not in GAPS:
+            raise
+    except OSError as error:
+        if error.errno not in SHORT:
+            raise
+    return None
+
+
+class Load:
+    """Threads that write, each its own slots, and one that seals and asks."""
+
+    def __init__(self, disk, slots, ledger):
+        self.disk, self.slots, self.ledger = disk, slots, ledger
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.failures = []
+        self.refused = 0
+
+    def _write(self, mine):
+        with dio.Direct(self.disk.node, True) as data:
+            while not self.stop.is_set():
+                for number in mine:
+                    with self.lock:
+                        self.ledger.wrote(self.slots.offset(number), 4 * KIB)
+                    before = self.slots.written[number]
+                    may_fail(self.slots.write, data, number)
+                    self.refused += self.slots.written[number] == before
+                    may_fail(self.slots.check, data.read, number, self.slots.written[number])
+                may_fail(self.slots.flush, data, mine)
+
+    def _seal(self):
+        handle = self.disk.handle
+        while not self.stop.is_set():
+            point = may_fail(handle.seal)
+            with self.lock:
+                if point:
+                    self.ledger.sealed(point)
+                points = list(self.ledger.points)
+            may_fail(handle.changes, points[0])
+            if len(points) > 5:
+                # Whether it is gone or not, nobody asks from there any more.
+                may_fail(handle.forget, points[1])
+                with self.lock:
+                    self.ledger.forgot(points[1])
+
+    def _guarded(self, job, *arguments):
+        try:
+            job(*arguments)
+        except BaseException as failure:  # pylint: disable=broad-exception-caught
+            self.failures.append(failure)
+            self.stop.set()
+
+    def run(self, percent):
+        """For some seconds."""
+        jobs = [(self._write, range(first, self.slots.count, THREADS)) for first in range(THREADS)]
+        threads = [threading.Thread(target=self._guarded, args=job) for job in [*jobs, (self._seal,)]]
+        with inject.failing(percent):
+            for thread in threads:
+                thread.start()
+            self.stop.wait(SECONDS)
+            self.stop.set()
+            for thread in threads:
+                thread.join()
+        self.stop.clear()
+        if self.failures:
+            raise self.failures[0]
+
+
+def renewed(disk, sidecar, ledger):
+    """Tracking is on and every answer is complete; or there is a gap, and a new beginning."""
+    answers = ledger.judge(disk.handle, GAPS)
+    if disk.handle.state().state == uapi.TRACKING_ON:
+        if not answers:
+            ledger.points.clear()
+            ledger.sealed(disk.handle.seal())
+        return
+    ktap.diag("tracking is off")
+    ktap.equal(answers, 0, "answers")
+    ledger.points.clear()
+    with opened(sidecar) as fd:
+        ledger.sealed(disk.handle.enable(fd, UNIT, uapi.ENABLE_OVERWRITE))
+
+
+def look(disk, sidecar, slots, ledger):
+    """There is memory again: everything works."""
+    renewed(disk, sidecar, ledger)
+    with dio.Direct(disk.node, True) as data:
+        for number in range(slots.count):
+            ledger.wrote(slots.offset(number), 4 * KIB)
+            slots.write(data, number)
+        slots.flush(data, range(slots.count))
+    ledger.judge(disk.handle)
+    slots.judge(disk.read, slots.written)
+
+
+def session(path, sidecar, slots, ledger, percent):
+    """One attach: a load while memory is short. True if it left the disk poisoned."""
+    with raw_attached(path, sidecar, closes=None) as disk:
+        load = Load(disk, slots, ledger)
+        load.run(percent)
+        ktap.diag(f"{percent}%: {sum(slots.tried)} writes, {load.refused} refused, "
+                  f"{len(ledger.points)} points")
+        poisoned = disk.sysfs("poisoned") == "1"
+        if poisoned:
+            ktap.diag("poisoned")
+            ledger.judge(disk.handle, GAPS)
+            slots.judge(disk.read, slots.written)
+        else:
+            look(disk, sidecar, slots, ledger)
+    return poisoned
+
+
+def pressure(where):
+    """Some sessions, each with less memory than the one before."""
+    with images.directory() as scratch, udev.asleep(), where(scratch, make) as place, \
+            judge.Truth(scratch / "truth", DISK) as truth:
+        slots, ledger = Slots(40, 14 * MIB + 20 * KIB), Ledger()
+        sidecar = scratch / "sidecar"
+        sidecar.touch()
+        with raw_attached(place.path) as disk, opened(sidecar) as fd:
+            ledger.sealed(disk.handle.enable(fd, UNIT))
+        for percent in PERCENT:
+            poisoned = session(place.path, sidecar, slots, ledger, percent)
+            ktap.check(not poisoned or where is faulty.in_file, "a commit needs memory")
+            with vhdxoracle.open_disk(place.path) as image:
+                slots.judge(image.read, slots.flushed)
+                for offset, length in slots.ranges():
+                    truth.write(offset, image.read(offset, length))
+            # What was written and not flushed may be lost; it is known now what there is.
+            slots.written = list(slots.flushed)
+            judge.same_after_replay(place.path, scratch / "copy", truth)
+        with raw_attached(place.path, sidecar) as disk:
+            ledger.judge(disk.handle, GAPS)
+            look(disk, sidecar, slots, ledger)
+        judge.valid(place.path)
+
+
+inject.require()
+ktap.add("on_a_block_device", pressure, faulty.on_device)
+ktap.add("in_a_file", pressure, faulty.in_file)
+ktap.main()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Allocations that fail, by the kernel's fault injection.
+
+    for number, result in inject.sweep(call):   call() with its first allocation failing, then
+        ...                                     its second one, until there is none left
+    with inject.failing(percent):               allocations of the module's workers, at random
+
+Only allocations below the module's own code are meant: somebody of it must be among the
+callers, at most depth of them up. See Documentation/fault-injection in the kernel.
+"""
+
+import contextlib
+import itertools
+import os
+import pathlib
+
+import ktap
+
+_DEBUG = pathlib.Path("/sys/kernel/debug")
+_KINDS = ("failslab", "fail_page_alloc")
+# All that the kernel records.
+DEPTH = 32
+_MOST = 4000
+
+
+def _text():
+    """(first, end) of the module's code."""
+    with open("/proc/kallsyms", encoding="ascii") as symbols:
+        rows = [line.split() for line in symbols if line.endswith("[vhdx]\n")]
+    code = sorted(int(row[0], 16) for row in rows if row[1] in "tT")
+    return code[0], code[-1] + 4096
+
+
+def _set(**values):
+    for kind in _KINDS:
+        for name, value in values.items():
+            path = _DEBUG / kind / name.replace("_", "-")
+            if path.exists():
+                path.write_text(f"{value}\n", encoding="ascii")
+
+
+def require():
+    """Skips the suite where the kernel can't."""
+    if not (_DEBUG / "failslab/require-start").exists() or \
+            not os.path.exists("/proc/thread-self/fail-nth"):
+        ktap.skip_all("the kernel has no fault injection")
+    first, end = _text()
+    _set(probability=0, verbose=0, times=-1, ignore_gfp_wait="N", ignore_gfp_highmem="Y",
+         min_order=0, task_filter="N", require_start=hex(first), require_end=hex(end))
+
+
+def sweep(call, depth=DEPTH, first=1, most=_MOST):
+    """Yields (number, what call() returned), the last time with nothing injected: number 0.
+
+    call() is to be one system call, as far as Python lets it.
+    """
+    _set(stacktrace_depth=depth)
+    fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for number in itertools.count(first):
+            ktap.check(number < most, f"{number} allocations, and no end")
+            os.pwrite(fd, b"%d" % number, 0)
+            result = call()
+            left = int(os.pread(fd, 16, 0))
+            os.pwrite(fd, b"0", 0)
+            yield (0 if left else number), result
+            if left:
+                ktap.diag(f"{number - first} allocations")
+                return
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def failing(percent, depth=DEPTH):
+    """One in so many allocations fails, whoever makes it."""
+    _set(stacktrace_depth=depth, interval=1, times=-1, probability=percent)
+    try:
+        yield
+    finally:
+        _set(probability=0)
