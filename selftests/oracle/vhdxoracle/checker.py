@@ -48,10 +48,11 @@ def _judge_bat(image, report):
     region_entries = image.regions[BAT_REGION].length // 8
     for index, entry in image.nonzero_entries(region_entries):
         kind, number = geometry.slot(index)
-        fault = image.fault(index, entry)
         if kind == "padding":
             padding.append((index, entry))
-        elif fault:
+            continue
+        fault = image.fault(index, entry)
+        if fault:
             report.error(f"BAT entry {index}", image.bat_offset(index), f"{kind} {number}: {fault}")
             faulty += 1
             if faulty == MAX_REPORTED:
