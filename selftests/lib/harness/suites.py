@@ -14,6 +14,9 @@ TREE = SELFTESTS.parent
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
+# What the unit tests are built for beside the host: selftests/unit/Makefile.
+UNIT_VARIANTS = ("clang", "m32", "big-endian")
+
 
 @dataclasses.dataclass
 class Suite:
@@ -27,6 +30,8 @@ class Suite:
     needs: tuple = ()
     timeout: int = TIMEOUT
     own_vm: bool = False
+    # What make is told to build it, if anything.
+    make: tuple = ()
     # Only on this kernel; and only in the full run.
     kernel: str = None
     full: bool = False
@@ -72,12 +77,21 @@ def named(group, path):
     return f"{group}/{path.stem.removeprefix('test_')}"
 
 
+def unit_suites(variant=None):
+    """The unit tests, or a variant of them: unit-clang/bat."""
+    group = f"unit-{variant}" if variant else "unit"
+    make = ("-C", str(SELFTESTS / "unit"), *([f"VARIANT={variant}"] if variant else []))
+    # By their sources: what was built of others that are gone may still be there.
+    return [Suite(named(group, source), TREE / "build" / group / source.stem, make=make,
+                  timeout=HOST_TIMEOUT, full=bool(variant))
+            for source in sorted((SELFTESTS / "unit").glob("test_*.c"))]
+
+
 def all_suites():
     """All suites, those of the host first."""
-    # By their sources: what was built of others that are gone may still be there.
-    unit = [TREE / "build/unit" / source.stem
-            for source in sorted((SELFTESTS / "unit").glob("test_*.c"))]
-    suites = [Suite(named("unit", path), path, timeout=HOST_TIMEOUT) for path in unit]
+    suites = unit_suites()
+    for variant in UNIT_VARIANTS:
+        suites += unit_suites(variant)
     suites += [Suite(named("oracle", path), path, timeout=HOST_TIMEOUT)
                for path in programs(SELFTESTS / "oracle", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
@@ -116,3 +130,8 @@ def groups(suites):
         key = (suite.name if suite.own_vm else None, suite.needs)
         shared.setdefault(key, []).append(suite)
     return list(shared.values())
+
+
+def builds(suites):
+    """What has to be built for them: for each group, what make is told."""
+    return {suite.name.partition("/")[0]: suite.make for suite in suites if suite.make}
