@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import images, judge, ktap, uapi, udev
-from vhdxtest.device import Failure
+from vhdxtest.device import Failure, name_of
 from vhdxtest.disk import raw_attached
 from vhdxtest.kernel_log import KernelLog
 from vhdxtest.images import MIB
@@ -33,10 +33,19 @@ def expect_eio(function, *arguments):
         raise AssertionError(f"{function.__name__} did not fail")
 
 
+def worth_reading(truth):
+    """All data and what is around it, and both sides of the border of each MiB; of a large
+    disk, of some."""
+    step = MIB if truth.size <= judge.WHOLE else truth.size // 64
+    spans = [(start - 4096, end + 4096) for start, end in truth.extents()]
+    spans += [(at - 4096, at + 4096) for at in range(0, truth.size + step, step)]
+    return RangeSet(RangeSet(spans).widened(4096).clip(0, truth.size))
+
+
 def reads_as_the_oracle(disk, truth, unreadable):
-    """Every byte of the good blocks, and both ends of the bad ones."""
+    """All that is worth reading of the good blocks, and both ends of the bad ones."""
     bad = RangeSet.of_lengths(unreadable)
-    for start, end in RangeSet([(0, truth.size)]) - bad:
+    for start, end in worth_reading(truth) - bad:
         judge.same_range(disk, truth, start, end - start)
     for offset, length in unreadable:
         expect_eio(disk.read, offset, 4096)
@@ -69,9 +78,19 @@ def write_to(disk, offset, wanted):
 
 def expect_refusal(wanted, failure, path, before):
     """Refusing it is right too, if nothing changes."""
-    got = errno.errorcode[failure.errno]
+    got = name_of(failure.errno)
     ktap.check(got in wanted.attach, f"{got} instead of {wanted.attach}")
     ktap.check(judge.fingerprint(path) == before, "a refused attach changed the container")
+
+
+def refused_by_all(wanted, path, before):
+    """What the oracle can't read, the driver must refuse."""
+    for flags in (uapi.ATTACH_READ_ONLY, 0):
+        try:
+            with raw_attached(path, flags=flags):
+                raise AssertionError("it was attached, and the oracle refuses it")
+        except Failure as failure:
+            expect_refusal(wanted, failure, path, before)
 
 
 def accepted(name):
@@ -80,8 +99,12 @@ def accepted(name):
         path = str(scratch / "disk.vhdx")
         wanted = mutate(name, path)
         before = judge.fingerprint(path)
-        with open_disk(path) as image:
-            dirty, target = image.is_dirty, nowhere(image)
+        try:
+            with open_disk(path) as image:
+                dirty, target = image.is_dirty, nowhere(image)
+        except VhdxError:
+            refused_by_all(wanted, path, before)
+            return
         with judge.Truth(scratch / "truth", image.size) as truth:
             with open_disk(path) as image:
                 write_raw(image, truth.path, skip_faulty=True)

@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, images, judge, ktap, uapi, udev
-from vhdxtest.device import Control, Failure
+from vhdxtest.device import Control, Failure, name_of
 from vhdxtest.disk import detach_index, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 from vhdxtest.kernel_log import KernelLog
@@ -32,7 +32,7 @@ def outcome(path, flags):
         try:
             index = control.attach(fd, flags=flags).index
         except Failure as failure:
-            return errno.errorcode[failure.errno], failure.reason, control.message
+            return name_of(failure.errno), failure.reason, control.message
         detach_index(control, index)
         return "ok", uapi.NONE, ""
 
@@ -102,7 +102,7 @@ def random_damage(seed):
         places = [(64 * KIB, 4096), (128 * KIB, 4096), (192 * KIB, 65536), (256 * KIB, 65536),
                   (MIB, None), (2 * MIB, None), (2 * MIB + 65536, None), (3 * MIB, None)]
         outcomes = set()
-        for _ in range(60):
+        for _ in range(40):
             raw = bytearray(good)
             for start, length in order.sample(places, 2):
                 at = start + order.choice((0, 8, 16, 64, 4096)) + order.randrange(64)
@@ -121,7 +121,7 @@ def random_damage(seed):
                         except OSError as error:
                             ktap.equal(error.errno, errno.EIO, "errno")
             except Failure as failure:
-                outcomes.add(errno.errorcode[failure.errno])
+                outcomes.add(name_of(failure.errno))
             ktap.check(judge.fingerprint(path) == before, "the container was changed")
         ktap.check(outcomes <= {"ok", "EUCLEAN", "EMEDIUMTYPE", "EOPNOTSUPP"}, outcomes)
         ktap.diag(f"outcomes: {sorted(outcomes)}")
@@ -134,12 +134,12 @@ for _seed in (1, 2):
 
 @ktap.case
 def not_a_container_at_all():
-    """Directories, character devices, pipes, sockets: EINVAL or EBADF, at once."""
+    """Directories, character devices, pipes, files of no file system: refused, at once."""
     with images.directory() as scratch:
         (scratch / "directory").mkdir()
         os.mkfifo(scratch / "pipe")
-        for path, mode in ((scratch / "directory", uapi.ATTACH_READ_ONLY), ("/dev/null", 0), ("/dev/zero", 0),
-                           ("/proc/version", uapi.ATTACH_READ_ONLY)):
+        for path, mode in ((scratch / "directory", uapi.ATTACH_READ_ONLY), (scratch / "pipe", 0),
+                           ("/dev/null", 0), ("/dev/zero", 0), ("/proc/version", uapi.ATTACH_READ_ONLY)):
             got, _, message = outcome(path, mode)
             ktap.check(got in ("EINVAL", "EMEDIUMTYPE", "EOPNOTSUPP", "EIO"), f"{path}: {got}: {message}")
 

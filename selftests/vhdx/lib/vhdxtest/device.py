@@ -21,13 +21,18 @@ _libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
 CONTROL = "/dev/vhdx-control"
 
 
+def name_of(number):
+    """What the kernel and the specifications call an errno; Python says ENOTSUP for 95."""
+    return "EOPNOTSUPP" if number == errnos.EOPNOTSUPP else errnos.errorcode.get(number, str(number))
+
+
 class Failure(OSError):
     """An ioctl failed; argument is what the driver made of it."""
 
     def __init__(self, number, argument):
         self.argument = argument
         self.reason = getattr(argument, "reason", 0)
-        super().__init__(number, f"{errnos.errorcode.get(number, number)}/"
+        super().__init__(number, f"{name_of(number)}/"
                                  f"{uapi.REASONS[self.reason]}: {argument!r}")
 
 
