@@ -24,11 +24,12 @@ from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 from vhdxtest.log_writes import SECTOR, Recording, recorded
 import vhdxoracle
+from vhdxoracle.container import is_zero
 
-DISK = 150 * MIB
-CONTAINER = 170 * MIB
+DISK = 90 * MIB
+CONTAINER = 110 * MIB
 STALE = 0xA5
-MOMENTS = 60
+MOMENTS = 40
 
 Slot = collections.namedtuple("Slot", "number offset length")
 _STAMP = struct.Struct("<4sIII")
@@ -101,7 +102,7 @@ class Load:
 
 def version_of(slot, index, sector):
     """0 for zeros, the version, or a failure."""
-    if not any(sector):
+    if is_zero(sector):
         return 0
     magic, number, place, version = _STAMP.unpack_from(sector)
     if (magic, number, place) != (b"SLOT", slot.number, index) or sector != sector[:_STAMP.size] * 32:
@@ -117,15 +118,18 @@ def judge_content(read, touched, load, acknowledged):
             must[slot] = max(must[slot], version)
     for slot in load.slots:
         data = read(slot.offset, slot.length)
-        for index in range(slot.length // SECTOR):
+        first = version_of(slot, 0, data[:SECTOR])
+        # Mostly all of its sectors are of one version.
+        whole = data == (content(slot, first) if first else bytes(slot.length))
+        for index in range(1 if whole else slot.length // SECTOR):
             found = version_of(slot, index, data[index * SECTOR:(index + 1) * SECTOR])
             ktap.check(must[slot.number] <= found <= load.versions[slot.number],
                        f"sector {index} of slot {slot.number} at {slot.offset} is of version {found}; "
                        f"{must[slot.number]} was acknowledged")
     written = vhdxoracle.RangeSet.of_lengths((slot.offset, slot.length) for slot in load.slots)
     for start, end in touched - written:
-        for at in range(start, end, MIB):
-            ktap.check(not any(read(at, min(MIB, end - at))), f"there is something near {at}, where nobody wrote")
+        for at in range(start, end, 64 * KIB):
+            ktap.check(is_zero(read(at, min(64 * KIB, end - at))), f"there is something near {at}, where nobody wrote")
 
 
 def judge_container(path, load, acknowledged):
@@ -198,7 +202,7 @@ def container_on_a_device():
         for count, moment in enumerate(recording.moments(image, moments, chance)):
             try:
                 judge_container(image, load, moment.acknowledged)
-                if count % 12 == 0:
+                if count % 16 == 0:
                     judge_by_others(image, scratch / "copy", scratch / "truth")
             except Exception as error:
                 raise AssertionError(f"at moment {moment.number}: {error}") from error
