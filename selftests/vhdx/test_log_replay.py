@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import images, judge, ktap, uapi
+from vhdxtest import images, judge, ktap, uapi, udev
 from vhdxtest.device import Failure
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import MIB, TIB
@@ -65,7 +65,10 @@ def way_of_logging(way, sector, qemu):
             replay(path, truth, qemu)
 
 
-for _number, _way in enumerate(WAYS):
+# Others of these have the same and more: an own case would show nothing else.
+COVERED = ({"wrap": True}, {"sequence": 1}, {"applied": 3})
+
+for _number, _way in enumerate(way for way in WAYS if way not in COVERED):
     _name = "_".join(f"{key}_{value}" for key, value in _way.items()) or "windows"
     ktap.add(_name, way_of_logging, _way, 512, _number == 0)
 ktap.add("sectors_of_4096", way_of_logging, {"wrap": True}, 4096, False)
@@ -197,4 +200,5 @@ def qemu_killed():
             judge.valid(path, strict=False)
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()

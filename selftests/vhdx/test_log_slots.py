@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, images, judge, ktap, uapi
+from vhdxtest import dio, images, judge, ktap, uapi, udev
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import MIB
 import vhdxoracle
@@ -198,4 +198,5 @@ def clean_after_detach():
                 truth.write((turn * 20 + 17) * MIB, b"\x09" * 4096)
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()
