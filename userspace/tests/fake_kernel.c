@@ -410,13 +410,13 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	int error;
 
 	log_call("CHANGES offset=%llu length=%llu", args->byte_offset, args->byte_length);
+	args->virtual_disk_size = DISK_SECTORS * 512;
 	error = wanted_failure("CHANGES", &args->reason, 0, 0);
 	if (error)
 		return error;
 	args->output_count = 0;
 	args->unit = state.unit;
 	args->answer_flags = state.answer_flags;
-	args->virtual_disk_size = DISK_SECTORS * 512;
 	file = open_file("r", "ranges.%d", index);
 	while (file && fscanf(file, "%llu %llu", &offset, &length) == 2) {
 		__u64 from = offset > start ? offset : start;

@@ -62,9 +62,11 @@ def test_errors_like_the_driver():
         ctl("changes", image, "--since", FOREIGN).expect(3, "does not know the point")
         ctl("changes", image, "--since", SNAPSHOT).expect(3, "does not know the point")
         ctl("changes", image, "--since", a, "--target", FOREIGN).expect(3, "does not know")
-        ctl("changes", image, "--since", b, "--target", a).expect(1, "argument")
-        ctl("changes", image, "--since", a, "--offset", GIB + 1).expect(1, "argument")
-        ctl("changes", image, "--since", a, "--length", GIB + 1).expect(1, "argument")
+        ctl("changes", image, "--since", b, "--target", a).expect(1, "older point")
+        ctl("changes", image, "--since", a, "--offset", GIB + 1).expect(
+            1, "has only")
+        ctl("changes", image, "--since", a, "--length", GIB + 1).expect(
+            1, "has only")
         ctl("changes", image, "--since", a, "--offset", 1, "--length", GIB).expect(1)
         reply = ctl("changes", image, "--since", a, "--offset", GIB, "--json").expect(0).json
         assert reply["processed"] == 0 and reply["ranges"] == []
