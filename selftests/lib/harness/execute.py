@@ -8,6 +8,8 @@ from harness.suites import SELFTESTS, TREE
 
 # Room in a machine's time limit for what is not a suite.
 MARGIN = 60
+# How much longer everything takes on a kernel that checks all it does.
+SLOWNESS = {"debug": 5}
 # What a script says by its exit status: not here, and that is no failure.
 SKIP = 4
 
@@ -43,10 +45,15 @@ def kernel_is_there(report, kernel):
     return not status
 
 
+def time_limit(suite, kernel):
+    """Seconds that a suite may take on a kernel."""
+    return suite.timeout * SLOWNESS.get(kernel, 1)
+
+
 def on_host(report, suite, kernel=None):
     """Runs one suite on the host."""
     section = report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)
-    command = ["timeout", "-k", "10", str(suite.timeout), suite.path]
+    command = ["timeout", "-k", "10", str(time_limit(suite, kernel)), suite.path]
     for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
         if isinstance(line, int):
             section.end(line)
@@ -57,10 +64,10 @@ def on_host(report, suite, kernel=None):
 def one_machine(report, kernel, suites):
     """Runs suites in one machine; returns those that it did not get to."""
     command = [SELFTESTS / "vm/run", "--kernel", kernel, *suites[0].needs,
-               f"--timeout={sum(suite.timeout for suite in suites) + MARGIN}",
+               f"--timeout={sum(time_limit(suite, kernel) for suite in suites) + MARGIN}",
                "--", "selftests/lib/guest-suites"]
     for suite in suites:
-        command += [str(suite.timeout), str(suite.path.relative_to(SELFTESTS))]
+        command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS))]
     left = list(suites)
     section = None
     tainted = False

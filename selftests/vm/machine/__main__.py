@@ -16,7 +16,7 @@ from pathlib import Path
 import images
 import klog
 from options import FAILURE, parse
-from products import BUILD, BuildError, Kernel, install, say
+from products import BUILD, BuildError, Kernel, coverage, install, say
 from qemu import Drive, command_line
 from session import Session
 
@@ -65,7 +65,7 @@ def drives(options, directory, kernel, job):
     if options.input:
         size = images.allocated(options.input) + images.IN_SLACK
         result.append(Drive("in", images.ext4(directory / "in.img", size, options.input)))
-    if options.output:
+    if options.output or coverage():
         result.append(Drive("out", images.sparse(directory / "out.tar", images.OUT_SIZE)))
     for number, disk in enumerate(options.disks):
         serial = f"disk{number}"
@@ -86,7 +86,7 @@ def boot(options, directory):
     console = directory / "console"
     console.touch()
     session = Session(options, token, console)
-    command = command_line(kernel, options.mem, options.smp,
+    command = command_line(kernel, options.mem + kernel.extra_memory, options.smp,
                            drives(options, directory, kernel, job), session.ports(), console)
     with open(directory / "qemu", "wb") as messages:
         session.run(command, {**os.environ, "TMPDIR": str(directory)}, messages)
@@ -100,12 +100,22 @@ def died_at_boot(directory, session):
             klog.first_defect(log) is not None)
 
 
-def fetch_output(options, directory):
+def unpack_output(directory, target, *members):
     """Unpacks what was in /out."""
-    result = subprocess.run(["tar", "-C", options.output, "-xSf", directory / "out.tar"],
+    result = subprocess.run(["tar", "-C", target, "-xSf", directory / "out.tar", *members],
                             stderr=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise BuildError(f"cannot unpack /out: {result.stderr.strip()}")
+
+
+def fetch_output(options, directory):
+    """Brings back what was in /out, and the counters that the guest put there."""
+    if options.output:
+        unpack_output(directory, options.output, "--exclude=./.coverage")
+    if coverage():
+        os.makedirs(coverage(), exist_ok=True)
+        unpack_output(directory, tempfile.mkdtemp(dir=coverage()), "--strip-components=2",
+                      "./.coverage")
 
 
 def keep_log(options, directory):
@@ -190,7 +200,7 @@ def main():
                 if attempt < BOOTS and died_at_boot(directory, session):
                     say("the kernel died while it booted, before the module: once more")
                     continue
-                if options.output and session.verdict.status is not None:
+                if session.verdict.status is not None:
                     fetch_output(options, directory)
                 return report(options, directory, session)
     except (BuildError, OSError) as error:

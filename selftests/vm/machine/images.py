@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from products import TREE, VM, BuildError
+from products import TREE, VM, BuildError, coverage
 
 TMP_SIZE = 16 << 30
 OUT_SIZE = 64 << 30
@@ -97,6 +97,8 @@ def job(directory, kernel, options, token, has_module):
     (content / "token").write_text(token + "\n", encoding="ascii")
     if not has_module:
         (content / "no-module").touch()
+    if has_module and coverage():
+        (content / "coverage").touch()
     if options.input:
         (content / "has-in").touch()
     return ext4(directory / "job.img", allocated(content) + (128 << 20), content)

@@ -14,7 +14,7 @@ DEFECTS = re.compile(r"""
                           | rcu_.*\ stall
                           | trying\ to\ register\ non-static\ key
                           | possible | suspicious | inconsistent)
-      | kmemleak:\ .*new\ suspected
+      | vhdx-vm:\ leaked\ memory:
       | list_(?:add|del)\ corruption | refcount_t: | kernel\ BUG\ at
       | sysfs:\ cannot\ create\ duplicate | kobject_add_internal\ failed
       | VFS:\ Busy\ inodes\ after\ unmount

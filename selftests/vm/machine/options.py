@@ -27,7 +27,8 @@ Exit status:
   0               with --kill-after: COMMAND was running when the machine was killed
   124             COMMAND did not end in time
   125             panic, WARN, BUG, oops, lockdep splat, sanitizer report, hung
-                  task or stall; lost console or verdict; failure of the runner
+                  task or stall; memory that the module leaked (debug kernel);
+                  lost console or verdict; failure of the runner
 
 The kernel log is kept as kernel.log in --out DIR, or else below build/vm/log;
 with 124 and 125 it is also printed on stderr.
@@ -35,6 +36,7 @@ with 124 and 125 it is also printed on stderr.
 Environment:
   VHDX_CACHE      kernels and guest images, default ~/.cache/vhdx
   VHDX_NO_MODULE  1: build and load nothing
+  VHDX_COVERAGE   directory for the module's counters of gcov (debug kernel)
 """
 
 
@@ -100,14 +102,14 @@ def parse(arguments):
     parser.add_argument("--out", dest="output", metavar="DIR",
                         help="copy /out to DIR, which is created")
     parser.add_argument("--mem", type=memory, default="2G", metavar="M",
-                        help="memory (default 2G)")
+                        help="memory (default 2G; the debug kernel gets more for itself)")
     parser.add_argument("--smp", type=int, default=2, metavar="N",
                         help="CPUs (default 2)")
     parser.add_argument("--disk", dest="disks", type=disk, action="append", default=[],
                         metavar="SIZE|FILE",
                         help="a fresh empty disk, or a raw image that keeps what is written")
     parser.add_argument("--timeout", type=seconds, default="600", metavar="S",
-                        help="time for COMMAND and bringing back /out (default 600)")
+                        help="time for COMMAND (default 600)")
     parser.add_argument("--kill-after", type=seconds, metavar="S",
                         help="cut the machine's power S seconds after COMMAND started")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run")

@@ -31,6 +31,16 @@ def locked(path):
         yield
 
 
+def with_module():
+    """The module is to be built and loaded."""
+    return os.environ.get("VHDX_NO_MODULE") != "1"
+
+
+def coverage():
+    """The directory for the counters of the module, if they are wanted."""
+    return os.environ.get("VHDX_COVERAGE") if with_module() else None
+
+
 def output_of(*command):
     """Runs one of the scripts beside this and returns what it prints."""
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -52,8 +62,16 @@ class Kernel:
         self.image = root / "image"
         self.modules = root / "modules.img"
         self.build = (root / "build").resolve()
+        # Bytes that a machine gets on top of what is asked for.
+        self.extra_memory = int(self.property("extra-memory", "0")) << 20
+        self.parameters = self.property("parameters", "")
         self.userland = Path(output_of(VM / "userland"))
         self.initramfs = Path(output_of(VM / "bootable", root, self.userland))
+
+    def property(self, name, default):
+        """What the kernel's directory says about it, if it does."""
+        file = self.root / name
+        return file.read_text(encoding="ascii").strip() if file.exists() else default
 
 
 def make(*targets):
@@ -69,9 +87,9 @@ def make(*targets):
         raise BuildError(f"make {' '.join(targets)} failed")
 
 
-def index_modules(kernel, modules):
+def index_modules(kernel, variant, modules):
     """A directory with this tree's modules, and the index of these and the kernel's."""
-    base = BUILD / "vm" / f"modules-{kernel.release}"
+    base = BUILD / "vm" / f"modules-{variant}"
     index = base / "usr/lib/modules" / kernel.release
     newest = max(module.stat().st_mtime_ns for module in modules)
     dep = index / "modules.dep"
@@ -97,19 +115,21 @@ def install(kernel, files):
 
     False if there is no module to load.
     """
-    if os.environ.get("VHDX_NO_MODULE") == "1":
+    if not with_module():
         return False
     if not (TREE / "Makefile").exists():
         say("this tree has no Makefile: booting without its module")
         return False
+    gcov = ["GCOV=y"] if coverage() else []
+    objects = BUILD / (kernel.release + ("-gcov" if gcov else ""))
     with locked(BUILD / "vm/build.lock"):
-        make("modules", f"KDIR={kernel.build}")
+        make("modules", f"KDIR={kernel.build}", *gcov)
         make("userspace")
         make("-C", "selftests/vhdx/src")
-        built = list((BUILD / kernel.release).glob("*.ko"))
+        built = list(objects.glob("*.ko"))
         if not built:
-            raise BuildError(f"make modules left no module in {BUILD / kernel.release}")
-        index = index_modules(kernel, built)
+            raise BuildError(f"make modules left no module in {objects}")
+        index = index_modules(kernel, objects.name, built)
         shutil.copytree(index, files / "usr/lib/modules" / kernel.release, symlinks=True,
                         ignore=lambda _, names: [n for n in names if (index / n).is_symlink()])
         (files / "usr/bin").mkdir(parents=True)

@@ -2,7 +2,7 @@
 """The QEMU command line."""
 
 KERNEL_PARAMETERS = " ".join([
-    "console=ttyS0", "loglevel=8",
+    "console=ttyS0", "loglevel=8", "printk.devkmsg=on", "printk.time=1",
     # The machine ends with the kernel (-no-reboot); a hang is a defect.
     "panic=-1", "oops=panic", "hung_task_panic=1",
     # Emulated CPUs on a busy host stand still now and then.
@@ -54,7 +54,7 @@ def command_line(kernel, memory, cpus, drives, ports, console):
         "-chardev", f"file,id=console,path={str(console).replace(',', ',,')}",
         "-serial", "chardev:console",
         "-kernel", str(kernel.image), "-initrd", str(kernel.initramfs),
-        "-append", KERNEL_PARAMETERS,
+        "-append", f"{KERNEL_PARAMETERS} {kernel.parameters}",
         "-device", "virtio-serial-pci",
     ]
     for name, fd in ports.items():

@@ -9,7 +9,9 @@ import subprocess
 import time
 
 # From power-on to COMMAND, however busy the host is.
-BOOT_LIMIT = 180
+BOOT_LIMIT = 300
+# From COMMAND's end until the verdict: bringing back /out, looking for leaks.
+CLOSING_LIMIT = 600
 # From the verdict until everything that was written before it has arrived.
 DRAIN_LIMIT = 20
 # For the stack dumps that are asked for before a machine is given up.
@@ -65,6 +67,7 @@ class Verdict:
         self.connection = connection
         self.text = b""
         self.started = None
+        self.ended = None
         self.status = None
         self.failure = None
 
@@ -77,6 +80,8 @@ class Verdict:
             word, _, rest = line.decode(errors="replace").partition(" ")
             if word == "started":
                 self.started = time.monotonic()
+            elif word == "ended":
+                self.ended = time.monotonic()
             elif word == "exited":
                 self.status = int(rest)
             elif word == "failed":
@@ -143,6 +148,10 @@ class Session:
                     limit = now + 0.01
                 elif self.verdict.started is None:
                     limit = powered_on + BOOT_LIMIT
+                    if now >= limit:
+                        break
+                elif self.verdict.ended is not None:
+                    limit = self.verdict.ended + CLOSING_LIMIT
                     if now >= limit:
                         break
                 else:
