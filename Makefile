@@ -8,6 +8,7 @@
 #	make demo		the main job, shown in a virtual machine
 #	make check		the tests, before every commit
 #	make check-full		these and what takes long, before a release
+#	make coverage		which lines of the module the tests do not reach
 #	make clean
 #
 # Everything that is built lies below build/; one directory for each kernel.
@@ -19,7 +20,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo check check-full clean
+.PHONY: all modules userspace install modules_install install-userspace demo check check-full coverage clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -35,7 +36,7 @@ endif
 
 ifneq ($(have-kdir),)
 KREL	:= $(shell cat $(KDIR)/include/config/kernel.release)
-KOUT	:= $(B)/$(KREL)
+KOUT	:= $(B)/$(KREL)$(if $(GCOV),-gcov)
 KSRC	:= Kbuild $(shell find kmod uapi -name '*.[ch]' ! -name '*_user.[ch]' ! -path 'kmod/compat/*')
 
 modules: $(KOUT)/kmod/generated/compat-config.h
@@ -79,6 +80,9 @@ demo:
 
 check check-full:
 	$(MAKE) -C selftests $@
+
+coverage:
+	selftests/coverage/run
 
 clean:
 	rm -rf $(B)

@@ -96,6 +96,8 @@ def all_suites():
                for path in programs(SELFTESTS / "oracle", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
+    suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
+                        per_kernel=True, kernel="debug", full=True))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
     suites += [with_needs(Suite(named("debug", path), path, in_vm=True, kernel="debug",
