@@ -143,7 +143,9 @@ class Bench:
     def ends_well(self, clean=True):
         """Detached, and well again: valid to all; and a new life, with an answer or a gap."""
         if clean:
-            judge.same_container(self.place.path, self.truth)
+            judge.valid(self.place.path)
+            judge.same_to_oracle(self.place.path, self.truth)
+            images.command("qemu-img", "check", "-q", "-f", "vhdx", self.place.path)
         else:
             judge.same_after_replay(self.place.path, self.scratch / "copy", self.truth)
         with self.attached() as disk:

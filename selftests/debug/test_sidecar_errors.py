@@ -22,7 +22,7 @@ from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.ledger import Ledger  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
-DISK = 64 * MIB
+DISK = 24 * MIB
 SIDECAR = 4 * MIB
 UNIT = 16 * KIB
 HEADERS = ((64 * KIB, 4 * KIB), (128 * KIB, 4 * KIB))
@@ -345,7 +345,7 @@ def header_too(operation):
             b.place.fail(*HEADERS)
             if operation:
                 operation(b, disk)
-            for offset in (4 * KIB, 60 * MIB):
+            for offset in (4 * KIB, DISK - MIB):
                 try:
                     disk.write(offset, bytes(4 * KIB))
                 except OSError as error:
