@@ -105,10 +105,11 @@ def process(*arguments):
 
 
 def locks_of(path):
-    """The file locks on a file, as /proc/locks shows them."""
+    """Locks as QEMU's on a file, as /proc/locks shows them; udev has others on devices."""
     found = os.stat(path)
     with open("/proc/locks", encoding="ascii") as locks:
-        return [line for line in locks if line.split()[5].endswith(f":{found.st_ino}")]
+        return [line for line in locks if line.split()[1] == "OFDLCK" and
+                line.split()[5].endswith(f":{found.st_ino}")]
 
 
 def wait_until_locked(path, patience=20):
