@@ -6,6 +6,7 @@
 #	make userspace		libvhdx and vhdxctl
 #	make install		all of it (DESTDIR=, prefix=)
 #	make demo		the main job, shown in a virtual machine
+#	make fuzz T=60		each fuzzer of kmod/core for 60 seconds
 #	make check		the tests, before every commit
 #	make check-full		these and what takes long, before a release
 #	make coverage		which lines of the module the tests do not reach
@@ -20,7 +21,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo check check-full coverage clean
+.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full coverage clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -77,6 +78,11 @@ install: install-userspace $(if $(have-kdir),modules_install)
 
 demo:
 	selftests/demo/run
+
+# T: seconds for each of them
+fuzz:
+	selftests/vm/host-packages full
+	@$(MAKE) -s -C selftests/fuzz fuzz $(if $(T),T=$(T))
 
 check check-full:
 	$(MAKE) -C selftests $@

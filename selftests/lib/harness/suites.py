@@ -92,6 +92,8 @@ def all_suites():
     suites = unit_suites()
     for variant in UNIT_VARIANTS:
         suites += unit_suites(variant)
+    suites.append(Suite("fuzz/fuzz", SELFTESTS / "fuzz/test_fuzz.sh", full=True,
+                        make=("-C", str(SELFTESTS / "fuzz"))))
     suites += [Suite(named("oracle", path), path, timeout=HOST_TIMEOUT)
                for path in programs(SELFTESTS / "oracle", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
