@@ -119,8 +119,12 @@ int LLVMFuzzerTestOneInput(const u8 *input, size_t length)
 	sparse_open(&file, input, length);
 	err = vhdx_image_open(&image, &file.store, &diag);
 	if (!err && !vhdx_overlay_init(&overlay, &file.store, &image, &diag)) {
-		if (image.log.dirty)
+		if (image.log.dirty) {
+			MUST(!vhdx_overlay_touches(&overlay, 0, VHDX_REGION_TABLE_OFFSET_1));
+			MUST(!vhdx_overlay_touches(&overlay, image.header.log_offset,
+						   image.header.log_length));
 			check_replay(&image, &file, &overlay.store);
+		}
 		memset(&diag, 0, sizeof(diag));
 		err = vhdx_image_load(&image, &overlay.store, &diag);
 		if (!err) {
@@ -188,11 +192,20 @@ static void repair(struct sparse *file)
 	}
 }
 
-/* Structures are short and begin with their pages' first bytes: mostly change those. */
+/*
+ * Structures are short and begin with their pages' first bytes: mostly change those.
+ * An offset that could be one is not found bit by bit: a third of the time put one in.
+ */
 static void mutate_page(u8 *page, unsigned int seed)
 {
 	static const u32 sizes[] = { 64, 256, 1024, VHDX_PAGE };
+	u32 chance = seed * 2654435761U >> 8;
+	__le64 offset = cpu_to_le64((u64)(chance >> 5 & 2047) * VHDX_PAGE);
 
+	if (seed % 3 == 0) {
+		memcpy(page + 8 * (chance & 31), &offset, sizeof(offset));
+		return;
+	}
 	LLVMFuzzerMutate(page, sizes[seed % 4], sizes[seed % 4]);
 }
 
