@@ -3,6 +3,9 @@
 #include "core/diag.h"
 
 #include <linux/uaccess.h>
+#include <uapi/linux/vhdx.h>
+
+#include "uapi_layout.h"
 
 /**
  * vhdx_uarg_dispatch() - copy in, run, copy out

@@ -139,14 +139,8 @@ struct vhdx_sidecar_entry {
 static_assert(sizeof(struct vhdx_sidecar_ref) == 16);
 static_assert(sizeof(struct vhdx_sidecar_delta) == 32);
 static_assert(sizeof(struct vhdx_sidecar_header) == VHDX_SIDECAR_BLOCK);
-static_assert(offsetof(struct vhdx_sidecar_header, current_guid) == 64);
-static_assert(offsetof(struct vhdx_sidecar_header, points) == 112);
-static_assert(offsetof(struct vhdx_sidecar_header, coarse_offset) == 160);
-static_assert(offsetof(struct vhdx_sidecar_header, crc) == 4092);
 static_assert(sizeof(struct vhdx_sidecar_link) == 32);
 static_assert(sizeof(struct vhdx_sidecar_point) == 192);
-static_assert(offsetof(struct vhdx_sidecar_point, before) == 40);
-static_assert(offsetof(struct vhdx_sidecar_point, label) == 80);
 static_assert(sizeof(struct vhdx_sidecar_entry) == 16);
 static_assert(VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_point) == 21);
 static_assert(VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_entry) == 254);
