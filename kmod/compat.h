@@ -156,10 +156,11 @@ static inline void *compat_shrinker_object(struct shrinker *shrinker)
 #endif
 }
 
-static inline int compat_shrinker_register(struct compat_shrinker *s, void *object,
-		unsigned long (*count)(struct shrinker *, struct shrink_control *),
-		unsigned long (*scan)(struct shrinker *, struct shrink_control *),
-		const char *name)
+static inline int
+compat_shrinker_register(struct compat_shrinker *s, void *object,
+			 unsigned long (*count)(struct shrinker *, struct shrink_control *),
+			 unsigned long (*scan)(struct shrinker *, struct shrink_control *),
+			 const char *name)
 {
 	s->object = object;
 #ifdef HAVE_SHRINKER_ALLOC

@@ -77,6 +77,8 @@ static int detach(void *context, void *arg)
 /**
  * struct sealing - what one VHDX_SEAL holds on to
  * @files:	keep the handles
+ * @trackers:	of the disks
+ * @ids:	what is given out
  * @entered:	how many of them are entered: these disks can't be detached
  */
 struct sealing {

@@ -168,8 +168,8 @@ void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned
 		   u64 value)
 {
 	spin_lock(&meta->lock);
-	/* Before the entry, for those who find the entry without the lock. */
 	WRITE_ONCE(page->undurable, true);
+	/* Before the entry, for those who find the entry without the lock. */
 	smp_wmb();
 	WRITE_ONCE(page->entries[entry], cpu_to_le64(value));
 	if (!page->dirty) {

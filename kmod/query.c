@@ -14,9 +14,11 @@
 
 /**
  * struct query - one call under way
+ * @args:	what was asked
  * @answer:	ranges wait in its buffer until they are copied out
+ * @tracker:	of the disk
+ * @span:	the deltas between limit and target
  * @copied:	ranges in user space already
- * @batch_end:	where this batch stops, if nothing else stops it
  */
 struct query {
 	struct vhdx_get_virtual_disk_changes *args;
@@ -209,7 +211,7 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 		err = -ENOMEM;
 		q.answer.ranges = kvmalloc_array(BATCH_RANGES, sizeof(struct vhdx_range),
 						 GFP_KERNEL);
-		q.answer.words = kvmalloc(VHDX_LEAF_WORDS * sizeof(u64), GFP_KERNEL);
+		q.answer.words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
 		if (q.answer.ranges && q.answer.words)
 			err = run(handle, &q);
 		kvfree(q.answer.words);

@@ -22,6 +22,7 @@ static DEFINE_MUTEX(seal_lock);
 
 /**
  * struct seal - one disk's part in a seal
+ * @tracker:	of the disk that is sealed
  * @old:	its live map until the window
  * @new:	its live map from then on
  * @point:	to be

@@ -143,6 +143,7 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;
 	}
+	/* After the new headers, for those who look without the lock. */
 	smp_store_release(&session->begun, true);
 out:
 	mutex_unlock(&session->begin_lock);

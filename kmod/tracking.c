@@ -100,7 +100,7 @@ static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enabl
 		return err;
 	if (vhdx_disk_is_below(t->disk, t->file.file))
 		err = vhdx_fail(diag, -ELOOP, VHDX_REASON_ARGUMENT,
-			"sidecar: it lives on the disk that it is to track; put it elsewhere");
+				"sidecar: it lives on the disk that it is to track; put it elsewhere");
 	else
 		err = open_or_format(t, args, diag);
 	if (err)

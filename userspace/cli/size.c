@@ -29,7 +29,7 @@ static uint64_t factor_of(const char *suffix)
 		return 0;
 	if (!strcasecmp(suffix + 1, "B"))
 		base = 1000;
-	else if (suffix[1] && strcasecmp(suffix + 1, "iB"))
+	else if (suffix[1] && strcasecmp(suffix + 1, "iB") != 0)
 		return 0;
 	for (power = suffixes; power <= found; power++)
 		factor *= base;

@@ -174,7 +174,7 @@ unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_i
 	else
 		no_answer(processed_byte_length, ranges, range_count);
 	err = prepare(&call, path, limit_id, target_snapshot_id, byte_offset, byte_length);
-	if (err)
+	if (!call)
 		return last_code(err);
 	if (!job) {
 		run(call);

@@ -23,11 +23,10 @@ int index_from_name(const char *name)
 
 static bool same_device(const char *text, dev_t device)
 {
-	unsigned int major_number;
-	unsigned int minor_number;
+	char known[32];
 
-	return sscanf(text, "%u:%u", &major_number, &minor_number) == 2 &&
-	       makedev(major_number, minor_number) == device;
+	snprintf(known, sizeof(known), "%u:%u", major(device), minor(device));
+	return !strcmp(text, known);
 }
 
 bool is_container(int index, const struct stat *st)

@@ -12,9 +12,9 @@
 
 static char *add_suffix(const char *path)
 {
-	char *text = malloc(strlen(path) + sizeof(SIDECAR_SUFFIX));
+	char *text;
 
-	return text ? strcat(strcpy(text, path), SIDECAR_SUFFIX) : NULL;
+	return asprintf(&text, "%s" SIDECAR_SUFFIX, path) < 0 ? NULL : text;
 }
 
 int sidecar_path(const struct container *container, const char *given, char **path)

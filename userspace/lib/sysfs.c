@@ -147,8 +147,8 @@ int vhdx_get_status(int index, struct vhdx_status *status)
 int vhdx_list(vhdx_status_fn fn, void *context)
 {
 	struct vhdx_status status;
-	int *indices;
-	size_t count;
+	int *indices = NULL;
+	size_t count = 0;
 	size_t i;
 	int err;
 
