@@ -5,11 +5,12 @@
 #
 # vm: timeout=900
 
+# shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"
 
 # A fresh disk of size $1, attached. Its names are in $image, $device and $disk.
 new_disk() {
-	cd "$(mktemp -d /tmp/fs.XXXXXX)"
+	cd "$(mktemp -d /tmp/fs.XXXXXX)" || exit
 	image=$PWD/disk.vhdx
 	qemu-img create -q -f vhdx -o "block_size=${2:-1M}" "$image" "$1"
 	device=$(vhdxctl attach --track "$image")

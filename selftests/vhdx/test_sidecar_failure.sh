@@ -8,6 +8,7 @@
 #
 # vm: own-vm timeout=300
 
+# shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"
 
 timeout_ms=/sys/module/vhdx/parameters/sidecar_timeout_ms
@@ -16,7 +17,7 @@ timeout_ms=/sys/module/vhdx/parameters/sidecar_timeout_ms
 setup() {
 	modprobe dm_mod
 	modprobe loop
-	cd "$(mktemp -d)"
+	cd "$(mktemp -d)" || exit
 	truncate -s 64M sidecar.raw
 	loop=$(losetup --find --show sidecar.raw)
 	table="0 131072 linear $loop 0"

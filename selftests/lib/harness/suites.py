@@ -96,6 +96,8 @@ def all_suites():
                         make=("-C", str(SELFTESTS / "fuzz"))))
     suites += [Suite(named("oracle", path), path, timeout=HOST_TIMEOUT)
                for path in programs(SELFTESTS / "oracle", "test_*")]
+    suites += [Suite(named("static", path), path, timeout=HOST_TIMEOUT, full=True)
+               for path in programs(SELFTESTS / "static", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_checkpatch - C in the kernel's style
+#
+# checkpatch.pl is that of the debug kernel's source; CHECKPATCH names another one.
+#
+# shellcheck disable=SC2317 # ktap_run calls the cases
+
+here=$(dirname "$(readlink -f "$0")")
+# shellcheck source=SCRIPTDIR/../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=SCRIPTDIR/tree.sh
+. "$here/tree.sh"
+
+# Messages are found by grep only in one piece; locks are described by kernel-doc; BIT()
+# is not there in a header for user space; the arguments of our macros are plain names.
+everywhere=LONG_LINE_STRING,UNCOMMENTED_DEFINITION,BIT_MACRO,MACRO_ARG_REUSE
+everywhere+=,MACRO_ARG_PRECEDENCE,NEW_TYPEDEFS,CONST_STRUCT,FILE_PATH_CHANGES
+# Types and attributes are those of C, errors positive, macros those of test cases.
+user_space=$everywhere,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,ARRAY_SIZE
+user_space+=,COMPLEX_MACRO,MACRO_WITH_FLOW_CONTROL,CAMELCASE,USE_NEGATIVE_ERRNO,VOLATILE
+user_space+=,MEMORY_BARRIER,WEAK_DECLARATION
+
+checkpatch() {
+	local ignored=$1 script=${CHECKPATCH-} kdir status=0
+	shift
+	if [[ -z $script ]]; then
+		kdir=$("$vm/kernel" debug) || status=$?
+		[[ $status -eq 0 ]] || fail "there is no debug kernel to take checkpatch.pl from"
+		script=$kdir/scripts/checkpatch.pl
+	fi
+	sources "$@" | sed "s,^,$tree/," >"$work/files"
+	[[ -s $work/files ]] || fail "where are the sources?"
+	# It leaves a file in its working directory.
+	(cd "$work" && xargs -P "$(nproc)" -n 20 perl "$script" --no-tree --strict --terse \
+		--show-types --no-summary --ignore "$ignored" -f <"$work/files" 2>/dev/null)
+}
+
+kernel_sources() {
+	checkpatch "$everywhere" '(' -path './kmod/*.[ch]' -o -path './uapi/*.h' ')' \
+		! -name '*_user.h' ! -name diag.h
+}
+
+user_space_sources() {
+	checkpatch "$user_space" '(' -path './userspace/*.[ch]' -o -path './selftests/*.[ch]' \
+		-o -path './kmod/*_user.h' -o -name diag.h ')'
+}
+
+ktap_run kernel_sources user_space_sources

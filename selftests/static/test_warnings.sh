@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_warnings - does the module build without a warning, asked for more than usual?
+#
+# shellcheck disable=SC2317 # ktap_run calls the cases
+
+here=$(dirname "$(readlink -f "$0")")
+# shellcheck source=SCRIPTDIR/../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=SCRIPTDIR/tree.sh
+. "$here/tree.sh"
+
+linux_6_1() {
+	builds_without_findings 6.1 W=1
+}
+
+linux_6_12() {
+	builds_without_findings 6.12 W=1
+}
+
+linux_newest() {
+	builds_without_findings newest W=1
+}
+
+ktap_run linux_6_1 linux_6_12 linux_newest
