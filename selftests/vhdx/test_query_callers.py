@@ -15,7 +15,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
@@ -23,6 +22,7 @@ from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.late_memory import LateMemory, stuck  # noqa: E402
 from vhdxtest.sidecar import Delta, LEAF_UNITS, leaf_of  # noqa: E402
 
 PROGRAMS = pathlib.Path("/usr/libexec/vhdx-selftests")
@@ -339,49 +339,6 @@ def seals_do_not_wait_for_long_queries():
 
 # ---- memory that answers late: userfaultfd, rule K4 -------------------------------------
 
-_libc = ctypes.CDLL(None, use_errno=True)
-SYS_USERFAULTFD = 323
-UFFDIO_API = 0xC018AA3F
-UFFDIO_REGISTER = 0xC020AA00
-UFFDIO_ZEROPAGE = 0xC020AA04
-
-
-class LateMemory:
-    """A mapping that nobody can touch until it is let go."""
-
-    def __init__(self, length):
-        self.length = length
-        self.fd = _libc.syscall(SYS_USERFAULTFD, os.O_CLOEXEC)
-        if self.fd < 0:
-            ktap.skip("no userfaultfd")
-        api = (ctypes.c_uint64 * 3)(0xAA)
-        ktap.equal(ioctl(self.fd, UFFDIO_API, api), 0, "UFFDIO_API")
-        self.memory = mmap.mmap(-1, length)
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        register = (ctypes.c_uint64 * 4)(self.address, length, 1)
-        ktap.equal(ioctl(self.fd, UFFDIO_REGISTER, register), 0, "UFFDIO_REGISTER")
-
-    def wait_for_fault(self):
-        """Until somebody is stuck in it."""
-        os.read(self.fd, 32)
-
-    def let_go(self):
-        """From now on it is plain zeroes."""
-        zero = (ctypes.c_uint64 * 4)(self.address, self.length)
-        ioctl(self.fd, UFFDIO_ZEROPAGE, zero)
-        os.close(self.fd)
-
-
-def stuck(call):
-    """Has call(address) stuck in user memory; a thread, the memory, and a list of results."""
-    memory = LateMemory(1 << 16)
-    results = []
-    thread = threading.Thread(target=lambda: results.append(call(memory.address)))
-    thread.start()
-    memory.wait_for_fault()
-    return thread, memory, results
-
-
 def query_into(fd, point):
     """A query whose ranges go to an address."""
     return lambda address: ioctl(fd, uapi.GET_CHANGES, uapi.GetChanges(
@@ -394,8 +351,10 @@ def stuck_output_holds_up_nobody():
     with tracked(deltas=dense(1)) as path:
         disk = attach(path)
         ids = disk.handle.ids()
-        waiting = [stuck(query_into(disk.handle.fd, ids[0])),
-                   stuck(lambda address: ioctl(disk.handle.fd, uapi.GET_POINTS, uapi.GetPoints(
+        fd = disk.handle.fd
+        memories = [LateMemory(), LateMemory()]
+        waiting = [stuck(memories[0], query_into(fd, ids[0])),
+                   stuck(memories[1], lambda address: ioctl(fd, uapi.GET_POINTS, uapi.GetPoints(
                        output=address, output_capacity=100)))]
         begin = time.monotonic()
         disk.write(0, b"x" * 4096)
@@ -403,14 +362,14 @@ def stuck_output_holds_up_nobody():
         disk.handle.forget(ids[0])
         ktap.equal(disk.handle.changes(new), [], "changes")
         took = time.monotonic() - begin
-        for thread, memory, _ in waiting:
+        for memory, (thread, _) in zip(memories, waiting):
             ktap.check(thread.is_alive(), "it was not stuck: nothing was tested")
             memory.let_go()
             thread.join()
         ktap.check(took < 10, f"that took {took:.1f} s")
         # The limit was forgotten between two batches: an error, not half an answer.
-        ktap.equal(waiting[0][2], [errno.ENODATA], "errno of the query")
-        ktap.equal(waiting[1][2], [0], "errno of the points")
+        ktap.equal(waiting[0][1], [errno.ENODATA], "errno of the query")
+        ktap.equal(waiting[1][1], [0], "errno of the points")
         detach(disk)
 
 
@@ -419,7 +378,8 @@ def detach_does_not_wait_for_memory():
     with tracked(deltas=dense(1)) as path:
         disk = attach(path)
         with Handle(disk.char) as handle, Control() as control:
-            thread, memory, results = stuck(query_into(handle.fd, disk.handle.ids()[0]))
+            memory = LateMemory()
+            thread, results = stuck(memory, query_into(handle.fd, disk.handle.ids()[0]))
             index = disk.index
             disk.close()
             begin = time.monotonic()
