@@ -1,4 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "random.h"
 
-uint64_t random_state;
+_Thread_local uint64_t random_state;

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-extern uint64_t random_state;	/* random.c */
+extern _Thread_local uint64_t random_state;	/* random.c */
 
 static inline void random_seed(uint64_t seed)
 {

@@ -126,6 +126,7 @@ def install(kernel, files):
         make("modules", f"KDIR={kernel.build}", *gcov)
         make("userspace")
         make("-C", "selftests/vhdx/src")
+        make("-C", "selftests/debug/src")
         built = list(objects.glob("*.ko"))
         if not built:
             raise BuildError(f"make modules left no module in {objects}")
