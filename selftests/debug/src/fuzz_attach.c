@@ -73,7 +73,18 @@ static struct original *victim_now;
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-static void load(struct file *file, const char *path)
+static uint8_t *canvas(void)
+{
+	uint8_t *bytes = mmap(NULL, VICTIM_MAX, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (bytes == MAP_FAILED)
+		err(2, "memory");
+	return bytes;
+}
+
+/* Damaged are all in the same memory, one after the other. */
+static void load(struct file *file, const char *path, uint8_t *bad)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -84,18 +95,16 @@ static void load(struct file *file, const char *path)
 		errx(2, "%s is too large", path);
 	file->is_there = true;
 	file->good.size = st.st_size;
-	file->good.bytes = malloc(st.st_size);
-	/* Holes for what is beyond its end. */
-	file->bad.bytes = mmap(NULL, VICTIM_MAX, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!file->good.bytes || file->bad.bytes == MAP_FAILED ||
-	    pread(fd, file->good.bytes, st.st_size, 0) != st.st_size)
+	file->good.bytes = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	file->bad.bytes = bad;
+	if (file->good.bytes == MAP_FAILED)
 		err(2, "%s", path);
 	close(fd);
 }
 
 static void load_originals(const char *directory)
 {
+	uint8_t *bad_container = canvas(), *bad_sidecar = canvas();
 	struct dirent **names;
 	char path[512];
 	int i, count = scandir(directory, &names, NULL, alphasort);
@@ -108,10 +117,10 @@ static void load_originals(const char *directory)
 			continue;
 		o->name = names[i]->d_name;
 		snprintf(path, sizeof(path), "%s/%s", directory, o->name);
-		load(&o->container, path);
+		load(&o->container, path, bad_container);
 		victim_survey(&o->container.good);
 		strcat(path, ".lrct");
-		load(&o->sidecar, path);
+		load(&o->sidecar, path, bad_sidecar);
 		original_count++;
 	}
 	if (!original_count)
@@ -242,15 +251,12 @@ static void spoil(struct file *file, void (*damage)(struct victim *), void (*rep
 static void reset(struct file *file)
 {
 	uint8_t *bytes = file->bad.bytes;
-	uint64_t old = file->bad.size;
 
 	if (!file->is_there)
 		return;
 	memcpy(bytes, file->good.bytes, file->good.size);
 	file->bad = file->good;
 	file->bad.bytes = bytes;
-	if (old > file->good.size)
-		memset(bytes + file->good.size, 0, old - file->good.size);
 }
 
 /* Either or both; a sidecar is never read where the container is refused. */
@@ -365,7 +371,7 @@ static unsigned long number(const char *text)
 int main(int argc, char **argv)
 {
 	unsigned long rounds, seconds;
-	time_t begin = time(NULL);
+	time_t begin;
 
 	if (argc != 9)
 		errx(2, "usage: fuzz_attach SEEDS WORK SAVE SEED FIRST ROUNDS SECONDS JUDGE");
@@ -381,6 +387,7 @@ int main(int argc, char **argv)
 	open_place(&sidecar_place, "disk.vhdx.lrct");
 	kernel_log_open();
 	watch_start(PATIENCE, hung);
+	begin = time(NULL);
 	while (counts.rounds < rounds && time(NULL) - begin < (time_t)seconds &&
 	       counts.failures < FAILURES) {
 		run_round();
