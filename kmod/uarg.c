@@ -41,6 +41,9 @@ long vhdx_uarg_dispatch(const struct vhdx_ioctl *table, unsigned int count, void
 		return -EFAULT;
 	if (size < row->size)
 		return -EINVAL;
+	/* As elsewhere in the kernel: nobody has us look through gigabytes of zeros. */
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	err = copy_struct_from_user(arg, row->size, argp, size);
 	if (err)
 		return err;

@@ -11,8 +11,8 @@
  * Rules that hold for every ioctl here
  *	- The argument is a structure whose first field, size, is the caller's
  *	  sizeof. A size below the first published one is EINVAL; bytes beyond
- *	  what the kernel knows must be zero, else E2BIG. The structure is
- *	  copied back as far as the caller's size reaches.
+ *	  what the kernel knows must be zero, else E2BIG; so is a size above a
+ *	  page. The structure is copied back as far as the caller's size reaches.
  *	- Unknown flags and non-zero reserved fields are EINVAL. A field that is
  *	  known but not implemented for this disk is EOPNOTSUPP when non-zero.
  *	- An unknown command is ENOTTY.
