@@ -189,7 +189,8 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 		err = -EUCLEAN;
 	}
 	if (!err)
-		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id, disk->image.geo.disk_size,
+		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,
+					disk->image.geo.disk_size,
 					&disk->image.header.data_write_guid, gap);
 	if (!err && sidecar->state != VHDX_SIDECAR_DISABLED)
 		err = load_live(tracker);

@@ -187,7 +187,8 @@ static void repair(struct sparse *file)
 	for (u64 i = 0; i < SPARSE_PAGES; i++) {
 		u8 *page = file->pages[i];
 
-		if (page && !memcmp(page, VHDX_LOG_ENTRY_SIGNATURE, 4) && get32(page + 8) < VHDX_MIB)
+		if (page && !memcmp(page, VHDX_LOG_ENTRY_SIGNATURE, 4) &&
+		    get32(page + 8) < VHDX_MIB)
 			put_crc(page, sparse_crc(file, i * VHDX_PAGE, get32(page + 8), 4));
 	}
 }
@@ -217,7 +218,8 @@ size_t LLVMFuzzerCustomMutator(u8 *input, size_t length, size_t max, unsigned in
 
 	sparse_open(&file, input, length);
 	for (u64 i = 0; i < SPARSE_PAGES; i++)
-		if (file.pages[i] && (FOCUS == PART_IMAGE || part_of(&file, i * VHDX_PAGE) == FOCUS))
+		if (file.pages[i] &&
+		    (FOCUS == PART_IMAGE || part_of(&file, i * VHDX_PAGE) == FOCUS))
 			wanted[count++] = i;
 	if (count)
 		mutate_page(file.pages[wanted[seed / 4 % count]], seed);

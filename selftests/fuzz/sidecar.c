@@ -172,8 +172,8 @@ static void repair_records(struct sparse *file, u8 *page, u32 depth)
 			repair_delta(file, &points[i].before, depth);
 		else if (le32_to_cpu(link->magic) == VHDX_SIDECAR_INDEX_MAGIC &&
 			 le64_to_cpu(entries[i].block) != VHDX_DELTA_ALL)
-			entries[i].crc = cpu_to_le32(repair_block(file,
-						le64_to_cpu(entries[i].block), 0));
+			entries[i].crc =
+				cpu_to_le32(repair_block(file, le64_to_cpu(entries[i].block), 0));
 	}
 }
 
@@ -197,11 +197,12 @@ static void repair(struct sparse *file)
 		if (!header)
 			continue;
 		if (header->points.count)
-			header->points.crc = cpu_to_le32(repair_block(file,
-						le64_to_cpu(header->points.block), 3));
+			header->points.crc =
+				cpu_to_le32(repair_block(file,
+							 le64_to_cpu(header->points.block), 3));
 		repair_delta(file, &header->live, 2);
-		header->crc = cpu_to_le32(vhdx_sidecar_crc(header,
-					offsetof(struct vhdx_sidecar_header, crc)));
+		header->crc =
+			cpu_to_le32(vhdx_sidecar_crc(header, offsetof(typeof(*header), crc)));
 	}
 }
 

@@ -301,7 +301,7 @@ static uint32_t any_size(size_t exact)
 	}
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls --------------------------------------------------------------- */
 
 static void block_call(int fd)
 {
@@ -310,10 +310,11 @@ static void block_call(int fd)
 		BLKZEROOUT, BLKSECDISCARD, BLKBSZGET, BLKRAGET, BLKALIGNOFF, BLKROTATIONAL,
 	};
 	uint64_t range[2] = { random_below(4096) * PAGE, random_below(64) * PAGE };
+	unsigned int which = random_below(sizeof(commands) / sizeof(*commands));
 
 	if (one_in(4))
 		range[random_below(2)] = random_next();
-	WATCHED("a block ioctl", ioctl(fd, commands[random_below(sizeof(commands) / sizeof(*commands))],
+	WATCHED("a block ioctl", ioctl(fd, commands[which],
 				       memory_any(range, sizeof(range))));
 }
 

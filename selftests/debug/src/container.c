@@ -224,7 +224,8 @@ static void plant_log_entry(struct victim *v)
 	unsigned int i, count = random_below(5), data = 0;
 	uint64_t length;
 
-	if (!victim_has(v, at, 6 * VHDX_LOG_SECTOR) || at + 6 * VHDX_LOG_SECTOR > v->log + v->log_length)
+	if (!victim_has(v, at, 6 * VHDX_LOG_SECTOR) ||
+	    at + 6 * VHDX_LOG_SECTOR > v->log + v->log_length)
 		return;
 	memset(v->bytes + at, 0, VHDX_LOG_SECTOR);
 	for (i = 0; i < count; i++) {

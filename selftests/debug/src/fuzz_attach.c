@@ -235,7 +235,8 @@ static void hung(const char *what, unsigned int thread)
 
 /* ---- a round ------------------------------------------------------------------------------- */
 
-static void spoil(struct file *file, void (*damage)(struct victim *), void (*repair)(struct victim *))
+static void spoil(struct file *file, void (*damage)(struct victim *),
+		  void (*repair)(struct victim *))
 {
 	unsigned int n = 1;
 

@@ -89,7 +89,7 @@ static void hung(const char *what, unsigned int thread)
 	_exit(1);
 }
 
-/* ---- disks that come and go ------------------------------------------------------------------- */
+/* ---- disks that come and go ---------------------------------------------- */
 
 static void copy(const char *format, unsigned int disk, int to)
 {
@@ -181,8 +181,8 @@ static void try_to_unload(void)
 
 static void write_to(unsigned int disk)
 {
-	char path[32];
 	static _Thread_local unsigned char data[16 * KIB] __attribute__((aligned(4096)));
+	char path[32];
 	unsigned int n = random_below(16);
 	int fd;
 
@@ -201,7 +201,7 @@ static void write_to(unsigned int disk)
 	WATCHED("close", close(fd));
 }
 
-/* ---- threads --------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
 static void *thread(void *number)
 {

@@ -149,8 +149,10 @@ static u32 repair_chain(struct victim *v, uint64_t block, u32 crc, unsigned int 
 /* @at: a struct vhdx_sidecar_ref */
 static void repair_ref(struct victim *v, uint64_t at, unsigned int *steps)
 {
-	victim_put(v, at + AT(ref, crc), 4,
-		   repair_chain(v, victim_get(v, at, 8), victim_get(v, at + AT(ref, crc), 4), steps));
+	uint64_t crc = at + AT(ref, crc);
+
+	victim_put(v, crc, 4,
+		   repair_chain(v, victim_get(v, at, 8), victim_get(v, crc, 4), steps));
 }
 
 static void repair_entry(struct victim *v, uint64_t at)

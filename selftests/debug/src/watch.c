@@ -18,7 +18,7 @@
 
 /* What each thread is in, and since when. */
 static struct {
-	_Atomic(const char *) what;
+	const char *_Atomic what;
 	_Atomic time_t since;
 	_Atomic int tid;
 } slots[THREADS];
