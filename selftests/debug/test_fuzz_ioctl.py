@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import errno
 import mmap
-import os
 import pathlib
 import shutil
 import subprocess
