@@ -81,7 +81,7 @@ static int check_versions(const struct header_copy *copy, struct vhdx_diag *diag
 		return vhdx_unsupported(diag, "header %u at 0x%llx: format version %u, only version 1 is known",
 					number, offset, copy->version);
 	if (copy->log_version != VHDX_LOG_VERSION && !vhdx_guid_is_zero(&copy->header.log_guid))
-		return vhdx_unsupported(diag, "header %u at 0x%llx: the log needs to be replayed, but log version %u is not known: open and close the disk with the program that wrote it",
+		return vhdx_unsupported(diag, "header %u at 0x%llx: the log needs to be replayed, but has log version %u and only version 0 is known: open and close the disk with the program that wrote it",
 					number, offset, copy->log_version);
 	return 0;
 }
