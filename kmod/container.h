@@ -54,8 +54,8 @@ struct vhdx_container_ops {
  * @file:	the very file that user space passed: OFD locks live on it
  * @claim:	keeps others of this module away
  * @bdev:	the block device, or NULL
- * @bdev_claim:	our own exclusive open of it; a read-only container takes none, so
- *		that it can be shared with other readers
+ * @bdev_claim:	our own exclusive open of it; the holder is the module, so that disks
+ *		of ours can share it for reading
  * @workqueue:	where the file back end runs; set by the owner before payload I/O
  * @size:	length now; grows only, under the space allocator's lock
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two

@@ -17,6 +17,7 @@ import gzip
 import lzma
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vhdx/lib"))
-from vhdxtest import images, ktap, udev
+from vhdxtest import images, knob, ktap, udev
 from vhdxtest.disk import attached
 from vhdxtest.images import KIB, MIB
 from vhdxoracle import check, dirty, faults
@@ -167,20 +168,15 @@ class Worker:
             ktap.diag(line)
         ktap.check(not self.thread.is_alive(), "the fuzzer hangs")
         ktap.check(self.said and self.said[-1].startswith("done "), "the fuzzer broke off")
+        written = re.search(r" (\d+) written,", self.said[-1])
+        ktap.check(written and int(written[1]), "no container was written: nothing was tried")
         bad = [line for line in self.said if line.startswith("failure ")]
         ktap.check(not bad, f"{len(bad)} failures, the first: {bad[:1]}")
 
 
-@contextlib.contextmanager
 def impatient_rcu():
     """Grace periods, of which an attach and a detach have many, end at once."""
-    switch = pathlib.Path("/sys/kernel/rcu_expedited")
-    before = switch.read_text(encoding="ascii")
-    switch.write_text("1", encoding="ascii")
-    try:
-        yield
-    finally:
-        switch.write_text(before, encoding="ascii")
+    return knob.turned("/sys/kernel/rcu_expedited", "1")
 
 
 @ktap.case

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
-from vhdxtest.sidecar import Delta, LEAF_UNITS, leaf_of  # noqa: E402
+from vhdxtest.sidecar import Delta, EVERY_SECOND  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 ID = r"rct:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{16}"
@@ -197,7 +197,7 @@ def out_of_memory():
         with attached(path, "--track", "--unit", 4 * KIB):
             pass
         sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), Delta(
-            dict.fromkeys(range(64), leaf_of(range(0, LEAF_UNITS, 2))), 0, 0)])
+            dict.fromkeys(range(64), EVERY_SECOND), 0, 0)])
         point = ctl.json("points", path)["points"][0]["id"]
         for form in ("--json", "--noheadings"):
             done = images.command("sh", "-c", "ulimit -v 20000; vhdxctl changes "

@@ -15,7 +15,7 @@ import random
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import images, knob, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -512,16 +512,9 @@ def attach_in_use():
             ktap.check(str(disk.index) in text, f"message: {text}")
 
 
-@contextlib.contextmanager
 def no_new_threads():
     """The kernel starts no thread now, and therefore no queue that has one of its own."""
-    limit = pathlib.Path("/proc/sys/kernel/threads-max")
-    before = limit.read_text(encoding="ascii")
-    limit.write_text("20", encoding="ascii")
-    try:
-        yield
-    finally:
-        limit.write_text(before, encoding="ascii")
+    return knob.turned("/proc/sys/kernel/threads-max", "20")
 
 
 @ktap.case

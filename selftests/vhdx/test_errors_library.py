@@ -278,9 +278,8 @@ def out_of_memory():
         path = images.create(directory / "disk.vhdx", 16 << 30, block_size=256 * MIB)
         with attached(path, "--track", "--unit", 4 * KIB):
             pass
-        leaf = sidecar.leaf_of(range(0, sidecar.LEAF_UNITS, 2))
         sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(64), leaf), 0, 0)])
+            dict.fromkeys(range(64), sidecar.EVERY_SECOND), 0, 0)])
         with attached(path) as disk:
             first = disk.handle.ids()[0]
             ktap.equal(len(method(path, first, length=16 << 30)[2]), 1 << 20, "ranges")
@@ -365,9 +364,8 @@ def job_whose_disk_goes():
         path = images.create(directory / "disk.vhdx", size, block_size=256 * MIB)
         with attached(path, "--track", "--unit", 4 * KIB):
             pass
-        leaf = sidecar.leaf_of(range(0, sidecar.LEAF_UNITS, 2))
         sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(128), leaf), 0, 0)])
+            dict.fromkeys(range(128), sidecar.EVERY_SECOND), 0, 0)])
         lost = 0
         for _ in range(3):
             disk = attach(path)
@@ -389,9 +387,8 @@ def job_cancelled():
         path = images.create(directory / "disk.vhdx", size, block_size=256 * MIB)
         with attached(path, "--track", "--unit", 4 * KIB):
             pass
-        leaf = sidecar.leaf_of(range(0, sidecar.LEAF_UNITS, 2))
         sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(128), leaf), 0, 0)])
+            dict.fromkeys(range(128), sidecar.EVERY_SECOND), 0, 0)])
         with attached(path) as disk:
             it = start(disk.node, disk.handle.ids()[0], size)
             ktap.equal(lib.vhdx_job_wait(it, 0), -errno.ETIMEDOUT, "waiting for no time")

@@ -23,7 +23,7 @@ from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.late_memory import LateMemory, stuck  # noqa: E402
-from vhdxtest.sidecar import Delta, LEAF_UNITS, leaf_of  # noqa: E402
+from vhdxtest.sidecar import Delta, EVERY_SECOND, LEAF_UNITS  # noqa: E402
 
 PROGRAMS = pathlib.Path("/usr/libexec/vhdx-selftests")
 
@@ -43,8 +43,7 @@ def tracked(size=64 * MIB, deltas=None, unit=4 * KIB):
 
 def dense(leaves):
     """Points with every second unit of so many leaves between them."""
-    every_second = leaf_of(range(0, LEAF_UNITS, 2))
-    return [Delta({}, 0, 0), Delta(dict.fromkeys(range(leaves), every_second), 0, 0)]
+    return [Delta({}, 0, 0), Delta(dict.fromkeys(range(leaves), EVERY_SECOND), 0, 0)]
 
 
 # ---- 32 bits ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Failure  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB, TIB  # noqa: E402
-from vhdxtest.sidecar import COARSE, Delta, LEAF_UNITS, leaf_of  # noqa: E402
+from vhdxtest.sidecar import COARSE, Delta, EVERY_SECOND, LEAF_UNITS, leaf_of  # noqa: E402
 from vhdxoracle import check_answer, join  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
@@ -154,8 +154,7 @@ for name, disk_size, disk_unit in (
 @ktap.case
 def dense():
     """Every second unit of a leaf; all capacities around what the driver copies at once."""
-    every_second = Delta({0: leaf_of(range(0, LEAF_UNITS, 2))}, 0, 0)
-    with made(256 * MIB, 4 * KIB, [Delta({}, 0, 0), every_second]) as disk:
+    with made(256 * MIB, 4 * KIB, [Delta({}, 0, 0), Delta({0: EVERY_SECOND}, 0, 0)]) as disk:
         for capacity in (511, 512, 513, 4096, 20000):
             pages = disk.check(0, 1, 0, disk.size, capacity)
             ktap.check(pages <= -(-16384 // capacity) + 1, f"{pages} pages of {capacity}")
@@ -270,8 +269,7 @@ def limit_is_target():
 @ktap.case
 def others_do_not_disturb():
     """Between the pages of one agent, another seals and forgets; until it forgets the limit."""
-    every_second = leaf_of(range(0, LEAF_UNITS, 2))
-    deltas = [Delta({}, 0, 0)] + [Delta({0: every_second}, 0, 0)] * 6
+    deltas = [Delta({}, 0, 0)] + [Delta({0: EVERY_SECOND}, 0, 0)] * 6
     with made(128 * MIB, 4 * KIB, deltas) as disk:
         told, offset = [], 0
         others = iter([disk.handle.seal, lambda: disk.handle.forget(disk.ids[2]),

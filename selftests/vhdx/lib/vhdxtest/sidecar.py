@@ -175,6 +175,10 @@ def leaf_of(units):
     return bytes(bits)
 
 
+# The leaf with the most ranges: every second unit, from the first one on.
+EVERY_SECOND = b"\x55" * BLOCK
+
+
 class _Appender:
     """Puts blocks behind all that there are."""
 
