@@ -36,6 +36,8 @@ struct disk {
 	struct vhdx_range writes[WRITES];
 	unsigned int write_count;
 	unsigned int first_write[POINTS];
+	/* The same of the newest point, which may be one that there was no room for. */
+	unsigned int newest_first_write;
 };
 
 static unsigned char *buffer(void)
@@ -322,6 +324,15 @@ static void ask_all(struct disk *d)
 		    &d->points[random_below(d->point_count)].id, 0);
 }
 
+static void add_point(struct disk *d, const struct vhdx_point_id *id)
+{
+	d->newest_first_write = d->write_count;
+	if (d->point_count < POINTS) {
+		d->points[d->point_count].id = *id;
+		d->first_write[d->point_count++] = d->write_count;
+	}
+}
+
 static void seal(struct disk *d, struct attachment *a)
 {
 	struct vhdx_point_id id = { };
@@ -341,10 +352,7 @@ static void seal(struct disk *d, struct attachment *a)
 		return;
 	}
 	a->written = true;
-	if (d->point_count < POINTS) {
-		d->points[d->point_count].id = id;
-		d->first_write[d->point_count++] = d->write_count;
-	}
+	add_point(d, &id);
 	if (ask(d, &id, NULL, d->write_count))
 		failed("a question since the point just sealed fails with errno %d", errno);
 }
@@ -377,9 +385,8 @@ static void enable(struct disk *d, struct attachment *a)
 	}
 	a->written = true;
 	/* Points of the sidecar that was overwritten are gone. */
-	d->points[0].id = argument.first_point;
-	d->first_write[0] = d->write_count;
-	d->point_count = 1;
+	d->point_count = 0;
+	add_point(d, &argument.first_point);
 }
 
 static void disable_or_reset(struct disk *d, struct attachment *a)
@@ -387,9 +394,15 @@ static void disable_or_reset(struct disk *d, struct attachment *a)
 	struct vhdx_tracking_disable off = { .size = sizeof(off) };
 	struct vhdx_tracking_reset again = { .size = sizeof(again) };
 
-	if (one_in(2) ? !WATCHED("DISABLE", ioctl(d->changes, VHDX_TRACKING_DISABLE, &off))
-		      : !WATCHED("RESET", ioctl(d->changes, VHDX_TRACKING_RESET, &again)))
-		a->written = true;
+	if (one_in(2)) {
+		if (WATCHED("DISABLE", ioctl(d->changes, VHDX_TRACKING_DISABLE, &off)))
+			return;
+	} else {
+		if (WATCHED("RESET", ioctl(d->changes, VHDX_TRACKING_RESET, &again)))
+			return;
+		add_point(d, &again.first_point);
+	}
+	a->written = true;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */
@@ -427,8 +440,8 @@ static void check_state(struct disk *d)
 		failed("GET_TRACKING_STATE fails with errno %d", errno);
 	if (WATCHED("GET_INFO", ioctl(d->changes, VHDX_GET_INFO, &d->info)))
 		failed("GET_INFO fails with errno %d", errno);
-	if (state.state == VHDX_TRACKING_ON && d->write_count && !state.newer_changes &&
-	    d->point_count && d->first_write[d->point_count - 1] < d->write_count)
+	if (state.state == VHDX_TRACKING_ON && !state.newer_changes &&
+	    d->newest_first_write < d->write_count)
 		failed("no newer changes, it says, after a write");
 }
 
