@@ -114,8 +114,8 @@ def parse(read, offset, log_length, log_guid=None):
     """
     head = read(offset, ENTRY_HEAD)
     (signature, _, length, tail, sequence, count, _, guid, flushed, last) = _ENTRY.unpack(head)
-    guid = UUID(bytes_le=guid)
     _require(signature == b"loge", "no signature")
+    guid = UUID(bytes_le=guid)
     _require(length and length % PAGE == 0, f"entry length {length} is not a multiple of 4 KiB")
     _require(length < log_length, f"entry length {length} exceeds the log")
     _require(tail % PAGE == 0 and tail < log_length, f"tail {tail:#x} is not a sector of the log")
@@ -140,6 +140,10 @@ def parse(read, offset, log_length, log_guid=None):
     return Entry(offset, length, tail, sequence, guid, flushed, last, descriptors)
 
 
+# Bytes of a log that is read in one piece.
+AT_ONCE = 16 * MIB
+
+
 class Ring:
     """The log area of a container as a ring of bytes."""
 
@@ -155,6 +159,19 @@ class Ring:
             data += self.container.read(self.offset, length - first)
         return data
 
+    def at_rest(self):
+        """A read() for many reads of a ring that nobody writes: it is read at once, unless it
+        is large."""
+        if not PAGE <= self.length <= AT_ONCE:
+            return self.read
+        data = self.container.read(self.offset, self.length)
+
+        def read(offset, length):
+            part = data[offset:offset + length]
+            return part if len(part) == length else part + data[:length - len(part)]
+
+        return read
+
     def write(self, offset, data):
         first = min(len(data), self.length - offset)
         self.container.write(self.offset + offset, data[:first])
@@ -163,9 +180,10 @@ class Ring:
 
     def entries(self, log_guid=None):
         """Every valid entry at any sector, stale ones included, by offset."""
+        read = self.at_rest()
         for start, end in self.container.data_extents(self.offset, self.offset + self.length):
             for offset in range((start - self.offset) // PAGE * PAGE, end - self.offset, PAGE):
                 try:
-                    yield parse(self.read, offset, self.length, log_guid)
+                    yield parse(read, offset, self.length, log_guid)
                 except EntryFault:
                     continue

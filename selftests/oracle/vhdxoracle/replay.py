@@ -47,12 +47,12 @@ def _sequence_from(start, entry_at, log_length):
 
 def active_sequence(ring, log_guid):
     """The sequence to replay, or None for a log without a valid one (MS-VHDX 2.3.2)."""
-    cache = {}
+    cache, read = {}, ring.at_rest()
 
     def entry_at(offset):
         if offset not in cache:
             try:
-                cache[offset] = parse(ring.read, offset, ring.length, log_guid)
+                cache[offset] = parse(read, offset, ring.length, log_guid)
             except EntryFault:
                 cache[offset] = None
         return cache[offset]
