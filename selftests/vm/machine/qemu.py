@@ -11,6 +11,11 @@ KERNEL_PARAMETERS = " ".join([
 ])
 
 
+# All that QEMU can emulate, but for fast string instructions: it goes through those byte by
+# byte, and a kernel that believes in them copies and clears at half the speed.
+CPU = "max,erms=off,fsrm=off"
+
+
 class Drive:
     """A disk of the guest, which finds it by its serial.
 
@@ -49,7 +54,7 @@ def command_line(kernel, memory, cpus, drives, ports, console):
         # No machine outlives its runner.
         "setpriv", "--pdeathsig", "KILL", "--",
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-        "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "max",
+        "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", CPU,
         "-m", f"{memory >> 20}M", "-smp", str(cpus), "-nic", "none",
         "-chardev", f"file,id=console,path={str(console).replace(',', ',,')}",
         "-serial", "chardev:console",
