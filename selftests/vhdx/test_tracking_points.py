@@ -3,7 +3,7 @@
 #
 # test_tracking_points - points come and go, and no change is lost for those that stay
 #
-# vm: timeout=400
+# vm: timeout=400 full=newest
 import contextlib
 import errno
 import itertools
@@ -378,6 +378,12 @@ class Crowd:
             if not events or not events[0][1] & select.POLLHUP:
                 self.faults.append(f"{kind}: no POLLHUP after ENODEV")
 
+    def wait_for_each(self, seconds):
+        """Until a call of each kind has come through; many fail, as the others go on."""
+        end = time.monotonic() + seconds
+        while not all(self.calls.values()) and time.monotonic() < end:
+            time.sleep(0.05)
+
     def gone(self):
         """Waits for all of them."""
         for thread in self.threads:
@@ -397,6 +403,7 @@ def everything_at_once_and_then_detach():
             load = Workload(disk.node, disk.size, 512, seed=round_)
             with load.running(threads=2, processes=0):
                 time.sleep(1)
+            crowd.wait_for_each(60)
             history.writes += load.journal()
             load.close()
             index = disk.index
