@@ -3,7 +3,8 @@
 #
 # test_checkpatch - C in the kernel's style
 #
-# checkpatch.pl is that of the debug kernel's source; CHECKPATCH names another one.
+# checkpatch.pl is that of the debug kernel's source, and kept in the cache; CHECKPATCH names
+# another one.
 #
 # shellcheck disable=SC2317 # ktap_run calls the cases
 
@@ -23,14 +24,23 @@ user_space=$everywhere,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,ARRAY_
 user_space+=,COMPLEX_MACRO,MACRO_WITH_FLOW_CONTROL,CAMELCASE,USE_NEGATIVE_ERRNO,VOLATILE
 user_space+=,MEMORY_BARRIER,WEAK_DECLARATION,CONSTANT_COMPARISON,EMBEDDED_FUNCTION_NAME
 
+cache=${VHDX_CACHE:-$HOME/.cache/vhdx}/checkpatch
+
+script() {
+	local files=(checkpatch.pl spelling.txt const_structs.checkpatch)
+	mkdir -p "$(dirname "$cache")"
+	(
+		flock 9
+		[[ -d $cache ]] || "$vm/kernel-source" 6.12 "$cache" "${files[@]/#/scripts/}"
+	) 9>"$cache.lock" || fail "checkpatch.pl can't be fetched"
+	echo "$cache/scripts/checkpatch.pl"
+}
+
 checkpatch() {
-	local ignored=$1 script=${CHECKPATCH-} kdir status=0
+	local ignored=$1 script
 	shift
-	if [[ -z $script ]]; then
-		kdir=$("$vm/kernel" debug) || status=$?
-		[[ $status -eq 0 ]] || fail "there is no debug kernel to take checkpatch.pl from"
-		script=$kdir/scripts/checkpatch.pl
-	fi
+	script=${CHECKPATCH-}
+	[[ -n $script ]] || script=$(script)
 	sources "$@" | sed "s,^,$tree/," >"$work/files"
 	[[ -s $work/files ]] || fail "where are the sources?"
 	# It leaves a file in its working directory.
