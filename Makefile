@@ -9,6 +9,7 @@
 #	make fuzz T=60		each fuzzer of kmod/core for 60 seconds
 #	make check		the tests, before every commit
 #	make check-full		these and what takes long, before a release
+#	make check-ci		check-full but for the debug kernel
 #	make coverage		which lines of the module the tests do not reach
 #	make clean
 #
@@ -21,7 +22,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full coverage clean
+.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-ci coverage clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -84,7 +85,7 @@ fuzz:
 	selftests/vm/host-packages full
 	@$(MAKE) -s -C selftests/fuzz fuzz $(if $(T),T=$(T))
 
-check check-full:
+check check-full check-ci:
 	$(MAKE) -C selftests $@
 
 coverage:

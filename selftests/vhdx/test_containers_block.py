@@ -4,7 +4,7 @@
 of 4096 bytes; and devices that somebody uses.
 """
 
-# vm: disk=256M
+# vm: disk=256M full=newest
 
 import contextlib
 import errno

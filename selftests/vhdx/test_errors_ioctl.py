@@ -3,7 +3,7 @@
 #
 # test_errors_ioctl - every way of calling the driver wrongly, and what it says
 #
-# vm: timeout=300
+# vm: timeout=300 full=debug,newest
 import contextlib
 import ctypes
 import errno

@@ -3,7 +3,7 @@
 #
 # test_lifecycle - attach, detach, and everything in between that must not go wrong
 #
-# vm: disk=64M mem=3G timeout=400
+# vm: disk=64M mem=3G timeout=400 full=newest
 import contextlib
 import errno
 import os

@@ -3,7 +3,7 @@
 #
 # test_query_callers - who may ask: 32-bit programs, unprivileged users, those in a hurry
 #
-# vm: timeout=300
+# vm: timeout=300 full=newest
 import contextlib
 import ctypes
 import errno

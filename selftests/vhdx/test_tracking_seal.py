@@ -3,7 +3,7 @@
 #
 # test_tracking_seal - one point on several disks, at one instant, or none at all
 #
-# vm: disk=64M timeout=300
+# vm: disk=64M timeout=300 full=debug,newest
 import contextlib
 import ctypes
 import errno

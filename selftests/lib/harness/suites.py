@@ -10,9 +10,16 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
-# Seconds; a suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm".
+# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm full=debug,newest":
+# what its machine has, for how many seconds, and on which kernels the full run has it as well.
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
+
+# On these every suite runs.
+KERNELS = ("6.1", "6.12")
+# On these the full run has some more. The slowest first: it should not be what the rest
+# waits for.
+FULL_KERNELS = ("debug", "newest", *KERNELS)
 
 # What the unit tests are built for beside the host: selftests/unit/Makefile.
 UNIT_VARIANTS = ("clang", "m32", "big-endian")
@@ -32,9 +39,20 @@ class Suite:
     own_vm: bool = False
     # What make is told to build it, if anything.
     make: tuple = ()
-    # Only on this kernel; and only in the full run.
+    # Only on this kernel; only in the full run.
     kernel: str = None
     full: bool = False
+    # Kernels of the full run that it is worth its time on, beside KERNELS.
+    full_kernels: tuple = ()
+
+    def is_for(self, kernel):
+        """Can it run on a kernel?"""
+        return self.kernel in (None, kernel)
+
+    def is_worth(self, kernel):
+        """Does it, unless it is asked for?"""
+        return self.kernel == kernel if self.kernel else \
+            kernel in (*KERNELS, *self.full_kernels)
 
 
 def header(path):
@@ -58,6 +76,8 @@ def with_needs(suite):
             suite.timeout = int(value)
         elif key == "disk":
             needs += [f"--disk={size}" for size in value.split(",")]
+        elif key == "full":
+            suite.full_kernels = tuple(value.split(","))
         elif key in ("mem", "smp"):
             needs.append(f"--{key}={value}")
         else:

@@ -18,8 +18,9 @@ import ktap
 
 _DEBUG = pathlib.Path("/sys/kernel/debug")
 _KINDS = ("failslab", "fail_page_alloc")
-# All that the kernel records.
+# All that the kernel records; and what is not far below the module's own code.
 DEPTH = 32
+NEAR = 12
 _MOST = 4000
 
 
@@ -39,17 +40,25 @@ def _set(**values):
                 path.write_text(f"{value}\n", encoding="ascii")
 
 
+def _spare_copies():
+    """fail-nth is for each kind of fault: a copy from or to user space, which is the first of
+    most calls, has nobody of this code among its callers."""
+    for name, value in (("require-start", 1), ("require-end", 2), ("stacktrace-depth", DEPTH)):
+        (_DEBUG / "fail_usercopy" / name).write_text(f"{value}\n", encoding="ascii")
+
+
 def require():
     """Skips the suite where the kernel can't."""
     if not (_DEBUG / "failslab/require-start").exists() or \
             not os.path.exists("/proc/thread-self/fail-nth"):
         ktap.skip_all("the kernel has no fault injection")
+    _spare_copies()
     first, end = _text()
     _set(probability=0, verbose=0, times=-1, ignore_gfp_wait="N", ignore_gfp_highmem="Y",
          min_order=0, task_filter="N", require_start=hex(first), require_end=hex(end))
 
 
-def sweep(call, depth=DEPTH, first=1, most=_MOST):
+def sweep(call, depth=NEAR, first=1, most=_MOST):
     """Yields (number, what call() returned), the last time with nothing injected: number 0.
 
     call() is to be one system call, as far as Python lets it.
