@@ -39,6 +39,20 @@ static void check_extents(const struct vhdx_image *image, u64 size)
 	}
 }
 
+/* MS-VHDX 2.6.2: what the sizes may be, and that the BAT is there. */
+static void check_geometry(const struct vhdx_geometry *geo, u64 size)
+{
+	MUST(geo->block_size >= VHDX_MIB && geo->block_size <= 256 * VHDX_MIB);
+	MUST(geo->block_size == 1U << geo->block_shift);
+	MUST(geo->logical_sector_size == 512 || geo->logical_sector_size == 4096);
+	MUST(geo->physical_sector_size == 512 || geo->physical_sector_size == 4096);
+	MUST(geo->disk_size && geo->disk_size <= 64ULL << 40);
+	MUST(!(geo->disk_size % geo->logical_sector_size));
+	MUST(geo->block_count == DIV_ROUND_UP(geo->disk_size, geo->block_size));
+	MUST(geo->bat_entry_count >= geo->block_count);
+	MUST(geo->bat_offset <= size && geo->bat_entry_count * 8 <= size - geo->bat_offset);
+}
+
 static void check_entry(const struct vhdx_image *image, u64 index, u64 raw, u64 size)
 {
 	struct vhdx_bat_slot slot = vhdx_bat_slot(&image->geo, index);
@@ -129,6 +143,7 @@ int LLVMFuzzerTestOneInput(const u8 *input, size_t length)
 		err = vhdx_image_load(&image, &overlay.store, &diag);
 		if (!err) {
 			check_extents(&image, overlay.store.size);
+			check_geometry(&image.geo, overlay.store.size);
 			check_bat(&image, &overlay.store);
 		}
 		vhdx_overlay_release(&overlay);
@@ -195,13 +210,15 @@ static void repair(struct sparse *file)
 
 /*
  * Structures are short and begin with their pages' first bytes: mostly change those.
- * An offset that could be one is not found bit by bit: a third of the time put one in.
+ * An offset that could be one is not found bit by bit: a third of the time put one in, of
+ * a page or of what is aligned to 1 MiB.
  */
 static void mutate_page(u8 *page, unsigned int seed)
 {
 	static const u32 sizes[] = { 64, 256, 1024, VHDX_PAGE };
 	u32 chance = seed * 2654435761U >> 8;
-	__le64 offset = cpu_to_le64((u64)(chance >> 5 & 2047) * VHDX_PAGE);
+	__le64 offset = cpu_to_le64(chance >> 23 ? (u64)(chance >> 5 & 127) * VHDX_MIB :
+						   (u64)(chance >> 5 & 2047) * VHDX_PAGE);
 
 	if (seed % 3 == 0) {
 		memcpy(page + 8 * (chance & 31), &offset, sizeof(offset));
