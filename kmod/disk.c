@@ -360,6 +360,9 @@ static int disk_start(struct vhdx_disk *disk)
 	}
 	/* From here on there is I/O: partitions are read. */
 	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
+	/* A name that there was no memory for is none; nothing else here is invalid. */
+	if (err == -EINVAL)
+		err = -ENOMEM;
 	if (err)
 		goto fail_handle;
 	return 0;
