@@ -108,7 +108,7 @@ int vhdx_image_load(struct vhdx_image *image, struct vhdx_store *store, struct v
 
 void vhdx_image_release(struct vhdx_image *image);
 
-/* Encode @header into the 4096 bytes at @buf, checksum included. */
+/* Encode @header into the 4096 bytes at @buf, aligned to 8, checksum included. */
 void vhdx_header_encode(const struct vhdx_header *header, void *buf);
 
 /* Container offset of header slot 0 or 1. */

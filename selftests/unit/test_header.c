@@ -239,7 +239,7 @@ CASE(encoded_header_is_read_back)
 		.log_length = 1 * MIB,
 		.log_offset = IMAGE_LOG,
 	};
-	u8 buf[4096];
+	u8 buf[4096] __attribute__((aligned(8)));
 	unsigned int slot;
 
 	test_image_make(&file);
