@@ -26,13 +26,13 @@ user_space+=,MEMORY_BARRIER,WEAK_DECLARATION,CONSTANT_COMPARISON,EMBEDDED_FUNCTI
 
 cache=${VHDX_CACHE:-$HOME/.cache/vhdx}/checkpatch
 
-script() {
+fetched_script() {
 	local files=(checkpatch.pl spelling.txt const_structs.checkpatch)
 	mkdir -p "$(dirname "$cache")"
 	(
 		flock 9
 		[[ -d $cache ]] || "$vm/kernel-source" 6.12 "$cache" "${files[@]/#/scripts/}"
-	) 9>"$cache.lock" || fail "checkpatch.pl can't be fetched"
+	) 9>"$cache.lock" || return
 	echo "$cache/scripts/checkpatch.pl"
 }
 
@@ -40,7 +40,7 @@ checkpatch() {
 	local ignored=$1 script
 	shift
 	script=${CHECKPATCH-}
-	[[ -n $script ]] || script=$(script)
+	[[ -n $script ]] || script=$(fetched_script) || fail "checkpatch.pl can't be fetched"
 	sources "$@" | sed "s,^,$tree/," >"$work/files"
 	[[ -s $work/files ]] || fail "where are the sources?"
 	# It leaves a file in its working directory.

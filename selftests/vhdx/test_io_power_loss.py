@@ -52,11 +52,42 @@ def content(slot, version):
                     for index in range(slot.length // SECTOR))
 
 
+class Part(collections.namedtuple("Part", "slot first offset length")):
+    """What one block has of a slot: from its sector first on, at an offset of the block."""
+
+    def judge(self, data, least, most):
+        """Its sectors are of versions that were written, and none is older than least."""
+        # Mostly all of them are of one version.
+        version = version_of(self.slot, self.first, data[:SECTOR])
+        expected = content(self.slot, version) if version else bytes(self.slot.length)
+        start = self.first * SECTOR
+        whole = data == expected[start:start + self.length]
+        for index in range(1 if whole else self.length // SECTOR):
+            found = version_of(self.slot, self.first + index, data[index * SECTOR:(index + 1) * SECTOR])
+            ktap.check(least <= found <= most,
+                       f"sector {self.first + index} of slot {self.slot.number} at {self.slot.offset} "
+                       f"is of version {found}; {least} was acknowledged")
+
+
+def parts_of_blocks(slots):
+    """{block: its parts of slots, in order}"""
+    parts = collections.defaultdict(list)
+    for slot in slots:
+        at = slot.offset
+        while at < slot.offset + slot.length:
+            block, within = divmod(at, MIB)
+            length = min(slot.offset + slot.length - at, MIB - within)
+            parts[block].append(Part(slot, (at - slot.offset) // SECTOR, within, length))
+            at += length
+    return parts
+
+
 class Load:
     """Writers that never stop at a good moment, and what they were told."""
 
     def __init__(self, recorder, slots):
         self.recorder, self.slots = recorder, slots
+        self.parts = parts_of_blocks(slots)
         self.numbers = itertools.count(1)
         self.versions = [0] * len(slots)
         self.promises = {}         # number: [(slot, version)]
@@ -110,49 +141,18 @@ def version_of(slot, index, sector):
     return version
 
 
-class Part(collections.namedtuple("Part", "slot first offset length")):
-    """What one block has of a slot: from its sector first on, at an offset of the block."""
-
-    def judge(self, data, least, most):
-        """Its sectors are of versions that were written, and none is older than least."""
-        # Mostly all of them are of one version.
-        version = version_of(self.slot, self.first, data[:SECTOR])
-        expected = content(self.slot, version) if version else bytes(self.slot.length)
-        start = self.first * SECTOR
-        whole = data == expected[start:start + self.length]
-        for index in range(1 if whole else self.length // SECTOR):
-            found = version_of(self.slot, self.first + index, data[index * SECTOR:(index + 1) * SECTOR])
-            ktap.check(least <= found <= most,
-                       f"sector {self.first + index} of slot {self.slot.number} at {self.slot.offset} "
-                       f"is of version {found}; {least} was acknowledged")
-
-
-def parts_of_blocks(slots):
-    """{block: its parts of slots, in order}"""
-    parts = collections.defaultdict(list)
-    for slot in slots:
-        at = slot.offset
-        while at < slot.offset + slot.length:
-            block, within = divmod(at, MIB)
-            length = min(slot.offset + slot.length - at, MIB - within)
-            parts[block].append(Part(slot, (at - slot.offset) // SECTOR, within, length))
-            at += length
-    return parts
-
-
 def judge_content(read, touched, load, acknowledged):
     """All that was acknowledged is there, and nothing is there that nobody wrote."""
     must = [0] * len(load.slots)
     for number in acknowledged:
         for slot, version in load.promises[number]:
             must[slot] = max(must[slot], version)
-    parts = parts_of_blocks(load.slots)
     blocks = {block for start, end in touched for block in range(start // MIB, -(-end // MIB))}
-    for block in sorted(blocks | parts.keys()):
+    for block in sorted(blocks | load.parts.keys()):
         # Each is read once, and at once: the oracle takes its time.
         data = read(block * MIB, MIB) if block in blocks else bytes(MIB)
         end = 0
-        for part in [*parts[block], Part(None, 0, MIB, 0)]:
+        for part in [*load.parts.get(block, ()), Part(None, 0, MIB, 0)]:
             ktap.check(is_zero(data[end:part.offset]),
                        f"there is something between {block * MIB + end} and {block * MIB + part.offset}, "
                        f"where nobody wrote")

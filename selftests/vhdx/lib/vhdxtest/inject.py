@@ -32,19 +32,12 @@ def _text():
     return code[0], code[-1] + 4096
 
 
-def _set(**values):
-    for kind in _KINDS:
+def _set(kinds=_KINDS, **values):
+    for kind in kinds:
         for name, value in values.items():
             path = _DEBUG / kind / name.replace("_", "-")
             if path.exists():
                 path.write_text(f"{value}\n", encoding="ascii")
-
-
-def _spare_copies():
-    """fail-nth is for each kind of fault: a copy from or to user space, which is the first of
-    most calls, has nobody of this code among its callers."""
-    for name, value in (("require-start", 1), ("require-end", 2), ("stacktrace-depth", DEPTH)):
-        (_DEBUG / "fail_usercopy" / name).write_text(f"{value}\n", encoding="ascii")
 
 
 def require():
@@ -52,7 +45,9 @@ def require():
     if not (_DEBUG / "failslab/require-start").exists() or \
             not os.path.exists("/proc/thread-self/fail-nth"):
         ktap.skip_all("the kernel has no fault injection")
-    _spare_copies()
+    # fail-nth is for each kind of fault: a copy from or to user space, which is the first of
+    # most calls, is to have nobody of these addresses among its callers.
+    _set(("fail_usercopy",), require_start=1, require_end=2, stacktrace_depth=DEPTH)
     first, end = _text()
     _set(probability=0, verbose=0, times=-1, ignore_gfp_wait="N", ignore_gfp_highmem="Y",
          min_order=0, task_filter="N", require_start=hex(first), require_end=hex(end))
