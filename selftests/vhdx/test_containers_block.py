@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import ctl, dio, images, judge, ktap, uapi
+from vhdxtest import ctl, dio, images, judge, ktap, uapi, udev
 from vhdxtest.device import Failure
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
@@ -43,11 +43,11 @@ def works(device, sector=512):
 def partition(device):
     """The second of two partitions, which is nowhere near the disk's beginning."""
     images.command("sfdisk", "--quiet", "--wipe=always", device, stdin="size=60M\nsize=180M\n")
-    images.command("udevadm", "settle")
+    udev.settle()
     try:
         yield f"{device}2"
     finally:
-        images.command("udevadm", "settle")
+        udev.settle()
         images.command("sfdisk", "--quiet", "--delete", device)
         images.command("wipefs", "--quiet", "--all", device)
 
@@ -66,7 +66,7 @@ def logical_volume(name, *parts):
     try:
         yield f"/dev/mapper/{name}"
     finally:
-        images.command("udevadm", "settle")
+        udev.settle()
         images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
 
 

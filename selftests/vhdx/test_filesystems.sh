@@ -67,7 +67,8 @@ xfs() {
 partitions() {
 	new_disk 128M
 	printf 'label: gpt\nsize=32M\nsize=64M\n' | sfdisk -q "$device"
-	udevadm settle
+	# It may miss that udev is done: asked again, it sees it.
+	udevadm settle --timeout=20 || udevadm settle --timeout=100
 	[[ $(blockdev --getsize64 "${device}p2") -eq $((64 << 20)) ]]
 	mke2fs -q -t ext4 "${device}p2"
 	mkdir mnt

@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, images, judge, ktap
+from vhdxtest import dio, images, judge, ktap, udev
 from vhdxtest.device import Control, Failure
 from vhdxtest.disk import attached, detach_index, opened
 from vhdxtest.images import KIB, MIB
@@ -203,7 +203,7 @@ def attach_write_detach_unload():
                            for d in disks))
                 ktap.check("in use" in images.command("sh", "-c", "modprobe -r vhdx 2>&1 || :"),
                            "the module was unloaded under a disk")
-            images.command("udevadm", "settle")
+            udev.settle()
             images.command("modprobe", "-r", "vhdx")
             ktap.check(not os.path.exists(MODULE), "the module is still there")
             images.command("modprobe", "vhdx")

@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import images, judge, ktap
+from vhdxtest import images, judge, ktap, udev
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
@@ -103,7 +103,7 @@ def failing_from(device, name, good):
     try:
         yield f"/dev/mapper/{name}", lambda: become(broken), lambda: become(whole)
     finally:
-        images.command("udevadm", "settle")
+        udev.settle()
         images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
 
 

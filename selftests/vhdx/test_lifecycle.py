@@ -15,7 +15,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, uapi  # noqa: E402
+from vhdxtest import ctl, images, ktap, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -56,7 +56,7 @@ def failing(call, *numbers):
 def detach_while_open():
     with container() as path, Control() as control:
         disk = attach(path, "--track")
-        images.command("udevadm", "settle")
+        udev.settle()
         index, node = disk.index, disk.node
         for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDONLY | os.O_EXCL):
             with opened(node, flags):
@@ -99,7 +99,7 @@ def detach_with_partitions():
     with container(64 * MIB) as path:
         disk = attach(path)
         images.command("sfdisk", "-q", disk.node, stdin="1M,20M\n21M,\n")
-        images.command("udevadm", "settle")
+        udev.settle()
         part = f"{disk.node}p2"
         ktap.check(os.path.exists(part), f"{part} is not there")
         with opened(part):

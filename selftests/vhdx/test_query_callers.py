@@ -18,7 +18,7 @@ import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -131,7 +131,7 @@ def as_user(name, function):
 def modes_of_the_nodes():
     """The block device's group is udev's own default, as that of any other."""
     with tracked() as path, attached(path) as disk:
-        images.command("udevadm", "settle")
+        udev.settle()
         for node in (disk.node, disk.char):
             found = os.stat(node)
             ktap.equal(oct(stat.S_IMODE(found.st_mode)), oct(0o660), f"mode of {node}")

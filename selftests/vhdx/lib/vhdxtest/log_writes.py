@@ -19,7 +19,7 @@ import os
 import struct
 import threading
 
-from . import dio
+from . import dio, udev
 from .images import MIB, command
 
 _MAGIC = 0x6A736677736872
@@ -56,7 +56,7 @@ def _mapped(name, table):
     try:
         yield f"/dev/mapper/{name}"
     finally:
-        command("udevadm", "settle")
+        udev.settle()
         command("dmsetup", "remove", "--noudevsync", "--retry", name)
 
 
