@@ -21,6 +21,9 @@ DEFECTS = re.compile(r"""
       | ------------\[\ cut\ here
     )""", re.VERBOSE)
 
+# Nothing but that a message follows.
+CUT = "------------[ cut here"
+
 # "[    1.234567] ", perhaps with the caller's id "[  T123] " behind it.
 PREFIX = re.compile(r"^\[ *[0-9]+\.[0-9]+\](?:\[ *[CT][0-9]+\])? ")
 
@@ -35,4 +38,8 @@ def messages(log):
 
 def first_defect(log):
     """The first message that tells of a defect of the kernel, or None."""
-    return next((text for text in messages(log) if DEFECTS.match(text)), None)
+    text = iter(messages(log))
+    found = next((line for line in text if DEFECTS.match(line)), None)
+    if found and found.startswith(CUT):
+        return next(text, found)
+    return found
