@@ -512,6 +512,8 @@ int vhdx_disk_detach(int index, u32 *reason)
 		*reason = VHDX_REASON_IO;
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
+		/* Whatever it was: any other error would say that the disk is still there. */
+		err = -EIO;
 	}
 	put_disk(disk->gd);
 	percpu_ref_exit(&disk->io_ref);
