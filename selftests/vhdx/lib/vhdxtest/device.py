@@ -95,6 +95,9 @@ class Control(_Descriptor):
                                message_capacity=len(message))
         try:
             return call(self.fd, uapi.ATTACH, argument)
+        except Failure as failure:
+            failure.add_note(message.value.decode(errors="replace"))
+            raise
         finally:
             self.message = message.value.decode(errors="replace")
 
