@@ -13,11 +13,11 @@ def settle():
     Its command can miss that (systemd's issue 29863), and then waits for the next event:
     asking again tells.
     """
-    for _ in range(5):
+    for _ in range(10):
         done = subprocess.run(["udevadm", "settle", "--timeout=20"], check=False)
         if not done.returncode:
             return
-    raise AssertionError("udev has been busy for 100 seconds")
+    raise AssertionError("udev has been busy for 200 seconds")
 
 
 @contextlib.contextmanager
