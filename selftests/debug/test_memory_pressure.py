@@ -31,6 +31,8 @@ UNIT = 4 * KIB
 SHORT = (errno.ENOMEM, errno.EIO, errno.EAGAIN)
 GAPS = ((errno.ESTALE, uapi.TRACKING_ERROR), (errno.ESTALE, uapi.UNCLEAN),
         (errno.ESTALE, uapi.CHANGED_OFFLINE))
+# What a seal says after an error of tracking.
+OFF = (errno.EOPNOTSUPP, uapi.TRACKING_ERROR)
 
 
 def make(path):
@@ -43,7 +45,7 @@ def may_fail(call, *arguments):
     try:
         return call(*arguments)
     except Failure as failure:
-        if failure.errno not in SHORT and (failure.errno, failure.reason) not in GAPS:
+        if failure.errno not in SHORT and (failure.errno, failure.reason) not in (*GAPS, OFF):
             raise
     except OSError as error:
         if error.errno not in SHORT:
