@@ -76,6 +76,8 @@ def environment(kernel):
     }
     if corpus():
         variables["VHDX_CORPUS"] = "/corpus"
+    if os.environ.get("VHDX_BRIEF"):
+        variables["VHDX_BRIEF"] = "1"
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 

@@ -36,6 +36,7 @@ with 124 and 125 it is also printed on stderr.
 Environment:
   VHDX_CACHE      kernels and guest images, default ~/.cache/vhdx
   VHDX_NO_MODULE  1: build and load nothing
+  VHDX_BRIEF      anything: suites do a part of what they do thousands of times
   VHDX_COVERAGE   directory for the module's counters of gcov (debug kernel)
 """
 
