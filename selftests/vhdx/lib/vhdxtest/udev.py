@@ -10,13 +10,14 @@ from .images import command
 def settle():
     """Returns when udev has nothing to do.
 
-    Its command can miss that (systemd's issue 29863), and then waits for the next event:
-    asking again tells.
+    Its daemon can have something to do and yet wait for the next event, which is made here,
+    and its command can miss the end (systemd's issue 29863): asking again tells.
     """
-    for _ in range(10):
-        done = subprocess.run(["udevadm", "settle", "--timeout=20"], check=False)
+    for _ in range(40):
+        done = subprocess.run(["udevadm", "settle", "--timeout=5"], check=False)
         if not done.returncode:
             return
+        command("udevadm", "trigger", "--action=change", "/sys/class/mem/null")
     raise AssertionError("udev has been busy for 200 seconds")
 
 
