@@ -9,7 +9,7 @@
 #	make fuzz T=60		each fuzzer of kmod/core for 60 seconds
 #	make check		the tests, before every commit
 #	make check-full		these and what takes long, before a release
-#	make check-ci		check-full but for the debug kernel
+#	make check-ci		all kinds of checks of check-full, in about an hour
 #	make coverage		which lines of the module the tests do not reach
 #	make clean
 #

@@ -7,7 +7,7 @@
 # device is well again the image is valid and has all that was flushed. A commit or a header
 # that failed poisons writes until detach, and is never retried into success (rule V4).
 #
-# vm: timeout=900 own-vm
+# vm: timeout=900 own-vm full=debug brief=6.12
 import contextlib
 import errno
 import os

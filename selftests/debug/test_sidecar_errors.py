@@ -7,7 +7,7 @@
 # asks is told all that was written, or that nobody knows. Only where the container's header
 # can't be written either, to take the sidecar's word away, writes fail (rule T7).
 #
-# vm: timeout=900 own-vm
+# vm: timeout=900 own-vm full=debug brief=6.12
 import contextlib
 import errno
 import os

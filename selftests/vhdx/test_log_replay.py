@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: full=debug,newest
+# vm: full=debug,newest brief=newest
 """Dirty logs of others: replayed in memory for a reader, on disk for a writer.
 
 The logs are the oracle's, in every shape that MS-VHDX allows, with what must not be

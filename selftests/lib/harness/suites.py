@@ -10,12 +10,13 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
-# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm full=debug,newest":
-# what its machine has, for how many seconds, and on which kernels the full run has it as well.
+# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm full=debug,newest
+# brief=newest": what its machine has, for how many seconds, on which kernels the full run has
+# it as well, and a brief one if not on these.
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
-# On these every suite runs.
+# On these every suite runs, but for those that say otherwise.
 KERNELS = ("6.1", "6.12")
 # On these the full run has some more. The slowest first: it should not be what the rest
 # waits for.
@@ -39,20 +40,24 @@ class Suite:
     own_vm: bool = False
     # What make is told to build it, if anything.
     make: tuple = ()
-    # Only on this kernel; only in the full run.
-    kernel: str = None
+    # Only in the full run.
     full: bool = False
-    # Kernels of the full run that it is worth its time on, beside KERNELS.
+    # The kernels that it is worth its time on: in every run, in the full run as well, and
+    # in a brief one instead of these.
+    kernels: tuple = KERNELS
     full_kernels: tuple = ()
+    brief_kernels: tuple = None
 
     def is_for(self, kernel):
         """Can it run on a kernel?"""
-        return self.kernel in (None, kernel)
+        return bool(self.kernels) or kernel in (*self.full_kernels, *(self.brief_kernels or ()))
 
-    def is_worth(self, kernel):
+    def is_worth(self, kernel, brief):
         """Does it, unless it is asked for?"""
-        return self.kernel == kernel if self.kernel else \
-            kernel in (*KERNELS, *self.full_kernels)
+        more = self.full_kernels
+        if brief and self.brief_kernels is not None:
+            more = self.brief_kernels
+        return kernel in (*self.kernels, *more)
 
 
 def header(path):
@@ -78,6 +83,8 @@ def with_needs(suite):
             needs += [f"--disk={size}" for size in value.split(",")]
         elif key == "full":
             suite.full_kernels = tuple(value.split(","))
+        elif key == "brief":
+            suite.brief_kernels = tuple(filter(None, value.split(",")))
         elif key in ("mem", "smp"):
             needs.append(f"--{key}={value}")
         else:
@@ -121,11 +128,11 @@ def all_suites():
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
-                        per_kernel=True, kernel="debug", full=True))
+                        per_kernel=True, full=True, kernels=(), full_kernels=("debug",)))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
-    suites += [with_needs(Suite(named("debug", path), path, in_vm=True, kernel="debug",
-                               full=True))
+    suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True, kernels=(),
+                                full_kernels=("debug",)))
                for path in programs(SELFTESTS / "debug")]
     suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
                                timeout=HOST_TIMEOUT))
