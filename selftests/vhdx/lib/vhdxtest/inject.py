@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Allocations that fail, by the kernel's fault injection.
+"""Allocations and requests that fail, by the kernel's fault injection.
 
     for number, result in inject.sweep(call):   call() with its first allocation failing, then
         ...                                     its second one, until there is none left
     with inject.failing(percent):               allocations of the module's workers, at random
+    with inject.failing_requests(device, percent):      what is sent to a block device
 
 Only allocations below the module's own code are meant: somebody of it must be among the
 callers, at most depth of them up. See Documentation/fault-injection in the kernel.
@@ -92,3 +93,17 @@ def failing(percent, depth=DEPTH):
         yield
     finally:
         _set(probability=0)
+
+
+@contextlib.contextmanager
+def failing_requests(device, percent):
+    """One in so many requests to a block device fails, whoever sends it."""
+    number = os.stat(device).st_rdev
+    switch = pathlib.Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/make-it-fail")
+    _set(("fail_make_request",), verbose=0, interval=1, times=-1, probability=percent)
+    switch.write_text("1\n", encoding="ascii")
+    try:
+        yield
+    finally:
+        switch.write_text("0\n", encoding="ascii")
+        _set(("fail_make_request",), probability=0)
