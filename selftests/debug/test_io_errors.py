@@ -439,4 +439,4 @@ def lost_device(where):
 
 
 everywhere(lost_device)
-ktap.main()
+ktap.main(brief=3)

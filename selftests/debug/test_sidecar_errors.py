@@ -363,4 +363,4 @@ def header_too(operation):
 for one in (None, seal, disable):
     ktap.add(f"header_too_{one.__name__ if one else 'first_write'}", header_too, one)
 
-ktap.main()
+ktap.main(brief=3)

@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+from harness import suites
 from harness.suites import SELFTESTS, TREE
 
 # Room in a machine's time limit for what is not a suite.
@@ -37,6 +38,8 @@ def kernel_is_there(report, kernel):
     """Fetches or builds a kernel; False, and reported, if that does not work."""
     if "/" in kernel:
         return True
+    if report.is_late(f"kernel {kernel}", suites.MINUTES.get(kernel, 0)):
+        return False
     *_, status = lines([SELFTESTS / "vm/kernel", kernel])
     if status == SKIP:
         report.skip(f"kernel {kernel}", f"NOT TESTED: the kernel {kernel} can't be had here")
@@ -52,7 +55,10 @@ def time_limit(suite, kernel):
 
 def on_host(report, suite, kernel=None):
     """Runs one suite on the host."""
-    section = report.begin(f"{suite.name} [{kernel}]" if kernel else suite.name)
+    name = f"{suite.name} [{kernel}]" if kernel else suite.name
+    if report.is_late(name):
+        return
+    section = report.begin(name)
     command = ["timeout", "-k", "10", str(time_limit(suite, kernel)), suite.path]
     for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
         if isinstance(line, int):
@@ -61,14 +67,14 @@ def on_host(report, suite, kernel=None):
             section.line(line)
 
 
-def one_machine(report, kernel, suites):
+def one_machine(report, kernel, todo):
     """Runs suites in one machine; returns those that it did not get to."""
-    command = [SELFTESTS / "vm/run", "--kernel", kernel, *suites[0].needs,
-               f"--timeout={sum(time_limit(suite, kernel) for suite in suites) + MARGIN}",
+    command = [SELFTESTS / "vm/run", "--kernel", kernel, *todo[0].needs,
+               f"--timeout={sum(time_limit(suite, kernel) for suite in todo) + MARGIN}",
                "--", "selftests/lib/guest-suites"]
-    for suite in suites:
+    for suite in todo:
         command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS))]
-    left = list(suites)
+    left = list(todo)
     section = None
     tainted = False
     status = None
@@ -90,20 +96,22 @@ def one_machine(report, kernel, suites):
     if section:
         left.pop(0)
         section.end(None)
-    elif left != suites and (tainted or status):
-        done = [suite for suite in suites if suite not in left]
+    elif left != todo and (tainted or status):
+        done = [suite for suite in todo if suite not in left]
         report.failure(f"kernel log [{kernel}]",
                        f"the machine failed with status {status} after: " +
                        " ".join(suite.name for suite in done))
     return left
 
 
-def in_machines(report, kernel, suites):
+def in_machines(report, kernel, todo):
     """Runs suites that share a machine; in a new one if that breaks."""
-    while suites:
-        left = one_machine(report, kernel, suites)
-        if left == suites:
-            report.failure(f"machine [{kernel}]", "not run: " +
-                           " ".join(suite.name for suite in suites))
+    while todo:
+        names = " ".join(suite.name for suite in todo)
+        if report.is_late(f"{names} [{kernel}]"):
             break
-        suites = left
+        left = one_machine(report, kernel, todo)
+        if left == todo:
+            report.failure(f"machine [{kernel}]", f"not run: {names}")
+            break
+        todo = left

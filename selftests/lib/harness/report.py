@@ -29,9 +29,13 @@ class Section:
 
 
 class Report:
-    """The whole run. Suites run side by side; each is printed in one piece."""
+    """The whole run. Suites run side by side; each is printed in one piece.
 
-    def __init__(self):
+    Nothing is to begin after so many minutes.
+    """
+
+    def __init__(self, minutes=None):
+        self.deadline = minutes and time.monotonic() + minutes * 60
         self.passed = self.failed = self.skipped = 0
         self.number = 0
         self.lock = threading.Lock()
@@ -67,6 +71,14 @@ class Report:
         with self.lock:
             self.skipped += 1
             self._alone("ok", name, text, " # SKIP")
+
+    def is_late(self, name, minutes=0):
+        """Must not begin what takes so many minutes any more: True, and reported."""
+        if not self.deadline or time.monotonic() + minutes * 60 < self.deadline:
+            return False
+        self.skip(name, f"NOT TESTED: the run has taken too long for {name}; "
+                        "make check-full has the time")
+        return True
 
     def diagnostic(self, text):
         """A line that belongs to no suite."""
