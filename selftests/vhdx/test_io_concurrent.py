@@ -211,4 +211,40 @@ def attach_write_detach_unload():
                 judge.valid(path)
 
 
+@ktap.case
+def metadata_is_reclaimed():
+    """Memory is short all the time: pages of the BAT go and are read again, but for those
+    whose changes are not in the container yet."""
+    blocks, stride = 200, 327 * MIB
+    done = []
+
+    def use(data, mine):
+        order = random.Random(mine[0])
+        try:
+            for at, number in enumerate(mine):
+                data.write(number * stride, judge.pattern(number, 4 * KIB))
+                for known in order.sample(mine[:at + 1], min(at + 1, 4)):
+                    ktap.check(data.read(known * stride, 4 * KIB) ==
+                               judge.pattern(known, 4 * KIB), f"block {known} after {number}")
+                    ktap.check(not any(data.read((known + 1) * stride - MIB, 4 * KIB)),
+                               f"what is before block {known + 1}")
+        finally:
+            done.append(mine)
+
+    def reclaim():
+        while len(done) < 2:
+            pathlib.Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", blocks * stride, MIB)
+        with attached(path) as disk, dio.Direct(disk.node, True) as data:
+            together(lambda: use(data, range(0, blocks, 2)), lambda: use(data, range(1, blocks, 2)),
+                     reclaim)
+        judge.valid(path)
+        with attached(path) as disk:
+            for number in range(blocks):
+                ktap.check(disk.read(number * stride, 4 * KIB) == judge.pattern(number, 4 * KIB),
+                           f"block {number}")
+
+
 ktap.main()
