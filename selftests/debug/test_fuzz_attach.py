@@ -42,7 +42,7 @@ def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--seconds", type=int,
-                        default=30 if os.environ.get("VHDX_BRIEF") else 120)
+                        default=30 if os.environ.get("VHDX_BRIEF") else 1800)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=UNLIMITED)
     # They mostly wait for RCU.
@@ -156,7 +156,7 @@ class Worker:
         # pylint: disable=consider-using-with
         self.fuzzer = subprocess.Popen(
             [FUZZER, seeds, work, save, str(seed), str(OPTIONS.first), str(OPTIONS.rounds),
-             str(OPTIONS.seconds), "8"],
+             str(OPTIONS.seconds), "4"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.said = []
         self.thread = threading.Thread(target=listen, args=(self.fuzzer, self.said), daemon=True)
