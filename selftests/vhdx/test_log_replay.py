@@ -107,6 +107,17 @@ def on_a_block_device():
             judge.same_container(device, truth)
 
 
+def refused(path, *errors):
+    """A writer is refused with one of these, before anything is written."""
+    before = judge.fingerprint(path)
+    try:
+        with raw_attached(path):
+            raise AssertionError("it was attached")
+    except Failure as failure:
+        ktap.check(failure.errno in errors, failure)
+    ktap.check(judge.fingerprint(path) == before, "a refused attach wrote")
+
+
 @ktap.case
 def device_too_small_for_the_log():
     """The log wants a larger container than the device is, which can't grow: a writer is
@@ -116,13 +127,7 @@ def device_too_small_for_the_log():
         backing.touch()
         os.truncate(backing, 64 * MIB)
         with images.loop(backing) as device, make_dirty(scratch, device, {"last": 100 * MIB}):
-            before = judge.fingerprint(device)
-            try:
-                with raw_attached(device):
-                    raise AssertionError("it was attached")
-            except Failure as failure:
-                ktap.check(failure.errno in (errno.EUCLEAN, errno.ENOSPC), failure)
-            ktap.check(judge.fingerprint(device) == before, "a refused attach wrote")
+            refused(device, errno.EUCLEAN, errno.ENOSPC)
 
 
 @ktap.case
@@ -131,13 +136,7 @@ def file_can_not_grow_for_the_log():
     with images.directory() as scratch:
         path = scratch / "disk.vhdx"
         with make_dirty(scratch, path, {"last": 100 * TIB}):
-            before = judge.fingerprint(path)
-            try:
-                with raw_attached(path):
-                    raise AssertionError("it was attached")
-            except Failure as failure:
-                ktap.check(failure.errno in (errno.EUCLEAN, errno.ENOSPC, errno.EFBIG), failure)
-            ktap.check(judge.fingerprint(path) == before, "a refused attach wrote")
+            refused(path, errno.EUCLEAN, errno.ENOSPC, errno.EFBIG)
 
 
 def qemu_with_failing_bat(path, entry):
@@ -201,11 +200,7 @@ def qemu_killed():
                 time.sleep(order.random() / 4)
                 qemu.send_signal(signal.SIGKILL)
             if log_without_entry(path):
-                try:
-                    with raw_attached(path):
-                        raise AssertionError("it was attached")
-                except Failure as failure:
-                    ktap.equal(failure.errno, errno.EUCLEAN, f"errno of {failure}")
+                refused(path, errno.EUCLEAN)
                 judge.snapshot(before, path)
                 continue
             content |= flushed
