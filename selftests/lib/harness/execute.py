@@ -4,8 +4,7 @@
 import os
 import subprocess
 
-from harness import suites
-from harness.suites import SELFTESTS, TREE
+from harness.suites import BUILT, SELFTESTS, TREE
 
 # Room in a machine's time limit for what is not a suite.
 MARGIN = 60
@@ -38,7 +37,7 @@ def kernel_is_there(report, kernel):
     """Fetches or builds a kernel; False, and reported, if that does not work."""
     if "/" in kernel:
         return True
-    if report.is_late(f"kernel {kernel}", suites.MINUTES.get(kernel, 0)):
+    if report.is_late(f"kernel {kernel}", BUILT.get(kernel, 0)):
         return False
     *_, status = lines([SELFTESTS / "vm/kernel", kernel])
     if status == SKIP:
@@ -67,14 +66,14 @@ def on_host(report, suite, kernel=None):
             section.line(line)
 
 
-def one_machine(report, kernel, todo):
+def one_machine(report, kernel, suites):
     """Runs suites in one machine; returns those that it did not get to."""
-    command = [SELFTESTS / "vm/run", "--kernel", kernel, *todo[0].needs,
-               f"--timeout={sum(time_limit(suite, kernel) for suite in todo) + MARGIN}",
+    command = [SELFTESTS / "vm/run", "--kernel", kernel, *suites[0].needs,
+               f"--timeout={sum(time_limit(suite, kernel) for suite in suites) + MARGIN}",
                "--", "selftests/lib/guest-suites"]
-    for suite in todo:
+    for suite in suites:
         command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS))]
-    left = list(todo)
+    left = list(suites)
     section = None
     tainted = False
     status = None
@@ -96,22 +95,22 @@ def one_machine(report, kernel, todo):
     if section:
         left.pop(0)
         section.end(None)
-    elif left != todo and (tainted or status):
-        done = [suite for suite in todo if suite not in left]
+    elif left != suites and (tainted or status):
+        done = [suite for suite in suites if suite not in left]
         report.failure(f"kernel log [{kernel}]",
                        f"the machine failed with status {status} after: " +
                        " ".join(suite.name for suite in done))
     return left
 
 
-def in_machines(report, kernel, todo):
+def in_machines(report, kernel, suites):
     """Runs suites that share a machine; in a new one if that breaks."""
-    while todo:
-        names = " ".join(suite.name for suite in todo)
+    while suites:
+        names = " ".join(suite.name for suite in suites)
         if report.is_late(f"{names} [{kernel}]"):
             break
-        left = one_machine(report, kernel, todo)
-        if left == todo:
+        left = one_machine(report, kernel, suites)
+        if left == suites:
             report.failure(f"machine [{kernel}]", f"not run: {names}")
             break
-        todo = left
+        suites = left
