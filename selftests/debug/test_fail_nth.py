@@ -403,7 +403,7 @@ def attach_dirty(flags):
         writes = [(number * MIB + 4 * KIB, judge.pattern(number, 8 * KIB)) for number in range(3)]
         vhdxoracle.dirty(path, writes)
         copy = directory / "copy.vhdx"
-        before = path.read_bytes()
+        before = judge.fingerprint(path)
         with judge.Truth(directory / "truth", DISK, path) as truth:
             judge.snapshot(path, copy)
             trying = Attaching(control, copy, None, flags)
@@ -417,7 +417,7 @@ def attach_dirty(flags):
                     judge.same_range(disk, truth, 0, 4 * MIB)
                     disk.close()
                     detach_index(control, disk.index)
-                if copy.read_bytes() != before:
+                if judge.fingerprint(copy) != before:
                     ktap.check(not flags & uapi.ATTACH_READ_ONLY, "it was written to")
                     judge.valid(copy, clean=False)
                     trying.close()

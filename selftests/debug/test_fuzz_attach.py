@@ -41,8 +41,7 @@ def parse():
     """The options; what is left are patterns of cases."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--seconds", type=int,
-                        default=30 if os.environ.get("VHDX_BRIEF") else 1800)
+    parser.add_argument("--seconds", type=int, default=30 if ktap.BRIEF else 1800)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=UNLIMITED)
     # They mostly wait for RCU.

@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import errno
 import mmap
-import os
 import pathlib
 import shutil
 import subprocess
@@ -41,8 +40,7 @@ def parse():
     """The options; what is left are patterns of cases."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--seconds", type=int,
-                        default=30 if os.environ.get("VHDX_BRIEF") else 90)
+    parser.add_argument("--seconds", type=int, default=30 if ktap.BRIEF else 90)
     options, sys.argv[1:] = parser.parse_known_args()
     return options
 

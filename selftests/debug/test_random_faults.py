@@ -5,12 +5,11 @@
 #
 # Writes, new blocks, flushes, seals, questions: each may fail, or succeed. No read is ever
 # wrong and no answer ever too small, and once nothing fails any more everything works, or
-# the disk is poisoned and whole after a reattach. On a block device a commit needs no memory,
-# so without it the disk is never poisoned there (rule K3).
+# the disk is poisoned and whole after a reattach. On a block device a commit needs no memory:
+# there a lack of it never poisons the disk (rule K3).
 #
 # vm: mem=3G timeout=300
 import errno
-import os
 import pathlib
 import sys
 import threading
@@ -25,7 +24,7 @@ from vhdxtest.slots import Slots  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 DISK = 600 * MIB
-PERCENT = (10,) if os.environ.get("VHDX_BRIEF") else (2, 10, 30)
+PERCENT = (10,) if ktap.BRIEF else (2, 10, 30)
 SECONDS = 4
 THREADS = 4
 UNIT = 4 * KIB

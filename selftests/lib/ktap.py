@@ -25,6 +25,8 @@ import random
 import sys
 import traceback
 
+# A brief run: suites do a part of what they do many times.
+BRIEF = bool(os.environ.get("VHDX_BRIEF"))
 _CASES = []
 
 
@@ -116,7 +118,7 @@ def main(brief=1):
     patterns = sys.argv[1:] or ["*"]
     chosen = [(name, function) for name, function in _CASES
               if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
-    if os.environ.get("VHDX_BRIEF"):
+    if BRIEF:
         chosen = chosen[random.randrange(brief)::brief]
     _output = _Output()
     _output.line("KTAP version 1")

@@ -93,13 +93,13 @@ class Control(_Descriptor):
         argument = uapi.Attach(flags=flags, layers=ctypes.addressof(layer), layer_count=1,
                                index=index, message=ctypes.addressof(message),
                                message_capacity=len(message))
-        try:
-            return call(self.fd, uapi.ATTACH, argument)
-        except Failure as failure:
-            failure.add_note(message.value.decode(errors="replace"))
-            raise
-        finally:
-            self.message = message.value.decode(errors="replace")
+        number = ioctl(self.fd, uapi.ATTACH, argument)
+        self.message = message.value.decode(errors="replace")
+        if not number:
+            return argument
+        failure = Failure(number, argument)
+        failure.add_note(self.message)
+        raise failure
 
     def detach(self, index):
         """Detaches, tried once."""

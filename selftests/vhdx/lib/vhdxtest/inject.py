@@ -18,6 +18,8 @@ import random
 
 import ktap
 
+from . import knob
+
 _DEBUG = pathlib.Path("/sys/kernel/debug")
 _KINDS = ("failslab", "fail_page_alloc")
 # All that the kernel records; and what is not far below the module's own code.
@@ -65,7 +67,7 @@ def sweep(call, depth=NEAR, first=1, most=_MOST):
     """
     def numbers():
         yield from range(first, first + _EACH)
-        step = 8 if os.environ.get("VHDX_BRIEF") else 1
+        step = 8 if ktap.BRIEF else 1
         yield from itertools.count(first + _EACH + random.randrange(step), step)
 
     _set(stacktrace_depth=depth)
@@ -99,11 +101,10 @@ def failing(percent, depth=DEPTH):
 def failing_requests(device, percent):
     """One in so many requests to a block device fails, whoever sends it."""
     number = os.stat(device).st_rdev
-    switch = pathlib.Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/make-it-fail")
+    switch = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/make-it-fail"
     _set(("fail_make_request",), verbose=0, interval=1, times=-1, probability=percent)
-    switch.write_text("1\n", encoding="ascii")
     try:
-        yield
+        with knob.turned(switch, "1"):
+            yield
     finally:
-        switch.write_text("0\n", encoding="ascii")
         _set(("fail_make_request",), probability=0)

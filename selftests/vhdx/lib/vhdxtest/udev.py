@@ -10,7 +10,7 @@ from .images import command
 
 def _start_again():
     """A daemon that has forgotten everything; it is told of all disks there are."""
-    subprocess.run(["pkill", "-KILL", "-x", "systemd-udevd"], check=False)
+    command("pkill", "-KILL", "-x", "systemd-udevd", check=False)
     pathlib.Path("/run/udev/queue").unlink(missing_ok=True)
     command("/lib/systemd/systemd-udevd", "--daemon")
     command("udevadm", "trigger", "--action=change", "--subsystem-match=block")
