@@ -479,8 +479,8 @@ static int claim_for_detach(struct vhdx_disk *disk)
  * @index:	N of /dev/vhdxN
  * @reason:	receives VHDX_REASON_* on failure
  *
- * Once it is not busy there is no way back: an error after that says that the container
- * was not closed cleanly, not that the disk is still there.
+ * Once it is not busy there is no way back: -EIO says that the container was not closed
+ * cleanly, any other error that the disk is still there.
  */
 int vhdx_disk_detach(int index, u32 *reason)
 {
@@ -512,7 +512,6 @@ int vhdx_disk_detach(int index, u32 *reason)
 		*reason = VHDX_REASON_IO;
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
-		/* Whatever it was: any other error would say that the disk is still there. */
 		err = -EIO;
 	}
 	put_disk(disk->gd);
