@@ -379,7 +379,7 @@ fail_queues:
 	return err;
 }
 
-static int take_index(int wanted)
+static int take_index(int wanted, struct vhdx_diag *diag)
 {
 	int index;
 
@@ -389,7 +389,16 @@ static int take_index(int wanted)
 	else
 		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
 	mutex_unlock(&disks_lock);
-	return index == -ENOSPC ? -EBUSY : index;
+	if (index >= 0)
+		return index;
+	if (index != -ENOSPC)
+		return vhdx_no_memory(diag);
+	if (wanted == VHDX_INDEX_ANY)
+		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+			"%d disks are attached, and there can't be more: detach one",
+			VHDX_DISKS_MAX);
+	return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+			 "index %d is taken: detach that disk, or ask for another index", wanted);
 }
 
 static void free_index(int index)
@@ -418,12 +427,10 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
-	index = take_index(args->index);
+	index = take_index(args->index, diag);
 	err = index;
-	if (index < 0) {
-		vhdx_fail(diag, err, VHDX_REASON_IN_USE, "index %d is taken", args->index);
+	if (index < 0)
 		goto fail_module;
-	}
 	err = -ENOMEM;
 	disk = disk_alloc(index, read_only);
 	if (!disk)

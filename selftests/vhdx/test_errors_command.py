@@ -155,7 +155,8 @@ def failures_of_attach():
             refuse(1, "attach", path, said=[path, "attached already", disk.node])
             refuse(1, "attach", "--read-only", path, said=[disk.node])
             third = images.create(path.with_name("third"), 16 * MIB, block_size=MIB)
-            refuse(1, "attach", "--index", disk.index, third, said=[f"index {disk.index}"])
+            refuse(1, "attach", "--index", disk.index, third,
+                   said=[f"index {disk.index} is taken", "another index"])
             refuse(1, "attach", "--index", 4096, third, said=["4095"])
         ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
         path.with_name("disk.vhdx.rct").touch()
