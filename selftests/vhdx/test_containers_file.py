@@ -8,39 +8,16 @@ is used buffered (rule V8); a disk on it works all the same, and what is acknowl
 in the file.
 """
 
-import contextlib
 import os
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, images, judge, ktap
+from vhdxtest import dio, filesystem, images, judge, ktap
 from vhdxtest.disk import attached
 from vhdxtest.images import KIB, MIB
 
 SIZE = 16 * MIB
-
-
-@contextlib.contextmanager
-def file_system(kind, sector_size=512):
-    """A directory on a file system of its own."""
-    with images.directory() as scratch, contextlib.ExitStack() as stack:
-        where = scratch / "mounted"
-        where.mkdir()
-        if kind == "tmpfs":
-            images.command("mount", "-t", "tmpfs", "none", where)
-        else:
-            (scratch / "backing").touch()
-            os.truncate(scratch / "backing", 512 * MIB)
-            device = stack.enter_context(images.loop(scratch / "backing", sector_size))
-            images.command("modprobe", kind)
-            options = ["-q"] if kind == "ext4" else ["-q", "-K"]
-            images.command(f"mkfs.{kind}", *options, device)
-            images.command("mount", device, where)
-        try:
-            yield where
-        finally:
-            images.command("umount", where)
 
 
 def kernel():
@@ -72,7 +49,7 @@ def works(directory, sector, wanted):
 
 def on(kind, sector, device_sector, wanted):
     """One file system and sector size."""
-    with file_system(kind, device_sector) as directory:
+    with filesystem.mounted(kind, sector_size=device_sector) as directory:
         works(directory, sector, wanted)
 
 
@@ -81,6 +58,7 @@ ktap.add("ext4_disk_of_4096", on, "ext4", 4096, 512, ("direct",))
 ktap.add("tmpfs", on, "tmpfs", 512, 512, ("buffered",) if kernel() < (6, 6) else ("buffered", "direct"))
 ktap.add("tmpfs_disk_of_4096", on, "tmpfs", 4096, 512,
          ("buffered",) if kernel() < (6, 6) else ("buffered", "direct"))
+ktap.add("ramfs", on, "ramfs", 512, 512, ("buffered",))
 ktap.add("ext4_on_sectors_of_4096_disk_of_4096", on, "ext4", 4096, 4096, ("direct",))
 ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
 
@@ -88,7 +66,7 @@ ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
 @ktap.case
 def read_only_file_system():
     """A read-only attach of a file that can't be written; a writable one is refused."""
-    with file_system("ext4") as directory:
+    with filesystem.mounted("ext4") as directory:
         path = images.create(directory / "disk.vhdx", SIZE, MIB, content=[(0, b"r" * 4096)])
         before = judge.fingerprint(path)
         images.command("mount", "-o", "remount,ro", directory)
@@ -102,7 +80,7 @@ def read_only_file_system():
 @ktap.case
 def busy_file_system():
     """The file system of an attached container can't be unmounted; after detach it can."""
-    with file_system("ext4") as directory:
+    with filesystem.mounted("ext4") as directory:
         path = images.create(directory / "disk.vhdx", SIZE, MIB)
         with attached(path) as disk:
             disk.write(0, bytes(4096))

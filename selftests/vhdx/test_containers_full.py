@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import images, judge, ktap
+from vhdxtest import faulty, filesystem, images, judge, ktap
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
@@ -32,6 +32,16 @@ def fill(disk, truth, block):
     raise AssertionError("there was room for all of it")
 
 
+def refused(disk, offset, error):
+    """A write of 512 KiB fails with this errno."""
+    try:
+        disk.write(offset, bytes([1]) * 512 * KIB)
+    except OSError as failure:
+        ktap.equal(failure.errno, error, "errno")
+    else:
+        raise AssertionError(f"a write at {offset} did not fail")
+
+
 def goes_on(disk, truth, block, failed):
     """Reads, writes in place, flushes; and new blocks fail again, with the same error."""
     ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
@@ -42,12 +52,7 @@ def goes_on(disk, truth, block, failed):
         truth.write(number * block + 8192, data)
     disk.data.flush()
     for number in (failed, failed + 3):
-        try:
-            disk.write(number * block, bytes([1]) * 512 * KIB)
-        except OSError as error:
-            ktap.equal(error.errno, errno.ENOSPC, "errno")
-        else:
-            raise AssertionError("suddenly there was room")
+        refused(disk, number * block, errno.ENOSPC)
     ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
     judge.same_disk(disk, truth)
 
@@ -72,25 +77,35 @@ def device():
             judge.same_container(path, truth)
 
 
-@contextlib.contextmanager
-def small_file_system(kind, size):
-    """A directory on a file system of this size, whose device is larger than that if it
-    must be."""
-    with images.directory() as scratch, contextlib.ExitStack() as stack:
-        where = scratch / "mounted"
-        where.mkdir()
-        if kind == "tmpfs":
-            images.command("mount", "-t", "tmpfs", "-o", f"size={size}", "none", where)
-        else:
-            (scratch / "backing").touch()
-            os.truncate(scratch / "backing", size)
-            device = stack.enter_context(images.loop(scratch / "backing"))
-            images.command("mkfs.ext4", "-q", "-m", "0", device)
-            images.command("mount", device, where)
-        try:
-            yield where
-        finally:
-            images.command("umount", where)
+@ktap.case
+def bad_place_is_the_last_resort():
+    """Where a write failed, a block is tried again when there is no other room; once that
+    works the place is a block like any other."""
+    block = 2 * MIB
+    with images.directory() as scratch, judge.Truth(scratch / "truth", SIZE) as truth, \
+            faulty.device(scratch / "backing", 31 * MIB + 512 * KIB) as below:
+        images.create(below.path, SIZE, block)
+
+        def write(number):
+            data = judge.pattern(number, 64 * KIB)
+            disk.write(number * block + 4096, data)
+            truth.write(number * block + 4096, data)
+
+        with raw_attached(below.path) as disk:
+            # Behind the structures and the first block.
+            below.fail((4 * MIB + block, block))
+            write(0)
+            refused(disk, block, errno.EIO)
+            for number in range(1, 12):
+                write(number)
+            for _ in range(2):
+                refused(disk, 12 * block, errno.EIO)
+            judge.same_disk(disk, truth)
+            below.heal()
+            write(12)
+            refused(disk, 13 * block, errno.ENOSPC)
+            goes_on(disk, truth, block, 13)
+        judge.same_container(below.path, truth)
 
 
 def fill_up(path):
@@ -103,7 +118,7 @@ def fill_up(path):
 def full(kind):
     """The container's file is sparse: growing it succeeds, filling it does not."""
     block = MIB
-    with small_file_system(kind, 24 * MIB) as where, images.directory() as scratch, \
+    with filesystem.mounted(kind, 24 * MIB) as where, images.directory() as scratch, \
             judge.Truth(scratch / "truth", SIZE) as truth:
         path = images.create(where / "disk.vhdx", SIZE, block)
         hog = where / "hog"
@@ -134,7 +149,7 @@ ktap.add("tmpfs", full, "tmpfs")
 def full_from_the_start():
     """Not even the log's own space is in the file: whatever fails, nothing that was
     acknowledged is lost, and detach leaves a container that can be used."""
-    with small_file_system("ext4", 24 * MIB) as where, images.directory() as scratch, \
+    with filesystem.mounted("ext4", 24 * MIB) as where, images.directory() as scratch, \
             judge.Truth(scratch / "truth", SIZE) as truth:
         path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"old" * 4096)])
         truth.write(0, b"old" * 4096)

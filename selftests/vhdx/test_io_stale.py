@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import images, judge, ktap, udev
+from vhdxtest import filesystem, images, judge, ktap, udev
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
@@ -37,10 +37,11 @@ def partial_writes(disk, truth, block):
     judge.same_disk(disk, truth)
 
 
-def garbage_in_file(block, tail):
+def garbage_in_file(block, tail, kind=None):
     """A file that goes on behind the last block, to a length that is any multiple of 512."""
-    with images.directory() as scratch:
-        path = images.create(scratch / "disk.vhdx", DISK, block)
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        where = stack.enter_context(filesystem.mounted(kind)) if kind else scratch
+        path = images.create(where / "disk.vhdx", DISK, block)
         end = os.path.getsize(path)
         os.truncate(path, end + tail)
         judge.fill(path, STALE, end, end + tail)
@@ -54,6 +55,8 @@ ktap.add("file_1M", garbage_in_file, MIB, 20 * MIB)
 ktap.add("file_disk2vhd_tail", garbage_in_file, MIB, 512)
 ktap.add("file_odd_tail", garbage_in_file, 8 * MIB, 5 * MIB + 3 * 512)
 ktap.add("file_tail_in_last_mib", garbage_in_file, 2 * MIB, 2 * MIB - 512)
+# Where no hole can be made, zeroes are written.
+ktap.add("file_without_holes", garbage_in_file, 2 * MIB, 9 * MIB + 512, "ramfs")
 
 
 @contextlib.contextmanager
