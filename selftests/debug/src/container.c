@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "platform.h"
+#include "bat.h"
 #include "vhdx_ondisk.h"
 #include "victim.h"
 
@@ -114,12 +115,26 @@ static uint64_t some_bat_entry(const struct victim *v)
 	return v->bat + random_below(entries) * VHDX_BAT_ENTRY_SIZE;
 }
 
+/* One whose block is in the container, if it does not take many tries to find it. */
+static uint64_t some_present_block(const struct victim *v)
+{
+	uint64_t at = some_bat_entry(v);
+	unsigned int i;
+
+	for (i = 0; i < 16; i++) {
+		if ((victim_get(v, at, 8) & VHDX_BAT_STATE_MASK) == VHDX_BLOCK_FULLY_PRESENT)
+			break;
+		at = some_bat_entry(v);
+	}
+	return at;
+}
+
 static void damage_bat(struct victim *v)
 {
 	uint64_t at = some_bat_entry(v), entry = victim_get(v, at, 8);
 	uint64_t state = random_below(8);
 
-	switch (random_below(6)) {
+	switch (random_below(7)) {
 	case 0:
 		entry = interesting(v, 8, entry);
 		break;
@@ -127,14 +142,22 @@ static void damage_bat(struct victim *v)
 		entry = (entry & ~VHDX_BAT_STATE_MASK) | state;
 		break;
 	case 2:
-		/* Two blocks in one place. */
-		entry = victim_get(v, some_bat_entry(v), 8);
+		/* Two blocks in one place, or one partly in the other's. */
+		entry = victim_get(v, some_present_block(v), 8);
+		if (one_in(2))
+			entry += MIB * (random_below(5) - 2);
 		break;
 	case 3:
 		entry = random_below(v->size / MIB + 2) * MIB + state;
 		break;
 	case 4:
-		entry = ((entry & VHDX_BAT_OFFSET_MASK) + MIB * (random_below(5) - 2)) | 6;
+		entry = ((entry & VHDX_BAT_OFFSET_MASK) + MIB * (random_below(5) - 2)) |
+			VHDX_BLOCK_FULLY_PRESENT;
+		break;
+	case 5:
+		/* In a structure, or partly. */
+		entry = (victim_place(v) & VHDX_BAT_OFFSET_MASK) + MIB * (random_below(3) - 1);
+		entry |= VHDX_BLOCK_FULLY_PRESENT;
 		break;
 	default:
 		entry ^= one_in(2) ? 1ULL << random_below(20) : 1ULL << random_below(64);

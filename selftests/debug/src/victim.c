@@ -33,7 +33,11 @@ void victim_survey(struct victim *v)
 	}
 }
 
-static uint64_t a_place(const struct victim *v)
+/**
+ * victim_place() - an offset where something begins or ends
+ * @v:	a container
+ */
+uint64_t victim_place(const struct victim *v)
 {
 	const uint64_t places[] = {
 		0, VHDX_HEADER_OFFSET_1, VHDX_HEADER_OFFSET_2, VHDX_REGION_TABLE_OFFSET_1,
@@ -70,7 +74,7 @@ uint64_t interesting(const struct victim *v, unsigned int width, uint64_t now)
 	case 5:
 		return now ^ 1ULL << random_below(bits);
 	case 6:
-		return a_place(v) + (one_in(4) ? random_below(3) - 1 : 0);
+		return victim_place(v) + (one_in(4) ? random_below(3) - 1 : 0);
 	default:
 		return random_next() >> random_below(64);
 	}
@@ -114,7 +118,7 @@ static void move(struct victim *v)
 
 static void resize(struct victim *v)
 {
-	uint64_t size = one_in(2) ? a_place(v) : random_below(v->size + 2 * MIB);
+	uint64_t size = one_in(2) ? victim_place(v) : random_below(v->size + 2 * MIB);
 
 	if (one_in(2))
 		size &= ~(PAGE - 1);

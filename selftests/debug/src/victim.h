@@ -60,6 +60,7 @@ static inline bool one_in(unsigned int n)
 
 /* victim.c */
 void victim_survey(struct victim *v);
+uint64_t victim_place(const struct victim *v);
 uint64_t interesting(const struct victim *v, unsigned int width, uint64_t now);
 void damage_anything(struct victim *v);
 
