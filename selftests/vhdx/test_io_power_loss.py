@@ -29,7 +29,8 @@ from vhdxoracle.container import is_zero
 DISK = 90 * MIB
 CONTAINER = 110 * MIB
 STALE = 0xA5
-MOMENTS = 40
+MOMENTS = 48
+MOMENTS_OF_FILE = 18
 
 Slot = collections.namedtuple("Slot", "number offset length")
 _STAMP = struct.Struct("<4sIII")
@@ -116,7 +117,12 @@ class Load:
         for slot in chance.choices(mine, k=count):
             self._write(data, slot)
 
-    def session(self, disk, seed):
+    def alone(self, disk, seed):
+        """One writer: nobody else's flush makes up for one that the driver omits."""
+        with dio.Direct(disk.node, True) as data:
+            self._with_flush(data, self.slots, random.Random(seed), 15)
+
+    def together(self, disk, seed):
         """Four threads, each with slots of its own."""
         with dio.Direct(disk.node, True) as plain, \
                 dio.Direct(disk.node, True, os.O_DIRECT | os.O_DSYNC) as fua:
@@ -188,13 +194,17 @@ def judge_by_others(path, copy, truth):
         judge.same_to_oracle(copy, content_now)
 
 
-def chosen_moments(recording, chance):
-    """Those around changes of the headers, and others."""
-    with_header = [number for number, group in enumerate(recording.groups)
-                   if any(write.offset in (64 * KIB, 128 * KIB) for write in group)]
-    chosen = set(chance.sample(with_header, min(len(with_header), MOMENTS // 3)))
-    others = [number for number in range(len(recording.groups)) if number not in chosen]
-    return chosen | set(chance.sample(others, min(len(others), MOMENTS - len(chosen))))
+def chosen_moments(recording, chance, count):
+    """Those around changes of the headers, those right behind an acknowledgement, and others."""
+    everyone = range(len(recording.groups))
+    with_header = [number for number in everyone
+                   if any(write.offset in (64 * KIB, 128 * KIB) for write in recording.groups[number])]
+    just_told = [number for number in everyone if recording.acknowledged[number]]
+    chosen = set()
+    for some, part in ((with_header, count // 3), (just_told, count // 3), (everyone, count)):
+        left = [number for number in some if number not in chosen]
+        chosen |= set(chance.sample(left, min(len(left), part, count - len(chosen))))
+    return chosen
 
 
 def sparse(path, size):
@@ -206,7 +216,7 @@ def sparse(path, size):
 
 @ktap.case
 def container_on_a_device():
-    """Three sessions on a block device that had another owner."""
+    """Sessions on a block device that had another owner."""
     chance = random.Random(int(os.environ.get("VHDX_SEED", "1")))
     with images.directory() as scratch:
         backing, log = sparse(scratch / "backing", CONTAINER + MIB), sparse(scratch / "log", 2048 * MIB)
@@ -219,12 +229,12 @@ def container_on_a_device():
         with images.loop(backing) as device, images.loop(log) as log_device:
             with recorded(device, log_device, CONTAINER) as recorder:
                 load = Load(recorder, make_slots(chance))
-                for session in range(3):
+                for seed, session in enumerate((load.alone, *[load.together] * 3)):
                     with raw_attached(recorder.path) as disk:
-                        load.session(disk, session * 100)
+                        session(disk, seed * 100)
             judge.valid(backing)
         recording = Recording(log, CONTAINER)
-        moments = chosen_moments(recording, chance)
+        moments = chosen_moments(recording, chance, MOMENTS)
         ktap.diag(f"{len(load.slots)} slots, {len(load.promises)} acknowledgements, "
                   f"{len(recording.groups)} groups, {len(moments)} moments")
         ktap.check(len(recording.groups) > 100, "the recording is too short")
@@ -257,12 +267,12 @@ def container_in_a_file():
             with recorded(device, log_device, size) as recorder:
                 images.command("mount", recorder.path, mounted)
                 load = Load(recorder, make_slots(chance))
-                for session in range(2):
+                for seed, session in enumerate((load.alone, load.together)):
                     with attached(mounted / "disk.vhdx") as disk:
-                        load.session(disk, session * 100)
+                        session(disk, seed * 100)
                 images.command("umount", mounted)
         recording = Recording(log, size)
-        moments = set(chance.sample(range(len(recording.groups)), min(16, len(recording.groups))))
+        moments = chosen_moments(recording, chance, MOMENTS_OF_FILE)
         ktap.diag(f"{len(load.promises)} acknowledgements, {len(recording.groups)} groups")
         for moment in recording.moments(image, moments, chance):
             # ext4 recovers on a copy: the recording goes on with the image.
