@@ -8,8 +8,8 @@
 #	make demo		the main job, shown in a virtual machine
 #	make fuzz T=60		each fuzzer of kmod/core for 60 seconds
 #	make check		the tests, before every commit
-#	make check-full		these and what takes long, before a release
-#	make check-ci		all kinds of checks of check-full, in about an hour
+#	make check-full		these and all other gates, within an hour
+#	make check-long		the same without taking samples, before a release
 #	make coverage		which lines of the module the tests do not reach
 #	make clean
 #
@@ -22,7 +22,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-ci coverage clean
+.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-long coverage clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -85,7 +85,7 @@ fuzz:
 	selftests/vm/host-packages full
 	@$(MAKE) -s -C selftests/fuzz fuzz $(if $(T),T=$(T))
 
-check check-full check-ci:
+check check-full check-long:
 	$(MAKE) -C selftests $@
 
 coverage:

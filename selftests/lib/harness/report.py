@@ -77,7 +77,7 @@ class Report:
         if not self.deadline or time.monotonic() + minutes * 60 < self.deadline:
             return False
         self.skip(name, f"NOT TESTED: the run has taken too long for {name}; "
-                        "make check-full has the time")
+                        "make check-long has the time")
         return True
 
     def diagnostic(self, text):
