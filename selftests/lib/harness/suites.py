@@ -127,7 +127,8 @@ def all_suites():
                for path in programs(SELFTESTS / "oracle", "test_*")]
     suites += [Suite(named("static", path), path, timeout=HOST_TIMEOUT, full=True)
                for path in programs(SELFTESTS / "static", "test_*")]
-    suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT))
+    suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT,
+                        make=("-C", str(TREE / "userspace"), f"O={TREE}/build/userspace", "tests")))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
                         per_kernel=True, full=True, kernels=(), full_kernels=("debug",)))
