@@ -84,7 +84,7 @@ static void put_effect(struct test_image *image, u64 at, u64 data, u64 sequence,
 
 	put64(image, place + 16, effect->offset);
 	put64(image, place + 24, sequence);
-	if (effect->zeroes) {
+	if (effect->zeroes || effect->nothing) {
 		put_bytes(image, place, "zero", 4);
 		put64(image, place + 8, effect->zeroes);
 		return;
@@ -113,7 +113,7 @@ u32 put_entry(struct test_image *image, const struct log_fields *fields, u32 pos
 		memset(image->memory.bytes + log_at(image, position + done), 0, SECTOR);
 	for (i = 0; i < count; i++) {
 		put_effect(image, position + 64 + 32 * i, position + data, sequence, &effects[i]);
-		if (!effects[i].zeroes)
+		if (!effects[i].zeroes && !effects[i].nothing)
 			data += SECTOR;
 	}
 	put_bytes(image, at, "loge", 4);

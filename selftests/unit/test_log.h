@@ -17,16 +17,19 @@ extern const vhdx_guid test_log_guid;
  * struct log_effect - one descriptor
  * @offset:	where to
  * @zeroes:	length of a zero descriptor; 0: a data descriptor
+ * @nothing:	but a zero descriptor of length 0
  * @seed:	of the page of a data descriptor, see page_fill()
  */
 struct log_effect {
 	u64 offset;
 	u64 zeroes;
+	bool nothing;
 	u32 seed;
 };
 
 #define DATA(at, what)		{ .offset = (at), .seed = (what) }
 #define ZERO(at, how_much)	{ .offset = (at), .zeroes = (how_much) }
+#define NOTHING(at)		{ .offset = (at), .nothing = true }
 
 /* A page that looks the same nowhere else: no byte depends on its neighbours. */
 void page_fill(u8 *page, u32 seed);

@@ -134,8 +134,8 @@ CASE(only_zeroes)
 {
 	begin();
 	put_entry(&file, &fields, 0, 1, 0, (const struct log_effect[]) {
-		ZERO(PLACE + 0x1000, 0x42000), ZERO(PLACE + 0x80000, 0x1000),
-	}, 2);
+		ZERO(PLACE + 0x1000, 0x42000), NOTHING(0), ZERO(PLACE + 0x80000, 0x1000),
+	}, 3);
 	ASSERT_EQ(replay(), 0);
 	EXPECT(is_filled(PLACE, 0x1000, 0xee));
 	EXPECT(is_filled(PLACE + 0x1000, 0x42000, 0));

@@ -88,6 +88,9 @@ def replayed_view(container, header, report):
     view = Overlay(container)
     for entry in sequence.replayed:
         for item in entry.descriptors:
+            # A multiple of 4 KiB is 0 as well (MS-VHDX 2.3.1.2): nothing is written then.
+            if not item.length:
+                continue
             end = item.offset + item.length
             if item.offset < REGION_TABLE_OFFSETS[0]:
                 report.stop("log entry", header.log_offset + entry.offset,
