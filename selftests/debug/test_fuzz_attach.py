@@ -51,6 +51,8 @@ def parse():
 
 
 OPTIONS = parse()
+# One in so many that were written is: the judge takes longer than all the rest.
+JUDGED = 4 if OPTIONS.rounds == UNLIMITED else 1
 
 
 # ---- what is damaged --------------------------------------------------------------------
@@ -155,7 +157,7 @@ class Worker:
         # pylint: disable=consider-using-with
         self.fuzzer = subprocess.Popen(
             [FUZZER, seeds, work, save, str(seed), str(OPTIONS.first), str(OPTIONS.rounds),
-             str(OPTIONS.seconds), "4"],
+             str(OPTIONS.seconds), str(JUDGED)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.said = []
         self.thread = threading.Thread(target=listen, args=(self.fuzzer, self.said), daemon=True)
