@@ -7,7 +7,7 @@
 # each of them, and answers are complete. Where memory ran out in the middle of a commit,
 # the disk is poisoned (rule V4), and is whole again after a reattach.
 #
-# vm: mem=3G timeout=400 own-vm
+# vm: mem=3G timeout=1100 own-vm
 import contextlib
 import ctypes
 import errno

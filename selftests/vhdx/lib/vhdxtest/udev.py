@@ -8,36 +8,53 @@ import subprocess
 from .images import command
 
 
-def _start_again():
-    """A daemon that has forgotten everything; it is told of all disks there are."""
+# Nobody is there who could have anything to do.
+_is_asleep = False
+
+
+def _stop():
     command("pkill", "-KILL", "-x", "systemd-udevd", check=False)
     pathlib.Path("/run/udev/queue").unlink(missing_ok=True)
+
+
+def _start():
+    """A daemon that knows nothing; it is told of all disks there are."""
     command("/lib/systemd/systemd-udevd", "--daemon")
     command("udevadm", "trigger", "--action=change", "--subsystem-match=block")
 
 
 def settle():
-    """Returns when udev has nothing to do.
+    """Returns when udev has nothing to do, or is asleep.
 
     Its command can miss that (systemd's issue 29863), and its daemon can have something to
     do, nobody who does it, and rest: who asks a third time gets another daemon.
     """
+    if _is_asleep:
+        return
     for asked in range(1, 13):
         done = subprocess.run(["udevadm", "settle", "--timeout=10"], check=False)
         if not done.returncode:
             return
         if asked % 3 == 2:
-            _start_again()
+            _stop()
+            _start()
     raise AssertionError("udev has been busy for 120 seconds")
 
 
 @contextlib.contextmanager
 def asleep():
     """Nobody probes disks meanwhile: suites that attach hundreds take half the time, and
-    what they see done to a container was not done for a probe. Nodes appear all the same."""
+    what they see done to a container was not done for a probe. Nodes appear all the same.
+
+    The daemon is gone, and not told to let its queue grow: of thousands of disks that came
+    and went it would not wake up.
+    """
+    global _is_asleep  # pylint: disable=global-statement
     settle()
-    command("udevadm", "control", "--stop-exec-queue")
+    _stop()
+    _is_asleep = True
     try:
         yield
     finally:
-        command("udevadm", "control", "--start-exec-queue")
+        _is_asleep = False
+        _start()
