@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import ctl, dio, images, judge, ktap, uapi, udev
+from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev
 from vhdxtest.device import Failure
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
@@ -52,22 +52,14 @@ def partition(device):
         images.command("wipefs", "--quiet", "--all", device)
 
 
-@contextlib.contextmanager
 def logical_volume(name, *parts):
     """A dm device of the parts (device, first sector, sectors) one behind the other, as LVM
     makes one."""
-    images.command("modprobe", "dm_mod")
     table, at = "", 0
     for device, first, sectors in parts:
         table += f"{at} {sectors} linear {device} {first}\n"
         at += sectors
-    images.command("dmsetup", "create", "--noudevsync", name, stdin=table)
-    images.command("dmsetup", "mknodes")
-    try:
-        yield f"/dev/mapper/{name}"
-    finally:
-        udev.settle()
-        images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
+    return mapper.mapped(name, table)
 
 
 @contextlib.contextmanager

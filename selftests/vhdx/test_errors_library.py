@@ -15,7 +15,7 @@ import pwd
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import ctl, faulty, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.disk import attach, attached, detach  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -302,16 +302,16 @@ def failed():
     images.command("blkdiscard", "--zeroout", device)
     with images.directory() as directory:
         path = images.create(directory / "disk.vhdx", 16 * MIB, block_size=MIB)
-        with images.mapped(f"linear {device} 0", 64 * MIB) as mapped:
-            with attached(path, "--track", "--sidecar", mapped.path) as disk:
+        with faulty.over(device) as below:
+            with attached(path, "--track", "--sidecar", below.path) as disk:
                 disk.write(0, b"x" * 512)
                 first = disk.handle.ids()[0]
                 disk.handle.seal()
-                mapped.load("error")
+                below.fail_all()
                 expect(path, first, FAILED, uapi.IO, "read")
                 done = ctl.run("changes", path, "--since", first, status=ctl.FAILED)
                 ktap.check(message() in done.stderr, done.stderr)
-                mapped.load(f"linear {device} 0")
+                below.heal()
                 ktap.equal(method(path, first), (OK, MIB, [(0, UNIT)]))
 
 

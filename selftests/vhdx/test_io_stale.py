@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import filesystem, images, judge, ktap, udev
+from vhdxtest import faulty, filesystem, images, judge, ktap
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
@@ -87,42 +87,19 @@ ktap.add("device_1M", garbage_on_device, MIB)
 ktap.add("device_8M", garbage_on_device, 8 * MIB)
 
 
-@contextlib.contextmanager
-def failing_from(device, name, good):
-    """A dm device that is the device up to good bytes, and fails behind that; and a
-    function that makes it whole."""
-    sectors = SPACE // 512
-    whole = f"0 {sectors} linear {device} 0"
-    broken = (f"0 {good // 512} linear {device} 0\n"
-              f"{good // 512} {sectors - good // 512} error")
-    images.command("modprobe", "dm_mod")
-    images.command("dmsetup", "create", "--noudevsync", name, stdin=whole)
-    images.command("dmsetup", "mknodes")
-
-    def become(table):
-        images.command("dmsetup", "suspend", "--noflush", "--nolockfs", name)
-        images.command("dmsetup", "load", name, stdin=table)
-        images.command("dmsetup", "resume", "--noudevsync", name)
-    try:
-        yield f"/dev/mapper/{name}", lambda: become(broken), lambda: become(whole)
-    finally:
-        udev.settle()
-        images.command("dmsetup", "remove", "--noudevsync", "--retry", name)
-
-
 @ktap.case
 def space_of_a_failed_write():
     """The first write of a block fails half way; its space is used again, as zeros."""
     with images.directory() as scratch, loop_full_of_garbage(scratch) as device, \
-            failing_from(device, "stale", 7 * MIB) as (path, break_it, repair_it):
-        images.create(path, DISK, 2 * MIB)
-        judge.fill(path, STALE, 4 * MIB, SPACE)
+            faulty.over(device, SPACE) as below:
+        images.create(below.path, DISK, 2 * MIB)
+        judge.fill(below.path, STALE, 4 * MIB, SPACE)
         with judge.Truth(scratch / "truth", DISK) as truth:
-            with raw_attached(path) as disk:
+            with raw_attached(below.path) as disk:
                 data = judge.pattern(1, MIB)
                 disk.write(0, data)
                 truth.write(0, data)
-                break_it()
+                below.fail((7 * MIB, SPACE - 7 * MIB))
                 for offset, length in ((4 * MIB, 2 * MIB), (8 * MIB + 4096, MIB), (9 * MIB, MIB)):
                     try:
                         disk.write(offset, bytes([STALE]) * length)
@@ -131,13 +108,13 @@ def space_of_a_failed_write():
                     else:
                         raise AssertionError("a write to a device that fails did not fail")
                 judge.same_disk(disk, truth)
-                repair_it()
+                below.heal()
                 for number, offset in enumerate((12 * MIB + 512, 16 * MIB, 18 * MIB - 512)):
                     data = judge.pattern(number, 512)
                     disk.write(offset, data)
                     truth.write(offset, data)
                 judge.same_disk(disk, truth)
-            judge.same_container(path, truth)
+            judge.same_container(below.path, truth)
 
 
 ktap.main()

@@ -14,7 +14,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, images, ktap, uapi  # noqa: E402
+from vhdxtest import dio, faulty, images, ktap, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl, label_array  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -168,15 +168,15 @@ def second_cannot_write_its_sidecar():
     device = os.environ["VHDX_DISK0"]
     images.command("blkdiscard", "--zeroout", device)
     with disks(1) as (disk,), images.directory() as directory, \
-            images.mapped(f"linear {device} 0", 64 * MIB) as sidecar:
+            faulty.over(device) as sidecar:
         path = images.create(directory / "two.vhdx", 8 * MIB, block_size=MIB)
         with attached(path, "--track", "--sidecar", sidecar.path) as other:
             first = other.handle.ids()[0]
             disk.write(MIB, b"x" * UNIT)
             other.write(0, b"x" * UNIT)
-            sidecar.load("error")
+            sidecar.fail_all()
             refuse([disk.handle, other.handle], errno.EIO, 1, uapi.IO, [disk.handle])
-            sidecar.load(f"linear {device} 0")
+            sidecar.heal()
             disk.write(2 * MIB, b"x" * UNIT)
             ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(MIB, UNIT), (2 * MIB, UNIT)])
             # Invariant 6: the disk goes on; invariant 2: nobody is told that it did not change.

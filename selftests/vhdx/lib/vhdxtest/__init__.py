@@ -13,6 +13,8 @@ disk	attached disks: by vhdxctl, or by nothing but the ioctl
 ctl	vhdxctl, its exit status and its JSON
 dio	aligned direct I/O
 images	containers, loop devices, raw copies
+filesystem	file systems of a test's own
+mapper	device-mapper devices
 faulty	devices and files that fail where and when a test wants
 inject	allocations that fail
 ledger	points, and what was written since

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Devices and files that fail where, and when, a test wants.
 
-    with faulty.device(backing, size) as device:        a block device
+    with faulty.device(backing, size) as device:        a block device over a new file
+    with faulty.over("/dev/vdx", size) as device:       one over another
         device.fail((offset, length))       reads and writes there fail
         device.fail_writes()                every write and every flush fails
         device.heal()
@@ -20,7 +21,7 @@ import struct
 
 from vhdxoracle.ranges import RangeSet
 
-from . import images
+from . import images, mapper
 from .images import MIB, command
 
 SECTOR = 512
@@ -39,7 +40,7 @@ class Device:
 
     def __init__(self, name, below, size):
         self.name, self.below, self.size = name, below, size
-        self.path = f"/dev/mapper/{name}"
+        self.path = None
 
     def table(self, failing=RangeSet()):
         """Lines of a table with these parts missing."""
@@ -58,9 +59,7 @@ class Device:
 
     def load(self, table):
         """Another table, from the next request on."""
-        command("dmsetup", "load", self.name, stdin=table)
-        command("dmsetup", "suspend", "--nolockfs", "--noudevsync", self.name)
-        command("dmsetup", "resume", "--noudevsync", self.name)
+        mapper.load(self.name, table)
 
     def fail(self, *ranges):
         """Reads and writes of these (offset, length) fail, and no others."""
@@ -86,20 +85,24 @@ class Device:
 
 
 @contextlib.contextmanager
-def device(backing, size=SIZE, name="faulty"):
-    """A Device over a sparse file that is made here."""
-    command("modprobe", "-a", "dm-mod", "dm-flakey")
-    backing.touch()
-    os.truncate(backing, size)
-    with images.loop(backing) as below:
-        made = Device(name, below, size)
-        command("dmsetup", "create", "--noudevsync", name, stdin=made.table())
-        command("dmsetup", "mknodes")
+def over(below, size=SIZE, name="faulty"):
+    """A Device over another one."""
+    command("modprobe", "dm-flakey")
+    made = Device(name, below, size)
+    with mapper.mapped(name, made.table()) as made.path:
         try:
             yield made
         finally:
             made.heal()
-            command("dmsetup", "remove", "--noudevsync", "--retry", name)
+
+
+@contextlib.contextmanager
+def device(backing, size=SIZE, name="faulty"):
+    """A Device over a sparse file that is made here."""
+    backing.touch()
+    os.truncate(backing, size)
+    with images.loop(backing) as below, over(below, size, name) as made:
+        yield made
 
 
 def _extents(path):

@@ -61,38 +61,6 @@ def uuid_of(guid):
     return uuid.UUID(bytes_le=bytes(guid))
 
 
-class Mapped:
-    """A device-mapper device that can be given another table at any time."""
-
-    def __init__(self, name, size):
-        self.name = name
-        self.path = f"/dev/mapper/{name}"
-        self.sectors = size // 512
-
-    def table(self, target):
-        """The whole table for one target and its arguments."""
-        return f"0 {self.sectors} {target}"
-
-    def load(self, target):
-        """Another target, at once; requests on their way are not waited for."""
-        command("dmsetup", "suspend", "--noflush", "--nolockfs", self.name)
-        command("dmsetup", "load", self.name, "--table", self.table(target))
-        command("dmsetup", "resume", self.name)
-
-
-@contextlib.contextmanager
-def mapped(target, size, name="mapped"):
-    """A device-mapper device: "linear /dev/vdx 0", "error"."""
-    command("modprobe", "dm-mod")
-    device = Mapped(name, size)
-    command("dmsetup", "create", name, "--table", device.table(target))
-    command("dmsetup", "mknodes")
-    try:
-        yield device
-    finally:
-        command("dmsetup", "remove", "--retry", name)
-
-
 @contextlib.contextmanager
 def process(*arguments):
     """A program that runs meanwhile, and is then ended."""

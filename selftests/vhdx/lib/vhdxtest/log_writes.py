@@ -19,7 +19,7 @@ import os
 import struct
 import threading
 
-from . import dio, udev
+from . import dio, mapper
 from .images import MIB, command
 
 _MAGIC = 0x6A736677736872
@@ -50,22 +50,11 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def _mapped(name, table):
-    command("dmsetup", "create", "--noudevsync", name, stdin=table)
-    command("dmsetup", "mknodes")
-    try:
-        yield f"/dev/mapper/{name}"
-    finally:
-        udev.settle()
-        command("dmsetup", "remove", "--noudevsync", "--retry", name)
-
-
-@contextlib.contextmanager
 def recorded(device, log, size):
     """A Recorder on the device, which has room for size bytes and a MiB."""
     command("modprobe", "dm_log_writes")
-    with _mapped("recorded", f"0 {(size + MIB) // SECTOR} log-writes {device} {log}") as whole, \
-            _mapped("container", f"0 {size // SECTOR} linear {whole} 0") as path:
+    with mapper.mapped("recorded", f"0 {(size + MIB) // SECTOR} log-writes {device} {log}") as whole, \
+            mapper.mapped("container", f"0 {size // SECTOR} linear {whole} 0") as path:
         recorder = Recorder(path, whole, size)
         try:
             yield recorder
