@@ -75,6 +75,11 @@ void seal_entry(struct test_image *image, u32 position, u32 length)
 	put32(image, log_at(image, position) + 4, ~crc);
 }
 
+static bool is_zero_descriptor(const struct log_effect *effect)
+{
+	return effect->zeroes || effect->nothing;
+}
+
 /* One descriptor at byte @at of the log; its data sector at byte @data. */
 static void put_effect(struct test_image *image, u64 at, u64 data, u64 sequence,
 		       const struct log_effect *effect)
@@ -84,7 +89,7 @@ static void put_effect(struct test_image *image, u64 at, u64 data, u64 sequence,
 
 	put64(image, place + 16, effect->offset);
 	put64(image, place + 24, sequence);
-	if (effect->zeroes || effect->nothing) {
+	if (is_zero_descriptor(effect)) {
 		put_bytes(image, place, "zero", 4);
 		put64(image, place + 8, effect->zeroes);
 		return;
@@ -113,7 +118,7 @@ u32 put_entry(struct test_image *image, const struct log_fields *fields, u32 pos
 		memset(image->memory.bytes + log_at(image, position + done), 0, SECTOR);
 	for (i = 0; i < count; i++) {
 		put_effect(image, position + 64 + 32 * i, position + data, sequence, &effects[i]);
-		if (!effects[i].zeroes && !effects[i].nothing)
+		if (!is_zero_descriptor(&effects[i]))
 			data += SECTOR;
 	}
 	put_bytes(image, at, "loge", 4);

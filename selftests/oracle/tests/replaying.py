@@ -15,8 +15,7 @@ WAYS = ({}, {"group": 0}, {"group": 3}, {"first_empty": False}, {"guid_per_entry
         {"applied": 3}, {"applied": 3, "poison": True}, {"torn": "sector"}, {"torn": "checksum"},
         {"torn": "header"}, {"stale": 4}, {"older": 4}, {"start": 77 * 4096}, {"wrap": True},
         {"wrap": True, "first_empty": False}, {"zero_pages": True}, {"zeros": [(0, 0)]},
-        {"sequence": 1},
-        {"sequence": (1 << 64) - 100},
+        {"sequence": 1}, {"sequence": (1 << 64) - 100},
         {"wrap": True, "stale": 2, "older": 2, "torn": "sector", "applied": 2, "poison": True})
 STATES = {3: "ZERO", 4: "UNMAPPED", 5: "NOT_PRESENT", 20: "FULLY_PRESENT", 21: "UNMAPPED+"}
 
