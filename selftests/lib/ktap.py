@@ -50,6 +50,16 @@ def equal(actual, expected, what="value"):
     check(actual == expected, f"{what} is {actual!r} instead of {expected!r}")
 
 
+def expect_errno(number, function, *arguments):
+    """The call fails in this way and no other."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        equal(error.errno, number, "errno")
+    else:
+        raise AssertionError(f"{function.__name__}{arguments[:1]} did not fail")
+
+
 def add(name, function, *arguments):
     """Registers function(*arguments) as a case."""
     _CASES.append((name, lambda: function(*arguments)))

@@ -23,16 +23,6 @@ from vhdxoracle import MUTATIONS, Editor, RangeSet, VhdxError, check, faults, mu
 KNOWN = ("no more blocks are allocated", "I/O error", "partition")
 
 
-def expect_eio(function, *arguments):
-    """The call fails with EIO."""
-    try:
-        function(*arguments)
-    except OSError as error:
-        ktap.equal(error.errno, errno.EIO, "errno")
-    else:
-        raise AssertionError(f"{function.__name__} did not fail")
-
-
 def worth_reading(truth):
     """All data and what is around it, and both sides of the border of each MiB; of a large
     disk, of some."""
@@ -48,8 +38,8 @@ def reads_as_the_oracle(disk, truth, unreadable):
     for start, end in worth_reading(truth) - bad:
         judge.same_range(disk, truth, start, end - start)
     for offset, length in unreadable:
-        expect_eio(disk.read, offset, 4096)
-        expect_eio(disk.read, offset + length - 512, 512)
+        ktap.expect_errno(errno.EIO, disk.read, offset, 4096)
+        ktap.expect_errno(errno.EIO, disk.read, offset + length - 512, 512)
 
 
 def nowhere(image):
@@ -144,7 +134,7 @@ def no_log(offset):
         before = faults(check(path), strict=True)
         with judge.Truth(scratch / "truth", 16 * MIB, path) as truth:
             with raw_attached(path) as disk:
-                expect_eio(disk.write, 8 * MIB, b"n" * 4096)
+                ktap.expect_errno(errno.EIO, disk.write, 8 * MIB, b"n" * 4096)
                 ktap.check("log" in disk.sysfs("scan"), disk.sysfs("scan"))
                 disk.write(MIB + 4096, b"n" * 4096)
                 truth.write(MIB + 4096, b"n" * 4096)

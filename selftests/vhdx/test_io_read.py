@@ -86,8 +86,8 @@ def bad_entry_is_one_block():
                 where = edit.bat_offset(16)
             with attached(path) as disk:
                 for offset in (16 * MIB, 17 * MIB - 512, 16 * MIB + 4096):
-                    expect_errno(errno.EIO, disk.read, offset, 512)
-                expect_errno(errno.EIO, disk.write, 16 * MIB, bytes(512))
+                    ktap.expect_errno(errno.EIO, disk.read, offset, 512)
+                ktap.expect_errno(errno.EIO, disk.write, 16 * MIB, bytes(512))
                 judge.same_range(disk, truth, 0, 16 * MIB)
                 judge.same_range(disk, truth, 17 * MIB, SIZE - 17 * MIB)
                 for block in (0, 12, 17):
@@ -95,22 +95,12 @@ def bad_entry_is_one_block():
                     disk.write(block * MIB + 4096, data)
                     truth.write(block * MIB + 4096, data)
                 for block in (1, 2, 25):
-                    expect_errno(errno.EIO, disk.write, block * MIB, bytes(4096))
+                    ktap.expect_errno(errno.EIO, disk.write, block * MIB, bytes(4096))
                 why = disk.sysfs("scan")
                 ktap.check(why.startswith("failed: ") and "BAT entry 16" in why and f"{where:#x}" in why, why)
             with attached(path) as disk:
                 judge.same_range(disk, truth, 0, 16 * MIB)
                 judge.same_range(disk, truth, 17 * MIB, SIZE - 17 * MIB)
-
-
-def expect_errno(number, function, *arguments):
-    """The call fails in this way and no other."""
-    try:
-        function(*arguments)
-    except OSError as error:
-        ktap.equal(error.errno, number, "errno")
-    else:
-        raise AssertionError(f"{function.__name__}{arguments[:1]} did not fail")
 
 
 @ktap.case
@@ -125,7 +115,7 @@ def scan_finds_overlap():
             ktap.check(disk.read(20 * MIB, MIB) == disk.read(16 * MIB, MIB), "they share it")
             disk.write(12 * MIB, bytes(4096))
             ktap.equal(disk.sysfs("scan"), "pending", "scan")
-            expect_errno(errno.EIO, disk.write, 25 * MIB, bytes(4096))
+            ktap.expect_errno(errno.EIO, disk.write, 25 * MIB, bytes(4096))
             why = disk.sysfs("scan")
             ktap.check(why.startswith("failed: ") and "overlap" in why and "0x" in why, why)
             ktap.equal(disk.read(25 * MIB, 4096), bytes(4096), "what could not be written")
