@@ -9,6 +9,7 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
@@ -245,6 +246,7 @@ static void free_queues(struct vhdx_disk *disk)
 	};
 	int i;
 
+	disk->tracker.file.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -263,6 +265,7 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.workqueue = queue(disk, "file");
+	disk->tracker.file.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
 	    !disk->sidecar_wq || !disk->container.workqueue)
@@ -444,6 +447,12 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK))
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 	if (err)
+		goto fail_disk;
+	/* What was read for a caller who was killed meanwhile may have been cut short. To
+	 * believe that would be a gap for ever; and nobody is left to detach the disk.
+	 */
+	err = -EINTR;
+	if (fatal_signal_pending(current))
 		goto fail_disk;
 	err = disk_start(disk);
 	if (err) {

@@ -169,7 +169,7 @@ int vhdx_session_end(struct vhdx_disk *disk)
 	err = vhdx_journal_commit(&disk->journal);
 	/* The pages that the last entry applied. */
 	if (!err)
-		err = disk->container.ops->flush(&disk->container);
+		err = disk->container.store.flush(&disk->container.store);
 	if (err)
 		return err;
 	generate_random_guid(data_write_guid.b);

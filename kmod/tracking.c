@@ -69,7 +69,7 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 	if (!err)
 		err = vhdx_sidecar_bind(&t->sidecar, &disk->image.geo.disk_id,
 					disk->image.geo.disk_size, &data_write_guid, &found);
-	if (err == -ENOMEM)
+	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (err)
 		return vhdx_fail(diag, -EEXIST, found.reason,
@@ -287,7 +287,9 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 		err = fail(reason, -EBUSY, VHDX_REASON_IN_USE);
 	} else {
 		err = vhdx_sidecar_forget_point(sidecar, position, vhdx_tracker_live(tracker));
-		if (err) {
+		if (err == -EINTR) {
+			*reason = VHDX_REASON_NONE;
+		} else if (err) {
 			*reason = err == -ENOSPC ? VHDX_REASON_NO_SPACE : VHDX_REASON_IO;
 		} else {
 			err = vhdx_sidecar_commit(sidecar);

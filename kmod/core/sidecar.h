@@ -10,7 +10,9 @@
  * beside itself and needs only that its delta stays.
  *
  * -ENOSPC and -ENOMEM from any of these functions mean that nothing happened: the
- * sidecar, in memory and in the file, is as it was before the call.
+ * sidecar, in memory and in the file, is as it was before the call. So does -EINTR,
+ * which whatever reads blocks may return: the caller was killed, and nothing is known
+ * of what was not read.
  */
 #ifndef VHDX_CORE_SIDECAR_H
 #define VHDX_CORE_SIDECAR_H

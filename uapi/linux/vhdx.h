@@ -179,7 +179,8 @@ struct vhdx_layer {
  * not supported (a differencing disk, more layers than one); EBUSY the container
  * or sidecar is attached already, the index is taken, or a block device is held
  * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
- * mode; EINVAL; EPERM without CAP_SYS_ADMIN; EIO; ENOMEM.
+ * mode; EINVAL; EPERM without CAP_SYS_ADMIN; EIO; ENOMEM; EINTR the caller was
+ * killed.
  */
 struct vhdx_attach {
 	__u32 size;
@@ -444,7 +445,7 @@ struct vhdx_get_points {
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
  * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead); EROFS; EOPNOTSUPP; EIO; ENOMEM.
+ * instead); EROFS; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
  */
 struct vhdx_forget {
 	__u32 size;
