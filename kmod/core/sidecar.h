@@ -120,7 +120,10 @@ int vhdx_sidecar_save_live(struct vhdx_sidecar *sidecar, const struct vhdx_chang
 /* Give the blocks of a delta back (effective once the next commit is durable), and its memory. */
 void vhdx_sidecar_drop_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *delta);
 
-/* OR leaf number @leaf of @delta into @words. 0, -EUCLEAN (checksum), -EIO. */
+/* Must leaf number @leaf of @delta be read from the file? */
+bool vhdx_delta_stores_leaf(const struct vhdx_delta *delta, u32 leaf);
+
+/* OR leaf number @leaf of @delta into @words. 0, -EUCLEAN (checksum), -EIO, -EINTR. */
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u64 *words);
 

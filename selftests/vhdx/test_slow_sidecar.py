@@ -7,8 +7,10 @@
 import contextlib
 import os
 import pathlib
+import random
 import signal
 import sys
+import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
@@ -67,6 +69,70 @@ def killed(function, after):
     took = time.monotonic() - begin
     ktap.diag(f"it took {took:.2f} s to die")
     return took
+
+
+# ---- questions --------------------------------------------------------------------------
+
+@ktap.case
+def killed_while_it_asks():
+    """A single leaf, of two hundred deltas."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=READ_MS)
+        took = killed(lambda: disk.handle.changes(first), ALL / 5)
+        ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
+        below.delay()
+        ktap.equal(disk.handle.changes(first), told_by(), "changes")
+
+
+@ktap.case
+def seals_beside_a_long_question():
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=2 * READ_MS)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(disk.handle.changes(first)))
+        asking.start()
+        time.sleep(ALL / 10)
+        begin = time.monotonic()
+        disk.handle.seal()
+        took = time.monotonic() - begin
+        ktap.check(asking.is_alive(), "the question was answered: nothing was tested")
+        asking.join()
+        ktap.diag(f"the seal took {took:.2f} s")
+        ktap.check(took < ALL, f"a seal took {took:.1f} s")
+        ktap.equal(answers, [told_by()], "changes")
+
+
+def forget_meanwhile(order):
+    """Points are forgotten while their deltas are read, and move about: none is missed."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        ids = disk.handle.ids()
+        below.delay(read=READ_MS // 2)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(disk.handle.changes(ids[0])))
+        asking.start()
+        forgotten = 0
+        for point in dict.fromkeys(order(ids[1:])):
+            if not asking.is_alive():
+                break
+            disk.handle.forget(point)
+            forgotten += 1
+        asking.join()
+        below.delay()
+        ktap.diag(f"{forgotten} points were forgotten")
+        ktap.check(forgotten > 5, "too few were forgotten in time")
+        ktap.equal(answers, [told_by()], "changes")
+
+
+for name, how in {
+        "first": lambda ids: ids,
+        "last": lambda ids: ids[::-1],
+        # The one that a question goes on with after it gave up the lock.
+        "next": lambda ids: ids[16::16] + ids,
+        "any": lambda ids: random.sample(ids, len(ids)),
+}.items():
+    ktap.add(f"{name}_points_are_forgotten_beside_a_question", forget_meanwhile, how)
 
 
 # ---- attach, seal -----------------------------------------------------------------------
