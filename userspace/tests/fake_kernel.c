@@ -307,7 +307,7 @@ static int detach(struct vhdx_detach *args)
 	if (error)
 		return error;
 	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
-	snprintf(to, sizeof(to), "%s/gone.%d", getenv("FAKE_ROOT"), getpid());
+	snprintf(to, sizeof(to), "%s/gone.%d.%d", getenv("FAKE_ROOT"), getpid(), args->index);
 	return rename(from, to) ? ENODEV : 0;
 }
 

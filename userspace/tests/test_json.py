@@ -210,6 +210,9 @@ def test_map():
 def test_detach():
     with attached() as (fake, image):
         assert fake.ctl("detach", "--json", image).expect(0).json == {"disk": 0}
+    with attached() as (fake, image):
+        assert fake.ctl("detach", "--all", "--json").expect(0).json == {"list": [{"disk": 0}]}
+        assert fake.ctl("detach", "--all", "--json").expect(0).json == {"list": []}
 
 
 def test_verify():
