@@ -17,6 +17,11 @@
 /* Who is attached, by index; NULL: an index that is being attached or detached. */
 static DEFINE_IDR(disks);
 static DEFINE_MUTEX(disks_lock);
+/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
+static bool closing_down;
+/* How many are being detached, and who waits for that to end. */
+static atomic_t detaching;
+static DECLARE_WAIT_QUEUE_HEAD(detached);
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -42,6 +47,17 @@ static const struct block_device_operations disk_fops = {
 	.devnode	= disk_devnode,
 };
 
+#define DEPTH_MAX	16
+
+/* The disk of ours that a file, or a block device, lives on. */
+static struct vhdx_disk *disk_under(const struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct block_device *bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
+
+	return bdev && bdev->bd_disk->fops == &disk_fops ? bdev->bd_disk->private_data : NULL;
+}
+
 /**
  * vhdx_disk_is_below() - does this file live on the disk?
  * @disk:	the disk
@@ -52,21 +68,51 @@ static const struct block_device_operations disk_fops = {
  */
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 {
-	struct inode *inode = file->f_mapping->host;
-	struct block_device *bdev;
 	struct vhdx_disk *other;
 	int depth;
 
-	for (depth = 0; depth < 16; depth++) {
-		bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
-		if (!bdev || bdev->bd_disk->fops != &disk_fops)
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		other = disk_under(file);
+		if (!other)
 			return false;
-		other = bdev->bd_disk->private_data;
 		if (other == disk)
 			return true;
-		inode = other->container.file->f_mapping->host;
+		file = other->container.file;
 	}
 	return true;
+}
+
+static unsigned int depth_of(struct file *file)
+{
+	struct vhdx_disk *disk;
+	unsigned int depth;
+
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		disk = disk_under(file);
+		if (!disk)
+			break;
+		file = disk->container.file;
+	}
+	return depth;
+}
+
+/**
+ * vhdx_disk_depth() - how many disks of ours do its files lie on, one on the other?
+ * @disk:	the disk; none of these is detached meanwhile
+ *
+ * Sees what vhdx_disk_is_below() sees, of the sidecar only if nobody is busy with it.
+ */
+unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
+{
+	struct vhdx_tracker *t = &disk->tracker;
+	unsigned int depth = depth_of(disk->container.file);
+
+	if (!down_read_trylock(&t->lock))
+		return depth;
+	if (t->state != VHDX_TRACKING_OFF)
+		depth = max(depth, depth_of(t->file.file));
+	up_read(&t->lock);
+	return depth;
 }
 
 /**
@@ -387,13 +433,17 @@ static int take_index(int wanted, struct vhdx_diag *diag)
 	int index;
 
 	mutex_lock(&disks_lock);
-	if (wanted == VHDX_INDEX_ANY)
+	if (closing_down)
+		index = -ESHUTDOWN;
+	else if (wanted == VHDX_INDEX_ANY)
 		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
 	else
 		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
 	mutex_unlock(&disks_lock);
 	if (index >= 0)
 		return index;
+	if (index == -ESHUTDOWN)
+		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
 	if (index != -ENOSPC)
 		return vhdx_no_memory(diag);
 	if (wanted == VHDX_INDEX_ANY)
@@ -476,17 +526,64 @@ fail_module:
 	return err;
 }
 
-/* Nobody has it open, and from now on nobody can open it. */
+/*
+ * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
+ * closing it. That may take as long as its container does to answer: he who reads
+ * partitions holds the mutex, and whoever waits for it here holds up all other disks.
+ */
 static int claim_for_detach(struct vhdx_disk *disk)
 {
 	int err = 0;
 
-	mutex_lock(&disk->gd->open_mutex);
+	if (!mutex_trylock(&disk->gd->open_mutex))
+		return -EAGAIN;
 	if (disk_openers(disk->gd))
 		err = -EBUSY;
 	else
 		disk->closing = true;
 	mutex_unlock(&disk->gd->open_mutex);
+	return err;
+}
+
+/* The disk is the caller's, to be detached; disks_lock is held. */
+static int take_for_detach(struct vhdx_disk *disk)
+{
+	int err = closing_down ? -ESHUTDOWN : claim_for_detach(disk);
+
+	if (!err) {
+		idr_replace(&disks, NULL, disk->index);
+		atomic_inc(&detaching);
+	}
+	return err;
+}
+
+static int detach_taken(struct vhdx_disk *disk)
+{
+	int index = disk->index;
+	int err;
+
+	/* No more ioctls, then no more bios; ours are drained by our own reference. */
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+	del_gendisk(disk->gd);
+	percpu_ref_kill(&disk->io_ref);
+	wait_for_completion(&disk->drained);
+	vhdx_journal_stop(&disk->journal);
+
+	err = vhdx_session_end(disk);
+	if (err) {
+		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+		       index, err);
+		err = -EIO;
+	}
+	put_disk(disk->gd);
+	percpu_ref_exit(&disk->io_ref);
+	free_queues(disk);
+	disk_free(disk);
+	free_index(index);
+	atomic_dec(&detaching);
+	wake_up_all(&detached);
+	module_put(THIS_MODULE);
 	return err;
 }
 
@@ -506,35 +603,55 @@ int vhdx_disk_detach(int index, u32 *reason)
 	mutex_lock(&disks_lock);
 	disk = index < 0 ? NULL : idr_find(&disks, index);
 	if (disk)
-		err = claim_for_detach(disk);
-	if (!err)
-		idr_replace(&disks, NULL, index);
+		err = take_for_detach(disk);
 	mutex_unlock(&disks_lock);
+	if (err == -EAGAIN)
+		err = -EBUSY;
 	if (err) {
 		*reason = err == -EBUSY ? VHDX_REASON_IN_USE : VHDX_REASON_ARGUMENT;
 		return err;
 	}
-
-	/* No more ioctls, then no more bios; ours are drained by our own reference. */
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	del_gendisk(disk->gd);
-	percpu_ref_kill(&disk->io_ref);
-	wait_for_completion(&disk->drained);
-	vhdx_journal_stop(&disk->journal);
-
-	err = vhdx_session_end(disk);
-	if (err) {
+	err = detach_taken(disk);
+	if (err)
 		*reason = VHDX_REASON_IO;
-		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-		       index, err);
-		err = -EIO;
-	}
-	put_disk(disk->gd);
-	percpu_ref_exit(&disk->io_ref);
-	free_queues(disk);
-	disk_free(disk);
-	free_index(index);
-	module_put(THIS_MODULE);
 	return err;
+}
+
+/* ---- the machine goes down ---------------------------------------------------------------- */
+
+/**
+ * vhdx_disk_keep_all() - from now on no disk comes or goes: the machine goes down
+ * @list:	receives all there are, by their shutdown.link
+ *
+ * One that is being attached is not among them: nothing is written to it any more,
+ * unless a write was faster.
+ */
+void vhdx_disk_keep_all(struct list_head *list)
+{
+	struct vhdx_disk *disk;
+	int index;
+
+	mutex_lock(&disks_lock);
+	WRITE_ONCE(closing_down, true);
+	idr_for_each_entry(&disks, disk, index)
+		list_add_tail(&disk->shutdown.link, list);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_disk_closing_down() - has vhdx_disk_keep_all() been called?
+ */
+bool vhdx_disk_closing_down(void)
+{
+	return READ_ONCE(closing_down);
+}
+
+/**
+ * vhdx_disk_wait_for_detaches() - until those that had begun have ended
+ * @deadline:	in jiffies
+ */
+void vhdx_disk_wait_for_detaches(unsigned long deadline)
+{
+	wait_event_timeout(detached, !atomic_read(&detaching),
+			   max_t(long, deadline - jiffies, 1));
 }

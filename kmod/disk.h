@@ -18,6 +18,7 @@
 #include "map.h"
 #include "meta.h"
 #include "session.h"
+#include "shutdown.h"
 #include "tracker.h"
 
 #include <linux/completion.h>
@@ -47,6 +48,7 @@ struct vhdx_info;
  * @io_ref:	one reference for each piece under way (rule K2); gone: detached
  * @drained:	the last one is gone
  * @allocating:	blocks that are being made, by number; its lock guards their lists
+ * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios
  */
@@ -71,6 +73,7 @@ struct vhdx_disk {
 	struct percpu_ref io_ref;
 	struct completion drained;
 	struct xarray allocating;
+	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;
 	struct bio_set split_bios;
 	struct workqueue_struct *slow_wq;
@@ -85,6 +88,10 @@ int vhdx_disk_detach(int index, u32 *reason);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);
+unsigned int vhdx_disk_depth(struct vhdx_disk *disk);
+void vhdx_disk_keep_all(struct list_head *list);
+bool vhdx_disk_closing_down(void);
+void vhdx_disk_wait_for_detaches(unsigned long deadline);
 
 static inline bool vhdx_disk_is_poisoned(const struct vhdx_disk *disk)
 {

@@ -73,7 +73,8 @@ static int prepare(struct seal *s, const u8 *label, u32 label_length)
 
 	if (t->state != VHDX_TRACKING_ON)
 		return -EOPNOTSUPP;
-	if (vhdx_disk_is_poisoned(t->disk))
+	/* Or a shutdown has closed it since its session began. */
+	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
 		return -EIO;
 	if (timeline->count >= VHDX_POINTS_MAX)
 		return -ENOSPC;

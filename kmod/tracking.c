@@ -12,6 +12,23 @@ static int fail(u32 *reason, int err, u32 why)
 	return err;
 }
 
+/*
+ * Before anything of the sidecar changes: the disk's session has begun, and tracker->lock
+ * is held for writing; or neither. A shutdown may have come in between.
+ */
+static int begin_change(struct vhdx_tracker *t)
+{
+	int err = vhdx_session_begin(t->disk);
+
+	if (err)
+		return err;
+	down_write(&t->lock);
+	if (vhdx_session_has_begun(&t->disk->session))
+		return 0;
+	up_write(&t->lock);
+	return -EIO;
+}
+
 /* A sidecar on a block device that holds nothing but zeroes is as good as an empty file. */
 static int is_blank(struct vhdx_tracker *t, bool *blank)
 {
@@ -153,11 +170,10 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 	if (tracker->disk->read_only)
 		return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
 				 "the disk is attached read-only");
-	err = vhdx_session_begin(tracker->disk);
+	err = begin_change(tracker);
 	if (err)
 		return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 
-	down_write(&tracker->lock);
 	err = -EALREADY;
 	if (tracker->state == VHDX_TRACKING_ON)
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "tracking is enabled already");
@@ -202,11 +218,10 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason)
 
 	if (tracker->disk->read_only)
 		return fail(reason, -EROFS, VHDX_REASON_READ_ONLY);
-	err = vhdx_session_begin(tracker->disk);
+	err = begin_change(tracker);
 	if (err)
 		return fail(reason, err, VHDX_REASON_IO);
 
-	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_OFF) {
 		err = fail(reason, -EOPNOTSUPP, tracker->off_reason ?: VHDX_REASON_DISABLED);
 	} else if (tracker->state == VHDX_TRACKING_DISABLED) {
@@ -270,11 +285,10 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 	/* The sidecar says "in use" before it changes: what is forgotten may move into
 	 * the live map, which is in memory only.
 	 */
-	err = vhdx_session_begin(tracker->disk);
+	err = begin_change(tracker);
 	if (err)
 		return fail(reason, err, VHDX_REASON_IO);
 
-	down_write(&tracker->lock);
 	position = vhdx_timeline_find(&sidecar->timeline, id);
 	if (tracker->state != VHDX_TRACKING_ON) {
 		err = fail(reason, -EOPNOTSUPP, tracker->off_reason ?: VHDX_REASON_DISABLED);

@@ -204,7 +204,8 @@ struct vhdx_attach {
  * drops the open files before it returns. EBUSY while the block device is open
  * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk. EIO the
  * container could not be closed cleanly: the disk is gone all the same, and its
- * log is replayed at the next attach.
+ * log is replayed at the next attach. ESHUTDOWN the machine is shutting down,
+ * and the disk is closed by that: it can be read to the end.
  */
 struct vhdx_detach {
 	__u32 size;
