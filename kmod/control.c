@@ -16,7 +16,8 @@
 static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer,
 			struct vhdx_diag *diag)
 {
-	if (args->flags & ~(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK))
+	if (args->flags & ~(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK |
+			    VHDX_ATTACH_AUTOCLEAR))
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT, "unknown flags %#x",
 				 args->flags);
 	if (!args->layer_count || args->layer_count > VHDX_LAYERS_MAX)

@@ -23,6 +23,12 @@ static bool closing_down;
 static atomic_t detaching;
 static DECLARE_WAIT_QUEUE_HEAD(detached);
 
+/* Looks for disks that are to be detached at their last close; soon again if one is busy. */
+#define AUTOCLEAR_PAUSE		(HZ / 20)
+static void autoclear(struct work_struct *work);
+static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
+static struct workqueue_struct *autoclear_wq;
+
 /* ---- the block device -------------------------------------------------------------- */
 
 static COMPAT_BDOPS_OPEN(disk_open, gd)
@@ -30,7 +36,20 @@ static COMPAT_BDOPS_OPEN(disk_open, gd)
 	struct vhdx_disk *disk = COMPAT_BDOPS_OPEN_DISK(gd)->private_data;
 
 	/* The block layer holds gd->open_mutex, and so does detach while it decides. */
-	return disk->closing ? -ENXIO : 0;
+	if (disk->closing)
+		return -ENXIO;
+	/* udev, and whoever else wants to know what it is, opens it to read. */
+	if (mode & (COMPAT_OPEN_WRITE | COMPAT_OPEN_EXCL))
+		disk->used = true;
+	return 0;
+}
+
+static COMPAT_BDOPS_RELEASE(disk_release, gd)
+{
+	struct vhdx_disk *disk = gd->private_data;
+
+	if (disk->autoclear && disk->used && !disk_openers(gd))
+		queue_delayed_work(autoclear_wq, &autoclear_work, 0);
 }
 
 static char *disk_devnode(struct gendisk *gd, umode_t *mode)
@@ -44,6 +63,7 @@ static const struct block_device_operations disk_fops = {
 	.owner		= THIS_MODULE,
 	.submit_bio	= vhdx_submit_bio,
 	.open		= disk_open,
+	.release	= disk_release,
 	.devnode	= disk_devnode,
 };
 
@@ -504,6 +524,7 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	err = -EINTR;
 	if (fatal_signal_pending(current))
 		goto fail_disk;
+	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
 	err = disk_start(disk);
 	if (err) {
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
@@ -615,6 +636,58 @@ int vhdx_disk_detach(int index, u32 *reason)
 	if (err)
 		*reason = VHDX_REASON_IO;
 	return err;
+}
+
+/* ---- detach at the last close ------------------------------------------------------------ */
+
+static void detach_work(struct work_struct *work)
+{
+	detach_taken(container_of(work, struct vhdx_disk, detach_work));
+}
+
+/*
+ * The close itself holds locks that detach needs, and may be repeated before this runs: the
+ * work is nobody's in particular, so that it outlives no disk. Those that it finds are detached
+ * side by side.
+ */
+static void autoclear(struct work_struct *work)
+{
+	struct vhdx_disk *disk;
+	bool again = false;
+	int index, err;
+
+	mutex_lock(&disks_lock);
+	idr_for_each_entry(&disks, disk, index) {
+		if (!disk->autoclear || !READ_ONCE(disk->used))
+			continue;
+		err = take_for_detach(disk);
+		again |= err == -EAGAIN;
+		if (err)
+			continue;
+		INIT_WORK(&disk->detach_work, detach_work);
+		queue_work(autoclear_wq, &disk->detach_work);
+	}
+	mutex_unlock(&disks_lock);
+	if (again)
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+}
+
+/**
+ * vhdx_disk_init() - when the module is loaded
+ */
+int vhdx_disk_init(void)
+{
+	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
+	return autoclear_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_disk_exit() - when it is unloaded: there is no disk
+ */
+void vhdx_disk_exit(void)
+{
+	cancel_delayed_work_sync(&autoclear_work);
+	destroy_workqueue(autoclear_wq);
 }
 
 /* ---- the machine goes down ---------------------------------------------------------------- */

@@ -38,6 +38,9 @@ struct vhdx_info;
  * @replayed:	the log was dirty at attach
  * @poisoned:	a commit or a header update failed: writes fail until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
+ * @autoclear:	detach at the last close
+ * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
+ *		gd->open_mutex
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
  * @map:	how it is mapped
@@ -48,6 +51,7 @@ struct vhdx_info;
  * @io_ref:	one reference for each piece under way (rule K2); gone: detached
  * @drained:	the last one is gone
  * @allocating:	blocks that are being made, by number; its lock guards their lists
+ * @detach_work: detaches it after the last close; it is in nobody else's hands then
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios
@@ -58,6 +62,8 @@ struct vhdx_disk {
 	bool replayed;
 	bool poisoned;
 	bool closing;
+	bool autoclear;
+	bool used;
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
 	const struct vhdx_map_ops *map;
@@ -73,6 +79,7 @@ struct vhdx_disk {
 	struct percpu_ref io_ref;
 	struct completion drained;
 	struct xarray allocating;
+	struct work_struct detach_work;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;
 	struct bio_set split_bios;
@@ -82,6 +89,8 @@ struct vhdx_disk {
 	struct workqueue_struct *sidecar_wq;
 };
 
+int vhdx_disk_init(void);
+void vhdx_disk_exit(void);
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
 int vhdx_disk_detach(int index, u32 *reason);

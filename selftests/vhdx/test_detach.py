@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# test_detach - several disks at once, and all of them
+# test_detach - several disks at once, all of them, and at the last close
 #
 # vm: timeout=300 full=debug,newest
 import contextlib
@@ -14,8 +14,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, slow, uapi, udev  # noqa: E402
-from vhdxtest.device import Control, ioctl  # noqa: E402
-from vhdxtest.disk import opened, raw_attached  # noqa: E402
+from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
+from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
 from vhdxoracle import check, faults  # noqa: E402
 
@@ -34,6 +34,14 @@ def containers(count=1, size=64 * MIB):
 def attached_now():
     """Indices."""
     return sorted(one["disk"] for one in ctl.json("list")["list"])
+
+
+def wait_until_gone(patience=20):
+    """Until no disk is attached."""
+    end = time.monotonic() + patience
+    while attached_now():
+        ktap.check(time.monotonic() < end, f"still attached: {attached_now()}")
+        time.sleep(0.05)
 
 
 def must_be_clean(path):
@@ -101,6 +109,78 @@ def all_while_others_come():
         ktap.equal(attached_now(), [], "attached")
         for path in paths:
             must_be_clean(path)
+
+
+# ---- at the last close --------------------------------------------------------------------
+
+@ktap.case
+def autoclear_after_umount():
+    with containers() as (path,):
+        node = ctl.line("attach", "--autoclear", path)
+        with contextlib.suppress(AssertionError):
+            udev.settle()
+        for _ in range(5):
+            os.close(os.open(node, os.O_RDONLY))
+        time.sleep(0.3)
+        ktap.equal(attached_now(), [0], "attached: it was only looked at")
+        images.command("mkfs.ext4", "-q", "-F", node)
+        wait_until_gone()
+        must_be_clean(path)
+        node = ctl.line("attach", "--autoclear", "--track", path)
+        where = path.with_name("mount")
+        where.mkdir()
+        images.command("mount", node, where)
+        (where / "file").write_bytes(b"x" * 100000)
+        ctl.run("detach", node, status=ctl.FAILED)
+        images.command("umount", where)
+        wait_until_gone()
+        must_be_clean(path)
+        with attached(path) as disk:
+            ktap.equal(disk.sysfs("reason"), "none", "reason")
+            ktap.check(disk.handle.changes(disk.handle.ids()[0]), "no changes are known")
+
+
+@ktap.case
+def autoclear_of_a_partition():
+    with containers() as (path,):
+        with attached(path) as disk:
+            images.command("sfdisk", "-q", disk.node, stdin="1M,20M\n")
+            udev.settle()
+            images.command("mkfs.ext4", "-q", "-F", f"{disk.node}p1")
+            udev.settle()
+        node = ctl.line("attach", "--autoclear", "--read-only", path)
+        udev.settle()
+        where = path.with_name("mount")
+        where.mkdir()
+        images.command("mount", "-o", "ro,noload", f"{node}p1", where)
+        ktap.equal(attached_now(), [0], "attached")
+        images.command("umount", where)
+        wait_until_gone()
+
+
+@ktap.case
+def autoclear_beside_detach():
+    """Who is last, and who detaches, meet in all ways; each attach ends in one detach."""
+    with containers() as (path,), Control() as control, opened(path) as container:
+        for number in range(60):
+            index = control.attach(container, flags=uapi.ATTACH_AUTOCLEAR).index
+            node = f"/dev/vhdx{index}"
+
+            def use():
+                with contextlib.suppress(OSError):
+                    for _ in range(3):
+                        os.close(os.open(node, os.O_RDWR))
+            users = [threading.Thread(target=use) for _ in range(3)]
+            for one in users:
+                one.start()
+            if number % 2:
+                with contextlib.suppress(Failure):
+                    control.detach(index)
+            for one in users:
+                one.join()
+            with contextlib.suppress(Failure):
+                detach_index(control, index)
+            wait_until_gone()
 
 
 # ---- a disk whose container does not answer -------------------------------------------------

@@ -155,6 +155,11 @@ struct vhdx_layer {
  * the sidecar will find a gap (CHANGED_OFFLINE) when it is used again.
  */
 #define VHDX_ATTACH_NO_TRACK		(1U << 1)
+/*
+ * Detach at the last close: when nobody has the block device open any more, once
+ * it was mounted, or opened for writing. Looking at it does not count.
+ */
+#define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
 
 #define VHDX_INDEX_ANY			(-1)
 
