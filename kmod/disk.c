@@ -173,7 +173,9 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	info->block_size = geo->block_size;
 	info->logical_sector_size = geo->logical_sector_size;
 	info->physical_sector_size = geo->physical_sector_size;
-	info->reason = VHDX_REASON_NONE;
+	info->disk_seq = disk->gd->diskseq;
+	info->layer_count = 1;
+	info->unit = vhdx_tracker_unit(&disk->tracker);
 }
 
 /* ---- the container ----------------------------------------------------------------- */
@@ -374,6 +376,7 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 static void disk_free(struct vhdx_disk *disk)
 {
+	vhdx_handle_put(disk->handle);
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
 	vhdx_session_destroy(&disk->session);
@@ -422,11 +425,9 @@ static int disk_start(struct vhdx_disk *disk)
 	err = make_gendisk(disk);
 	if (err)
 		goto fail_ref;
-	disk->handle = vhdx_handle_create(disk);
-	if (IS_ERR(disk->handle)) {
-		err = PTR_ERR(disk->handle);
+	err = vhdx_handle_create(disk);
+	if (err)
 		goto fail_gendisk;
-	}
 	/* From here on there is I/O: partitions are read. */
 	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
 	/* A name that there was no memory for is none; nothing else here is invalid. */
@@ -483,7 +484,7 @@ static void free_index(int index)
 
 /**
  * vhdx_disk_attach() - VHDX_ATTACH
- * @args:	flags and index, checked; the index is filled in
+ * @args:	flags and index, checked; index and disk_seq are filled in
  * @container_fd: of the only layer
  * @sidecar_fd:	or -1
  * @diag:	what is wrong; on success why tracking is not what one would expect
@@ -533,6 +534,8 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 
 	mutex_lock(&disks_lock);
 	idr_replace(&disks, disk, index);
+	/* From here on somebody else may detach it. */
+	args->disk_seq = disk->gd->diskseq;
 	mutex_unlock(&disks_lock);
 	args->index = index;
 	*diag = gap;
@@ -552,14 +555,15 @@ fail_module:
  * closing it. That may take as long as its container does to answer: he who reads
  * partitions holds the mutex, and whoever waits for it here holds up all other disks.
  */
-static int claim_for_detach(struct vhdx_disk *disk)
+static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int err = 0;
 
 	if (!mutex_trylock(&disk->gd->open_mutex))
 		return -EAGAIN;
 	if (disk_openers(disk->gd))
-		err = -EBUSY;
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"it, or a partition of it, is open or mounted");
 	else
 		disk->closing = true;
 	mutex_unlock(&disk->gd->open_mutex);
@@ -567,10 +571,14 @@ static int claim_for_detach(struct vhdx_disk *disk)
 }
 
 /* The disk is the caller's, to be detached; disks_lock is held. */
-static int take_for_detach(struct vhdx_disk *disk)
+static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
-	int err = closing_down ? -ESHUTDOWN : claim_for_detach(disk);
+	int err;
 
+	if (closing_down)
+		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
+				 "the machine is shutting down");
+	err = claim_for_detach(disk, diag);
 	if (!err) {
 		idr_replace(&disks, NULL, disk->index);
 		atomic_inc(&detaching);
@@ -578,7 +586,7 @@ static int take_for_detach(struct vhdx_disk *disk)
 	return err;
 }
 
-static int detach_taken(struct vhdx_disk *disk)
+static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int index = disk->index;
 	int err;
@@ -593,6 +601,9 @@ static int detach_taken(struct vhdx_disk *disk)
 
 	err = vhdx_session_end(disk);
 	if (err) {
+		vhdx_io_failed(diag, err,
+			"detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			err);
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
 		err = -EIO;
@@ -611,30 +622,32 @@ static int detach_taken(struct vhdx_disk *disk)
 /**
  * vhdx_disk_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
- * @reason:	receives VHDX_REASON_* on failure
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @diag:	what is wrong
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
  * cleanly, any other error that the disk is still there.
  */
-int vhdx_disk_detach(int index, u32 *reason)
+int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk;
-	int err = -ENODEV;
+	int err;
 
 	mutex_lock(&disks_lock);
 	disk = index < 0 ? NULL : idr_find(&disks, index);
-	if (disk)
-		err = take_for_detach(disk);
+	if (!disk)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
+	else if (disk_seq && disk_seq != disk->gd->diskseq)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
+				"the disk was detached, and another one has index %d now", index);
+	else
+		err = take_for_detach(disk, diag);
 	mutex_unlock(&disks_lock);
 	if (err == -EAGAIN)
-		err = -EBUSY;
-	if (err) {
-		*reason = err == -EBUSY ? VHDX_REASON_IN_USE : VHDX_REASON_ARGUMENT;
-		return err;
-	}
-	err = detach_taken(disk);
-	if (err)
-		*reason = VHDX_REASON_IO;
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"somebody is opening or closing it");
+	if (!err)
+		err = detach_taken(disk, diag);
 	return err;
 }
 
@@ -642,7 +655,7 @@ int vhdx_disk_detach(int index, u32 *reason)
 
 static void detach_work(struct work_struct *work)
 {
-	detach_taken(container_of(work, struct vhdx_disk, detach_work));
+	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
 }
 
 /*
@@ -660,7 +673,7 @@ static void autoclear(struct work_struct *work)
 	idr_for_each_entry(&disks, disk, index) {
 		if (!disk->autoclear || !READ_ONCE(disk->used))
 			continue;
-		err = take_for_detach(disk);
+		err = take_for_detach(disk, NULL);
 		again |= err == -EAGAIN;
 		if (err)
 			continue;

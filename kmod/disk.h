@@ -93,7 +93,7 @@ int vhdx_disk_init(void);
 void vhdx_disk_exit(void);
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
-int vhdx_disk_detach(int index, u32 *reason);
+int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);

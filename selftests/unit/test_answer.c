@@ -116,6 +116,7 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 			.end = min(end, offset + step),
 			.unit_shift = SHIFT,
 			.ranges = chunk,
+			.range_size = sizeof(chunk[0]),
 			.capacity = capacity,
 			.words = words,
 		};
@@ -207,7 +208,7 @@ CASE(stops_behind_the_last_range_that_fitted)
 	struct vhdx_range range;
 	struct vhdx_answer answer = {
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
-		.ranges = &range, .capacity = 1, .words = words,
+		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -225,7 +226,7 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 	struct vhdx_range range;
 	struct vhdx_answer answer = {
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
-		.ranges = &range, .capacity = 1, .words = words,
+		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);

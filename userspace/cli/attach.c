@@ -64,6 +64,7 @@ static int print_json(const struct vhdx_attached *attached)
 
 	json_bytes(reply, "disk", attached->index);
 	json_text(reply, "device", attached->device);
+	json_identity(reply, attached->virtual_disk_id, attached->disk_seq);
 	json_reason(reply, "reason", attached->reason);
 	json_text(reply, "warning", attached->warning[0] ? attached->warning : NULL);
 	return json_finish(reply);

@@ -80,7 +80,7 @@ static int find_all(struct detaching *detaching, int count, char **names)
 	int i;
 
 	if (wanted.all)
-		return vhdx_list(add_status, detaching);
+		return vhdx_list(sizeof(struct vhdx_status), add_status, detaching);
 	for (i = 0; i < count && !err; i++) {
 		err = vhdx_find(names[i], &index);
 		if (!err)
@@ -146,7 +146,7 @@ static int detach_all(struct detaching *detaching)
 		if (try_all(detaching, &code))
 			patience = PATIENCE_MS;
 		/* One may have come meanwhile. */
-		if (wanted.all && vhdx_list(add_status, detaching))
+		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
 			return report(-ENOMEM);
 		if (!left->count || patience <= 0)
 			break;
