@@ -23,7 +23,11 @@ static bool closing_down;
 static atomic_t detaching;
 static DECLARE_WAIT_QUEUE_HEAD(detached);
 
-/* Looks for disks that are to be detached at their last close; soon again if one is busy. */
+/*
+ * Looks for disks that are to be detached at their last close, again and again while one
+ * might be: mkfs and fsck open a disk several times.
+ */
+#define AUTOCLEAR_LINGER	HZ
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
@@ -48,8 +52,10 @@ static COMPAT_BDOPS_RELEASE(disk_release, gd)
 {
 	struct vhdx_disk *disk = gd->private_data;
 
-	if (disk->autoclear && disk->used && !disk_openers(gd))
-		queue_delayed_work(autoclear_wq, &autoclear_work, 0);
+	if (disk->autoclear && disk->used && !disk_openers(gd)) {
+		disk->closed_at = jiffies;
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	}
 }
 
 static char *disk_devnode(struct gendisk *gd, umode_t *mode)
@@ -673,7 +679,9 @@ static void autoclear(struct work_struct *work)
 	idr_for_each_entry(&disks, disk, index) {
 		if (!disk->autoclear || !READ_ONCE(disk->used))
 			continue;
-		err = take_for_detach(disk, NULL);
+		err = -EAGAIN;
+		if (time_after(jiffies, READ_ONCE(disk->closed_at) + AUTOCLEAR_LINGER))
+			err = take_for_detach(disk, NULL);
 		again |= err == -EAGAIN;
 		if (err)
 			continue;

@@ -40,7 +40,8 @@ struct vhdx_info;
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @autoclear:	detach at the last close
  * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
- *		gd->open_mutex
+ *		gd->open_mutex, as is
+ * @closed_at:	when it was closed last, in jiffies
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
  * @map:	how it is mapped
@@ -64,6 +65,7 @@ struct vhdx_disk {
 	bool closing;
 	bool autoclear;
 	bool used;
+	unsigned long closed_at;
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
 	const struct vhdx_map_ops *map;

@@ -202,8 +202,9 @@ struct vhdx_layer {
  */
 #define VHDX_ATTACH_STRICT		(1U << 3)
 /*
- * Detach at the last close: when nobody has the block device open any more, once
- * it was mounted, or opened for writing. Looking at it does not count.
+ * Detach at the last close: when nobody has had the block device open for a
+ * second, once it was mounted, or opened for writing. Looking at it does not
+ * count.
  */
 #define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
 /* Never the kernel's: for libraries that hand the other bits through. EINVAL. */
