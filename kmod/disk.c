@@ -382,7 +382,6 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 static void disk_free(struct vhdx_disk *disk)
 {
-	vhdx_handle_put(disk->handle);
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
 	vhdx_session_destroy(&disk->session);
@@ -391,6 +390,7 @@ static void disk_free(struct vhdx_disk *disk)
 	close_image(disk);
 	vhdx_container_close(&disk->container);
 	xa_destroy(&disk->allocating);
+	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
 

@@ -21,12 +21,22 @@ static const struct cli_option options[] = {
 };
 
 /**
+ * struct attachment - a disk, and none that gets its number later
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	tells it from the others
+ */
+struct attachment {
+	int index;
+	uint64_t disk_seq;
+};
+
+/**
  * struct disks - some attached disks
- * @index:	N of /dev/vhdxN of each
+ * @list:	they
  * @count:	how many
  */
 struct disks {
-	int *index;
+	struct attachment *list;
 	size_t count;
 };
 
@@ -42,72 +52,86 @@ struct detaching {
 	struct disks failed;
 };
 
-static bool has(const struct disks *disks, int index)
+static bool has(const struct disks *disks, const struct attachment *disk)
 {
 	size_t i;
 
 	for (i = 0; i < disks->count; i++)
-		if (disks->index[i] == index)
+		if (disks->list[i].index == disk->index &&
+		    disks->list[i].disk_seq == disk->disk_seq)
 			return true;
 	return false;
 }
 
-static int add(struct disks *disks, int index)
+static int add(struct disks *disks, const struct attachment *disk)
 {
-	int *longer;
+	struct attachment *longer;
 
-	if (has(disks, index))
+	if (has(disks, disk))
 		return 0;
-	longer = realloc(disks->index, (disks->count + 1) * sizeof(*longer));
+	longer = realloc(disks->list, (disks->count + 1) * sizeof(*longer));
 	if (!longer)
 		return -ENOMEM;
-	disks->index = longer;
-	disks->index[disks->count++] = index;
+	disks->list = longer;
+	disks->list[disks->count++] = *disk;
 	return 0;
 }
 
 static int add_status(void *context, const struct vhdx_status *status)
 {
+	struct attachment disk = { .index = status->index, .disk_seq = status->disk_seq };
 	struct detaching *detaching = context;
 
-	return has(&detaching->failed, status->index) ? 0 : add(&detaching->left, status->index);
+	return has(&detaching->failed, &disk) ? 0 : add(&detaching->left, &disk);
+}
+
+/* Of a path it counts where it leads once the number's disk is known. */
+static int find(const char *name, struct attachment *disk)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	int err;
+
+	err = vhdx_find(name, &disk->index);
+	if (!err)
+		err = vhdx_get_status(disk->index, &status);
+	disk->disk_seq = status.disk_seq;
+	if (!err)
+		err = vhdx_find(name, &disk->index);
+	return err;
 }
 
 static int find_all(struct detaching *detaching, int count, char **names)
 {
-	int index;
+	struct attachment disk;
 	int err = 0;
 	int i;
 
 	if (wanted.all)
 		return vhdx_list(sizeof(struct vhdx_status), add_status, detaching);
 	for (i = 0; i < count && !err; i++) {
-		err = vhdx_find(names[i], &index);
+		err = find(names[i], &disk);
 		if (!err)
-			err = add(&detaching->left, index);
+			err = add(&detaching->left, &disk);
 	}
 	return err;
 }
 
-static int detach_once(int index)
+static int detach_once(const struct attachment *disk)
 {
-	char name[16];
-
-	snprintf(name, sizeof(name), "vhdx%d", index);
-	return vhdx_detach(name, 0);
+	return vhdx_detach_attached(disk->index, disk->disk_seq, 0);
 }
 
 /* How one ended that is not busy; an exit code. */
-static int sort(struct detaching *detaching, int index, int err)
+static int sort(struct detaching *detaching, const struct attachment *disk, int err)
 {
 	/* Somebody else, or the last close, was faster. */
 	if (wanted.all && err == -ENODEV)
 		return EXIT_DONE;
 	if (!err) {
-		err = add(&detaching->gone, index);
+		err = add(&detaching->gone, disk);
 		return err ? report(err) : EXIT_DONE;
 	}
-	if (add(&detaching->failed, index))
+	if (add(&detaching->failed, disk))
 		complain("out of memory");
 	report(err);
 	return EXIT_FAILED;
@@ -123,11 +147,11 @@ static bool try_all(struct detaching *detaching, int *code)
 	int err;
 
 	for (i = 0; i < count; i++) {
-		err = detach_once(left->index[i]);
+		err = detach_once(&left->list[i]);
 		if (err == -EBUSY)
-			left->index[busy++] = left->index[i];
+			left->list[busy++] = left->list[i];
 		else
-			*code |= sort(detaching, left->index[i], err);
+			*code |= sort(detaching, &left->list[i], err);
 	}
 	left->count = busy;
 	return busy < count;
@@ -154,7 +178,7 @@ static int detach_all(struct detaching *detaching)
 		patience -= PAUSE_MS;
 	}
 	for (i = 0; i < left->count; i++)
-		code |= sort(detaching, left->index[i], detach_once(left->index[i]));
+		code |= sort(detaching, &left->list[i], detach_once(&left->list[i]));
 	return code;
 }
 
@@ -166,13 +190,13 @@ static int print_json(const struct disks *gone)
 	size_t i;
 
 	if (!wanted.all && gone->count == 1) {
-		json_bytes(reply, "disk", gone->index[0]);
+		json_bytes(reply, "disk", gone->list[0].index);
 		return json_finish(reply);
 	}
 	list = json_list(reply, "list");
 	for (i = 0; i < gone->count; i++) {
 		disk = json_object_new_object();
-		json_bytes(disk, "disk", gone->index[i]);
+		json_bytes(disk, "disk", gone->list[i].index);
 		json_object_array_add(list, disk);
 	}
 	return json_finish(reply);
@@ -192,9 +216,9 @@ static int detach(int count, char **arguments)
 	code = err ? report(err) : detach_all(&detaching);
 	if (!code && output.json)
 		code = print_json(&detaching.gone);
-	free(detaching.left.index);
-	free(detaching.gone.index);
-	free(detaching.failed.index);
+	free(detaching.left.list);
+	free(detaching.gone.list);
+	free(detaching.failed.list);
 	return code;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every failure of a query has its exit code and says what to do."""
 import errno
+import time
 
 from common import ID, Fake, attached, directory, make_image
 
@@ -174,6 +175,19 @@ def test_one_of_all_fails():
         result.expect(1, "/dev/vhdx0", "not be closed cleanly")
         assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
         assert len(fake.ctl("list", "--noheadings").lines) == 1
+
+
+def test_another_disk_gets_the_name():
+    """While it was busy somebody detached it and attached another: that one is left alone."""
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EBUSY, "in_use", times=20)
+        with fake.popen("detach", "0") as waiting:
+            while not fake.calls:
+                time.sleep(0.01)
+            fake.write("sys/block/vhdx0/diskseq", "102\n")
+            waiting.communicate(timeout=30)
+        assert waiting.returncode == 1
+        assert (fake.root / "sys/block/vhdx0").exists()
 
 
 def test_unclean_detach():

@@ -237,6 +237,16 @@ VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options
  */
 VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
 
+/**
+ * vhdx_detach_attached() - detach what was attached, and nothing that came after it
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	as in struct vhdx_attached or struct vhdx_status; 0: whichever is there
+ * @timeout_ms:	as in vhdx_detach()
+ *
+ * Return: 0 or a negative errno; -ENODEV if it is gone, whatever has its number now.
+ */
+VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int timeout_ms);
+
 /* ---- Attached disks -------------------------------------------------- */
 
 #define VHDX_PATH_TEXT	4096
@@ -409,7 +419,7 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
  * @target:	changes until this point; all zero: until now
  * @offset:	where to begin, in bytes
  * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
- * @range_size:	sizeof(struct vhdx_range): what the callback is shown
+ * @range_size:	sizeof(struct vhdx_range): what the callback is shown; 0: 24 bytes
  * @flags:	VHDX_CHANGES_COUNT: sums alone, there is no callback
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
