@@ -53,6 +53,13 @@ def told_by(count=DELTAS):
     return [(2 * number * UNIT, UNIT) for number in range(1, count + 1)]
 
 
+def expect_told(ranges):
+    """An answer has them all, and nothing else."""
+    missed = [one for one in told_by() if one not in ranges]
+    ktap.check(not missed, f"{len(missed)} ranges are missing, the first: {missed[:3]}")
+    ktap.equal(len(ranges), DELTAS, "ranges")
+
+
 def killed(function, after):
     """Kills a child that is so many seconds into function(); how long it takes to die."""
     child = os.fork()
@@ -82,7 +89,7 @@ def killed_while_it_asks():
         took = killed(lambda: disk.handle.changes(first), ALL / 5)
         ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
         below.delay()
-        ktap.equal(disk.handle.changes(first), told_by(), "changes")
+        expect_told(disk.handle.changes(first))
 
 
 @ktap.case
@@ -101,7 +108,7 @@ def seals_beside_a_long_question():
         asking.join()
         ktap.diag(f"the seal took {took:.2f} s")
         ktap.check(took < ALL, f"a seal took {took:.1f} s")
-        ktap.equal(answers, [told_by()], "changes")
+        expect_told(answers[0])
 
 
 def forget_meanwhile(order):
@@ -122,7 +129,7 @@ def forget_meanwhile(order):
         below.delay()
         ktap.diag(f"{forgotten} points were forgotten")
         ktap.check(forgotten > 5, "too few were forgotten in time")
-        ktap.equal(answers, [told_by()], "changes")
+        expect_told(answers[0])
 
 
 for name, how in {
@@ -160,7 +167,7 @@ def attach_and_be_killed(path, below, after):
 @ktap.case
 def killed_while_points_are_read():
     with prepared(one_unit_each()) as (path, below):
-        ktap.equal(attach_and_be_killed(path, below, ALL / 5), told_by(), "changes")
+        expect_told(attach_and_be_killed(path, below, ALL / 5))
 
 
 @ktap.case
