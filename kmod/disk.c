@@ -607,9 +607,8 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 
 	err = vhdx_session_end(disk);
 	if (err) {
-		vhdx_io_failed(diag, err,
-			"detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-			err);
+		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			       err);
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
 		err = -EIO;
