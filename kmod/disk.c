@@ -9,6 +9,7 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
@@ -16,6 +17,21 @@
 /* Who is attached, by index; NULL: an index that is being attached or detached. */
 static DEFINE_IDR(disks);
 static DEFINE_MUTEX(disks_lock);
+/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
+static bool closing_down;
+/* How many are being detached, and who waits for that to end. */
+static atomic_t detaching;
+static DECLARE_WAIT_QUEUE_HEAD(detached);
+
+/*
+ * Looks for disks that are to be detached at their last close, again and again while one
+ * might be: mkfs and fsck open a disk several times.
+ */
+#define AUTOCLEAR_LINGER	HZ
+#define AUTOCLEAR_PAUSE		(HZ / 20)
+static void autoclear(struct work_struct *work);
+static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
+static struct workqueue_struct *autoclear_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -24,7 +40,22 @@ static COMPAT_BDOPS_OPEN(disk_open, gd)
 	struct vhdx_disk *disk = COMPAT_BDOPS_OPEN_DISK(gd)->private_data;
 
 	/* The block layer holds gd->open_mutex, and so does detach while it decides. */
-	return disk->closing ? -ENXIO : 0;
+	if (disk->closing)
+		return -ENXIO;
+	/* udev, and whoever else wants to know what it is, opens it to read. */
+	if (mode & (COMPAT_OPEN_WRITE | COMPAT_OPEN_EXCL))
+		disk->used = true;
+	return 0;
+}
+
+static COMPAT_BDOPS_RELEASE(disk_release, gd)
+{
+	struct vhdx_disk *disk = gd->private_data;
+
+	if (disk->autoclear && disk->used && !disk_openers(gd)) {
+		disk->closed_at = jiffies;
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	}
 }
 
 static char *disk_devnode(struct gendisk *gd, umode_t *mode)
@@ -38,8 +69,20 @@ static const struct block_device_operations disk_fops = {
 	.owner		= THIS_MODULE,
 	.submit_bio	= vhdx_submit_bio,
 	.open		= disk_open,
+	.release	= disk_release,
 	.devnode	= disk_devnode,
 };
+
+#define DEPTH_MAX	16
+
+/* The disk of ours that a file, or a block device, lives on. */
+static struct vhdx_disk *disk_under(const struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct block_device *bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
+
+	return bdev && bdev->bd_disk->fops == &disk_fops ? bdev->bd_disk->private_data : NULL;
+}
 
 /**
  * vhdx_disk_is_below() - does this file live on the disk?
@@ -51,21 +94,51 @@ static const struct block_device_operations disk_fops = {
  */
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 {
-	struct inode *inode = file->f_mapping->host;
-	struct block_device *bdev;
 	struct vhdx_disk *other;
 	int depth;
 
-	for (depth = 0; depth < 16; depth++) {
-		bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
-		if (!bdev || bdev->bd_disk->fops != &disk_fops)
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		other = disk_under(file);
+		if (!other)
 			return false;
-		other = bdev->bd_disk->private_data;
 		if (other == disk)
 			return true;
-		inode = other->container.file->f_mapping->host;
+		file = other->container.file;
 	}
 	return true;
+}
+
+static unsigned int depth_of(struct file *file)
+{
+	struct vhdx_disk *disk;
+	unsigned int depth;
+
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		disk = disk_under(file);
+		if (!disk)
+			break;
+		file = disk->container.file;
+	}
+	return depth;
+}
+
+/**
+ * vhdx_disk_depth() - how many disks of ours do its files lie on, one on the other?
+ * @disk:	the disk; none of these is detached meanwhile
+ *
+ * Sees what vhdx_disk_is_below() sees, of the sidecar only if nobody is busy with it.
+ */
+unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
+{
+	struct vhdx_tracker *t = &disk->tracker;
+	unsigned int depth = depth_of(disk->container.file);
+
+	if (!down_read_trylock(&t->lock))
+		return depth;
+	if (t->state != VHDX_TRACKING_OFF)
+		depth = max(depth, depth_of(t->file.file));
+	up_read(&t->lock);
+	return depth;
 }
 
 /**
@@ -106,7 +179,9 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	info->block_size = geo->block_size;
 	info->logical_sector_size = geo->logical_sector_size;
 	info->physical_sector_size = geo->physical_sector_size;
-	info->reason = VHDX_REASON_NONE;
+	info->disk_seq = disk->gd->diskseq;
+	info->layer_count = 1;
+	info->unit = vhdx_tracker_unit(&disk->tracker);
 }
 
 /* ---- the container ----------------------------------------------------------------- */
@@ -245,6 +320,7 @@ static void free_queues(struct vhdx_disk *disk)
 	};
 	int i;
 
+	disk->tracker.file.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -263,6 +339,7 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.workqueue = queue(disk, "file");
+	disk->tracker.file.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
 	    !disk->sidecar_wq || !disk->container.workqueue)
@@ -313,6 +390,7 @@ static void disk_free(struct vhdx_disk *disk)
 	close_image(disk);
 	vhdx_container_close(&disk->container);
 	xa_destroy(&disk->allocating);
+	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
 
@@ -353,11 +431,9 @@ static int disk_start(struct vhdx_disk *disk)
 	err = make_gendisk(disk);
 	if (err)
 		goto fail_ref;
-	disk->handle = vhdx_handle_create(disk);
-	if (IS_ERR(disk->handle)) {
-		err = PTR_ERR(disk->handle);
+	err = vhdx_handle_create(disk);
+	if (err)
 		goto fail_gendisk;
-	}
 	/* From here on there is I/O: partitions are read. */
 	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
 	/* A name that there was no memory for is none; nothing else here is invalid. */
@@ -384,13 +460,17 @@ static int take_index(int wanted, struct vhdx_diag *diag)
 	int index;
 
 	mutex_lock(&disks_lock);
-	if (wanted == VHDX_INDEX_ANY)
+	if (closing_down)
+		index = -ESHUTDOWN;
+	else if (wanted == VHDX_INDEX_ANY)
 		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
 	else
 		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
 	mutex_unlock(&disks_lock);
 	if (index >= 0)
 		return index;
+	if (index == -ESHUTDOWN)
+		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
 	if (index != -ENOSPC)
 		return vhdx_no_memory(diag);
 	if (wanted == VHDX_INDEX_ANY)
@@ -410,7 +490,7 @@ static void free_index(int index)
 
 /**
  * vhdx_disk_attach() - VHDX_ATTACH
- * @args:	flags and index, checked; the index is filled in
+ * @args:	flags and index, checked; index and disk_seq are filled in
  * @container_fd: of the only layer
  * @sidecar_fd:	or -1
  * @diag:	what is wrong; on success why tracking is not what one would expect
@@ -445,6 +525,13 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 	if (err)
 		goto fail_disk;
+	/* What was read for a caller who was killed meanwhile may have been cut short. To
+	 * believe that would be a gap for ever; and nobody is left to detach the disk.
+	 */
+	err = -EINTR;
+	if (fatal_signal_pending(current))
+		goto fail_disk;
+	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
 	err = disk_start(disk);
 	if (err) {
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
@@ -453,6 +540,8 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 
 	mutex_lock(&disks_lock);
 	idr_replace(&disks, disk, index);
+	/* From here on somebody else may detach it. */
+	args->disk_seq = disk->gd->diskseq;
 	mutex_unlock(&disks_lock);
 	args->index = index;
 	*diag = gap;
@@ -467,44 +556,46 @@ fail_module:
 	return err;
 }
 
-/* Nobody has it open, and from now on nobody can open it. */
-static int claim_for_detach(struct vhdx_disk *disk)
+/*
+ * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
+ * closing it. That may take as long as its container does to answer: he who reads
+ * partitions holds the mutex, and whoever waits for it here holds up all other disks.
+ */
+static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int err = 0;
 
-	mutex_lock(&disk->gd->open_mutex);
+	if (!mutex_trylock(&disk->gd->open_mutex))
+		return -EAGAIN;
 	if (disk_openers(disk->gd))
-		err = -EBUSY;
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"it, or a partition of it, is open or mounted");
 	else
 		disk->closing = true;
 	mutex_unlock(&disk->gd->open_mutex);
 	return err;
 }
 
-/**
- * vhdx_disk_detach() - VHDX_DETACH
- * @index:	N of /dev/vhdxN
- * @reason:	receives VHDX_REASON_* on failure
- *
- * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, any other error that the disk is still there.
- */
-int vhdx_disk_detach(int index, u32 *reason)
+/* The disk is the caller's, to be detached; disks_lock is held. */
+static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
-	struct vhdx_disk *disk;
-	int err = -ENODEV;
+	int err;
 
-	mutex_lock(&disks_lock);
-	disk = index < 0 ? NULL : idr_find(&disks, index);
-	if (disk)
-		err = claim_for_detach(disk);
-	if (!err)
-		idr_replace(&disks, NULL, index);
-	mutex_unlock(&disks_lock);
-	if (err) {
-		*reason = err == -EBUSY ? VHDX_REASON_IN_USE : VHDX_REASON_ARGUMENT;
-		return err;
+	if (closing_down)
+		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
+				 "the machine is shutting down");
+	err = claim_for_detach(disk, diag);
+	if (!err) {
+		idr_replace(&disks, NULL, disk->index);
+		atomic_inc(&detaching);
 	}
+	return err;
+}
+
+static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int index = disk->index;
+	int err;
 
 	/* No more ioctls, then no more bios; ours are drained by our own reference. */
 	vhdx_handle_detach(disk->handle);
@@ -516,7 +607,8 @@ int vhdx_disk_detach(int index, u32 *reason)
 
 	err = vhdx_session_end(disk);
 	if (err) {
-		*reason = VHDX_REASON_IO;
+		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			       err);
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
 		err = -EIO;
@@ -526,6 +618,133 @@ int vhdx_disk_detach(int index, u32 *reason)
 	free_queues(disk);
 	disk_free(disk);
 	free_index(index);
+	atomic_dec(&detaching);
+	wake_up_all(&detached);
 	module_put(THIS_MODULE);
 	return err;
+}
+
+/**
+ * vhdx_disk_detach() - VHDX_DETACH
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @diag:	what is wrong
+ *
+ * Once it is not busy there is no way back: -EIO says that the container was not closed
+ * cleanly, any other error that the disk is still there.
+ */
+int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk;
+	int err;
+
+	mutex_lock(&disks_lock);
+	disk = index < 0 ? NULL : idr_find(&disks, index);
+	if (!disk)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
+	else if (disk_seq && disk_seq != disk->gd->diskseq)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
+				"the disk was detached, and another one has index %d now", index);
+	else
+		err = take_for_detach(disk, diag);
+	mutex_unlock(&disks_lock);
+	if (err == -EAGAIN)
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"somebody is opening or closing it");
+	if (!err)
+		err = detach_taken(disk, diag);
+	return err;
+}
+
+/* ---- detach at the last close ------------------------------------------------------------ */
+
+static void detach_work(struct work_struct *work)
+{
+	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
+}
+
+/*
+ * The close itself holds locks that detach needs, and may be repeated before this runs: the
+ * work is nobody's in particular, so that it outlives no disk. Those that it finds are detached
+ * side by side.
+ */
+static void autoclear(struct work_struct *work)
+{
+	struct vhdx_disk *disk;
+	bool again = false;
+	int index, err;
+
+	mutex_lock(&disks_lock);
+	idr_for_each_entry(&disks, disk, index) {
+		if (!disk->autoclear || !READ_ONCE(disk->used))
+			continue;
+		err = -EAGAIN;
+		if (time_after(jiffies, READ_ONCE(disk->closed_at) + AUTOCLEAR_LINGER))
+			err = take_for_detach(disk, NULL);
+		again |= err == -EAGAIN;
+		if (err)
+			continue;
+		INIT_WORK(&disk->detach_work, detach_work);
+		queue_work(autoclear_wq, &disk->detach_work);
+	}
+	mutex_unlock(&disks_lock);
+	if (again)
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+}
+
+/**
+ * vhdx_disk_init() - when the module is loaded
+ */
+int vhdx_disk_init(void)
+{
+	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
+	return autoclear_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_disk_exit() - when it is unloaded: there is no disk
+ */
+void vhdx_disk_exit(void)
+{
+	cancel_delayed_work_sync(&autoclear_work);
+	destroy_workqueue(autoclear_wq);
+}
+
+/* ---- the machine goes down ---------------------------------------------------------------- */
+
+/**
+ * vhdx_disk_keep_all() - from now on no disk comes or goes: the machine goes down
+ * @list:	receives all there are, by their shutdown.link
+ *
+ * One that is being attached is not among them: nothing is written to it any more,
+ * unless a write was faster.
+ */
+void vhdx_disk_keep_all(struct list_head *list)
+{
+	struct vhdx_disk *disk;
+	int index;
+
+	mutex_lock(&disks_lock);
+	WRITE_ONCE(closing_down, true);
+	idr_for_each_entry(&disks, disk, index)
+		list_add_tail(&disk->shutdown.link, list);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_disk_closing_down() - has vhdx_disk_keep_all() been called?
+ */
+bool vhdx_disk_closing_down(void)
+{
+	return READ_ONCE(closing_down);
+}
+
+/**
+ * vhdx_disk_wait_for_detaches() - until those that had begun have ended
+ * @deadline:	in jiffies
+ */
+void vhdx_disk_wait_for_detaches(unsigned long deadline)
+{
+	wait_event_timeout(detached, !atomic_read(&detaching),
+			   max_t(long, deadline - jiffies, 1));
 }

@@ -21,13 +21,28 @@ static void encode_point(const void *source, u32 index, void *record)
 	memcpy(raw->label, point->label, point->label_length);
 }
 
-/* References are in the order of their sequence numbers, so no id comes twice. */
+/* At most 4096 points, each compared with those before it. */
+static bool is_new_snapshot(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
+{
+	u32 i = timeline->count;
+
+	while (i--)
+		if (timeline->points[i]->id.kind == VHDX_POINT_SNAPSHOT &&
+		    !memcmp(timeline->points[i]->id.guid, id->guid, sizeof(id->guid)))
+			return false;
+	return !id->sequence;
+}
+
+/*
+ * No id comes twice: references are in the order of their sequence numbers, snapshots have
+ * none, but GUIDs of their own.
+ */
 static bool in_order(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
 {
 	u32 i = timeline->count;
 
 	if (id->kind == VHDX_POINT_SNAPSHOT)
-		return !id->sequence;
+		return is_new_snapshot(timeline, id);
 	if (id->kind != VHDX_POINT_REFERENCE || id->sequence >= timeline->next_sequence)
 		return false;
 	while (i--)
@@ -88,13 +103,20 @@ void vhdx_sidecar_join_marks(struct vhdx_delta *newer, const struct vhdx_delta *
 		newer->gap_reason = older->gap_reason;
 }
 
+/* A number that a load would refuse must never be written. */
+bool vhdx_sidecar_is_out_of_points(const struct vhdx_sidecar *sidecar)
+{
+	return sidecar->timeline.count >= VHDX_POINTS_MAX ||
+	       sidecar->timeline.next_sequence >= VHDX_SIDECAR_SEQUENCE_MAX;
+}
+
 int vhdx_sidecar_add_point(struct vhdx_sidecar *sidecar, const struct vhdx_timeline_point *point,
 			   struct vhdx_delta *before)
 {
 	struct vhdx_timeline *timeline = &sidecar->timeline;
 	struct vhdx_timeline_point **points, *added;
 
-	if (timeline->count >= VHDX_POINTS_MAX)
+	if (vhdx_sidecar_is_out_of_points(sidecar))
 		return -ENOSPC;
 	points = vhdx_alloc((timeline->count + 1) * sizeof(*points));
 	added = vhdx_alloc(sizeof(*added));

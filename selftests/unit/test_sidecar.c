@@ -237,7 +237,8 @@ static void make_history(bool full)
 			mark_at_random(&model[i], random_below(6));
 		if (!random_below(8))
 			vhdx_changemap_mark(&model[i], LEAF_BYTES, 2 * LEAF_BYTES);
-		model_gap[i] = random_below(4) ? 0 : 1 + random_below(10);
+		model_gap[i] = random_below(4) ? 0 :
+			       VHDX_REASON_CHANGED_OFFLINE + random_below(6);
 		vhdx_timeline_gap(&sidecar.timeline, model_gap[i]);
 		sidecar.timeline.live.flags = i & 1 ? VHDX_DELTA_COARSE : 0;
 		if (i < POINTS)
@@ -347,7 +348,8 @@ static int ask(struct question *question, struct vhdx_changemap *told)
 	struct vhdx_range ranges[5];
 	struct vhdx_answer answer = {
 		.end = DISK_SIZE, .unit_shift = SHIFT,
-		.ranges = ranges, .capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges = ranges, .range_size = sizeof(ranges[0]),
+		.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
 	int more;
 	u32 i;
@@ -373,10 +375,10 @@ static void expect_answer(u32 from, u32 to)
 	const struct vhdx_point_id *target = to < POINTS ? &timeline->points[to]->id : &now;
 	struct question question = { .live = &model[POINTS] };
 	struct vhdx_changemap should, told;
-	u32 reason, i;
+	u32 i;
 
 	ASSERT_EQ(vhdx_timeline_span(timeline, &timeline->points[from]->id, target,
-				     &question.span, &reason), 0);
+				     &question.span, NULL), 0);
 	new_map(&should);
 	new_map(&told);
 	for (i = from + 1; i <= to; i++)

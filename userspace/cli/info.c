@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli.h"
@@ -38,6 +39,9 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 		err = vhdx_disk_get_info(disk, &facts->info);
 	if (!err)
 		err = vhdx_disk_get_tracking_state(disk, &facts->state);
+	/* The status is that of a number, which may have become another disk's. */
+	if (!err && facts->attached && facts->status.disk_seq != facts->info.disk_seq)
+		err = -ENODEV;
 	return err;
 }
 
@@ -49,6 +53,8 @@ static int gather(const char *name, struct facts *facts)
 	memset(facts, 0, sizeof(*facts));
 	facts->name = name;
 	facts->status.size = sizeof(facts->status);
+	facts->info.size = sizeof(facts->info);
+	facts->state.size = sizeof(facts->state);
 	err = vhdx_disk_open(name, sidecar, 0, &disk);
 	if (err)
 		return err;
@@ -93,7 +99,7 @@ static int print_json(const struct facts *facts)
 		json_text(reply, "disk", NULL);
 	json_text(reply, "device", facts->attached ? facts->status.device : NULL);
 	json_text(reply, "container", container_path(facts));
-	json_uuid(reply, "virtual_disk_id", info->virtual_disk_id);
+	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
 	json_bytes(reply, "size", info->virtual_disk_size);

@@ -119,6 +119,16 @@ void json_uuid(struct json_object *object, const char *key, const uint8_t *guid)
 	json_text(object, key, text);
 }
 
+void json_identity(struct json_object *object, const uint8_t *virtual_disk_id,
+		   uint64_t disk_seq)
+{
+	json_uuid(object, "virtual_disk_id", virtual_disk_id);
+	if (disk_seq)
+		json_bytes(object, "disk_seq", disk_seq);
+	else
+		json_text(object, "disk_seq", NULL);
+}
+
 void json_reason(struct json_object *object, const char *key, unsigned int reason)
 {
 	json_text(object, key, reason_or_null(reason));

@@ -18,6 +18,9 @@ void json_bytes(struct json_object *object, const char *key, uint64_t value);
 void json_flag(struct json_object *object, const char *key, bool value);
 void json_id(struct json_object *object, const char *key, const struct vhdx_point_id *id);
 void json_uuid(struct json_object *object, const char *key, const uint8_t *guid);
+/* Which disk, and which attachment of it; no attachment is null. */
+void json_identity(struct json_object *object, const uint8_t *virtual_disk_id,
+		   uint64_t disk_seq);
 /* null for VHDX_REASON_NONE */
 void json_reason(struct json_object *object, const char *key, unsigned int reason);
 /* An empty array below @key. */

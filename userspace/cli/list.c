@@ -52,6 +52,7 @@ static int add_object(void *context, const struct vhdx_status *status)
 
 	json_bytes(disk, "disk", status->index);
 	json_text(disk, "device", status->device);
+	json_identity(disk, status->virtual_disk_id, status->disk_seq);
 	json_text(disk, "container", status->container[0] ? status->container : NULL);
 	json_flag(disk, "read_only", status->read_only);
 	json_bytes(disk, "size", status->disk_size);
@@ -66,7 +67,7 @@ static int list_json(void)
 	struct json_object *reply = json_reply();
 	int err;
 
-	err = vhdx_list(add_object, json_list(reply, "list"));
+	err = vhdx_list(sizeof(struct vhdx_status), add_object, json_list(reply, "list"));
 	if (!err)
 		return json_finish(reply);
 	json_object_put(reply);
@@ -81,7 +82,7 @@ static int list_table(void)
 
 	if (!table)
 		return EXIT_USAGE;
-	err = vhdx_list(add_row, table);
+	err = vhdx_list(sizeof(struct vhdx_status), add_row, table);
 	code = table_finish(table);
 	return err ? report(err) : code;
 }

@@ -29,7 +29,8 @@ static void print_ids(const struct vhdx_point_id *ids, int count)
 	}
 }
 
-static void print_json(char **names, const struct vhdx_point_id *ids, int count)
+static void print_json(char **names, const struct vhdx_info *infos,
+		       const struct vhdx_point_id *ids, int count)
 {
 	struct json_object *reply = json_reply();
 	struct json_object *list = json_list(reply, "points");
@@ -40,6 +41,7 @@ static void print_json(char **names, const struct vhdx_point_id *ids, int count)
 		point = json_object_new_object();
 		json_text(point, "disk", names[i]);
 		json_id(point, "id", &ids[i]);
+		json_identity(point, infos[i].virtual_disk_id, infos[i].disk_seq);
 		json_object_array_add(list, point);
 	}
 	json_finish(reply);
@@ -55,17 +57,33 @@ static int open_all(char **names, struct vhdx_disk **disks, int count)
 	return err;
 }
 
-static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_point_id *ids, int count)
+/* Before the seal: what fails after it would hide that the points exist. */
+static int identify(struct vhdx_disk **disks, struct vhdx_info *infos, int count)
+{
+	int err = 0;
+	int i;
+
+	for (i = 0; i < count && !err; i++) {
+		infos[i].size = sizeof(infos[i]);
+		err = vhdx_disk_get_info(disks[i], &infos[i]);
+	}
+	return err;
+}
+
+static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_info *infos,
+		    struct vhdx_point_id *ids, int count)
 {
 	int err;
 
 	err = open_all(names, disks, count);
 	if (!err)
+		err = identify(disks, infos, count);
+	if (!err)
 		err = vhdx_seal(disks, count, wanted.label, ids, NULL);
 	if (err)
 		return report(err);
 	if (output.json)
-		print_json(names, ids, count);
+		print_json(names, infos, ids, count);
 	else
 		print_ids(ids, count);
 	return EXIT_DONE;
@@ -75,6 +93,7 @@ static int seal(int count, char **arguments)
 {
 	struct vhdx_disk **disks;
 	struct vhdx_point_id *ids;
+	struct vhdx_info *infos;
 	int code;
 	int i;
 
@@ -83,9 +102,10 @@ static int seal(int count, char **arguments)
 	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
 		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
 	disks = calloc(count, sizeof(*disks));
+	infos = calloc(count, sizeof(*infos));
 	ids = calloc(count, sizeof(*ids));
-	if (disks && ids) {
-		code = seal_all(arguments, disks, ids, count);
+	if (disks && infos && ids) {
+		code = seal_all(arguments, disks, infos, ids, count);
 		for (i = 0; i < count; i++)
 			vhdx_disk_close(disks[i]);
 	} else {
@@ -93,6 +113,7 @@ static int seal(int count, char **arguments)
 		code = EXIT_FAILED;
 	}
 	free(ids);
+	free(infos);
 	free(disks);
 	return code;
 }

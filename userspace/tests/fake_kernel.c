@@ -10,6 +10,7 @@
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	step.N		a query processes so many bytes at the most
+ *	diskseq		of the newest attachment
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -26,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <linux/fs.h>
 #include <linux/vhdx.h>
 
 #define DISKS		8
@@ -194,7 +196,17 @@ static void make_id(struct vhdx_point_id *id, __u64 sequence)
 	id->kind = VHDX_POINT_REFERENCE;
 }
 
-static unsigned int read_points(int index, struct vhdx_point *points, unsigned int capacity)
+/* An element of the caller's size; what he has more of is zero. */
+static void put_element(__u64 array, unsigned int number, __u32 stride, const void *element,
+			size_t size)
+{
+	char *to = (char *)(uintptr_t)array + (size_t)number * stride;
+
+	memset(to, 0, stride);
+	memcpy(to, element, stride < size ? stride : size);
+}
+
+static unsigned int read_points(int index, __u64 points, __u32 stride, unsigned int capacity)
 {
 	FILE *file = open_file("r", "points.%d", index);
 	unsigned int count = 0;
@@ -211,7 +223,7 @@ static unsigned int read_points(int index, struct vhdx_point *points, unsigned i
 		point.label_length = strcmp(label, "-") ? strlen(label) : 0;
 		memcpy(point.label, label, point.label_length);
 		if (count < capacity)
-			points[count] = point;
+			put_element(points, count, stride, &point, sizeof(point));
 		count++;
 	}
 	if (file)
@@ -221,7 +233,7 @@ static unsigned int read_points(int index, struct vhdx_point *points, unsigned i
 
 static __u64 add_point(int index, const char *label, int length)
 {
-	__u64 sequence = read_points(index, NULL, 0) + 1;
+	__u64 sequence = read_points(index, 0, 0, 0) + 1;
 	FILE *file = open_file("a", "points.%d", index);
 
 	fprintf(file, "%llu 0 %.*s\n", sequence, length ? length : 1, length ? label : "-");
@@ -242,6 +254,39 @@ static int free_index(int wanted)
 			return index;
 	}
 	return -1;
+}
+
+/* A number that no other attachment has had. */
+static __u64 next_disk_seq(int index)
+{
+	FILE *file = open_file("r", "diskseq");
+	unsigned long long seq = 100;
+	char text[32];
+
+	if (file) {
+		if (fscanf(file, "%llu", &seq) != 1)
+			abort();
+		fclose(file);
+	}
+	snprintf(text, sizeof(text), "%llu", ++seq);
+	file = open_file("w", "diskseq");
+	fputs(text, file);
+	fclose(file);
+	put(index, "diskseq", text);
+	return seq;
+}
+
+static __u64 disk_seq(int index)
+{
+	FILE *file = open_file("r", "sys/block/vhdx%d/diskseq", index);
+	unsigned long long seq = 0;
+
+	if (file) {
+		if (fscanf(file, "%llu", &seq) != 1)
+			abort();
+		fclose(file);
+	}
+	return seq;
 }
 
 static void describe_container(int index, int fd)
@@ -280,6 +325,7 @@ static int attach(struct vhdx_attach *args)
 	args->index = index;
 	make_directory(index, "");
 	make_directory(index, "/vhdx");
+	args->disk_seq = next_disk_seq(index);
 	snprintf(sectors, sizeof(sectors), "%llu", DISK_SECTORS);
 	put(index, "size", sectors);
 	put(index, "dev", "259:0");
@@ -289,6 +335,7 @@ static int attach(struct vhdx_attach *args)
 	put(index, "vhdx/unit", layer->sidecar_fd >= 0 ? "16384" : "0");
 	put(index, "vhdx/io", "direct");
 	put(index, "vhdx/scan", "pending");
+	put(index, "vhdx/virtual_disk_id", "11111111-1111-1111-1111-111111111111");
 	describe_container(index, layer->container_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
 	fclose(open_file("w", "dev/vhdx%d", index));
@@ -303,15 +350,18 @@ static int detach(struct vhdx_detach *args)
 	int error;
 
 	log_call("DETACH index=%d", args->index);
-	error = wanted_failure("DETACH", &args->reason, 0, 0);
+	error = wanted_failure("DETACH", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
+	if (args->disk_seq && args->disk_seq != disk_seq(args->index))
+		return ENODEV;
 	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
-	snprintf(to, sizeof(to), "%s/gone.%d", getenv("FAKE_ROOT"), getpid());
+	snprintf(to, sizeof(to), "%s/gone.%d.%d", getenv("FAKE_ROOT"), getpid(), args->index);
 	return rename(from, to) ? ENODEV : 0;
 }
 
-static int index_of(int fd)
+/* The number in the name of one of our nodes; -1: it is none. */
+static int number_of(int fd, const char *prefix)
 {
 	char link[64];
 	char path[PATH_MAX];
@@ -322,7 +372,12 @@ static int index_of(int fd)
 	length = readlink(link, path, sizeof(path) - 1);
 	path[length < 0 ? 0 : length] = '\0';
 	name = strrchr(path, '/');
-	return name && !strncmp(name, "/vhdxc", 6) ? atoi(name + 6) : -1;
+	return name && !strncmp(name, prefix, strlen(prefix)) ? atoi(name + strlen(prefix)) : -1;
+}
+
+static int index_of(int fd)
+{
+	return number_of(fd, "/vhdxc");
 }
 
 static int seal(struct vhdx_seal *args)
@@ -335,7 +390,7 @@ static int seal(struct vhdx_seal *args)
 	log_call("SEAL count=%u label=%.*s", args->count, args->label_length,
 		 (const char *)args->label);
 	args->failed = args->count - 1;
-	error = wanted_failure("SEAL", &args->reason, 0, 0);
+	error = wanted_failure("SEAL", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
 	for (i = 0; i < args->count; i++)
@@ -356,13 +411,15 @@ static int get_info(int index, struct vhdx_info *info)
 	info->logical_sector_size = 512;
 	info->physical_sector_size = 4096;
 	info->disk_flags = VHDX_DISK_DIRECT_IO;
-	return error;
+	info->disk_seq = disk_seq(index);
+	info->layer_count = 1;
+	return error ? error : info->disk_seq ? 0 : ENODEV;
 }
 
 static int get_state(int index, struct vhdx_tracking_state *args)
 {
 	int error = wanted_failure("STATE", &args->reason, 0, 0);
-	unsigned int count = read_points(index, NULL, 0);
+	unsigned int count = read_points(index, 0, 0, 0);
 	struct state state = read_state(index);
 
 	args->state = state.state;
@@ -377,9 +434,10 @@ static int get_state(int index, struct vhdx_tracking_state *args)
 
 static int get_points(int index, struct vhdx_get_points *args)
 {
-	int error = wanted_failure("POINTS", &args->reason, 0, 0);
+	int error = wanted_failure("POINTS", &args->reason, args->message,
+				   args->message_capacity);
 
-	args->point_count = read_points(index, (void *)(uintptr_t)args->output,
+	args->point_count = read_points(index, args->output, args->point_size,
 					args->output_capacity);
 	args->output_count = args->point_count < args->output_capacity ?
 			     args->point_count : args->output_capacity;
@@ -401,7 +459,8 @@ static __u64 step_of(int index, __u64 length)
 
 static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 {
-	struct vhdx_range *output = (void *)(uintptr_t)args->output;
+	struct vhdx_range range = { .flags = 0 };
+	const bool sums = args->flags & VHDX_CHANGES_COUNT;
 	const __u64 start = args->byte_offset;
 	__u64 end = start + step_of(index, args->byte_length);
 	struct state state = read_state(index);
@@ -409,9 +468,11 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	FILE *file;
 	int error;
 
-	log_call("CHANGES offset=%llu length=%llu", args->byte_offset, args->byte_length);
+	log_call("CHANGES offset=%llu length=%llu%s", args->byte_offset, args->byte_length,
+		 sums ? " capacity=0" : "");
 	args->virtual_disk_size = DISK_SECTORS * 512;
-	error = wanted_failure("CHANGES", &args->reason, 0, 0);
+	args->disk_seq = disk_seq(index);
+	error = wanted_failure("CHANGES", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
 	args->output_count = 0;
@@ -424,11 +485,16 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 
 		if (from >= to)
 			continue;
-		if (args->output_count == args->output_capacity) {
+		if (!sums && args->output_count == args->output_capacity) {
 			end = from;
 			break;
 		}
-		output[args->output_count++] = (struct vhdx_range) { from, to - from };
+		range.byte_offset = from;
+		range.byte_length = to - from;
+		if (!sums)
+			put_element(args->output, args->output_count++, args->range_size, &range,
+				    sizeof(range));
+		args->changed_bytes += to - from;
 	}
 	if (file)
 		fclose(file);
@@ -455,7 +521,7 @@ static int disable(int index, struct vhdx_tracking_disable *args)
 	int error;
 
 	log_call("DISABLE");
-	error = wanted_failure("DISABLE", &args->reason, 0, 0);
+	error = wanted_failure("DISABLE", &args->reason, args->message, args->message_capacity);
 	if (!error)
 		write_state(index, VHDX_TRACKING_DISABLED);
 	return error;
@@ -466,7 +532,7 @@ static int reset(int index, struct vhdx_tracking_reset *args)
 	int error;
 
 	log_call("RESET");
-	error = wanted_failure("RESET", &args->reason, 0, 0);
+	error = wanted_failure("RESET", &args->reason, args->message, args->message_capacity);
 	if (!error)
 		make_id(&args->first_point, add_point(index, NULL, 0));
 	return error;
@@ -475,7 +541,7 @@ static int reset(int index, struct vhdx_tracking_reset *args)
 static int forget(struct vhdx_forget *args)
 {
 	log_call("FORGET sequence=%llu", args->id.sequence);
-	return wanted_failure("FORGET", &args->reason, 0, 0);
+	return wanted_failure("FORGET", &args->reason, args->message, args->message_capacity);
 }
 
 int ioctl(int fd, unsigned long request, ...)
@@ -523,6 +589,10 @@ int ioctl(int fd, unsigned long request, ...)
 		break;
 	case VHDX_FORGET:
 		error = forget(arg);
+		break;
+	case BLKGETDISKSEQ:
+		*(__u64 *)arg = disk_seq(number_of(fd, "/vhdx"));
+		error = 0;
 		break;
 	default:
 		return real(fd, request, arg);

@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from common import BUILD, ID, USERSPACE, attached, ctl, need
+from common import BUILD, ID, USERSPACE, attached, ctl, directory, need
 from test_api import declared
 from test_options import COMMANDS, WORDS
 
@@ -78,6 +78,18 @@ def test_pages_are_well_formed():
         done = subprocess.run(["man", "--warnings=w", "-l", "-Tutf8", path], text=True,
                               capture_output=True, check=False)
         assert not done.returncode and not done.stderr, (path, done.stderr)
+
+
+def test_unit():
+    need("systemd-analyze")
+    with directory() as path:
+        # What it runs has to exist where it says.
+        text = (BUILD / "vhdx-detach.service").read_text()
+        unit = path / "vhdx-detach.service"
+        unit.write_text(re.sub(r"=\S*/vhdxctl", f"={BUILD}/vhdxctl", text))
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], text=True,
+                              capture_output=True, check=False)
+        assert not done.returncode and not done.stderr, done.stderr
 
 
 COMPLETE = r"""

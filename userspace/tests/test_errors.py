@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every failure of a query has its exit code and says what to do."""
 import errno
+import time
 
 from common import ID, Fake, attached, directory, make_image
 
@@ -154,6 +155,39 @@ def test_busy_for_long():
         fake.fail("DETACH", errno.EBUSY, "in_use")
         fake.ctl("detach", "0").expect(1, "busy", "mounted")
         assert len(fake.calls) > 50
+
+
+def test_several_detached():
+    with attached() as (fake, image):
+        other = make_image(image.parent / "other.vhdx")
+        fake.ctl("attach", other).expect(0)
+        fake.ctl("detach", "0", "nothing").expect(1, "nothing")
+        assert len(fake.ctl("list", "--noheadings").lines) == 2, "one went all the same"
+        fake.ctl("detach", other, "0", image).expect(0)
+        assert not fake.ctl("list", "--noheadings").lines
+
+
+def test_one_of_all_fails():
+    with attached() as (fake, image):
+        fake.ctl("attach", make_image(image.parent / "other.vhdx")).expect(0)
+        fake.fail("DETACH", errno.EIO, "io", times=1)
+        result = fake.ctl("detach", "--all")
+        result.expect(1, "/dev/vhdx0", "not be closed cleanly")
+        assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
+        assert len(fake.ctl("list", "--noheadings").lines) == 1
+
+
+def test_another_disk_gets_the_name():
+    """While it was busy somebody detached it and attached another: that one is left alone."""
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EBUSY, "in_use", times=20)
+        with fake.popen("detach", "0") as waiting:
+            while not fake.calls:
+                time.sleep(0.01)
+            fake.write("sys/block/vhdx0/diskseq", "102\n")
+            waiting.communicate(timeout=30)
+        assert waiting.returncode == 1
+        assert (fake.root / "sys/block/vhdx0").exists()
 
 
 def test_unclean_detach():
