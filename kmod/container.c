@@ -36,7 +36,7 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
 	int err;
 
-	if (WARN_ON_ONCE(c->read_only))
+	if (c->read_only)
 		return -EROFS;
 	err = c->ops->rw(c, offset, (void *)buf, length, true);
 	if (!err && offset + length > c->size)
@@ -108,7 +108,7 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 	container->read_only = read_only;
 	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
 	container->store.read = store_read;
-	container->store.write = read_only ? NULL : store_write;
+	container->store.write = store_write;
 	container->store.flush = store_flush;
 	err = container->ops->open(container, diag);
 	if (err)

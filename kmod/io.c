@@ -69,6 +69,13 @@ void vhdx_submit_bio(struct bio *bio)
 		bio->bi_status = BLK_STS_NOTSUPP;
 		goto fail;
 	}
+	/* The block layer only warns of it, and device mapper does not look: a table that
+	 * was loaded for writing sends writes here. A flush without data changes nothing.
+	 */
+	if (unlikely(disk->read_only) && op_is_write(bio_op(bio)) && bio_sectors(bio)) {
+		bio->bi_status = BLK_STS_IOERR;
+		goto fail;
+	}
 
 	/* A flush is a commit, never sent on by itself (rule V4). What comes with
 	 * it starts over once the commit is done.

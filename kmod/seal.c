@@ -199,8 +199,7 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 
 	for (i = 0; i < count && !err; i++) {
 		*failed = i;
-		err = trackers[i]->disk->read_only ? -EROFS
-						   : vhdx_session_begin(trackers[i]->disk);
+		err = vhdx_session_begin(trackers[i]->disk);
 	}
 	return err;
 }

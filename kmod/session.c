@@ -112,7 +112,8 @@ void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
  * announced; only then a write may go out. A sidecar that can't be written is
  * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on.
  *
- * Sleeps. Returns 0, or -errno where the container itself can't be written.
+ * Sleeps. Returns 0; -EROFS where the disk is attached read-only, whoever asks; or -errno
+ * where the container itself can't be written.
  */
 int vhdx_session_begin(struct vhdx_disk *disk)
 {
@@ -122,6 +123,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 
 	if (vhdx_session_has_begun(session))
 		return 0;
+	if (disk->read_only)
+		return -EROFS;
 	mutex_lock(&session->begin_lock);
 	if (session->begun)
 		goto out;
