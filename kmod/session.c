@@ -63,9 +63,12 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 		err = store->write(store, vhdx_header_offset(header.slot), buf, VHDX_PAGE);
 		if (!err)
 			err = store->flush(store);
+		/* What comes next goes to the other copy, be it the second round or, if that
+		 * failed, another update: the one that is good is never written over.
+		 */
+		if (!err)
+			disk->image.header = header;
 	}
-	if (!err)
-		disk->image.header = header;
 	mutex_unlock(&disk->session.header_lock);
 	return err;
 }
