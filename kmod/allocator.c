@@ -71,6 +71,8 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	while (!err && index < geo->bat_entry_count) {
 		err = disk->store->read(disk->store, vhdx_bat_entry_offset(geo, index), buf,
 					SCAN_PAGES * VHDX_PAGE);
+		if (vhdx_loss_found(disk))
+			err = -EIO;
 		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
 			err = vhdx_space_add_page(&space, &disk->image, index,
 						  buf + i * VHDX_PAGE, size, diag);

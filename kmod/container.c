@@ -38,9 +38,11 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 
 	if (c->read_only)
 		return -EROFS;
+	if (!vhdx_container_is_whole(c))
+		return -EIO;
 	err = c->ops->rw(c, offset, (void *)buf, length, true);
-	if (!err && offset + length > c->size)
-		c->size = offset + length;
+	if (!err)
+		vhdx_container_grew(c, offset + length);
 	return err;
 }
 
@@ -122,6 +124,24 @@ out_claim:
 out_file:
 	fput(file);
 	return err;
+}
+
+/**
+ * vhdx_container_grew() - from now on it must not be shorter than this
+ * @container:	open
+ * @size:	where something of ours ends
+ *
+ * Any context. What the file system does not show yet is not asked for.
+ */
+void vhdx_container_grew(struct vhdx_container *container, u64 size)
+{
+	u64 known = READ_ONCE(container->size);
+
+	if (likely(size <= known))
+		return;
+	size = min(size, vhdx_container_length(container));
+	while (size > known && !try_cmpxchg64(&container->size, &known, size))
+		;
 }
 
 /**

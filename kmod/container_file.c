@@ -97,9 +97,17 @@ static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
 	bvec->bv_len = length;
 }
 
+/* Nothing is behind this offset: that is right only where nothing was. */
+static void file_ends_at(struct vhdx_container *c, u64 offset, u64 known)
+{
+	if (offset < known)
+		WRITE_ONCE(c->lost, true);
+}
+
 static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t length, bool write)
 {
 	struct bio_vec bvecs[RW_PAGES];
+	u64 known = READ_ONCE(c->size);
 	struct iov_iter iter;
 	struct kiocb iocb;
 	unsigned int count;
@@ -123,6 +131,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 			/* The end of the file: zeroes for a reader. */
 			if (write)
 				return -EIO;
+			file_ends_at(c, offset, known);
 			memset(buf, 0, length);
 			return 0;
 		}
@@ -130,6 +139,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 		 * direct I/O; what follows the end is zero.
 		 */
 		if (!write && !IS_ALIGNED(ret, c->alignment)) {
+			file_ends_at(c, offset + ret, known);
 			memset(buf + ret, 0, length - ret);
 			return 0;
 		}
@@ -167,12 +177,13 @@ static void file_io_put(struct vhdx_io *io)
 		vhdx_io_done(io, BLK_STS_IOERR);
 		return;
 	}
-	/* Short: go on behind it. Behind the end of the file there are zeroes. */
+	/* Short: go on behind it. Behind an image that ended so there are zeroes (rule V8). */
 	bio_advance(clone, ret);
 	io->offset += ret;
 	if (!write && (!ret || !IS_ALIGNED(ret, c->alignment))) {
+		file_ends_at(c, io->offset, io->file.known);
 		zero_fill_bio(clone);
-		vhdx_io_done(io, BLK_STS_OK);
+		vhdx_io_done(io, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
 	queue_work(c->workqueue, &io->work);
@@ -201,6 +212,12 @@ static void file_io_work(struct work_struct *work)
 	unsigned int count = 0;
 	ssize_t ret;
 
+	/* It may have waited here for long. */
+	if (unlikely(!vhdx_container_is_whole(c))) {
+		vhdx_io_done(io, BLK_STS_IOERR);
+		goto out;
+	}
+	io->file.known = READ_ONCE(c->size);
 	bio_for_each_bvec(bvec, clone, biter)
 		count++;
 	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
@@ -223,6 +240,7 @@ static void file_io_work(struct work_struct *work)
 		file_io_put(io);
 	}
 	file_io_put(io);
+out:
 	memalloc_noio_restore(noio);
 }
 

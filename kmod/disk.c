@@ -330,6 +330,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	xa_init(&disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);
 	vhdx_allocator_init(&disk->allocator);
+	vhdx_loss_init(&disk->loss);
 	if (vhdx_session_init(&disk->session) || vhdx_tracker_init(&disk->tracker, disk)) {
 		disk_free(disk);
 		return NULL;
@@ -515,10 +516,12 @@ int vhdx_disk_detach(int index, u32 *reason)
 	vhdx_journal_stop(&disk->journal);
 
 	err = vhdx_session_end(disk);
+	vhdx_loss_stop(disk);
 	if (err) {
 		*reason = VHDX_REASON_IO;
-		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-		       index, err);
+		if (!disk->container.lost)
+			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+			       index, err);
 		err = -EIO;
 	}
 	put_disk(disk->gd);

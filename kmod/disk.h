@@ -15,6 +15,7 @@
 #include "core/overlay.h"
 #include "io.h"
 #include "journal.h"
+#include "loss.h"
 #include "map.h"
 #include "meta.h"
 #include "session.h"
@@ -35,7 +36,8 @@ struct vhdx_info;
  * @index:	N of /dev/vhdxN
  * @read_only:	nothing is ever written
  * @replayed:	the log was dirty at attach
- * @poisoned:	a commit or a header update failed: writes fail until detach
+ * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
+ *		until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
@@ -68,6 +70,7 @@ struct vhdx_disk {
 	struct vhdx_session session;
 	struct vhdx_allocator allocator;
 	struct vhdx_tracker tracker;
+	struct vhdx_loss loss;
 	struct percpu_ref io_ref;
 	struct completion drained;
 	struct xarray allocating;

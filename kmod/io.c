@@ -113,6 +113,10 @@ void vhdx_io_map(struct vhdx_io *io)
 	struct vhdx_mapping mapping;
 	bool write = vhdx_io_is_write(io);
 
+	if (unlikely(vhdx_loss_found(disk))) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
 	if (write) {
 		if (unlikely(vhdx_disk_is_poisoned(disk))) {
 			vhdx_io_end(io, BLK_STS_IOERR);
@@ -211,13 +215,16 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
  * @status:	for the caller's bio
  *
  * Any context. The second mark comes before the caller hears of the write: a query
- * that he makes then must find it.
+ * that he makes then must find it. And before he hears that the container is lost, the
+ * sidecar has a gap.
  */
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 {
 	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
+	if (unlikely(status) && vhdx_loss_park(io, status))
+		return;
 	vhdx_inflight_leave(&disk->tracker, io);
 	if (io->start_time)
 		bio_end_io_acct(bio, io->start_time);

@@ -58,6 +58,8 @@ static struct vhdx_meta_page *page_load(struct vhdx_disk *disk, u64 index)
 	if (!page->entries)
 		goto fail;
 	err = disk->store->read(disk->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
+	if (vhdx_loss_found(disk))
+		err = -EIO;
 	if (err)
 		goto fail;
 	err = judge_entries(disk, page);

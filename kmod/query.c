@@ -91,6 +91,14 @@ static int find_span(struct query *q)
 	return 0;
 }
 
+/* An answer about a container that is lost is a gap, once that is certain (loss.h). */
+static int settle(struct query *q)
+{
+	int err = vhdx_loss_settle(q->tracker->disk);
+
+	return err == -EIO ? fail(q->args, err, VHDX_REASON_IO) : err;
+}
+
 /* Some of the answer, into kernel memory (rule K4). 1: there is more to do. */
 static int run_batch(struct query *q)
 {
@@ -98,6 +106,9 @@ static int run_batch(struct query *q)
 	u32 leaves;
 	int ret;
 
+	ret = settle(q);
+	if (ret)
+		return ret;
 	if (down_read_killable(&q->tracker->lock))
 		return -EINTR;
 	ret = find_span(q);
@@ -194,7 +205,7 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 	disk = enter(handle, &q);
 	if (!disk)
 		return -ENODEV;
-	err = check_args(disk, args);
+	err = check_args(disk, args) ?: settle(&q);
 	if (!err)
 		err = down_read_killable(&q.tracker->lock);
 	if (!err) {

@@ -200,6 +200,12 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 	for (i = 0; i < count && !err; i++) {
 		*failed = i;
 		err = vhdx_session_begin(trackers[i]->disk);
+		/* Before the commit: an image that somebody wrote over ours stays as it is. */
+		if (!err) {
+			err = vhdx_session_verify(trackers[i]->disk);
+			if (err)
+				vhdx_disk_poison(trackers[i]->disk, "reading the header back", err);
+		}
 	}
 	return err;
 }
@@ -274,6 +280,8 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 la
 	while (locked--)
 		up_write(&trackers[locked]->lock);
 	mutex_unlock(&seal_lock);
+	for (i = 0; err && i < count; i++)
+		vhdx_loss_settle(trackers[i]->disk);
 	kvfree(seals);
 	return err;
 }

@@ -29,6 +29,49 @@ void vhdx_session_destroy(struct vhdx_session *session)
 	session->header = NULL;
 }
 
+/*
+ * Is the header still there that was found at attach, or written last? An image that somebody
+ * wrote over ours has another one. session.header_lock is held.
+ */
+static int read_back(struct vhdx_disk *disk)
+{
+	struct vhdx_store *store = &disk->container.store;
+	const struct vhdx_header *header = &disk->image.header;
+	u64 where = vhdx_header_offset(header->slot);
+	void *buf = disk->session.header;
+	char how[100];
+	int err;
+
+	if (vhdx_loss_found(disk))
+		return -EIO;
+	err = store->read(store, where, buf, VHDX_PAGE);
+	if (vhdx_loss_found(disk))
+		return -EIO;
+	if (!err && !vhdx_header_is_in(header, buf)) {
+		snprintf(how, sizeof(how), "was written by somebody else: the header at 0x%llx is not ours",
+			 where);
+		vhdx_loss_see(disk, how);
+		err = -EIO;
+	}
+	return err;
+}
+
+/**
+ * vhdx_session_verify() - is the container still the one that was attached?
+ * @disk:	the disk
+ *
+ * Sleeps. Returns 0, or -EIO where it is not, or where the header can't be read.
+ */
+int vhdx_session_verify(struct vhdx_disk *disk)
+{
+	int err;
+
+	mutex_lock(&disk->session.header_lock);
+	err = read_back(disk);
+	mutex_unlock(&disk->session.header_lock);
+	return err;
+}
+
 /**
  * vhdx_session_update() - write the header with new GUIDs, durably
  * @disk:		the disk
@@ -46,9 +89,10 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 	struct vhdx_store *store = &disk->container.store;
 	void *buf = disk->session.header;
 	struct vhdx_header header;
-	int round, err = 0;
+	int round, err;
 
 	mutex_lock(&disk->session.header_lock);
+	err = read_back(disk);
 	header = disk->image.header;
 	if (file_write_guid)
 		header.file_write_guid = *file_write_guid;
@@ -124,6 +168,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	vhdx_guid file_write_guid, data_write_guid;
 	int err = 0;
 
+	if (vhdx_loss_found(disk))
+		return -EIO;
 	if (vhdx_session_has_begun(session))
 		return 0;
 	if (disk->read_only)
@@ -162,7 +208,8 @@ out:
  *
  * Everything is committed; the live delta is saved; then the header with an empty log
  * and a fresh DataWriteGuid; then the sidecar knows that it happened (rule T5). After a
- * failure the log stays, for the next attach to replay. Returns 0 or -errno.
+ * failure the log stays, for the next attach to replay. That the container was cut is seen
+ * here at the latest, also where nothing was written. Returns 0 or -errno.
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
@@ -170,6 +217,12 @@ int vhdx_session_end(struct vhdx_disk *disk)
 	vhdx_guid data_write_guid;
 	int err;
 
+	if (disk->read_only)
+		return 0;
+	/* What was acknowledged is committed also where the header can't be read. */
+	vhdx_session_verify(disk);
+	if (disk->container.lost)
+		return -EIO;
 	if (!disk->session.begun)
 		return 0;
 	err = vhdx_journal_commit(&disk->journal);

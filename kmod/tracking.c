@@ -240,10 +240,15 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason)
 int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id, u32 *reason)
 {
 	u32 failed;
-	int err = 0;
+	int err;
 
 	if (tracker->disk->read_only)
 		return fail(reason, -EROFS, VHDX_REASON_READ_ONLY);
+	/* Who can't seal afterwards should not have lost the points before. */
+	err = vhdx_session_begin(tracker->disk);
+	if (err)
+		return fail(reason, err, VHDX_REASON_IO);
+
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON)
 		vhdx_timeline_gap(&tracker->sidecar.timeline, VHDX_REASON_RESET);
@@ -312,6 +317,7 @@ void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_stat
 	const struct vhdx_timeline *timeline = &tracker->sidecar.timeline;
 	const struct vhdx_changemap *live;
 
+	vhdx_loss_settle(tracker->disk);
 	down_read(&tracker->lock);
 	live = vhdx_tracker_live(tracker);
 	state->state = tracker->state;
