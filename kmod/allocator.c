@@ -129,10 +129,10 @@ static int grow(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &disk->allocator;
 	u32 block_size = disk->image.geo.block_size;
-	/* What the container grows by is zero; what it had behind the last block is
-	 * whatever somebody left there.
+	/* What we make the container grow by is zero; what it had behind the last block,
+	 * or was given by somebody else meanwhile, is whatever is there.
 	 */
-	u64 known_end = disk->container.size;
+	u64 known_end = vhdx_container_length(&disk->container);
 	int err = disk->container.ops->extend(&disk->container, a->end + block_size);
 
 	if (err)

@@ -103,7 +103,11 @@ static int bdev_flush(struct vhdx_container *c)
 
 static int bdev_extend(struct vhdx_container *c, u64 size)
 {
-	return size <= c->size ? 0 : -ENOSPC;
+	/* A volume may have grown since: its new room is used without a reattach. */
+	if (size > vhdx_container_length(c))
+		return -ENOSPC;
+	vhdx_container_grew(c, size);
+	return 0;
 }
 
 static int bdev_reserve(struct vhdx_container *c, u64 offset, u64 length)

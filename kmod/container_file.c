@@ -258,13 +258,13 @@ static int file_flush(struct vhdx_container *c)
 
 static int file_extend(struct vhdx_container *c, u64 size)
 {
-	int err;
+	int err = 0;
 
-	if (size <= c->size)
-		return 0;
-	err = vfs_truncate(&c->file->f_path, size);
+	/* Somebody may have made it longer than we know: that is not ours to cut off. */
+	if (size > vhdx_container_length(c))
+		err = vfs_truncate(&c->file->f_path, size);
 	if (!err)
-		c->size = size;
+		vhdx_container_grew(c, size);
 	return err;
 }
 

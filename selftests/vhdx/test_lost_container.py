@@ -305,6 +305,53 @@ for life in ("read", "written"):
 
 
 @ktap.case
+def grown_device():
+    """Its new room is used at once, and is not taken for zeroes; what it holds stays valid."""
+    with images.directory() as directory, udev.asleep(), \
+            faulty.device(directory / "backing", 32 * MIB) as device:
+        judge.fill(device.path, 0xee, 0, 32 * MIB)
+        device.load(f"0 {16 * MIB // 512} linear {device.below} 0")
+        make(device.path)
+        with judge.Truth(directory / "truth", DISK, device.path) as truth:
+            with raw_attached(device.path) as disk:
+                at = 10 * MIB
+                while not outcome(disk.write, at, b"5" * 4096):
+                    truth.write(at, b"5" * 4096)
+                    at += BLOCK
+                ktap.equal(outcome(disk.write, at, b"5" * 4096), (errno.ENOSPC, None))
+                device.load(device.table())
+                for offset in range(at, at + 8 * BLOCK, BLOCK):
+                    disk.write(offset + 4096, b"6" * 4096)
+                    truth.write(offset + 4096, b"6" * 4096)
+                disk.data.flush()
+                judge.same_disk(disk, truth)
+            judge.same_container(device.path, truth)
+            with raw_attached(device.path) as disk:
+                judge.same_disk(disk, truth)
+
+
+# ---- a file that grew -----------------------------------------------------------------------
+
+@ktap.case
+def appended_to():
+    """What somebody appends is neither damage, nor ours to cut off, nor zero."""
+    with images.directory() as directory, udev.asleep():
+        path = make(directory / "disk.vhdx")
+        with judge.Truth(directory / "truth", DISK, path) as truth:
+            with raw_attached(path) as disk:
+                disk.write(NEW, b"5" * 4096)
+                truth.write(NEW, b"5" * 4096)
+                length = os.stat(path).st_size + 5 * BLOCK
+                judge.fill(path, 0xee, length - 5 * BLOCK, length)
+                for offset in range(NEW + BLOCK, NEW + 4 * BLOCK, BLOCK):
+                    disk.write(offset + 8192, b"6" * 4096)
+                    truth.write(offset + 8192, b"6" * 4096)
+                judge.same_disk(disk, truth)
+            ktap.check(os.stat(path).st_size >= length, "it was cut")
+            judge.same_container(path, truth)
+
+
+@ktap.case
 def ends_with_the_disk():
     """QEMU's fixed images end in the middle of the last block: that is no damage, until they
     end before that."""
