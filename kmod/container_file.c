@@ -44,9 +44,13 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	u32 alignment;
 	int err;
 
-	if (!c->file->f_op->read_iter || !c->file->f_op->write_iter)
+	if (!c->file->f_op->read_iter)
 		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
-			"%s: the file system of this file can't be used from the kernel; copy it to another one",
+			"%s: the file system of this file can't be read from the kernel; copy it to another one",
+			c->what);
+	if (!c->read_only && !c->file->f_op->write_iter)
+		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+			"%s: the file system of this file can't be written from the kernel; attach read-only, or copy it to another one",
 			c->what);
 
 	c->size = i_size_read(mapping->host);

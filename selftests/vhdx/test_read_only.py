@@ -4,17 +4,18 @@
 # test_read_only - nothing writes a disk that is attached read-only, whoever tries
 #
 # The block layer only warns of a write to a read-only device, and device mapper does not
-# look: a table that is loaded for writing sends them.
+# look: a table that is loaded for writing sends them. And what can only be read is enough.
 #
-# vm:
+# vm: on=uml,6.1,6.12
 import contextlib
 import errno
 import os
 import pathlib
+import struct
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, images, judge, ktap, mapper, uapi  # noqa: E402
+from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -112,4 +113,67 @@ def journal_on_a_logical_volume():
             ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
 
 
+# ---- file systems that nobody can write -----------------------------------------------------
+
+def both(number, layout="I"):
+    """A number of ISO 9660: in both byte orders."""
+    return struct.pack("<" + layout, number) + struct.pack(">" + layout, number)
+
+
+def iso9660(data):
+    """An image with one file, d.vhd, from sector 19 on."""
+    def entry(name, sector, length, flags):
+        raw = bytes([0]) + both(sector) + both(length) + bytes([100, 1, 1, 0, 0, 0, 0, flags, 0, 0])
+        raw += both(1, "H") + bytes([len(name)]) + name + bytes(not len(name) % 2)
+        return bytes([len(raw) + 1]) + raw
+
+    sectors = 19 + -(-len(data) // 2048)
+    root = entry(b"\0", 18, 2048, 2)
+    volume = b"\1CD001\1\0" + b" " * 64 + bytes(8) + both(sectors) + bytes(32)
+    volume += both(1, "H") + both(1, "H") + both(2048, "H") + both(10) + bytes(16) + root
+    listing = root + entry(b"\1", 18, 2048, 2) + entry(b"D.VHD;1", 19, len(data), 0)
+    return b"".join(part.ljust(2048, b"\0") for part in
+                    (bytes(16 * 2048), volume, b"\xffCD001\1", listing)) + data
+
+
+def romfs(data):
+    """An image with one file, d.vhd, from byte 96 on."""
+    def entry(following, kind, what, size, name):
+        return struct.pack(">4I", following | kind, what, size, 0) + name.ljust(16, b"\0")
+
+    files = entry(0, 1, 64, 0, b".") + entry(0, 2, 0, len(data), b"d.vhd")
+    head = b"-rom1fs-" + struct.pack(">II", 96 + len(data), 0) + b"test".ljust(16, b"\0") + files
+    whole = bytearray(head + data)
+    total = sum(struct.unpack(">128I", whole[:512]))
+    struct.pack_into(">I", whole, 12, -total & 0xffffffff)
+    return bytes(whole) + bytes(-len(whole) % 4096)
+
+
+def without_writing(kind, module, build):
+    """Its files can be read, which is all that an attach for reading needs; one for writing
+    says what helps."""
+    if "missing" in images.command("sh", "-c", f"modprobe -q {module} || grep -w {kind} "
+                                   "/proc/filesystems || echo missing"):
+        ktap.skip(f"this kernel has no {kind}")
+    with images.directory() as scratch:
+        source = images.create(scratch / "disk.vhdx", 8 * MIB, MIB, content=[(0, THERE)])
+        (scratch / "image").write_bytes(build(source.read_bytes()))
+        mounted = scratch / "mounted"
+        mounted.mkdir()
+        images.command("mount", "-t", kind, "-o", "ro,loop", scratch / "image", mounted)
+        try:
+            path = mounted / "d.vhd"
+            ktap.check(path.read_bytes() == source.read_bytes(), "the image of the file system")
+            with attached(path, "--read-only") as disk:
+                ktap.equal(disk.sysfs("io"), "buffered", "io")
+                unharmed(disk)
+                ktap.equal(disk.read(7 * MIB, MIB), bytes(MIB), "a block that is not there")
+            said = ctl.run("attach", path, status=ctl.FAILED).stderr
+            ktap.check("read-only" in said, said)
+        finally:
+            images.command("umount", mounted)
+
+
+ktap.add("iso9660", without_writing, "iso9660", "isofs", iso9660)
+ktap.add("romfs", without_writing, "romfs", "romfs", romfs)
 ktap.main()
