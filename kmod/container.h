@@ -63,6 +63,7 @@ struct vhdx_container_ops {
  * @lost:	somebody cut it or wrote something else over it: it is not written any more
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O
+ * @stable_writes: memory must not change while it is written, as where there are checksums
  * @dma_alignment: mask that memory of payload I/O must obey
  */
 struct vhdx_container {
@@ -79,6 +80,7 @@ struct vhdx_container {
 	u32 dma_alignment;
 	bool read_only;
 	bool direct;
+	bool stable_writes;
 	bool lost;
 };
 

@@ -30,6 +30,7 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	c->size = bdev_nr_bytes(c->bdev);
 	c->alignment = bdev_logical_block_size(c->bdev);
 	c->dma_alignment = bdev_dma_alignment(c->bdev);
+	c->stable_writes = bdev_stable_writes(c->bdev);
 	/* What others wrote through the page cache must be on the device, and what
 	 * they read there must not be what they see after us.
 	 */

@@ -55,6 +55,8 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 
 	c->size = i_size_read(mapping->host);
 	c->dma_alignment = 511;
+	c->stable_writes = mapping_stable_writes(mapping) ||
+			   mapping->host->i_sb->s_iflags & SB_I_STABLE_WRITES;
 	alignment = direct_alignment(c->file, &c->dma_alignment);
 	c->direct = alignment && alignment <= VHDX_PAGE && is_power_of_2(alignment);
 	c->alignment = c->direct ? max(alignment, 512U) : 512;

@@ -287,6 +287,10 @@ static int make_gendisk(struct vhdx_disk *disk)
 		.logical_block_size = geo->logical_sector_size,
 		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
 		.dma_alignment = disk->container.dma_alignment,
+		/* Bios are cut at the end of a block, which starts at a whole MiB. */
+		.atomic_write_most = VHDX_MIB,
+		.stable_writes = disk->container.stable_writes,
+		.below = disk->container.bdev,
 	};
 	struct gendisk *gd = compat_alloc_disk(&limits);
 

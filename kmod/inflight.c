@@ -50,12 +50,17 @@ static bool park(struct vhdx_tracker *t, struct vhdx_io *io)
  * @tracker:	of its disk
  * @io:		the write
  *
- * Never waits. Returns false if it was parked: opening the gate goes on with it.
+ * Never waits. Returns false if it was parked: opening the gate goes on with it; or if it
+ * has ended, because it would have been.
  */
 bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io)
 {
 	bool admitted = true;
 
+	if (unlikely(READ_ONCE(tracker->gate)) && io->orig->bi_opf & REQ_NOWAIT) {
+		vhdx_io_end(io, BLK_STS_AGAIN);
+		return false;
+	}
 	rcu_read_lock();
 	if (unlikely(READ_ONCE(tracker->gate)) && park(tracker, io)) {
 		admitted = false;

@@ -7,11 +7,21 @@
 
 #include <linux/blkdev.h>
 
+/* Announced where the container is a device that has it; nobody else sends such bios. */
+static gfp_t gfp_of(const struct bio *bio)
+{
+	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
+}
+
+/* NULL only for a bio that does not wait. */
 static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 {
-	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, GFP_NOIO, &disk->io_bios);
-	struct vhdx_io *io = container_of(clone, struct vhdx_io, clone);
+	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, gfp_of(bio), &disk->io_bios);
+	struct vhdx_io *io;
 
+	if (!clone)
+		return NULL;
+	io = container_of(clone, struct vhdx_io, clone);
 	io->disk = disk;
 	io->orig = bio;
 	INIT_LIST_HEAD(&io->link);
@@ -37,9 +47,12 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 
 	if (bio->bi_iter.bi_size <= room)
 		return bio;
-	front = bio_split(bio, room >> SECTOR_SHIFT, GFP_NOIO, &disk->split_bios);
+	front = bio_split(bio, room >> SECTOR_SHIFT, gfp_of(bio), &disk->split_bios);
 	if (IS_ERR_OR_NULL(front)) {
-		bio_io_error(bio);
+		if (bio->bi_opf & REQ_NOWAIT)
+			bio_wouldblock_error(bio);
+		else
+			bio_io_error(bio);
 		return NULL;
 	}
 	bio_chain(front, bio);
@@ -81,6 +94,8 @@ void vhdx_submit_bio(struct bio *bio)
 	 * it starts over once the commit is done.
 	 */
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
+		if (bio->bi_opf & REQ_NOWAIT)
+			goto would_wait;
 		io = io_alloc(disk, bio);
 		vhdx_journal_wait(&disk->journal, io);
 		return;
@@ -92,15 +107,28 @@ void vhdx_submit_bio(struct bio *bio)
 		return;
 	}
 	io = io_alloc(disk, bio);
+	if (!io)
+		goto would_wait;
 	io->start_time = bio_start_io_acct(bio);
 	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
 		return;
 	vhdx_io_map(io);
 	return;
 
+would_wait:
+	bio->bi_status = BLK_STS_AGAIN;
 fail:
 	bio_endio(bio);
 	percpu_ref_put(&disk->io_ref);
+}
+
+/* To a worker, unless its submitter would rather hear that it has to wait. */
+static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
+{
+	if (io->orig->bi_opf & REQ_NOWAIT)
+		vhdx_io_end(io, BLK_STS_AGAIN);
+	else
+		worker(io);
 }
 
 /**
@@ -123,13 +151,13 @@ void vhdx_io_map(struct vhdx_io *io)
 			return;
 		}
 		if (unlikely(!vhdx_session_has_begun(&disk->session))) {
-			vhdx_io_slow(io);
+			hand_over(io, vhdx_io_slow);
 			return;
 		}
 	}
 	switch (disk->map->lookup(disk, io->disk_offset, &mapping)) {
 	case VHDX_PLACE_UNKNOWN:
-		vhdx_io_slow(io);
+		hand_over(io, vhdx_io_slow);
 		return;
 	case VHDX_PLACE_DATA:
 		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
@@ -137,7 +165,7 @@ void vhdx_io_map(struct vhdx_io *io)
 		return;
 	case VHDX_PLACE_ZERO:
 		if (write) {
-			vhdx_io_allocate(io);
+			hand_over(io, vhdx_io_allocate);
 			return;
 		}
 		zero_fill_bio(&io->clone);
