@@ -147,7 +147,7 @@ static int make_durable(struct seal *s)
 	if (err)
 		return err;
 	s->committed = true;
-	return vhdx_session_renew_data_write_guid(disk, &s->guid);
+	return vhdx_journal_retire(&disk->journal, &s->guid);
 out:
 	if (err && !is_harmless(err))
 		s->broken = err;

@@ -118,22 +118,18 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 }
 
 /**
- * vhdx_session_renew_data_write_guid() - the binding token changes (rule T5)
+ * vhdx_session_renew_data_write_guid() - the binding token becomes one that nobody knows
  * @disk:	the disk
- * @guid:	the new value, or NULL for one that nobody knows
  *
- * A failure poisons the disk: the header may say either. Returns 0 or -errno.
+ * Rule T5. A failure poisons the disk: the header may say either. Returns 0 or -errno.
  */
-int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *guid)
+int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk)
 {
 	vhdx_guid fresh;
 	int err;
 
-	if (!guid) {
-		generate_random_guid(fresh.b);
-		guid = &fresh;
-	}
-	err = vhdx_session_update(disk, NULL, guid, NULL);
+	generate_random_guid(fresh.b);
+	err = vhdx_session_update(disk, NULL, &fresh, NULL);
 	if (err)
 		vhdx_disk_poison(disk, "header update", err);
 	return err;

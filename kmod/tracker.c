@@ -308,7 +308,7 @@ void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
 	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
 	       tracker->disk->index, err);
-	vhdx_session_renew_data_write_guid(tracker->disk, NULL);
+	vhdx_session_renew_data_write_guid(tracker->disk);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 }
 

@@ -187,6 +187,8 @@ def prepare(disk, session):
         disk.write(NEW + BLOCK, b"3" * 4096)
     if session == "flushed":
         disk.data.flush()
+    if session == "sealed":
+        disk.handle.seal()
 
 
 def restored(victim, kept):
@@ -262,6 +264,7 @@ def tell(how, firsts, sessions, **options):
 tell(cut, (read, read_across, write, new_block, flush, seal, query, state, detach), ("read",))
 tell(cut, (read, write, seal, query, timer, detach), ("written",))
 tell(cut, (read, new_block, flush, detach), ("flushed",))
+tell(cut, (read, query, detach), ("sealed",))
 tell(emptied, (read, query, detach), ("read", "written"))
 tell(shorter, (read, write, seal, query, detach), ("read", "written"))
 # Whoever is as long as it was is known by its header only.
