@@ -71,6 +71,8 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	while (!err && index < geo->bat_entry_count) {
 		err = disk->store->read(disk->store, vhdx_bat_entry_offset(geo, index), buf,
 					SCAN_PAGES * VHDX_PAGE);
+		if (vhdx_loss_found(disk))
+			err = -EIO;
 		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
 			err = vhdx_space_add_page(&space, &disk->image, index,
 						  buf + i * VHDX_PAGE, size, diag);
@@ -127,10 +129,10 @@ static int grow(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &disk->allocator;
 	u32 block_size = disk->image.geo.block_size;
-	/* What the container grows by is zero; what it had behind the last block is
-	 * whatever somebody left there.
+	/* What we make the container grow by is zero; what it had behind the last block,
+	 * or was given by somebody else meanwhile, is whatever is there.
 	 */
-	u64 known_end = disk->container.size;
+	u64 known_end = vhdx_container_length(&disk->container);
 	int err = disk->container.ops->extend(&disk->container, a->end + block_size);
 
 	if (err)

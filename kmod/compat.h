@@ -62,12 +62,44 @@ static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
  * struct compat_limits - the limits that this driver sets, in bytes
  * @logical_block_size:	and physical_block_size: as in struct queue_limits
  * @dma_alignment:	mask
+ * @atomic_write_most:	what may be written as a whole or not at all, where the device below
+ *			can: larger writes may be cut
+ * @stable_writes:	pages must not change while they are written
+ * @below:		the block device that bios are sent on to, or NULL
  */
 struct compat_limits {
 	unsigned int logical_block_size;
 	unsigned int physical_block_size;
 	unsigned int dma_alignment;
+	unsigned int atomic_write_most;
+	bool stable_writes;
+	struct block_device *below;
 };
+
+#ifdef HAVE_QUEUE_LIMITS_FEATURES
+/* As dm-linear passes them on: what is below starts at a multiple of atomic_write_most. */
+static inline void compat_stack_atomic_writes(struct queue_limits *lim,
+					      const struct compat_limits *limits)
+{
+#ifdef HAVE_ATOMIC_WRITE_LIMITS
+	struct request_queue *q = bdev_get_queue(limits->below);
+	unsigned int boundary = queue_atomic_write_boundary_bytes(q);
+
+	if (!bdev_can_atomic_write(limits->below))
+		return;
+	lim->atomic_write_hw_max = min(queue_atomic_write_max_bytes(q),
+				       limits->atomic_write_most);
+	lim->atomic_write_hw_unit_min = queue_atomic_write_unit_min_bytes(q);
+	lim->atomic_write_hw_unit_max = min(queue_atomic_write_unit_max_bytes(q),
+					    limits->atomic_write_most);
+	/* A larger one is no boundary to them. */
+	lim->atomic_write_hw_boundary = boundary <= limits->atomic_write_most ? boundary : 0;
+#ifdef HAVE_FEAT_ATOMIC_WRITES
+	lim->features |= BLK_FEAT_ATOMIC_WRITES;
+#endif
+#endif
+}
+#endif
 
 /* A bio-based disk with a volatile write cache and FUA. An ERR_PTR on failure. */
 static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limits)
@@ -79,9 +111,17 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 		.io_min = limits->physical_block_size,
 		.dma_alignment = limits->dma_alignment,
 		.max_hw_sectors = UINT_MAX,
+		.max_segments = USHRT_MAX,
 		.features = BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA,
 	};
 
+	if (limits->stable_writes)
+		lim.features |= BLK_FEAT_STABLE_WRITES;
+	if (limits->below) {
+		if (bdev_nowait(limits->below))
+			lim.features |= BLK_FEAT_NOWAIT;
+		compat_stack_atomic_writes(&lim, limits);
+	}
 	return blk_alloc_disk(&lim, NUMA_NO_NODE);
 #else
 	struct gendisk *gd = blk_alloc_disk(NUMA_NO_NODE);
@@ -95,6 +135,10 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 	blk_queue_max_hw_sectors(gd->queue, UINT_MAX);
 	blk_queue_write_cache(gd->queue, true, true);
 	blk_queue_flag_set(QUEUE_FLAG_NONROT, gd->queue);
+	if (limits->stable_writes)
+		blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, gd->queue);
+	if (limits->below && bdev_nowait(limits->below))
+		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, gd->queue);
 	return gd;
 #endif
 }

@@ -87,11 +87,13 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 	};
 	int err;
 
-	if (WARN_ON_ONCE(c->read_only))
+	if (c->read_only)
 		return -EROFS;
+	if (!vhdx_container_is_whole(c))
+		return -EIO;
 	err = run_errand(&errand);
-	if (!err && offset + length > c->size)
-		c->size = offset + length;
+	if (!err)
+		vhdx_container_grew(c, offset + length);
 	return err;
 }
 
@@ -161,7 +163,7 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 	container->read_only = read_only;
 	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
 	container->store.read = store_read;
-	container->store.write = read_only ? NULL : store_write;
+	container->store.write = store_write;
 	container->store.flush = store_flush;
 	err = container->ops->open(container, diag);
 	if (err)
@@ -175,6 +177,24 @@ out_claim:
 out_file:
 	fput(file);
 	return err;
+}
+
+/**
+ * vhdx_container_grew() - from now on it must not be shorter than this
+ * @container:	open
+ * @size:	where something of ours ends
+ *
+ * Any context. What the file system does not show yet is not asked for.
+ */
+void vhdx_container_grew(struct vhdx_container *container, u64 size)
+{
+	u64 known = READ_ONCE(container->size);
+
+	if (likely(size <= known))
+		return;
+	size = min(size, vhdx_container_length(container));
+	while (size > known && !try_cmpxchg64(&container->size, &known, size))
+		;
 }
 
 /**

@@ -23,7 +23,8 @@ struct workqueue_struct;
  * @open:	take the opened file over; on failure nothing is held
  * @close:	give up everything but container->file and the claim
  * @rw:		synchronous transfer of a kernel buffer (kmalloc or vmalloc). Reads
- *		at or behind the end give zeroes. Offset and length are multiples of
+ *		at or behind the end give zeroes; one that ends before container->size
+ *		sets container->lost. Offset and length are multiples of
  *		container->alignment.
  * @submit:	start io->clone at io->offset and return; vhdx_io_done() is called
  *		when it is done, perhaps before this returns
@@ -58,9 +59,12 @@ struct vhdx_container_ops {
  *		of ours can share it for reading
  * @workqueue:	where the file back end runs, and what a killed task must not cut short; set
  *		by the owner before payload I/O
- * @size:	length now; grows only, under the space allocator's lock
+ * @size:	length as we know it: what others cut is not taken off. It grows only: see
+ *		vhdx_container_grew()
+ * @lost:	somebody cut it or wrote something else over it: it is not written any more
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O
+ * @stable_writes: memory must not change while it is written, as where there are checksums
  * @dma_alignment: mask that memory of payload I/O must obey
  */
 struct vhdx_container {
@@ -77,6 +81,8 @@ struct vhdx_container {
 	u32 dma_alignment;
 	bool read_only;
 	bool direct;
+	bool stable_writes;
+	bool lost;
 };
 
 extern const struct vhdx_container_ops vhdx_container_bdev_ops;
@@ -87,7 +93,21 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);
+void vhdx_container_grew(struct vhdx_container *container, u64 size);
 void vhdx_container_close(struct vhdx_container *container);
+
+/* Its length now, in bytes, of a file or a device. Any context. */
+static inline u64 vhdx_container_length(const struct vhdx_container *container)
+{
+	return i_size_read(container->file->f_mapping->host);
+}
+
+/* Is everything still there that we know of? Any context. */
+static inline bool vhdx_container_is_whole(const struct vhdx_container *container)
+{
+	return !READ_ONCE(container->lost) &&
+	       vhdx_container_length(container) >= READ_ONCE(container->size);
+}
 
 static inline bool vhdx_container_is_open(const struct vhdx_container *container)
 {

@@ -30,6 +30,7 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	c->size = bdev_nr_bytes(c->bdev);
 	c->alignment = bdev_logical_block_size(c->bdev);
 	c->dma_alignment = bdev_dma_alignment(c->bdev);
+	c->stable_writes = bdev_stable_writes(c->bdev);
 	/* What others wrote through the page cache must be on the device, and what
 	 * they read there must not be what they see after us.
 	 */
@@ -103,7 +104,11 @@ static int bdev_flush(struct vhdx_container *c)
 
 static int bdev_extend(struct vhdx_container *c, u64 size)
 {
-	return size <= c->size ? 0 : -ENOSPC;
+	/* A volume may have grown since: its new room is used without a reattach. */
+	if (size > vhdx_container_length(c))
+		return -ENOSPC;
+	vhdx_container_grew(c, size);
+	return 0;
 }
 
 static int bdev_reserve(struct vhdx_container *c, u64 offset, u64 length)

@@ -44,13 +44,19 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	u32 alignment;
 	int err;
 
-	if (!c->file->f_op->read_iter || !c->file->f_op->write_iter)
+	if (!c->file->f_op->read_iter)
 		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
-			"%s: the file system of this file can't be used from the kernel; copy it to another one",
+			"%s: the file system of this file can't be read from the kernel; copy it to another one",
+			c->what);
+	if (!c->read_only && !c->file->f_op->write_iter)
+		return vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+			"%s: the file system of this file can't be written from the kernel; attach read-only, or copy it to another one",
 			c->what);
 
 	c->size = i_size_read(mapping->host);
 	c->dma_alignment = 511;
+	c->stable_writes = mapping_stable_writes(mapping) ||
+			   mapping->host->i_sb->s_iflags & SB_I_STABLE_WRITES;
 	alignment = direct_alignment(c->file, &c->dma_alignment);
 	c->direct = alignment && alignment <= VHDX_PAGE && is_power_of_2(alignment);
 	c->alignment = c->direct ? max(alignment, 512U) : 512;
@@ -97,9 +103,17 @@ static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
 	bvec->bv_len = length;
 }
 
+/* Nothing is behind this offset: that is right only where nothing was. */
+static void file_ends_at(struct vhdx_container *c, u64 offset, u64 known)
+{
+	if (offset < known)
+		WRITE_ONCE(c->lost, true);
+}
+
 static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t length, bool write)
 {
 	struct bio_vec bvecs[RW_PAGES];
+	u64 known = READ_ONCE(c->size);
 	struct iov_iter iter;
 	struct kiocb iocb;
 	unsigned int count;
@@ -123,6 +137,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 			/* The end of the file: zeroes for a reader. */
 			if (write)
 				return -EIO;
+			file_ends_at(c, offset, known);
 			memset(buf, 0, length);
 			return 0;
 		}
@@ -130,6 +145,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 		 * direct I/O; what follows the end is zero.
 		 */
 		if (!write && !IS_ALIGNED(ret, c->alignment)) {
+			file_ends_at(c, offset + ret, known);
 			memset(buf + ret, 0, length - ret);
 			return 0;
 		}
@@ -167,12 +183,13 @@ static void file_io_put(struct vhdx_io *io)
 		vhdx_io_done(io, BLK_STS_IOERR);
 		return;
 	}
-	/* Short: go on behind it. Behind the end of the file there are zeroes. */
+	/* Short: go on behind it. Behind an image that ended so there are zeroes (rule V8). */
 	bio_advance(clone, ret);
 	io->offset += ret;
 	if (!write && (!ret || !IS_ALIGNED(ret, c->alignment))) {
+		file_ends_at(c, io->offset, io->file.known);
 		zero_fill_bio(clone);
-		vhdx_io_done(io, BLK_STS_OK);
+		vhdx_io_done(io, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
 	queue_work(c->workqueue, &io->work);
@@ -201,6 +218,12 @@ static void file_io_work(struct work_struct *work)
 	unsigned int count = 0;
 	ssize_t ret;
 
+	/* It may have waited here for long. */
+	if (unlikely(!vhdx_container_is_whole(c))) {
+		vhdx_io_done(io, BLK_STS_IOERR);
+		goto out;
+	}
+	io->file.known = READ_ONCE(c->size);
 	bio_for_each_bvec(bvec, clone, biter)
 		count++;
 	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
@@ -223,6 +246,7 @@ static void file_io_work(struct work_struct *work)
 		file_io_put(io);
 	}
 	file_io_put(io);
+out:
 	memalloc_noio_restore(noio);
 }
 
@@ -240,13 +264,13 @@ static int file_flush(struct vhdx_container *c)
 
 static int file_extend(struct vhdx_container *c, u64 size)
 {
-	int err;
+	int err = 0;
 
-	if (size <= c->size)
-		return 0;
-	err = vfs_truncate(&c->file->f_path, size);
+	/* Somebody may have made it longer than we know: that is not ours to cut off. */
+	if (size > vhdx_container_length(c))
+		err = vfs_truncate(&c->file->f_path, size);
 	if (!err)
-		c->size = size;
+		vhdx_container_grew(c, size);
 	return err;
 }
 

@@ -364,6 +364,10 @@ static int make_gendisk(struct vhdx_disk *disk)
 		.logical_block_size = geo->logical_sector_size,
 		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
 		.dma_alignment = disk->container.dma_alignment,
+		/* Bios are cut at the end of a block, which starts at a whole MiB. */
+		.atomic_write_most = VHDX_MIB,
+		.stable_writes = disk->container.stable_writes,
+		.below = disk->container.bdev,
 	};
 	struct gendisk *gd = compat_alloc_disk(&limits);
 
@@ -408,6 +412,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	xa_init(&disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);
 	vhdx_allocator_init(&disk->allocator);
+	vhdx_loss_init(&disk->loss);
 	if (vhdx_session_init(&disk->session) || vhdx_tracker_init(&disk->tracker, disk)) {
 		disk_free(disk);
 		return NULL;
@@ -606,11 +611,17 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_journal_stop(&disk->journal);
 
 	err = vhdx_session_end(disk);
+	vhdx_loss_stop(disk);
 	if (err) {
-		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-			       err);
-		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-		       index, err);
+		if (disk->container.lost) {
+			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
+				  "detached, but the container was cut, or something else was written over it: it was left as it is");
+		} else {
+			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+				       err);
+			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+			       index, err);
+		}
 		err = -EIO;
 	}
 	put_disk(disk->gd);

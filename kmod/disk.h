@@ -15,6 +15,7 @@
 #include "core/overlay.h"
 #include "io.h"
 #include "journal.h"
+#include "loss.h"
 #include "map.h"
 #include "meta.h"
 #include "session.h"
@@ -36,7 +37,8 @@ struct vhdx_info;
  * @index:	N of /dev/vhdxN
  * @read_only:	nothing is ever written
  * @replayed:	the log was dirty at attach
- * @poisoned:	a commit or a header update failed: writes fail until detach
+ * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
+ *		until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @autoclear:	detach at the last close
  * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
@@ -78,6 +80,7 @@ struct vhdx_disk {
 	struct vhdx_session session;
 	struct vhdx_allocator allocator;
 	struct vhdx_tracker tracker;
+	struct vhdx_loss loss;
 	struct percpu_ref io_ref;
 	struct completion drained;
 	struct xarray allocating;

@@ -53,13 +53,17 @@ static unsigned int stop_at_gate(struct vhdx_tracker *t, struct vhdx_io *io)
  * @tracker:	of its disk
  * @io:		the write
  *
- * Never waits. Returns false if it was parked: opening the gate goes on with it; or if
- * the gate is shut: it has failed, and is gone.
+ * Never waits. Returns false if it was parked: opening the gate goes on with it; or if it
+ * has ended, because it would have been, or because the gate is shut.
  */
 bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io)
 {
 	unsigned int gate = 0;
 
+	if (unlikely(READ_ONCE(tracker->gate)) && io->orig->bi_opf & REQ_NOWAIT) {
+		vhdx_io_end(io, BLK_STS_AGAIN);
+		return false;
+	}
 	rcu_read_lock();
 	if (unlikely(READ_ONCE(tracker->gate)))
 		gate = stop_at_gate(tracker, io);

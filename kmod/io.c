@@ -7,11 +7,21 @@
 
 #include <linux/blkdev.h>
 
+/* Announced where the container is a device that has it; nobody else sends such bios. */
+static gfp_t gfp_of(const struct bio *bio)
+{
+	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
+}
+
+/* NULL only for a bio that does not wait. */
 static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 {
-	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, GFP_NOIO, &disk->io_bios);
-	struct vhdx_io *io = container_of(clone, struct vhdx_io, clone);
+	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, gfp_of(bio), &disk->io_bios);
+	struct vhdx_io *io;
 
+	if (!clone)
+		return NULL;
+	io = container_of(clone, struct vhdx_io, clone);
 	io->disk = disk;
 	io->orig = bio;
 	INIT_LIST_HEAD(&io->link);
@@ -37,9 +47,12 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 
 	if (bio->bi_iter.bi_size <= room)
 		return bio;
-	front = bio_split(bio, room >> SECTOR_SHIFT, GFP_NOIO, &disk->split_bios);
+	front = bio_split(bio, room >> SECTOR_SHIFT, gfp_of(bio), &disk->split_bios);
 	if (IS_ERR_OR_NULL(front)) {
-		bio_io_error(bio);
+		if (bio->bi_opf & REQ_NOWAIT)
+			bio_wouldblock_error(bio);
+		else
+			bio_io_error(bio);
 		return NULL;
 	}
 	bio_chain(front, bio);
@@ -69,11 +82,20 @@ void vhdx_submit_bio(struct bio *bio)
 		bio->bi_status = BLK_STS_NOTSUPP;
 		goto fail;
 	}
+	/* The block layer only warns of it, and device mapper does not look: a table that
+	 * was loaded for writing sends writes here. A flush without data changes nothing.
+	 */
+	if (unlikely(disk->read_only) && op_is_write(bio_op(bio)) && bio_sectors(bio)) {
+		bio->bi_status = BLK_STS_IOERR;
+		goto fail;
+	}
 
 	/* A flush is a commit, never sent on by itself (rule V4). What comes with
 	 * it starts over once the commit is done.
 	 */
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
+		if (bio->bi_opf & REQ_NOWAIT)
+			goto would_wait;
 		io = io_alloc(disk, bio);
 		vhdx_journal_wait(&disk->journal, io);
 		return;
@@ -85,15 +107,28 @@ void vhdx_submit_bio(struct bio *bio)
 		return;
 	}
 	io = io_alloc(disk, bio);
+	if (!io)
+		goto would_wait;
 	io->start_time = bio_start_io_acct(bio);
 	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
 		return;
 	vhdx_io_map(io);
 	return;
 
+would_wait:
+	bio->bi_status = BLK_STS_AGAIN;
 fail:
 	bio_endio(bio);
 	percpu_ref_put(&disk->io_ref);
+}
+
+/* To a worker, unless its submitter would rather hear that it has to wait. */
+static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
+{
+	if (io->orig->bi_opf & REQ_NOWAIT)
+		vhdx_io_end(io, BLK_STS_AGAIN);
+	else
+		worker(io);
 }
 
 /**
@@ -106,19 +141,23 @@ void vhdx_io_map(struct vhdx_io *io)
 	struct vhdx_mapping mapping;
 	bool write = vhdx_io_is_write(io);
 
+	if (unlikely(vhdx_loss_found(disk))) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
 	if (write) {
 		if (unlikely(vhdx_disk_is_poisoned(disk))) {
 			vhdx_io_end(io, BLK_STS_IOERR);
 			return;
 		}
 		if (unlikely(!vhdx_session_has_begun(&disk->session))) {
-			vhdx_io_slow(io);
+			hand_over(io, vhdx_io_slow);
 			return;
 		}
 	}
 	switch (disk->map->lookup(disk, io->disk_offset, &mapping)) {
 	case VHDX_PLACE_UNKNOWN:
-		vhdx_io_slow(io);
+		hand_over(io, vhdx_io_slow);
 		return;
 	case VHDX_PLACE_DATA:
 		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
@@ -126,7 +165,7 @@ void vhdx_io_map(struct vhdx_io *io)
 		return;
 	case VHDX_PLACE_ZERO:
 		if (write) {
-			vhdx_io_allocate(io);
+			hand_over(io, vhdx_io_allocate);
 			return;
 		}
 		zero_fill_bio(&io->clone);
@@ -204,13 +243,16 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
  * @status:	for the caller's bio
  *
  * Any context. The second mark comes before the caller hears of the write: a query
- * that he makes then must find it.
+ * that he makes then must find it. And before he hears that the container is lost, the
+ * sidecar has a gap.
  */
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 {
 	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
+	if (unlikely(status) && vhdx_loss_park(io, status))
+		return;
 	vhdx_inflight_leave(&disk->tracker, io);
 	if (io->start_time)
 		bio_end_io_acct(bio, io->start_time);

@@ -36,7 +36,7 @@ struct vhdx_disk;
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @start_time:	for the disk's statistics
- * @file:	what the file back end needs
+ * @file:	what the file back end needs; known: the container's size when it was sent
  * @clone:	last: bios are allocated with this structure in front
  */
 struct vhdx_io {
@@ -58,6 +58,7 @@ struct vhdx_io {
 		struct kiocb iocb;
 		atomic_t refs;
 		long result;
+		u64 known;
 	} file;
 	struct bio clone;
 };

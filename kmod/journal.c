@@ -117,7 +117,8 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 		/* Also makes the pages that the last entry applied durable, which lets
 		 * the next entry be its own tail.
 		 */
-		err = disk->container.store.flush(&disk->container.store);
+		err = vhdx_loss_found(disk) ? -EIO :
+		      disk->container.store.flush(&disk->container.store);
 		if (!err && count)
 			err = log_and_apply(journal, count);
 		dirty -= min_t(unsigned long, dirty, count);
@@ -128,6 +129,40 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 		journal->error = err;
 		vhdx_disk_poison(disk, "commit", err);
 	}
+	mutex_unlock(&journal->lock);
+	memalloc_noio_restore(noio);
+	return err;
+}
+
+/**
+ * vhdx_journal_retire() - the header gets a new DataWriteGuid, and says that the log is empty
+ * @journal:		the journal
+ * @data_write_guid:	the new one
+ *
+ * Everything logged so far was applied; once that is durable nobody need replay it any more
+ * (rule V5). Whatever becomes of the header, the next entry begins a new generation: it is
+ * not known then which one a replay would look for. Sleeps. Returns 0 or -errno; a failure
+ * poisons the disk.
+ */
+int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid)
+{
+	static const vhdx_guid none;
+	struct vhdx_disk *disk = journal->disk;
+	unsigned int noio = memalloc_noio_save();
+	int err;
+
+	mutex_lock(&journal->lock);
+	err = journal->error;
+	if (!err && journal->open) {
+		err = disk->container.ops->flush(&disk->container);
+		journal->error = err;
+	}
+	if (!err) {
+		journal->open = false;
+		err = vhdx_session_update(disk, NULL, data_write_guid, &none);
+	}
+	if (err)
+		vhdx_disk_poison(disk, "header update", err);
 	mutex_unlock(&journal->lock);
 	memalloc_noio_restore(noio);
 	return err;

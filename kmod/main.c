@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * vhdx: VHDX disks with Resilient Change Tracking.
+ *
+ * Depends on 64BIT: sizes, offsets and BAT entries are read without a lock, and a 32-bit
+ * machine would read them in halves.
  */
+#ifndef CONFIG_64BIT
+#error "vhdx needs a 64-bit kernel (CONFIG_64BIT)"
+#endif
+
 #include "chardev.h"
 #include "control.h"
 #include "disk.h"

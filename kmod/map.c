@@ -76,6 +76,8 @@ static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zer
 	struct vhdx_meta_page *page = handle;
 	int err;
 
+	if (vhdx_loss_found(disk))
+		return -EIO;
 	/* The BAT may be a hole of a sparse file. Two who come at once both reserve. */
 	if (!READ_ONCE(page->reserved)) {
 		err = c->ops->reserve(c, page->index * VHDX_PAGE, VHDX_PAGE);

@@ -25,13 +25,15 @@ static int judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
 {
 	const struct vhdx_geometry *geo = &disk->image.geo;
 	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
+	/* A log that is replayed in memory may say that the container is longer. */
+	u64 size = max(disk->store->size, READ_ONCE(disk->container.size));
 	struct vhdx_diag diag;
 	unsigned int i;
 
 	for (i = 0; i < VHDX_META_ENTRIES && first + i < geo->bat_entry_count; i++) {
 		diag.text[0] = 0;
 		if (!vhdx_bat_check(&disk->image, first + i, le64_to_cpu(page->entries[i]),
-				    disk->container.size, &diag))
+				    size, &diag))
 			continue;
 		if (!page->bad)
 			page->bad = kcalloc(BITS_TO_LONGS(VHDX_META_ENTRIES), sizeof(long),
@@ -58,6 +60,8 @@ static struct vhdx_meta_page *page_load(struct vhdx_disk *disk, u64 index)
 	if (!page->entries)
 		goto fail;
 	err = disk->store->read(disk->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
+	if (vhdx_loss_found(disk))
+		err = -EIO;
 	if (err)
 		goto fail;
 	err = judge_entries(disk, page);

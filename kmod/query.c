@@ -118,6 +118,14 @@ static bool is_late(const struct query *q)
 	return q->deadline && ktime_after(ktime_get(), q->deadline);
 }
 
+/* An answer about a container that is lost is a gap, once that is certain (loss.h). */
+static int settle(struct query *q)
+{
+	int err = vhdx_loss_settle(q->tracker->disk);
+
+	return err == -EIO ? vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO) : err;
+}
+
 /* Some of the answer, into kernel memory (rule K4). 1: there is more to do. */
 static int run_batch(struct query *q)
 {
@@ -125,6 +133,9 @@ static int run_batch(struct query *q)
 	u32 leaves;
 	int ret;
 
+	ret = settle(q);
+	if (ret)
+		return ret;
 	if (down_read_killable(&q->tracker->lock))
 		return -EINTR;
 	ret = find_span(q);
@@ -260,7 +271,7 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 	disk = enter(handle, &q);
 	if (!disk)
 		return vhdx_handle_is_gone(diag);
-	err = judge(disk, &q);
+	err = settle(&q) ?: judge(disk, &q);
 	vhdx_handle_leave(handle);
 	if (err)
 		return err;

@@ -132,7 +132,7 @@ static int make_durable(struct seal *s)
 	if (err)
 		return err;
 	s->committed = true;
-	return vhdx_session_renew_data_write_guid(disk, &s->guid);
+	return vhdx_journal_retire(&disk->journal, &s->guid);
 out:
 	if (err && !is_harmless(err))
 		s->broken = err;
@@ -187,8 +187,13 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 
 	for (i = 0; i < count && !err; i++) {
 		*failed = i;
-		err = trackers[i]->disk->read_only ? -EROFS
-						   : vhdx_session_begin(trackers[i]->disk);
+		err = vhdx_session_begin(trackers[i]->disk);
+		/* Before the commit: an image that somebody wrote over ours stays as it is. */
+		if (!err) {
+			err = vhdx_session_verify(trackers[i]->disk);
+			if (err)
+				vhdx_disk_poison(trackers[i]->disk, "reading the header back", err);
+		}
 	}
 	return err;
 }
@@ -260,6 +265,8 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	while (locked--)
 		up_write(&trackers[locked]->lock);
 	mutex_unlock(&seal_lock);
+	for (i = 0; err && i < count; i++)
+		vhdx_loss_settle(trackers[i]->disk);
 	kvfree(seals);
 	return err;
 }

@@ -29,6 +29,49 @@ void vhdx_session_destroy(struct vhdx_session *session)
 	session->header = NULL;
 }
 
+/*
+ * Is the header still there that was found at attach, or written last? An image that somebody
+ * wrote over ours has another one. session.header_lock is held.
+ */
+static int read_back(struct vhdx_disk *disk)
+{
+	struct vhdx_store *store = &disk->container.store;
+	const struct vhdx_header *header = &disk->image.header;
+	u64 where = vhdx_header_offset(header->slot);
+	void *buf = disk->session.header;
+	char how[100];
+	int err;
+
+	if (vhdx_loss_found(disk))
+		return -EIO;
+	err = store->read(store, where, buf, VHDX_PAGE);
+	if (vhdx_loss_found(disk))
+		return -EIO;
+	if (!err && !vhdx_header_is_in(header, buf)) {
+		snprintf(how, sizeof(how), "was written by somebody else: the header at 0x%llx is not ours",
+			 where);
+		vhdx_loss_see(disk, how);
+		err = -EIO;
+	}
+	return err;
+}
+
+/**
+ * vhdx_session_verify() - is the container still the one that was attached?
+ * @disk:	the disk
+ *
+ * Sleeps. Returns 0, or -EIO where it is not, or where the header can't be read.
+ */
+int vhdx_session_verify(struct vhdx_disk *disk)
+{
+	int err;
+
+	mutex_lock(&disk->session.header_lock);
+	err = read_back(disk);
+	mutex_unlock(&disk->session.header_lock);
+	return err;
+}
+
 /**
  * vhdx_session_update() - write the header with new GUIDs, durably
  * @disk:		the disk
@@ -46,9 +89,10 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 	struct vhdx_store *store = &disk->container.store;
 	void *buf = disk->session.header;
 	struct vhdx_header header;
-	int round, err = 0;
+	int round, err;
 
 	mutex_lock(&disk->session.header_lock);
+	err = read_back(disk);
 	header = disk->image.header;
 	if (file_write_guid)
 		header.file_write_guid = *file_write_guid;
@@ -63,30 +107,29 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 		err = store->write(store, vhdx_header_offset(header.slot), buf, VHDX_PAGE);
 		if (!err)
 			err = store->flush(store);
+		/* What comes next goes to the other copy, be it the second round or, if that
+		 * failed, another update: the one that is good is never written over.
+		 */
+		if (!err)
+			disk->image.header = header;
 	}
-	if (!err)
-		disk->image.header = header;
 	mutex_unlock(&disk->session.header_lock);
 	return err;
 }
 
 /**
- * vhdx_session_renew_data_write_guid() - the binding token changes (rule T5)
+ * vhdx_session_renew_data_write_guid() - the binding token becomes one that nobody knows
  * @disk:	the disk
- * @guid:	the new value, or NULL for one that nobody knows
  *
- * A failure poisons the disk: the header may say either. Returns 0 or -errno.
+ * Rule T5. A failure poisons the disk: the header may say either. Returns 0 or -errno.
  */
-int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *guid)
+int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk)
 {
 	vhdx_guid fresh;
 	int err;
 
-	if (!guid) {
-		generate_random_guid(fresh.b);
-		guid = &fresh;
-	}
-	err = vhdx_session_update(disk, NULL, guid, NULL);
+	generate_random_guid(fresh.b);
+	err = vhdx_session_update(disk, NULL, &fresh, NULL);
 	if (err)
 		vhdx_disk_poison(disk, "header update", err);
 	return err;
@@ -112,7 +155,8 @@ void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
  * announced; only then a write may go out. A sidecar that can't be written is
  * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on.
  *
- * Sleeps. Returns 0, or -errno where the container itself can't be written.
+ * Sleeps. Returns 0; -EROFS where the disk is attached read-only, whoever asks; or -errno
+ * where the container itself can't be written.
  */
 int vhdx_session_begin(struct vhdx_disk *disk)
 {
@@ -120,8 +164,12 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	vhdx_guid file_write_guid, data_write_guid;
 	int err = 0;
 
+	if (vhdx_loss_found(disk))
+		return -EIO;
 	if (vhdx_session_has_begun(session))
 		return 0;
+	if (disk->read_only)
+		return -EROFS;
 	mutex_lock(&session->begin_lock);
 	if (session->begun)
 		goto out;
@@ -155,14 +203,23 @@ out:
 /*
  * Everything is committed; the live delta is saved; then the header with an empty log
  * and a fresh DataWriteGuid; then the sidecar knows that it happened (rule T5). After a
- * failure the log stays, for the next attach to replay.
+ * failure the log stays, for the next attach to replay. That the container was cut is seen
+ * here at the latest, also where nothing was written.
  */
-static int close_cleanly(struct vhdx_disk *disk)
+static int close_cleanly(struct vhdx_disk *disk, bool begun)
 {
 	static const vhdx_guid empty;
 	vhdx_guid data_write_guid;
 	int err;
 
+	if (disk->read_only)
+		return 0;
+	/* What was acknowledged is committed also where the header can't be read. */
+	vhdx_session_verify(disk);
+	if (disk->container.lost)
+		return -EIO;
+	if (!begun)
+		return 0;
 	err = vhdx_journal_commit(&disk->journal);
 	/* The pages that the last entry applied. */
 	if (!err)
@@ -185,7 +242,7 @@ static int close_cleanly(struct vhdx_disk *disk)
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
-	return disk->session.begun ? close_cleanly(disk) : 0;
+	return close_cleanly(disk, disk->session.begun);
 }
 
 /**
@@ -207,7 +264,7 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	begun = session->begun;
 	WRITE_ONCE(session->begun, false);
 	if (begun)
-		err = close_cleanly(disk);
+		err = close_cleanly(disk, true);
 	mutex_unlock(&session->begin_lock);
 	return err;
 }

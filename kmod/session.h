@@ -33,9 +33,10 @@ struct vhdx_session {
 
 int vhdx_session_init(struct vhdx_session *session);
 void vhdx_session_destroy(struct vhdx_session *session);
+int vhdx_session_verify(struct vhdx_disk *disk);
 int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid,
 			const vhdx_guid *data_write_guid, const vhdx_guid *log_guid);
-int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *guid);
+int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk);
 void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid);
 int vhdx_session_begin(struct vhdx_disk *disk);
 int vhdx_session_end(struct vhdx_disk *disk);

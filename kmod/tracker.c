@@ -18,6 +18,14 @@ MODULE_PARM_DESC(sidecar_timeout_ms,
 		 "how long the first write of a disk waits for its sidecar (default 10000)");
 
 /**
+ * vhdx_tracker_timeout() - how long a sidecar is waited for, in jiffies
+ */
+unsigned long vhdx_tracker_timeout(void)
+{
+	return msecs_to_jiffies(READ_ONCE(sidecar_timeout_ms));
+}
+
+/**
  * vhdx_tracker_new_map() - an empty map of the disk, in the sidecar's unit
  * @tracker:	with a sidecar
  *
@@ -65,8 +73,7 @@ static int commit_in_time(struct vhdx_tracker *t)
 {
 	reinit_completion(&t->commit_done);
 	queue_work(t->disk->sidecar_wq, &t->commit_work);
-	if (wait_for_completion_timeout(&t->commit_done,
-					msecs_to_jiffies(READ_ONCE(sidecar_timeout_ms))))
+	if (wait_for_completion_timeout(&t->commit_done, vhdx_tracker_timeout()))
 		return t->commit_error;
 	t->abandoned = true;
 	return -ETIMEDOUT;
@@ -371,8 +378,42 @@ void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
 	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
 	       tracker->disk->index, err);
-	vhdx_session_renew_data_write_guid(tracker->disk, NULL);
+	vhdx_session_renew_data_write_guid(tracker->disk);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
+}
+
+/**
+ * vhdx_tracker_lose() - the container is not what the points tell of any more
+ * @tracker:	of a disk whose container is lost (loss.h)
+ *
+ * The container can't be given a GUID that the sidecar does not know: it is never written
+ * again. So the sidecar has to say it, in a state that keeps it: whatever the next attach
+ * finds in the header, the live delta has a gap. Sleeps, for a bounded time.
+ */
+void vhdx_tracker_lose(struct vhdx_tracker *tracker)
+{
+	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	struct vhdx_timeline *timeline = &sidecar->timeline;
+	int err = 0;
+
+	down_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON) {
+		if (!tracker->disk->read_only) {
+			vhdx_sidecar_drop_delta(sidecar, &timeline->live);
+			sidecar->state = VHDX_SIDECAR_CLEAN;
+			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
+		}
+		vhdx_timeline_gap(timeline, VHDX_REASON_CHANGED_OFFLINE);
+		if (!tracker->disk->read_only)
+			err = commit_in_time(tracker);
+		if (err) {
+			pr_err("vhdx%d: the sidecar can't be told that the container is lost (error %d): the next backup must be a full one\n",
+			       tracker->disk->index, err);
+			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
+		}
+	}
+	up_write(&tracker->lock);
 }
 
 /**

@@ -81,6 +81,8 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err);
+void vhdx_tracker_lose(struct vhdx_tracker *tracker);
+unsigned long vhdx_tracker_timeout(void);
 void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker);
 bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
 void vhdx_tracker_changed(struct vhdx_tracker *tracker);

@@ -265,11 +265,12 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag)
 int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
 			struct vhdx_diag *diag)
 {
-	int err = 0;
+	int err;
 
-	if (tracker->disk->read_only)
-		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
-	down_write(&tracker->lock);
+	/* Who can't seal afterwards should not have lost the points before. */
+	err = begin(tracker, diag);
+	if (err)
+		return err;
 	if (tracker->state == VHDX_TRACKING_ON) {
 		vhdx_timeline_gap(&tracker->sidecar.timeline, VHDX_REASON_RESET);
 		vhdx_tracker_changed(tracker);
@@ -352,6 +353,7 @@ void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_stat
 {
 	struct vhdx_history history;
 
+	vhdx_loss_settle(tracker->disk);
 	down_read(&tracker->lock);
 	vhdx_tracker_history(tracker, &history);
 	vhdx_report_state(&history, state);

@@ -35,8 +35,11 @@ struct vhdx_bat_slot vhdx_bat_slot(const struct vhdx_geometry *geo, u64 index)
 		slot.needed = min_t(u64, slot.length,
 				    geo->disk_size - (slot.number << geo->block_shift));
 	}
+	/* Without a parent there are no sector bitmaps: what QEMU before 8.0 and others left
+	 * in their entries means nothing.
+	 */
 	slot.used = index < geo->bat_entry_count &&
-		    (slot.bitmap || slot.number < geo->block_count);
+		    (slot.bitmap ? geo->has_parent : slot.number < geo->block_count);
 	return slot;
 }
 
@@ -72,7 +75,7 @@ struct subject {
 
 #define bad_entry(s, fmt, ...)								\
 	vhdx_corrupt((s)->diag, "BAT entry %llu at 0x%llx (%s block %llu): " fmt	\
-		     ": restore from a copy, or run qemu-img check -r all",		\
+		     ": restore a copy, or attach read-only and copy the other blocks",	\
 		     (s)->index, vhdx_bat_entry_offset(&(s)->image->geo, (s)->index),	\
 		     (s)->slot.bitmap ? "sector bitmap" : "payload", (s)->slot.number,	\
 		     ##__VA_ARGS__)
@@ -137,8 +140,6 @@ static int check_bitmap(const struct subject *s)
 		return 0;
 	if (s->entry.state != VHDX_BLOCK_FULLY_PRESENT)
 		return bad_entry(s, "state %u is reserved", s->entry.state);
-	if (!s->image->geo.has_parent)
-		return bad_entry(s, "present, but the disk has no parent");
 	return check_place(s);
 }
 

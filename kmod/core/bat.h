@@ -49,7 +49,8 @@ static inline bool vhdx_bat_is_allocated(struct vhdx_bat_entry entry)
  * @diag:	names the entry, its offset and the collision
  *
  * Reserved bits and states, alignment, collision with regions, end. Offsets of
- * states that do not use them are not judged. 0 or -EUCLEAN.
+ * states that do not use them are not judged, nor sector bitmap entries of a disk
+ * without a parent. 0 or -EUCLEAN.
  */
 int vhdx_bat_check(const struct vhdx_image *image, u64 index, u64 raw, u64 size,
 		   struct vhdx_diag *diag);

@@ -86,6 +86,19 @@ static int check_versions(const struct header_copy *copy, struct vhdx_diag *diag
 	return 0;
 }
 
+bool vhdx_header_is_in(const struct vhdx_header *header, const void *buf)
+{
+	struct header_copy copy;
+
+	decode_copy(&copy, buf, header->slot);
+	return !copy.fault[0] && copy.header.sequence == header->sequence &&
+	       vhdx_guid_equal(&copy.header.file_write_guid, &header->file_write_guid) &&
+	       vhdx_guid_equal(&copy.header.data_write_guid, &header->data_write_guid) &&
+	       vhdx_guid_equal(&copy.header.log_guid, &header->log_guid) &&
+	       copy.header.log_length == header->log_length &&
+	       copy.header.log_offset == header->log_offset;
+}
+
 /* The log's own place; whether regions overlap it is the region table's question. */
 static int check_log_place(const struct vhdx_header *header, u64 size, struct vhdx_diag *diag)
 {

@@ -111,6 +111,9 @@ void vhdx_image_release(struct vhdx_image *image);
 /* Encode @header into the 4096 bytes at @buf, aligned to 8, checksum included. */
 void vhdx_header_encode(const struct vhdx_header *header, void *buf);
 
+/* Do the 4096 bytes at @buf hold this very header, checksum included? */
+bool vhdx_header_is_in(const struct vhdx_header *header, const void *buf);
+
 /* Container offset of header slot 0 or 1. */
 u64 vhdx_header_offset(unsigned int slot);
 

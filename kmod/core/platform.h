@@ -83,7 +83,7 @@ static inline void vhdx_breathe(void)
  * @size:	length in bytes, as it was when the store was opened
  * @read:	fill buf completely; bytes at or behind the end read as zero.
  *		0 or -errno
- * @write:	write it all. 0 or -errno. NULL where the store is read-only
+ * @write:	write it all. 0 or -errno; -EROFS, or NULL, where the store is read-only
  * @flush:	make everything written before durable. 0 or -errno
  *
  * @offset and @length of every call are multiples of 512; buffers come from

@@ -22,6 +22,7 @@ from vhdxtest.disk import opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.slots import Slots  # noqa: E402
 import vhdxoracle  # noqa: E402
+from vhdxoracle.headers import read_copy  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
 BLOCK = MIB
@@ -375,6 +376,35 @@ for one in (header_at_first_write, header_at_seal, header_at_close):
     everywhere(one, 0, 1)
     for number in (0, 1):
         ktap.add(f"{one.__name__}_{number}", one, faulty.on_device, number)
+
+
+def sequences(path):
+    """Of both header copies; 0: not a valid one."""
+    with dio.Direct(path) as device:
+        copies = [read_copy(device, slot) for slot in (0, 1)]
+    return [0 if copy.fault else copy.header.sequence for copy in copies]
+
+
+@ktap.case
+def half_an_update():
+    """One header copy fails in the middle of an update, and what is in it is torn: the next
+    update repairs that one before it touches the only good one."""
+    with bench(faulty.on_device) as b:
+        device, backing = b.place.device, b.scratch / "backing"
+        with contextlib.ExitStack() as stack:
+            with b.attached(closes=False) as disk:
+                b.write(disk, 0, judge.pattern(3, 4 * KIB))
+                before = sequences(b.place.path)
+                torn = before.index(max(before))
+                with device.read_only(backing, *HEADERS[torn]):
+                    refused(disk.handle.seal)
+                with dio.Direct(b.place.path, True) as raw:
+                    raw.write(HEADERS[torn][0], b"torn" * KIB)
+                after = sequences(b.place.path)
+                ktap.check(not after[torn] and after[1 - torn] > max(before), f"{before} {after}")
+                stack.enter_context(device.read_only(backing, *HEADERS[1 - torn]))
+        ktap.check(min(sequences(b.place.path)), "the only good copy was to be written over")
+        b.ends_well(clean=False)
 
 
 # ---- attach -----------------------------------------------------------------------------

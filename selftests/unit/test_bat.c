@@ -290,9 +290,11 @@ CASE(sector_bitmap_blocks)
 	image.geo.block_count = 2100;
 	image.geo.bat_entry_count = 2101;
 	EXPECT_EQ(check(2048, 0), 0);
-	expect_bad(2048, 6 | 4 * MIB, "present, but the disk has no parent");
-	expect_bad(2048, 1, "is reserved");
+	for (state = 0; state < 8; state++)
+		EXPECT_EQ(check(2048, state | 2 * MIB), 0);
+	EXPECT_EQ(check(2048, ~0ULL), 0);
 	EXPECT_EQ(check(2049, 6 | 4 * MIB), 0);
+	expect_bad(2049, 6 | 2 * MIB, "BAT entry 2049");
 	image.geo.block_count = 32;
 	image.geo.bat_entry_count = 32;
 }

@@ -230,6 +230,36 @@ CASE(read_errors_are_told)
 	release();
 }
 
+CASE(header_in_a_slot_is_known_again)
+{
+	u8 raw[VHDX_PAGE] __attribute__((aligned(8)));
+	struct vhdx_header header, other;
+	unsigned int field;
+
+	test_image_make(&file);
+	EXPECT_EQ(judge(), 0);
+	header = image.header;
+	/* As it is in the file, whoever wrote it, and as we write it. */
+	EXPECT(vhdx_header_is_in(&header, file.memory.bytes + HEADER_AT(header.slot)));
+	vhdx_header_encode(&header, raw);
+	EXPECT(vhdx_header_is_in(&header, raw));
+	for (field = 0; field < 6; field++) {
+		other = header;
+		other.sequence += field == 0;
+		other.file_write_guid.b[0] ^= field == 1;
+		other.data_write_guid.b[15] ^= field == 2;
+		other.log_guid.b[7] ^= field == 3;
+		other.log_length += field == 4;
+		other.log_offset += field == 5;
+		EXPECT(!vhdx_header_is_in(&other, raw));
+	}
+	raw[VHDX_PAGE - 1] ^= 1;
+	EXPECT(!vhdx_header_is_in(&header, raw));
+	memset(raw, 0, sizeof(raw));
+	EXPECT(!vhdx_header_is_in(&header, raw));
+	release();
+}
+
 CASE(encoded_header_is_read_back)
 {
 	struct vhdx_header header = {

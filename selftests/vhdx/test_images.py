@@ -132,6 +132,26 @@ for _name in ("ext2.vhdx", "swap.vhdx", "fat-parent.vhdx"):
 
 
 @ktap.case
+def sample_of_old_qemu():
+    """Converted by QEMU 5.2: the sector bitmap entries of a disk without a parent hold 2. What
+    it means is that there is none: the disk is written like any other, new blocks included."""
+    with images.directory() as scratch:
+        path = unpacked("qemu-5.2-convert-9G.vhdx", scratch / "disk.vhdx")
+        with vhdxoracle.open_disk(path) as image:
+            size = image.size
+        with judge.Truth(scratch / "truth", size, path) as truth:
+            with attached(path) as disk:
+                ktap.equal(disk.read(0, 4096)[:5], b"hello", "content")
+                for number, offset in enumerate((0, 20 * MIB, size // 2, 5 << 30, size - 4 * MIB)):
+                    data = judge.pattern(number, 64 * KIB)
+                    disk.write(offset, data)
+                    truth.write(offset, data)
+                ktap.equal(disk.sysfs("scan"), "ok", "scan")
+                judge.same_disk(disk, truth)
+            judge.same_container(path, truth, strict=False)
+
+
+@ktap.case
 def sample_differencing():
     """A child is refused, with a message that says so, and stays as it was."""
     with images.directory() as scratch:

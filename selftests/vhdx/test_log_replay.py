@@ -91,6 +91,19 @@ def then_written():
 
 
 @ktap.case
+def into_what_is_not_there_yet():
+    """The log makes the container longer, and names a block in what comes to be: zeroes, for a
+    reader as for a writer."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB, content=[(0, b"x" * 4096)])
+        length = os.stat(path).st_size
+        with judge.Truth(scratch / "truth", SIZE, path) as truth:
+            vhdxoracle.dirty(path, [(8 * MIB, bytes(MIB))], {}, flushed=0)
+            os.truncate(path, length)
+            replay(path, truth)
+
+
+@ktap.case
 def on_a_block_device():
     """Replay to a device, which can't grow."""
     with images.directory() as scratch:

@@ -14,7 +14,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, faulty, images, ktap, uapi  # noqa: E402
+from vhdxtest import dio, faulty, images, judge, ktap, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl, label_array  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -249,6 +249,24 @@ def labels():
                 ktap.equal((newest.id, newest.text), (point, label))
                 ktap.check(before <= newest.time_ns <= after, "the time is not that of the seal")
                 ktap.equal(disk.handle.state().most_recent_id, point, "most_recent_id")
+
+
+@ktap.case
+def nothing_is_left_to_replay():
+    """At a point the container is complete in place, and its log empty: also of the second
+    one, which finds a log in use, and of what is written after it."""
+    with disks(1) as (disk,), images.directory() as scratch:
+        with judge.Truth(scratch / "truth", 64 * MIB) as truth:
+            for number in range(3):
+                for block in range(4):
+                    offset = (4 * number + block) * MIB
+                    disk.write(offset, b"s" * UNIT)
+                    truth.write(offset, b"s" * UNIT)
+                    disk.data.flush()
+                disk.handle.seal()
+                judge.snapshot(disk.container, scratch / "copy.vhdx")
+                judge.valid(scratch / "copy.vhdx", clean=True)
+                judge.same_to_oracle(scratch / "copy.vhdx", truth)
 
 
 @ktap.case

@@ -108,9 +108,10 @@ def entry_fault(geometry, index, entry, limit, structures):
     must keep clear of.  Offsets of states without data are reserved or mere hints and
     not judged here.  The part of the last block that is behind the disk's end may be
     missing from the container: QEMU's fixed images end with the disk's last byte.
+    A disk without parent has no sector bitmaps: whatever their entries hold is ignored.
     """
     kind, number = geometry.slot(index)
-    if kind == "padding":
+    if kind == "padding" or kind == "bitmap" and not geometry.differencing:
         return None
     if entry & RESERVED_BITS:
         return f"reserved bits {entry & RESERVED_BITS:#x} are set"
@@ -120,8 +121,6 @@ def entry_fault(geometry, index, entry, limit, structures):
     if kind == "bitmap":
         if state not in (State.NOT_PRESENT, State.FULLY_PRESENT):
             return f"state {state} is not a sector bitmap's"
-        if state == State.FULLY_PRESENT and not geometry.differencing:
-            return "a disk without parent has no sector bitmaps"
     elif state == State.PARTIALLY_PRESENT and not geometry.differencing:
         return "partially present, but the disk has no parent"
     if state not in HAS_DATA:

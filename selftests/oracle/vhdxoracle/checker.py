@@ -51,6 +51,10 @@ def _judge_bat(image, report):
         if kind == "padding":
             padding.append((index, entry))
             continue
+        if kind == "bitmap" and not geometry.differencing:
+            report.warning(f"BAT entry {index}", image.bat_offset(index),
+                           f"{entry:#x}, but the disk has no parent: ignored")
+            continue
         fault = image.fault(index, entry)
         if fault:
             report.error(f"BAT entry {index}", image.bat_offset(index), f"{kind} {number}: {fault}")

@@ -229,5 +229,6 @@ class Image:
         """(chunk, offset, length) of the sector bitmap blocks in use."""
         for index, entry in self.nonzero_entries():
             kind, chunk = self.geometry.slot(index)
-            if kind == "bitmap" and entry_state(entry) == State.FULLY_PRESENT:
+            if kind == "bitmap" and self.geometry.differencing and \
+                    entry_state(entry) == State.FULLY_PRESENT:
                 yield chunk, entry_offset(entry), BITMAP_BLOCK_SIZE

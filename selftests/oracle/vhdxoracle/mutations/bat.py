@@ -59,10 +59,14 @@ def _all_the_same(target):
         target.edit.put_bat(target.edit.geometry.payload_index(block), entry)
 
 
-@mutation("bat-sector-bitmap-without-parent", OK, structure=_BAT, same_content=False, alloc_refused=True)
-def _bitmap_slot(target):
-    """The slot between two chunks claims a sector bitmap; no payload block depends on it."""
-    target.rebuild(size=6 << 30, content=[(0, b"a"), (5 << 30, b"b")])
-    end = target.edit.container.size
-    target.edit.container.grow(end + MIB)
-    target.edit.put_bat(target.edit.geometry.bitmap_index(0), pack_entry(State.FULLY_PRESENT, end))
+def _bitmap_slot(name, entry, text):
+    @mutation(f"bat-sector-bitmap-{name}-without-parent", OK, same_content=False)
+    def _change(target):
+        target.rebuild(size=6 << 30, content=[(0, b"a"), (5 << 30, b"b")])
+        target.edit.put_bat(target.edit.geometry.bitmap_index(0), entry)
+    _change.__doc__ = text
+
+
+_bitmap_slot("zero", 2, "As QEMU before 8.0 left the slot between two chunks, which means nothing.")
+_bitmap_slot("of-a-header", pack_entry(State.FULLY_PRESENT, 0), "It names the headers.")
+_bitmap_slot("all-ones", ~0 & (1 << 64) - 1, "Reserved bits, too.")

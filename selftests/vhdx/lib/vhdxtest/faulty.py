@@ -73,6 +73,24 @@ class Device:
         """Writes and flushes fail, reads do not."""
         self.load(f"0 {self.size // SECTOR} flakey {self.below} 0 0 1 1 error_writes")
 
+    @contextlib.contextmanager
+    def read_only(self, backing, offset, length):
+        """Meanwhile writes of this part fail, and nothing else does, flushes neither: it is
+        mapped to a second loop device over the file, which can only be read."""
+        command("modprobe", "loop")
+        other = command("losetup", "--read-only", "--direct-io=on", "--find", "--show",
+                        backing).strip()
+        lines, at = [], 0
+        for end, below in ((offset, self.below), (offset + length, other), (self.size, self.below)):
+            lines.append(f"{at // SECTOR} {(end - at) // SECTOR} linear {below} {at // SECTOR}")
+            at = end
+        try:
+            self.load("\n".join(lines))
+            yield
+        finally:
+            self.heal()
+            command("losetup", "--detach", other)
+
     def fail_flushes(self):
         """Flushes fail, and writes to the last sector."""
         rest = self.size // SECTOR - 1

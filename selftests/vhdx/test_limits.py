@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_limits - what the container can or needs, the disk says of itself, as dm-linear does
+#
+# vm: on=uml,6.1,6.12,newest
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+import time
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import dio, images, judge, ktap, udev  # noqa: E402
+from vhdxtest.disk import opened, raw_attached  # noqa: E402
+from vhdxtest.images import KIB, MIB  # noqa: E402
+
+SIZE = 24 * MIB
+RWF_ATOMIC = 0x40
+
+
+def limit(node, name):
+    """A limit of a block device, or None where the kernel does not know it."""
+    path = pathlib.Path(f"/sys/class/block/{os.path.basename(node)}/queue/{name}")
+    return int(path.read_text(encoding="ascii")) if path.exists() else None
+
+
+@contextlib.contextmanager
+def loop(size=64 * MIB):
+    """A loop device over an empty file."""
+    with images.directory() as scratch:
+        (scratch / "backing").touch()
+        os.truncate(scratch / "backing", size)
+        with images.loop(scratch / "backing") as device:
+            yield device
+
+
+def need_stable_writes(device):
+    """From now on, and those that are opened on it."""
+    path = f"/sys/class/block/{os.path.basename(device)}/queue/stable_writes"
+    pathlib.Path(path).write_text("1", encoding="ascii")
+
+
+# ---- stable writes --------------------------------------------------------------------------
+
+@ktap.case
+def stable_writes_of_a_device():
+    """Of one that has checksums, say."""
+    with loop() as device:
+        images.create(device, SIZE, MIB)
+        for wanted in (0, 1):
+            with raw_attached(device) as disk:
+                ktap.equal(limit(disk.node, "stable_writes"), wanted, "stable_writes")
+            need_stable_writes(device)
+
+
+@ktap.case
+def stable_writes_of_a_file_system():
+    """Of one on such a device: direct I/O hands our pages down to it."""
+    with loop() as device, images.directory() as where:
+        need_stable_writes(device)
+        images.command("mkfs.ext4", "-q", device)
+        images.command("mount", device, where / ".")
+        try:
+            path = images.create(where / "disk.vhdx", SIZE, MIB)
+            with raw_attached(path) as disk:
+                ktap.equal(limit(disk.node, "stable_writes"), 1, "stable_writes")
+        finally:
+            images.command("umount", where)
+
+
+# ---- atomic writes --------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def scsi(*options):
+    """A SCSI disk in memory."""
+    before = set(os.listdir("/sys/block"))
+    said = images.command("sh", "-c", f"modprobe sd_mod; modprobe scsi_debug dev_size_mb=64 "
+                          f"{' '.join(options)} 2>&1 || echo missing")
+    if "missing" in said:
+        ktap.skip("there is no scsi_debug that can do this")
+    try:
+        end = time.monotonic() + 20
+        while not (new := [one for one in set(os.listdir("/sys/block")) - before
+                           if one.startswith("sd")]):
+            ktap.check(time.monotonic() < end, "no SCSI disk came")
+            time.sleep(0.1)
+        yield f"/dev/{new[0]}"
+    finally:
+        udev.settle()
+        images.command("rmmod", "scsi_debug")
+
+
+@ktap.case
+def atomic_writes():
+    """What the device writes as a whole, the disk does, but never across a block."""
+    with scsi("atomic_wr=1") as device:
+        below = limit(device, "atomic_write_unit_max_bytes")
+        if not below:
+            ktap.skip("this kernel knows no atomic writes of SCSI disks")
+        images.create(device, SIZE, MIB, content=[(0, b"o" * MIB)])
+        with raw_attached(device) as disk:
+            most = limit(disk.node, "atomic_write_unit_max_bytes")
+            ktap.equal(most, min(below, MIB), "the largest unit")
+            ktap.equal(limit(disk.node, "atomic_write_unit_min_bytes"),
+                       limit(device, "atomic_write_unit_min_bytes"), "the smallest unit")
+            ktap.check(limit(disk.node, "atomic_write_max_bytes") <= MIB, "more than a block")
+            with opened(disk.node, os.O_RDWR | os.O_DIRECT) as fd:
+                for offset in (0, MIB - most, 8 * MIB):
+                    data = dio.aligned(most)
+                    data[:] = judge.pattern(offset, most)
+                    ktap.equal(os.pwritev(fd, [data], offset, RWF_ATOMIC), most, "written")
+                    ktap.check(disk.read(offset, most) == bytes(data), f"content at {offset}")
+                ktap.expect_errno(errno.EINVAL, os.pwritev, fd, [data], 4096, RWF_ATOMIC)
+
+
+@ktap.case
+def no_atomic_writes():
+    """A file, and a device that has none: nothing is promised."""
+    with images.directory() as scratch, loop() as device:
+        for path in (scratch / "disk.vhdx", device):
+            images.create(path, SIZE, MIB)
+            with raw_attached(path) as disk:
+                ktap.check(limit(disk.node, "atomic_write_unit_max_bytes") in (0, None), str(path))
+
+
+# ---- I/O that does not wait -----------------------------------------------------------------
+
+def nowait(disk, offset, data=None):
+    """A transfer of 4 KiB that must not wait: what it read, or the errno."""
+    buffer = dio.aligned(4 * KIB)
+    try:
+        if data is None:
+            done = os.preadv(disk.data.fd, [buffer], offset, os.RWF_NOWAIT)
+        else:
+            buffer[:] = data
+            done = os.pwritev(disk.data.fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        return error.errno
+    ktap.equal(done, 4 * KIB, "bytes")
+    return bytes(buffer)
+
+
+@ktap.case
+def no_waiting():
+    """EAGAIN for what would wait: a page of the BAT, a session, a new block. The rest is done,
+    and so is all of it for whoever waits. A log of what changed has it."""
+    old, new = b"o" * 4096, b"n" * 4096
+    with images.directory() as scratch, loop() as device, udev.asleep():
+        images.create(device, SIZE, MIB, content=[(0, b"o" * MIB)])
+        with raw_attached(device) as disk:
+            with opened(scratch / "sidecar", os.O_RDWR | os.O_CREAT) as fd:
+                point = disk.handle.enable(fd)
+        with raw_attached(device, scratch / "sidecar") as disk:
+            # udev is asleep; the kernel itself looked for partitions.
+            ktap.check(nowait(disk, 0) in (old, errno.EAGAIN), "a first read")
+            disk.read(0, 4096)
+            ktap.equal(nowait(disk, 0), old, "a read")
+            ktap.equal(nowait(disk, 9 * MIB), bytes(4096), "a read of nothing")
+            ktap.equal(nowait(disk, 0, new), errno.EAGAIN, "a first write")
+            disk.write(4096, new)
+            ktap.equal(nowait(disk, 8192, new), new, "a write")
+            ktap.equal(nowait(disk, 9 * MIB, new), errno.EAGAIN, "a new block")
+            disk.write(9 * MIB, new)
+            ktap.equal(nowait(disk, 9 * MIB + 4096, new), new, "a write to what is new")
+            ktap.equal(disk.read(0, 12288), old + new + new, "content")
+            told = disk.handle.changes(point)
+            ktap.equal([start for start, _ in told], [0, 9 * MIB], "changes")
+
+
+@ktap.case
+def no_waiting_in_a_file():
+    """Is not promised: whoever asks for it is told so at once, and nothing is done."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB, content=[(0, b"o" * MIB)])
+        with raw_attached(path) as disk:
+            disk.write(0, b"o" * 4096)
+            ktap.equal(nowait(disk, 0, b"n" * 4096), errno.EOPNOTSUPP, "a write")
+            ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
+
+
+ktap.main()
