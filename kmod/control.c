@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "control.h"
 #include "chardev.h"
+#include "core/utf8.h"
 #include "disk.h"
 #include "uarg.h"
 
@@ -150,7 +151,7 @@ static int seal(void *context, void *arg)
 	args->reason = VHDX_REASON_ARGUMENT;
 	if (args->flags || !count || count > VHDX_SEAL_MAX ||
 	    args->label_length > VHDX_LABEL_MAX ||
-	    memchr(args->label, 0, args->label_length) ||
+	    !vhdx_label_is_valid(args->label, args->label_length) ||
 	    memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
 		return err;
 

@@ -256,7 +256,8 @@ def bad_labels():
     with disks(1) as (disk,), Control() as control:
         fds = (ctypes.c_int32 * 1)(disk.handle.fd)
         ids = (uapi.PointId * 1)()
-        for text, length in ((b"a\0b", 3), (b"ab", 1), (b"", 65), (b"", 1)):
+        for text, length in ((b"a\0b", 3), (b"ab", 1), (b"", 65), (b"", 1), (b"\xff", 1),
+                             ("ü".encode()[:1], 1), (b"two\nlines", 9), (b"\x1b[2J", 4)):
             label, _ = label_array(text)
             argument = uapi.Seal(fds=ctypes.addressof(fds), ids=ctypes.addressof(ids), count=1,
                                  label=label, label_length=length)

@@ -221,7 +221,7 @@ struct vhdx_detach {
  * @ids:	pointer to an array of struct vhdx_point_id that is filled in
  * @count:	length of both arrays, 1 … VHDX_SEAL_MAX
  * @label_length: bytes of @label in use, at most VHDX_LABEL_MAX
- * @label:	a text to know the points by; UTF-8, no NUL
+ * @label:	a text to know the points by: UTF-8 without control characters
  * @failed:	out, on failure: the position in @fds of the disk that failed
  * @reason:	out: VHDX_REASON_* on failure
  *

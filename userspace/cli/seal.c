@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <core/utf8.h>
 #include "cli.h"
 #include "json.h"
 
@@ -82,6 +83,8 @@ static int seal(int count, char **arguments)
 		return usage_error("--freeze is not available yet: use `fsfreeze` around it");
 	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
 		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
+	if (wanted.label && !vhdx_label_is_valid((const u8 *)wanted.label, strlen(wanted.label)))
+		return usage_error("--label: not text: it must be UTF-8 without control characters");
 	disks = calloc(count, sizeof(*disks));
 	ids = calloc(count, sizeof(*ids));
 	if (disks && ids) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <core/utf8.h>
 #include "internal.h"
 
 static int set_label(struct vhdx_seal *seal, const char *label)
@@ -13,6 +14,9 @@ static int set_label(struct vhdx_seal *seal, const char *label)
 	if (length > VHDX_LABEL_MAX)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "the label has %zu bytes, at most %d are kept", length, VHDX_LABEL_MAX);
+	if (!vhdx_label_is_valid((const u8 *)label, length))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "the label is not text: it must be UTF-8 without control characters");
 	if (length)
 		memcpy(seal->label, label, length);
 	seal->label_length = length;

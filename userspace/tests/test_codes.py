@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """errno and reason as the return values of Windows' GetVirtualDiskChanges."""
+import ctypes
 import errno
 
 from common import REASONS, load_library
@@ -58,3 +59,10 @@ def test_reason_names():
         assert library.vhdx_reason_name(number).decode() == name
     assert library.vhdx_reason_name(16) == b"unknown"
     assert library.vhdx_reason_name(0xffffffff) == b"unknown"
+
+
+def test_labels():
+    """What the driver would refuse is refused with words, whoever calls."""
+    for label in (b"\xff", b"two\nlines", b"x" * 65):
+        assert library.vhdx_seal(None, ctypes.c_size_t(1), label, None, None) == -errno.EINVAL
+        assert b"the label" in library.vhdx_error_message(), label

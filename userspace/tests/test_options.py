@@ -38,6 +38,8 @@ WRONG = [
     ["seal"],
     ["seal", "--freeze", "0"],
     ["seal", "--label", "x" * 65, "0"],
+    ["seal", "--label", "two\nlines", "0"],
+    ["seal", "--label", "\udcff", "0"],
     ["points"],
     ["forget", "0"],
     ["forget", "0", "not-an-id"],

@@ -431,7 +431,8 @@ VHDX_API int vhdx_disk_get_changes_once(struct vhdx_disk *disk,
  * vhdx_seal() - seal one point on each of several disks at the same instant
  * @disks:	disks opened with VHDX_OPEN_WRITE
  * @count:	how many
- * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 to know the points by, or NULL
+ * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 without control characters to
+ *		know the points by, or NULL
  * @ids:	filled in, one a disk
  * @failed:	out, on failure: the position of the disk that failed; may be NULL
  *
