@@ -53,6 +53,8 @@ static u32 reason_of(const struct vhdx_tracker *t, int err)
 		return VHDX_REASON_READ_ONLY;
 	case -EOPNOTSUPP:
 		return t->off_reason ?: VHDX_REASON_DISABLED;
+	case -ESTALE:
+		return VHDX_REASON_TRACKING_ERROR;
 	case -ENOMEM:
 		return VHDX_REASON_NONE;
 	default:
@@ -75,6 +77,11 @@ static int prepare(struct seal *s, const u8 *label, u32 label_length)
 		return -EOPNOTSUPP;
 	if (vhdx_disk_is_poisoned(t->disk))
 		return -EIO;
+	/* Ids in a file that goes away with the disk would be promises that nobody keeps. */
+	if (vhdx_container_is_unlinked(&t->file)) {
+		s->broken = -ENOENT;
+		return -ESTALE;
+	}
 	if (timeline->count >= VHDX_POINTS_MAX)
 		return -ENOSPC;
 	s->new = vhdx_tracker_new_map(t);

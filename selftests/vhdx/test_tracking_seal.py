@@ -267,6 +267,31 @@ def bad_labels():
 
 
 @ktap.case
+def removed_sidecar():
+    """Where the ids would not outlive the disk none is given out, and tracking says it is off."""
+    with disks(2) as (one, two):
+        lrct = pathlib.Path(f"{one.container}.lrct")
+        before = two.handle.ids()
+        for replaced in (False, True):
+            fresh = lrct.with_name("fresh")
+            fresh.touch()
+            (fresh.replace(lrct) if replaced else lrct.unlink())
+            try:
+                Control.seal_of(two.handle, one.handle)
+                raise AssertionError("sealed in a file that is gone")
+            except Failure as failure:
+                ktap.equal((failure.errno, failure.reason),
+                           (errno.ESTALE, uapi.TRACKING_ERROR), "seal")
+            state = one.handle.state()
+            ktap.equal((state.state, state.gap_reason),
+                       (uapi.TRACKING_OFF, uapi.TRACKING_ERROR), "state")
+            with opened(lrct, os.O_RDWR | os.O_CREAT) as fd:
+                one.handle.enable(fd)
+            one.handle.seal()
+        ktap.equal(two.handle.ids(), before, "points of the other disk")
+
+
+@ktap.case
 def ids_are_never_reused():
     """Restored with its sidecar, a disk does not give an id a second time."""
     with images.directory() as directory:

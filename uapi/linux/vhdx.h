@@ -230,7 +230,8 @@ struct vhdx_detach {
  * the points. Either all ids are returned or none exists.
  *
  * Errors: EROFS attached read-only; EOPNOTSUPP tracking is not enabled; ENOSPC
- * out of points or of room; EBADF a descriptor is no /dev/vhdxcN or not open for
+ * out of points or of room; ESTALE a sidecar was removed: tracking of that disk is off
+ * from now on (TRACKING_ERROR); EBADF a descriptor is no /dev/vhdxcN or not open for
  * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; ENODEV
  * a disk was detached.
  */
