@@ -37,6 +37,7 @@ struct vhdx_info;
  * @replayed:	the log was dirty at attach
  * @poisoned:	a commit or a header update failed: writes fail until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
+ * @age:	among all disks, the oldest first; under disks_lock (disk.c)
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
  * @map:	how it is mapped
@@ -56,6 +57,7 @@ struct vhdx_disk {
 	bool replayed;
 	bool poisoned;
 	bool closing;
+	struct list_head age;
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
 	const struct vhdx_map_ops *map;
@@ -82,6 +84,7 @@ struct vhdx_disk {
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
 int vhdx_disk_detach(int index, u32 *reason);
+int vhdx_disk_original(struct vhdx_disk *disk);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);
