@@ -318,7 +318,8 @@ void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_stat
 	state->gap_reason = tracker->off_reason;
 	state->unit = 0;
 	state->point_count = 0;
-	state->newer_changes = 0;
+	/* What nobody recorded may have been anything. */
+	state->newer_changes = 1;
 	memset(&state->most_recent_id, 0, sizeof(state->most_recent_id));
 	if (tracker->state != VHDX_TRACKING_OFF) {
 		newest = vhdx_timeline_newest(timeline);

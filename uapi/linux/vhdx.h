@@ -294,7 +294,8 @@ struct vhdx_info {
  * @flags:		zero
  * @state:		out: VHDX_TRACKING_*
  * @newer_changes:	out: 1 if the disk changed, or may have changed, since
- *			@most_recent_id
+ *			@most_recent_id: also where tracking is off or disabled, or
+ *			a gap lies behind that point
  * @most_recent_id:	out: the newest point; all zero where there is none
  * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
  * @point_count:	out: number of points

@@ -97,13 +97,22 @@ static int disable(int count, char **arguments)
 	return output.json ? json_finish(json_reply()) : EXIT_DONE;
 }
 
+/* Where changes went unrecorded, nobody can say that there were some, or none. */
+static bool is_known(const struct vhdx_tracking_state *state)
+{
+	return state->state == VHDX_TRACKING_ON && !state->gap_reason;
+}
+
 static int print_status_json(const struct vhdx_tracking_state *state)
 {
 	struct json_object *reply = json_reply();
 
 	json_flag(reply, "enabled", state->state == VHDX_TRACKING_ON);
 	json_text(reply, "state", tracking_name(state->state));
-	json_flag(reply, "newer_changes", state->newer_changes);
+	if (is_known(state))
+		json_flag(reply, "newer_changes", state->newer_changes);
+	else
+		json_text(reply, "newer_changes", NULL);
 	json_id(reply, "most_recent_id", &state->most_recent_id);
 	json_reason(reply, "reason", state->gap_reason);
 	if (state->unit)
@@ -121,7 +130,8 @@ static int print_status(const struct vhdx_tracking_state *state)
 
 	vhdx_id_format(&state->most_recent_id, id);
 	printf("%-16s %s\n", "Tracking:", tracking_name(state->state));
-	printf("%-16s %s\n", "Newer changes:", state->newer_changes ? "yes" : "no");
+	printf("%-16s %s\n", "Newer changes:", !is_known(state) ? "unknown" :
+	       state->newer_changes ? "yes" : "no");
 	printf("%-16s %s\n", "Most recent id:", id[0] ? id : "none");
 	if (state->gap_reason)
 		printf("%-16s %s\n", "Reason:", vhdx_reason_name(state->gap_reason));

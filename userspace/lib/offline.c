@@ -64,6 +64,8 @@ static void get_tracking_state(struct offline_disk *offline, struct vhdx_trackin
 	const struct vhdx_timeline_point *newest;
 
 	state->state = VHDX_TRACKING_OFF;
+	/* What nobody recorded may have been anything. */
+	state->newer_changes = 1;
 	if (offline->sidecar_fd < 0)
 		return;
 	if (offline->sidecar_error) {

@@ -129,9 +129,16 @@ def test_track():
     with attached() as (fake, _):
         fake.write("state.0", "2 1 5 16384 0")
         reply = fake.ctl("track", "status", "--json", "0").expect(0).json
-        assert reply == {"enabled": False, "state": "disabled", "newer_changes": True,
+        assert reply == {"enabled": False, "state": "disabled", "newer_changes": None,
                          "most_recent_id": None, "reason": "disabled", "unit": 16384,
                          "points": 0}
+        assert "Newer changes:   unknown" in fake.ctl("track", "status", "0").lines
+        for state, text, value in (("1 0 0", "no", False), ("1 1 0", "yes", True),
+                                   ("1 1 7", "unknown", None), ("0 1 4", "unknown", None)):
+            fake.write("state.0", f"{state} 16384 0")
+            assert f"Newer changes:   {text}" in fake.ctl("track", "status", "0").lines, state
+            assert fake.ctl("track", "status", "--json", "0").json["newer_changes"] is value
+        fake.write("state.0", "2 1 5 16384 0")
         assert fake.ctl("track", "enable", "0").expect(0).out == ID + "\n"
         reply = fake.ctl("track", "reset", "--json", "0").expect(0).json
         assert reply == {"first_point": SECOND}

@@ -26,6 +26,7 @@ def test_no_sidecar():
         assert ctl("points", image, "--json").expect(0).json == {"points": []}
         state = ctl("track", "status", image, "--json").expect(0).json
         assert not state["enabled"] and state["most_recent_id"] is None
+        assert state["newer_changes"] is None
 
 
 def test_empty_sidecar():
