@@ -45,7 +45,7 @@ static int keep(void *context, const struct vhdx_range *range)
 		answer->capacity = answer->capacity ? 2 * answer->capacity : 1024;
 		longer = realloc(answer->ranges, answer->capacity * sizeof(*longer));
 		if (!longer)
-			return -ENOMEM;
+			return ENOMEM;
 		answer->ranges = longer;
 	}
 	answer->ranges[answer->count++] = *range;
@@ -69,7 +69,7 @@ static int ask(const char *name, struct answer *answer)
 		return err;
 	err = vhdx_disk_get_changes(disk, &answer->changes, keep, answer);
 	vhdx_disk_close(disk);
-	return err;
+	return err > 0 ? -err : err;
 }
 
 static int print_json(const struct answer *answer)

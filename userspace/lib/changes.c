@@ -154,8 +154,22 @@ int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range
 	return err;
 }
 
+struct listener {
+	vhdx_range_fn fn;
+	void *context;
+};
+
+static int tell_listener(void *context, const struct vhdx_range *range)
+{
+	const struct listener *listener = context;
+
+	return result_of_caller(listener->fn(listener->context, range));
+}
+
 int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
 			  void *context)
 {
-	return get_changes(disk, changes, fn, NULL, context);
+	struct listener listener = { .fn = fn, .context = context };
+
+	return get_changes(disk, changes, tell_listener, NULL, &listener);
 }

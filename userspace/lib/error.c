@@ -62,6 +62,14 @@ int fail_errno(int err, const char *format, ...)
 	return err;
 }
 
+int result_of_caller(int result)
+{
+	if (result >= 0)
+		return result;
+	return fail(-ECANCELED, VHDX_REASON_NONE, "the caller's own function ended it with %d",
+		    result);
+}
+
 /* Names, and what to tell a person where the kernel told nothing. */
 static const struct {
 	const char *name;
@@ -169,8 +177,14 @@ static const struct {
 } codes[] = {
 	{ 0,		ANY_REASON,		VHDX_CODE_OK },
 	{ EINVAL,	ANY_REASON,		VHDX_CODE_INVALID_PARAMETER },
-	{ ENODATA,	ANY_REASON,		VHDX_CODE_INVALID_STATE },
-	{ ESTALE,	ANY_REASON,		VHDX_CODE_INVALID_STATE },
+	/* A file system has these too, of its own files: only with the reason is it history. */
+	{ ENODATA,	VHDX_REASON_ID_MISSING,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_CHANGED_OFFLINE, VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_INCONSISTENT, VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_DISABLED,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_RESET,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_UNCLEAN,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_TRACKING_ERROR, VHDX_CODE_INVALID_STATE },
 	{ EOPNOTSUPP,	VHDX_REASON_NONE,	VHDX_CODE_NOT_SUPPORTED },
 	{ EOPNOTSUPP,	VHDX_REASON_UNSUPPORTED, VHDX_CODE_NOT_SUPPORTED },
 	/* Tracking is not on: DISABLED, or what it was lost to. */

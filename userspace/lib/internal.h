@@ -24,6 +24,11 @@ int fail_errno(int err, const char *format, ...) __attribute__((format(printf, 2
  */
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
+/*
+ * What a function of the caller's returned. A negative one may be any errno, and would be
+ * taken for the library's own: it becomes -ECANCELED.
+ */
+int result_of_caller(int result);
 
 /* ---- sysfs.c ---- */
 

@@ -160,7 +160,7 @@ int vhdx_list(vhdx_status_fn fn, void *context)
 		/* Detached since the directory was read: no longer a part of the list. */
 		if (read_status(indices[i], &status))
 			continue;
-		err = fn(context, &status);
+		err = result_of_caller(fn(context, &status));
 	}
 	free(indices);
 	return err;

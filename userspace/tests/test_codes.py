@@ -20,6 +20,10 @@ TABLE = [
     (errno.ESTALE, "reset", 32775),
     (errno.ESTALE, "unclean", 32775),
     (errno.ESTALE, "tracking_error", 32775),
+    (errno.ESTALE, "none", 32768),  # NFS says so of a file of its own
+    (errno.ESTALE, "io", 32768),
+    (errno.ENODATA, "none", 32768),  # and a read error of a disk may be this
+    (errno.ENODATA, "io", 32768),
     (errno.EOPNOTSUPP, "disabled", 32775),
     (errno.EOPNOTSUPP, "unsupported", 32770),
     (errno.EOPNOTSUPP, "none", 32770),

@@ -253,7 +253,8 @@ struct vhdx_status {
  * @context:	the caller's own
  * @status:	the disk; gone when the function returns
  *
- * Return: 0 to go on; anything else ends the list and is returned.
+ * Return: 0 to go on; a positive number ends the list and is returned; a negative
+ * one ends it too, and -ECANCELED is returned.
  */
 typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
 
@@ -262,7 +263,8 @@ typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
  * @fn:		told of each
  * @context:	handed to @fn
  *
- * Return: 0, a negative errno, or what @fn returned.
+ * Return: 0, a negative errno, or the positive number that @fn returned; -ENODEV
+ * where the module is not loaded.
  */
 VHDX_API int vhdx_list(vhdx_status_fn fn, void *context);
 
@@ -398,7 +400,9 @@ struct vhdx_changes {
  * @context:	the caller's own
  * @range:	ascending, never touching the one before
  *
- * Return: 0 to go on; anything else ends the query and is returned.
+ * Return: 0 to go on; a positive number ends the query and is returned; a
+ * negative one ends it too, and -ECANCELED is returned: an errno of the caller's
+ * own can't be mistaken for the library's.
  */
 typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
 
@@ -412,7 +416,8 @@ typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
  * Asks until all of the length is processed. Ranges told before a failure are
  * not the whole answer: throw them away.
  *
- * Return: 0 when all of it was processed, a negative errno, or what @fn returned.
+ * Return: 0 when all of it was processed, a negative errno, or the positive
+ * number that @fn returned.
  */
 VHDX_API int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes,
 				   vhdx_range_fn fn, void *context);
