@@ -65,7 +65,7 @@ static int check_kind(const char *path, const struct stat *st)
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
 	return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-		    "%s: neither a regular file nor a block device", path);
+		    "%s: not a VHDX: neither a regular file nor a block device", path);
 }
 
 int open_container(struct container *container, const char *path, bool write)

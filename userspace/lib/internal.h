@@ -46,6 +46,10 @@ int index_from_name(const char *name);
 bool is_container(int index, const struct stat *st);
 /* The disk whose container is the file or device @st; -ENODEV: none. */
 int find_by_container(const struct stat *st, int *index);
+/* A disk whose use of the sidecar @st rules out ours, for writing or for reading; -ENODEV: none. */
+int find_by_sidecar(const struct stat *st, bool write, int *index);
+/* -EINVAL, noted, for a partition or the other device of a disk: these are no disks. Else 0. */
+int explain_node(const char *name);
 /* As vhdx_find(), and tells a file that is not attached: 1. */
 int find_disk(const char *name, int *index);
 

@@ -117,6 +117,29 @@ int find_disk(const char *name, int *index)
 	err = find_by_container(&st, index);
 	return err == -ENODEV ? 1 : err;
 }
+static bool is_sidecar(int index, const struct stat *st)
+{
+	char path[VHDX_PATH_TEXT];
+	struct stat other;
+
+	return !sysfs_read(index, "vhdx/sidecar", path, sizeof(path)) && !stat(path, &other) &&
+	       (S_ISBLK(st->st_mode) ? S_ISBLK(other.st_mode) && other.st_rdev == st->st_rdev :
+		other.st_dev == st->st_dev && other.st_ino == st->st_ino);
+}
+
+static bool is_sidecar_of_writer(int index, const struct stat *st)
+{
+	char text[8];
+
+	return !sysfs_read(index, "vhdx/read_only", text, sizeof(text)) && text[0] == '0' &&
+	       is_sidecar(index, st);
+}
+
+int find_by_sidecar(const struct stat *st, bool write, int *index)
+{
+	return find(write ? is_sidecar : is_sidecar_of_writer, st, index);
+}
+
 
 int vhdx_find(const char *name, int *index)
 {

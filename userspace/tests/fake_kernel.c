@@ -9,6 +9,7 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
+ *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
  */
 #include <dirent.h>
@@ -186,6 +187,17 @@ static void write_state(int index, unsigned int state)
 	fclose(file);
 }
 
+/* state-at-attach is how the next disk begins. */
+static void use_state_of_test(int index)
+{
+	char from[PATH_MAX];
+	char to[PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s/state-at-attach", getenv("FAKE_ROOT"));
+	snprintf(to, sizeof(to), "%s/state.%d", getenv("FAKE_ROOT"), index);
+	rename(from, to);
+}
+
 static void make_id(struct vhdx_point_id *id, __u64 sequence)
 {
 	memset(id, 0, sizeof(*id));
@@ -244,17 +256,24 @@ static int free_index(int wanted)
 	return -1;
 }
 
-static void describe_container(int index, int fd)
+static void put_path(int index, const char *attribute, int fd)
 {
 	char link[64];
 	char text[PATH_MAX] = "";
-	struct stat st;
 
-	fstat(fd, &st);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (readlink(link, text, sizeof(text) - 1) < 0)
 		abort();
-	put(index, "vhdx/container", text);
+	put(index, attribute, text);
+}
+
+static void describe_container(int index, int fd)
+{
+	char text[PATH_MAX];
+	struct stat st;
+
+	fstat(fd, &st);
+	put_path(index, "vhdx/container", fd);
 	snprintf(text, sizeof(text), "%u:%u", major(st.st_dev), minor(st.st_dev));
 	put(index, "vhdx/container_dev", text);
 	snprintf(text, sizeof(text), "%" PRIuMAX, (uintmax_t)st.st_ino);
@@ -289,8 +308,12 @@ static int attach(struct vhdx_attach *args)
 	put(index, "vhdx/unit", layer->sidecar_fd >= 0 ? "16384" : "0");
 	put(index, "vhdx/io", "direct");
 	put(index, "vhdx/scan", "pending");
+	put(index, "vhdx/copy_of", "none");
 	describe_container(index, layer->container_fd);
+	if (layer->sidecar_fd >= 0)
+		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
+	use_state_of_test(index);
 	fclose(open_file("w", "dev/vhdx%d", index));
 	fclose(open_file("w", "dev/vhdxc%d", index));
 	return 0;

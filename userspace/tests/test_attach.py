@@ -62,9 +62,36 @@ def test_unusable_sidecar_never_blocks():
     with directory() as path:
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").mkdir()
+        fake.ctl("attach", "--track", image).expect(1, "disk.vhdx.lrct")
+        assert not fake.calls
         result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct")
         assert result.out == "/dev/vhdx0\n"
         assert call(fake, "ATTACH").endswith("sidecar=0")
+
+
+def test_sidecar_of_another_disk():
+    """A new container under the name of an attached one finds that one's sidecar."""
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", image).expect(0)
+        image.unlink()
+        make_image(image)
+        fake.calls
+        for option in ("--track", f"--sidecar={image}.lrct"):
+            fake.ctl("attach", option, "--track", image).expect(
+                1, "disk.vhdx.lrct", "the sidecar of /dev/vhdx0", "--sidecar")
+        assert not fake.calls
+        fake.ctl("attach", image).expect(0, "warning", "the sidecar of /dev/vhdx0")
+        assert call(fake, "ATTACH").endswith("sidecar=0")
+        # Two that only read may share it.
+        for name in ("0", "1"):
+            fake.ctl("detach", name).expect(0)
+        fake.ctl("attach", "--read-only", image).expect(0)
+        fake.calls
+        fake.ctl("attach", "--read-only", f"--sidecar={image}.lrct",
+                 make_image(path / "other.vhdx")).expect(0)
+        assert call(fake, "ATTACH").endswith("sidecar=1")
 
 
 def test_sidecar_behind_a_link():
@@ -141,12 +168,22 @@ def test_track_fails():
 
 
 def test_track_cannot_use_the_sidecar():
-    """That is the administrator's to reset; the disk is attached."""
+    """What it holds is the administrator's to give up; without tracking it is attached."""
     with directory() as path:
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").write_text("x")
-        fake.ctl("attach", image).expect(0)
-        fake.write("state.0", "0 0 4 0 0")
+        fake.fail("ATTACH", 0, "inconsistent", message="sidecar: header 0: bad checksum")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", "--track", image).expect(1, "bad checksum", "vhdxctl track reset")
+        assert [line.split()[0] for line in fake.calls] == ["ATTACH", "DETACH"]
+        assert (path / "disk.vhdx.lrct").read_text() == "x"
+        assert not fake.ctl("list", "--json").json["list"]
+        fake.fail("ATTACH", 0, "inconsistent")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", "--track", image).expect(1, "the sidecar is damaged", "track reset")
+        # As the message says:
+        fake.ctl("attach", image).expect(0, "warning")
+        fake.write("state.0", "0 1 4 0 0")
         fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="the file holds something else")
         fake.ctl("track", "enable", "0").expect(1, "the file holds something else")
         assert (path / "disk.vhdx.lrct").read_text() == "x"

@@ -199,7 +199,9 @@ struct vhdx_attached {
  * can't be opened or resumed is a warning, not an error. Where
  * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
  *
- * Return: 0 or a negative errno. Both device nodes can be opened on return.
+ * Return: 0 or a negative errno; -EEXIST where VHDX_ATTACH_TRACK finds a sidecar
+ * that is not usable for this disk (vhdx_error_reason() says why). Both device
+ * nodes can be opened on return.
  */
 VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
 			 struct vhdx_attached *attached);
