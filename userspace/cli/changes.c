@@ -133,7 +133,7 @@ static int changes(int count, char **arguments)
 	if (wanted.map && output.json)
 		return usage_error("--map and --json exclude each other");
 	err = ask(arguments[0], &answer);
-	code = err ? report(err) : print(&answer);
+	code = err ? report_history(err) : print(&answer);
 	free(answer.ranges);
 	return code;
 }

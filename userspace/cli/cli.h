@@ -91,14 +91,24 @@ extern struct output output;
 	{ "output", "COLUMNS", "print these columns, separated by commas", \
 	  OPTION_TEXT, &output.columns }
 
+/* udev looks into a disk that was just attached or written. */
+#define DETACH_PATIENCE_MS	5000
+
 /* ---- usage.c ---- */
 
 /* Print "vhdxctl: …" to stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and where to find help; returns EXIT_USAGE. */
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The library failed with @err: say so; returns the exit code for it. */
+/* The library failed with @err: say so, in JSON too if that is wanted; returns an exit code. */
 int report(int err);
+/* The same for a question about history: if that is lost, the next backup is a full one. */
+int report_history(int err);
+/*
+ * Did what was printed not arrive, on a full disk say? Then that is said once. Who prints
+ * the name of what it made asks, and takes it back.
+ */
+bool output_is_lost(void);
 void print_help(const char *path, const struct command *command);
 
 /* ---- options.c ---- */
@@ -132,11 +142,15 @@ struct table *table_new(const struct column *columns, size_t count);
 void table_row(struct table *table, const char *const *cells);
 /* Print and free; returns an exit code. */
 int table_finish(struct table *table);
+/* Of what it would have shown not all is known. */
+void table_free(struct table *table);
 
 /* ---- names.c ---- */
 
 const char *tracking_name(unsigned int state);
 const char *kind_name(unsigned int kind);
+/* NULL for an empty one. */
+const char *text_or_null(const char *text);
 /* NULL for VHDX_REASON_NONE. */
 const char *reason_or_null(unsigned int reason);
 

@@ -2,9 +2,6 @@
 #include "cli.h"
 #include "json.h"
 
-/* udev looks into a disk that was just attached or written. */
-#define PATIENCE_MS	5000
-
 static const struct cli_option options[] = {
 	JSON_OPTION,
 	{ 0 }
@@ -14,7 +11,7 @@ static int print_json(int index)
 {
 	struct json_object *reply = json_reply();
 
-	json_bytes(reply, "disk", index);
+	json_disk(reply, index);
 	return json_finish(reply);
 }
 
@@ -26,7 +23,7 @@ static int detach(int count, char **arguments)
 	(void)count;
 	err = vhdx_find(arguments[0], &index);
 	if (!err)
-		err = vhdx_detach(arguments[0], PATIENCE_MS);
+		err = vhdx_detach(arguments[0], DETACH_PATIENCE_MS);
 	if (err)
 		return report(err);
 	return output.json ? print_json(index) : EXIT_DONE;

@@ -67,6 +67,14 @@ void json_bytes(struct json_object *object, const char *key, uint64_t value)
 	json_object_object_add(object, key, json_object_new_uint64(value));
 }
 
+void json_positive(struct json_object *object, const char *key, uint64_t value)
+{
+	if (value)
+		json_bytes(object, key, value);
+	else
+		json_text(object, key, NULL);
+}
+
 void json_flag(struct json_object *object, const char *key, bool value)
 {
 	json_object_object_add(object, key, json_object_new_boolean(value));
@@ -88,9 +96,34 @@ void json_uuid(struct json_object *object, const char *key, const uint8_t *guid)
 	json_text(object, key, text);
 }
 
+void json_disk(struct json_object *object, int index)
+{
+	char device[VHDX_DEVICE_NAME];
+
+	snprintf(device, sizeof(device), "/dev/vhdx%d", index);
+	if (index >= 0)
+		json_bytes(object, "disk", index);
+	else
+		json_text(object, "disk", NULL);
+	json_text(object, "device", index >= 0 ? device : NULL);
+}
+
 void json_reason(struct json_object *object, const char *key, unsigned int reason)
 {
 	json_text(object, key, reason_or_null(reason));
+}
+
+void json_error(int error, unsigned int reason, const char *message, bool full_backup_needed)
+{
+	struct json_object *reply = json_reply();
+	struct json_object *object = json_object_new_object();
+
+	json_bytes(object, "errno", error);
+	json_reason(object, "reason", reason);
+	json_text(object, "message", message);
+	json_flag(object, "full_backup_needed", full_backup_needed);
+	json_object_object_add(reply, "error", object);
+	json_finish(reply);
 }
 
 struct json_object *json_list(struct json_object *object, const char *key)

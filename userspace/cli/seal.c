@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static void print_ids(const struct vhdx_point_id *ids, int count)
 	}
 }
 
-static void print_json(char **names, const struct vhdx_point_id *ids, int count)
+static void print_json(struct vhdx_disk **disks, const struct vhdx_point_id *ids, int count)
 {
 	struct json_object *reply = json_reply();
 	struct json_object *list = json_list(reply, "points");
@@ -39,11 +40,27 @@ static void print_json(char **names, const struct vhdx_point_id *ids, int count)
 
 	for (i = 0; i < count; i++) {
 		point = json_object_new_object();
-		json_text(point, "disk", names[i]);
+		json_disk(point, vhdx_disk_index(disks[i]));
 		json_id(point, "id", &ids[i]);
 		json_object_array_add(list, point);
 	}
 	json_finish(reply);
+}
+
+/* Points that nobody was told of would be nobody's to forget. */
+static int take_back(struct vhdx_disk **disks, const struct vhdx_point_id *ids, int count)
+{
+	char text[VHDX_ID_TEXT];
+	int i;
+
+	for (i = 0; i < count; i++) {
+		vhdx_id_format(&ids[i], text);
+		if (vhdx_forget(disks[i], &ids[i]))
+			complain("%s stays: %s", text, vhdx_error_message());
+		else
+			complain("%s is forgotten again", text);
+	}
+	return EXIT_FAILED;
 }
 
 static int open_all(char **names, struct vhdx_disk **disks, int count)
@@ -64,12 +81,12 @@ static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_point_id
 	if (!err)
 		err = vhdx_seal(disks, count, wanted.label, ids, NULL);
 	if (err)
-		return report(err);
+		return report_history(err);
 	if (output.json)
-		print_json(names, ids, count);
+		print_json(disks, ids, count);
 	else
 		print_ids(ids, count);
-	return EXIT_DONE;
+	return output_is_lost() ? take_back(disks, ids, count) : EXIT_DONE;
 }
 
 static int seal(int count, char **arguments)
@@ -92,8 +109,7 @@ static int seal(int count, char **arguments)
 		for (i = 0; i < count; i++)
 			vhdx_disk_close(disks[i]);
 	} else {
-		complain("out of memory");
-		code = EXIT_FAILED;
+		code = report(-ENOMEM);
 	}
 	free(ids);
 	free(disks);

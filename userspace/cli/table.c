@@ -88,8 +88,7 @@ struct table *table_new(const struct column *columns, size_t count)
 out_memory:
 	complain("out of memory");
 	if (table)
-		scols_unref_table(table->scols);
-	free(table);
+		table_free(table);
 	return NULL;
 }
 
@@ -108,6 +107,12 @@ void table_row(struct table *table, const char *const *cells)
 		table->failed = true;
 }
 
+void table_free(struct table *table)
+{
+	scols_unref_table(table->scols);
+	free(table);
+}
+
 int table_finish(struct table *table)
 {
 	int code = EXIT_DONE;
@@ -116,7 +121,6 @@ int table_finish(struct table *table)
 		complain("the table could not be printed");
 		code = EXIT_FAILED;
 	}
-	scols_unref_table(table->scols);
-	free(table);
+	table_free(table);
 	return code;
 }

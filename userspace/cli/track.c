@@ -115,10 +115,7 @@ static int print_status_json(const struct vhdx_tracking_state *state)
 		json_text(reply, "newer_changes", NULL);
 	json_id(reply, "most_recent_id", &state->most_recent_id);
 	json_reason(reply, "reason", state->gap_reason);
-	if (state->unit)
-		json_bytes(reply, "unit", state->unit);
-	else
-		json_text(reply, "unit", NULL);
+	json_positive(reply, "unit", state->unit);
 	json_bytes(reply, "points", state->point_count);
 	return json_finish(reply);
 }
@@ -168,9 +165,10 @@ static int verify(int count, char **arguments)
 	err = vhdx_tracking_verify(arguments[0], wanted.sidecar, &points);
 	if (err)
 		return report(err);
-	complain("%s: the sidecar is sound, points: %zu", arguments[0], points);
-	if (!output.json)
+	if (!output.json) {
+		printf("%s: the sidecar is sound, points: %zu\n", arguments[0], points);
 		return EXIT_DONE;
+	}
 	reply = json_reply();
 	json_bytes(reply, "points", points);
 	return json_finish(reply);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "internal.h"
@@ -12,6 +13,18 @@
 static int device_call(struct vhdx_disk *disk, unsigned long request, void *argument)
 {
 	return ioctl(disk->fd, request, argument) ? -errno : 0;
+}
+
+static int device_sidecar(struct vhdx_disk *disk, char **path)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	int err;
+
+	err = vhdx_get_status(disk->index, &status);
+	if (err || !status.sidecar[0])
+		return err;
+	*path = strdup(status.sidecar);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
 }
 
 static void device_close(struct vhdx_disk *disk)
@@ -23,6 +36,7 @@ static void device_close(struct vhdx_disk *disk)
 
 static const struct disk_ops device_ops = {
 	.call = device_call,
+	.sidecar = device_sidecar,
 	.close = device_close,
 };
 

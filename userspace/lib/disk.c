@@ -43,9 +43,12 @@ int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
 	if (!err)
 		return open_device(index, flags & VHDX_OPEN_WRITE, disk);
 	if (flags)
-		return fail(-ENODEV, VHDX_REASON_NONE,
+		return explain_node(name) ?:
+		       fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: attach it first (`vhdxctl attach`)", name);
-	return open_offline(name, sidecar, disk);
+	err = open_offline(name, sidecar, disk);
+	/* A partition may well hold a VHDX; if it does not, it was meant otherwise. */
+	return err == -EMEDIUMTYPE ? explain_node(name) ?: err : err;
 }
 
 void vhdx_disk_close(struct vhdx_disk *disk)
@@ -75,6 +78,13 @@ int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	return disk_call(disk, VHDX_GET_INFO, info, &info->reason);
+}
+
+int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path)
+{
+	clear_error();
+	*path = NULL;
+	return disk->ops->sidecar(disk, path);
 }
 
 int vhdx_disk_get_tracking_state(struct vhdx_disk *disk, struct vhdx_tracking_state *state)

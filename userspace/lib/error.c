@@ -94,7 +94,7 @@ static const struct {
 	},
 	[VHDX_REASON_DISABLED] = {
 		"disabled",
-		"change tracking is, or was for a while, disabled: run `vhdxctl track enable` if need be, and make a full backup",
+		"change tracking was disabled for a while: make a full backup",
 	},
 	[VHDX_REASON_RESET] = {
 		"reset",
@@ -155,9 +155,19 @@ unsigned int reason_from_name(const char *name)
 	return VHDX_REASON_NONE;
 }
 
+static const char *text_of(int err, unsigned int reason)
+{
+	/* At present, and not at a moment that the question spans. */
+	if (err == -EOPNOTSUPP && reason == VHDX_REASON_DISABLED)
+		return "change tracking is not enabled: run `vhdxctl track enable`, and make a full backup";
+	if (err == -EBADF)
+		return "opened for reading only: this needs write permission on its change-tracking device (VHDX_OPEN_WRITE)";
+	return reason < REASON_COUNT ? reasons[reason].text : NULL;
+}
+
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message)
 {
-	const char *text = reason < REASON_COUNT ? reasons[reason].text : NULL;
+	const char *text = text_of(err, reason);
 
 	if (message && *message)
 		return fail(err, reason, "%s: %s%s", subject, message,

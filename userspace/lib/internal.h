@@ -131,10 +131,12 @@ void device_name(int index, char *text, size_t size);
 /**
  * struct disk_ops - who answers: the driver, or the file itself
  * @call:	an ioctl of /dev/vhdxcN. 0 or -errno; does not note an error
+ * @sidecar:	its path, to be freed; NULL: none. 0 or -errno, noted
  * @close:	let go of it
  */
 struct disk_ops {
 	int (*call)(struct vhdx_disk *disk, unsigned long request, void *argument);
+	int (*sidecar)(struct vhdx_disk *disk, char **path);
 	void (*close)(struct vhdx_disk *disk);
 };
 

@@ -11,6 +11,7 @@
 /**
  * struct offline_disk - a container and its sidecar, for reading
  * @sidecar_fd:		-1: there is none
+ * @sidecar_path:	of what is open
  * @sidecar_error:	why it can't be used: what every question about changes
  *			gets; 0 if it can
  * @sidecar_diag:	the same as a reason and as text
@@ -20,6 +21,7 @@ struct offline_disk {
 	struct container container;
 	struct image_file image;
 	int sidecar_fd;
+	char *sidecar_path;
 	struct file_store sidecar_file;
 	struct vhdx_sidecar sidecar;
 	int sidecar_error;
@@ -233,6 +235,16 @@ static int offline_call(struct vhdx_disk *disk, unsigned long request, void *arg
 	}
 }
 
+static int offline_sidecar(struct vhdx_disk *disk, char **path)
+{
+	const struct offline_disk *offline = to_offline(disk);
+
+	if (offline->sidecar_fd < 0)
+		return 0;
+	*path = strdup(offline->sidecar_path);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
+}
+
 static void offline_close(struct vhdx_disk *disk)
 {
 	struct offline_disk *offline = to_offline(disk);
@@ -242,11 +254,13 @@ static void offline_close(struct vhdx_disk *disk)
 	if (offline->sidecar_fd >= 0)
 		close(offline->sidecar_fd);
 	close_container(&offline->container);
+	free(offline->sidecar_path);
 	free(offline);
 }
 
 static const struct disk_ops offline_ops = {
 	.call = offline_call,
+	.sidecar = offline_sidecar,
 	.close = offline_close,
 };
 
@@ -279,7 +293,6 @@ static int load_sidecar(struct offline_disk *offline)
 /* No sidecar, or one that can't be used, keeps nobody from asking for the size. */
 static int find_sidecar(struct offline_disk *offline, const char *given)
 {
-	char *path = NULL;
 	int err;
 
 	if (!given && is_block(&offline->container)) {
@@ -288,11 +301,10 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 			  "changes of a block device are known only if its sidecar is named (--sidecar)");
 		return 0;
 	}
-	err = sidecar_path(&offline->container, given, &path);
+	err = sidecar_path(&offline->container, given, &offline->sidecar_path);
 	if (err)
 		return err;
-	offline->sidecar_fd = open_sidecar(path, given, false);
-	free(path);
+	offline->sidecar_fd = open_sidecar(offline->sidecar_path, given, false);
 	if (offline->sidecar_fd == -ENOENT && !given)
 		return no_sidecar(offline);
 	if (offline->sidecar_fd < 0)

@@ -33,6 +33,17 @@ static __s32 *descriptors(struct vhdx_disk *const *disks, size_t count)
 	return fds;
 }
 
+static int refuse_files(struct vhdx_disk *const *disks, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (disks[i]->index < 0)
+			return fail(-ENODEV, VHDX_REASON_NONE,
+				    "%s: not attached: there is nothing to seal", disks[i]->name);
+	return 0;
+}
+
 static int refuse_twins(struct vhdx_disk *const *disks, size_t count)
 {
 	size_t i, j;
@@ -79,6 +90,8 @@ int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
 	err = set_label(&seal, label);
+	if (!err)
+		err = refuse_files(disks, count);
 	if (!err)
 		err = refuse_twins(disks, count);
 	if (err)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "internal.h"
 
@@ -17,6 +18,7 @@
 int sysfs_read(int index, const char *attribute, char *text, size_t size)
 {
 	char path[128];
+	size_t length;
 	ssize_t got;
 	int err = 0;
 	int fd;
@@ -31,7 +33,10 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size)
 		err = -errno;
 	else
 		text[got] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	/* One line, but for a path, which may have more in it. */
+	length = strlen(text);
+	if (length && text[length - 1] == '\n')
+		text[length - 1] = '\0';
 	close(fd);
 	return err;
 }
@@ -99,6 +104,31 @@ static unsigned int tracking_from_name(const char *name)
 	return VHDX_TRACKING_OFF;
 }
 
+/* The kernel appends this to the path of a file that was removed. */
+static bool take_off_deleted(char *path, bool exists)
+{
+	static const char mark[] = " (deleted)";
+	const size_t length = strlen(path);
+	const size_t rest = length - (sizeof(mark) - 1);
+
+	if (exists || length < sizeof(mark) || strcmp(path + rest, mark))
+		return false;
+	path[rest] = '\0';
+	return true;
+}
+
+static void read_paths(int index, struct vhdx_status *status)
+{
+	struct stat st;
+
+	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
+	status->container_deleted = take_off_deleted(status->container,
+						     !stat(status->container, &st) &&
+						     is_container(index, &st));
+	sysfs_read(index, "vhdx/sidecar", status->sidecar, sizeof(status->sidecar));
+	status->sidecar_deleted = take_off_deleted(status->sidecar, !stat(status->sidecar, &st));
+}
+
 /* Attributes that an older driver lacks stay empty: the disk itself is what must be there. */
 static int read_status(int index, struct vhdx_status *status)
 {
@@ -115,7 +145,7 @@ static int read_status(int index, struct vhdx_status *status)
 		return fail_errno(-ENODEV, "%s", status->device);
 	status->disk_size = strtoull(text, NULL, 10) << SECTOR_SHIFT;
 
-	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
+	read_paths(index, status);
 	sysfs_read(index, "vhdx/io", status->io, sizeof(status->io));
 	sysfs_read(index, "vhdx/scan", status->scan, sizeof(status->scan));
 	sysfs_read(index, "vhdx/read_only", text, sizeof(text));
@@ -153,6 +183,9 @@ int vhdx_list(vhdx_status_fn fn, void *context)
 	int err;
 
 	clear_error();
+	if (!module_is_loaded())
+		return fail(-ENODEV, VHDX_REASON_NONE,
+			    "the module is not loaded: `modprobe vhdx`");
 	err = sysfs_indices(&indices, &count);
 	if (err)
 		return err;

@@ -197,7 +197,7 @@ def test_reset_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", image).expect(0)
-        fake.ctl("track", "reset", "0").expect(3, "no sidecar to reset", "track enable")
+        fake.ctl("track", "reset", "0").expect(1, "no sidecar to reset", "track enable")
         assert not os.path.exists(f"{image}.lrct")
 
 

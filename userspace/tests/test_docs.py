@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Manual pages and completion tell of all that is there."""
+import json
 import re
 import subprocess
 
-from common import BUILD, ID, USERSPACE, attached, ctl, need
+from common import BUILD, ID, USERSPACE, attached, ctl, make_image, make_sidecar, need
 from test_api import declared
 from test_options import COMMANDS, WORDS
 
@@ -55,6 +56,49 @@ def test_columns():
             for column in columns:
                 assert fake.ctl(command, *disk, *since, "--output", column).lines[0] \
                     .strip() == column
+
+
+def documented_json():
+    """The shapes that the manual page has: {command: keys}, a list being [keys of an item]."""
+    section = re.search(r"^\.SH JSON\n\.nf\n(.*?)^\.fi$", page("vhdxctl.8"), re.M | re.S).group(1)
+    shapes = {}
+    for names, text in re.findall(r"^(\S[^{]*?)\s*(\{[^\n]*(?:\n  [^\n]*)*)", section, re.M):
+        # {a, b: [{c}]} as JSON that says {"a": null, "b": [{"c": null}]}
+        text = re.sub(r"(\w+)(?=[,}\]])", r'"\1": null', text)
+        text = re.sub(r"(\w+):(?= [\[{])", r'"\1":', text)
+        for name in re.split(r",\s*", names):
+            shapes[name.strip()] = json.loads(text)
+    return shapes
+
+
+def shape_of(value):
+    if isinstance(value, dict):
+        return {key: shape_of(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape_of(value[0])]
+    return None
+
+
+def test_json_keys():
+    """Every command prints the keys that the manual page has, in that order."""
+    shapes = documented_json()
+    with attached() as (fake, image):
+        fake.write("ranges.0", "0 1\n")
+        found = {"attach": fake.ctl("attach", "--json", make_image(fake.root / "b.vhdx"))}
+        found |= {f"track {word}": fake.ctl("track", word, "--json", "0")
+                  for word in ("disable", "enable", "status", "reset")}
+        for command, *rest in (["list"], ["seal", "0"], ["info", "0"], ["points", "0"],
+                               ["forget", "0", ID], ["changes", "0", "--since", ID],
+                               ["detach", "1"]):
+            found[command] = fake.ctl(command, "--json", *rest)
+        make_sidecar(image, "seal a\n")
+        found["track verify"] = fake.ctl("track", "verify", "--json", image)
+        found["a failure"] = fake.ctl("info", "--json", "7")
+        assert set(found) == set(shapes)
+        for command, result in found.items():
+            assert result.out.count("\n") == 1, command
+            assert json.dumps(shape_of(json.loads(result.out))) == \
+                json.dumps(shapes[command]), (command, result.out, shapes[command])
 
 
 def test_functions():
@@ -116,4 +160,4 @@ def test_completion():
         assert "FILES" in complete(fake, "vhdxctl", "info", "")
         assert complete(fake, "vhdxctl", "forget", "0", "") == {ID}
         assert complete(fake, "vhdxctl", "changes", "0", "--since", "") == {ID}
-        assert complete(fake, "vhdxctl", "list", "--output", "S") == {"SIZE", "SCAN"}
+        assert complete(fake, "vhdxctl", "list", "--output", "S") == {"SIZE", "SCAN", "SIDECAR"}

@@ -235,6 +235,9 @@ VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
  * @scan:	the check that goes before the first allocation: "pending", "ok"
  *		or "failed: …"
  * @container:	path of the container, as the kernel sees it now
+ * @sidecar:	path of the sidecar in use, likewise; empty where there is none
+ * @container_deleted: the container was removed: @container is what it was called
+ * @sidecar_deleted: likewise
  */
 struct vhdx_status {
 	size_t size;
@@ -248,6 +251,9 @@ struct vhdx_status {
 	char io[16];
 	char scan[VHDX_STATE_TEXT];
 	char container[VHDX_PATH_TEXT];
+	char sidecar[VHDX_PATH_TEXT];
+	bool container_deleted;
+	bool sidecar_deleted;
 };
 
 /**
@@ -348,6 +354,16 @@ VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
  * Return: 0 or a negative errno.
  */
 VHDX_API int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info);
+
+/**
+ * vhdx_disk_get_sidecar() - where changes of a disk are kept
+ * @disk:	the disk
+ * @path:	out: to be given to free(3); NULL where there is no sidecar. One of a
+ *		file that is not attached need not be usable
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path);
 
 /**
  * vhdx_disk_get_tracking_state() - is it tracked, and what is its newest point?
