@@ -104,7 +104,7 @@ static int print_table(const struct answer *answer)
 	if (!table)
 		return EXIT_USAGE;
 	for (i = 0; i < answer->count; i++) {
-		cells[OFFSET] = size_text(answer->ranges[i].byte_offset, offset);
+		cells[OFFSET] = offset_text(answer->ranges[i].byte_offset, offset);
 		cells[LENGTH] = size_text(answer->ranges[i].byte_length, length);
 		table_row(table, cells);
 	}
@@ -146,5 +146,5 @@ const struct command changes_command = {
 	.maximum = 1,
 	.options = options,
 	.run = changes,
-	.notes = "Columns: OFFSET LENGTH, in bytes where the output is no terminal.",
+	.notes = "Columns: OFFSET LENGTH, in bytes; LENGTH with a suffix on a terminal.",
 };

@@ -88,7 +88,7 @@ extern struct output output;
 	JSON_OPTION, \
 	BYTES_OPTION, \
 	{ "noheadings", NULL, "print no headings", OPTION_FLAG, &output.noheadings }, \
-	{ "output", "COLUMNS", "print these columns, separated by commas", \
+	{ "output", "COLUMNS", "these columns, separated by commas; +COLUMNS: these too", \
 	  OPTION_TEXT, &output.columns }
 
 /* udev looks into a disk that was just attached or written. */
@@ -113,6 +113,8 @@ void print_help(const char *path, const struct command *command);
 
 /* ---- options.c ---- */
 
+/* The short form of an option; NUL: it has none. */
+char letter_of(const char *option);
 /* Parse and run @command; @path is its name, with the words before it. */
 int run_command(const char *path, const struct command *command, int argc, char **argv);
 
@@ -120,10 +122,12 @@ int run_command(const char *path, const struct command *command, int argc, char 
 
 #define SIZE_TEXT	32
 
-/* "4096", "16K", "16KiB", "16KB" (1000). 0 or -EINVAL. */
+/* "4096", "16K", "1.5KiB", "16KB" (1000). 0 or -EINVAL. */
 int parse_size(const char *text, uint64_t *size);
 /* For people on a terminal, in bytes everywhere else. */
 const char *size_text(uint64_t size, char text[SIZE_TEXT]);
+/* In bytes, always: a place that is rounded is another place. */
+const char *offset_text(uint64_t offset, char text[SIZE_TEXT]);
 /* 0, or EXIT_USAGE: a unit is a power of two between 4K and 1M. */
 int check_unit(uint64_t unit);
 
@@ -133,6 +137,8 @@ struct column {
 	const char *name;
 	bool right;	/* a number */
 	bool hidden;	/* only if asked for */
+	bool spare;	/* the first to go where a terminal is too narrow */
+	bool wrap;	/* a long text: goes on in the next line there */
 };
 
 struct table;

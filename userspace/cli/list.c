@@ -22,8 +22,8 @@ static const struct column columns[COLUMN_COUNT] = {
 	[UNIT] = { "UNIT", .right = true, .hidden = true },
 	[IO] = { "IO", .hidden = true },
 	[SCAN] = { "SCAN", .hidden = true },
-	[SIDECAR] = { "SIDECAR", .hidden = true },
-	[CONTAINER] = { "CONTAINER" },
+	[SIDECAR] = { "SIDECAR", .hidden = true, .wrap = true },
+	[CONTAINER] = { "CONTAINER", .wrap = true },
 };
 
 static int add_row(void *context, const struct vhdx_status *status)

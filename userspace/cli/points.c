@@ -19,11 +19,11 @@ enum { ID, KIND, SEQUENCE, TIME, GAP, LABEL, COLUMN_COUNT };
 
 static const struct column columns[COLUMN_COUNT] = {
 	[ID] = { "ID" },
-	[KIND] = { "KIND" },
+	[KIND] = { "KIND", .spare = true },
 	[SEQUENCE] = { "SEQUENCE", .right = true, .hidden = true },
-	[TIME] = { "TIME" },
+	[TIME] = { "TIME", .spare = true },
 	[GAP] = { "GAP" },
-	[LABEL] = { "LABEL" },
+	[LABEL] = { "LABEL", .wrap = true },
 };
 
 /* With a NUL, which the label of the kernel has none of. */

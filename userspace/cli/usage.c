@@ -69,13 +69,18 @@ int report_history(int err)
 	return report_as(err, lost ? EXIT_FULL_BACKUP : EXIT_FAILED);
 }
 
-static void print_option(const struct cli_option *option)
+static void print_option(const char *name, const char *argument, const char *help)
 {
+	const char letter = letter_of(name);
 	char text[64];
 
-	snprintf(text, sizeof(text), "--%s%s%s", option->name, option->argument ? " " : "",
-		 option->argument ? option->argument : "");
-	printf("  %-28s %s\n", text, option->help);
+	if (letter)
+		printf("  -%c, ", letter);
+	else
+		fputs("      ", stdout);
+	snprintf(text, sizeof(text), "--%s%s%s", name, argument ? " " : "",
+		 argument ? argument : "");
+	printf("%-28s %s\n", text, help);
 }
 
 void print_help(const char *path, const struct command *command)
@@ -94,8 +99,8 @@ void print_help(const char *path, const struct command *command)
 	       command->arguments ? " " : "", command->arguments ? command->arguments : "",
 	       command->summary);
 	for (option = command->options; option->name; option++)
-		print_option(option);
-	printf("  %-28s %s\n", "--help", "print this");
+		print_option(option->name, option->argument, option->help);
+	print_option("help", NULL, "print this");
 	if (command->notes)
 		printf("\n%s\n", command->notes);
 }

@@ -16,7 +16,7 @@ def page(name):
 
 
 def options_of(*command):
-    return re.findall(r"^  --([a-z-]+)", ctl(*command, "--help").out, re.M)
+    return re.findall(r"^  (?:-.,|   ) --([a-z-]+)", ctl(*command, "--help").out, re.M)
 
 
 def columns_of(command):
