@@ -25,6 +25,7 @@ import vhdxoracle  # noqa: E402
 
 DISK = 64 * MIB
 UNIT = 16 * KIB
+CHANCE = ktap.chance()
 # What a gap may be called after memory was short in the wrong place.
 GAPS = ((errno.ESTALE, uapi.UNCLEAN), (errno.ESTALE, uapi.CHANGED_OFFLINE),
         (errno.ESTALE, uapi.TRACKING_ERROR), (errno.ESTALE, uapi.RESET),
@@ -83,7 +84,7 @@ class Subject:
         """In place and in a new block, now here, now there."""
         self.count += 1
         for offset in (self.count * 20 * KIB % MIB & ~4095, self.count * (MIB + 20 * KIB) % DISK & ~4095):
-            data = os.urandom(4 * KIB)
+            data = CHANCE.randbytes(4 * KIB)
             self.disk.write(offset, data)
             self.unflushed.setdefault(offset, [self.truth.read(offset, len(data))]).append(data)
             self.truth.write(offset, data)

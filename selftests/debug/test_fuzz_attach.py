@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vhdx/lib"))
 from vhdxtest import images, knob, ktap, udev
@@ -40,7 +39,7 @@ UNLIMITED = 1 << 40
 def parse():
     """The options; what is left are patterns of cases."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seed", type=int, default=ktap.SEED)
     parser.add_argument("--seconds", type=int, default=30 if ktap.BRIEF else 1800)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=UNLIMITED)
@@ -186,7 +185,6 @@ def impatient_rcu():
 @ktap.case
 def damaged_containers_and_sidecars():
     """See above."""
-    ktap.diag(f"--seed {OPTIONS.seed}")
     with memory_disk() as directory, impatient_rcu():
         seeds = directory / "seeds"
         seeds.mkdir()

@@ -7,7 +7,7 @@
 # device is well again the image is valid and has all that was flushed. A commit or a header
 # that failed poisons writes until detach, and is never retried into success (rule V4).
 #
-# vm: timeout=900 own-vm full=debug brief=6.12
+# vm: timeout=900 own-vm
 import contextlib
 import errno
 import os
@@ -31,6 +31,7 @@ NEW = 10 * MIB                  # a block that is not there yet
 UNIT = 16 * KIB
 HEADERS = ((64 * KIB, 4 * KIB), (128 * KIB, 4 * KIB))
 SECTOR = 512
+CHANCE = ktap.chance()
 
 
 def make(path):
@@ -127,7 +128,7 @@ class Bench:
         """Everything works."""
         ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
         for offset in (8 * KIB, NEW + 8 * KIB, FAR + 8 * KIB, NEW + 5 * MIB):
-            self.write(disk, offset, os.urandom(4 * KIB))
+            self.write(disk, offset, CHANCE.randbytes(4 * KIB))
         disk.data.flush()
         judge.same_disk(disk, self.truth)
 

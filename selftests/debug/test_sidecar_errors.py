@@ -7,7 +7,7 @@
 # asks is told all that was written, or that nobody knows. Only where the container's header
 # can't be written either, to take the sidecar's word away, writes fail (rule T7).
 #
-# vm: timeout=900 own-vm full=debug brief=6.12
+# vm: timeout=900 own-vm
 import contextlib
 import errno
 import os
@@ -25,6 +25,7 @@ from vhdxoracle.ranges import RangeSet  # noqa: E402
 DISK = 24 * MIB
 SIDECAR = 4 * MIB
 UNIT = 16 * KIB
+CHANCE = ktap.chance()
 HEADERS = ((64 * KIB, 4 * KIB), (128 * KIB, 4 * KIB))
 
 # What an error of the sidecar may be remembered as.
@@ -67,7 +68,7 @@ class Bench:
     def write(self, disk):
         """Writes somewhere, in place and in a new block; must succeed."""
         for offset in (4 * KIB, next(self.numbers) * MIB + 40 * KIB):
-            data = os.urandom(8 * KIB)
+            data = CHANCE.randbytes(8 * KIB)
             disk.write(offset, data)
             self.truth.write(offset, data)
             self.ledger.wrote(offset, len(data))

@@ -23,10 +23,13 @@ import fnmatch
 import os
 import random
 import sys
+import time
 import traceback
 
 # A brief run: suites do a part of what they do many times.
 BRIEF = bool(os.environ.get("VHDX_BRIEF"))
+# All that is left to chance in a run comes from this.
+SEED = int(os.environ.get("VHDX_SEED") or time.time_ns() % 10 ** 9)
 _CASES = []
 
 
@@ -58,6 +61,11 @@ def expect_errno(number, function, *arguments):
         equal(error.errno, number, "errno")
     else:
         raise AssertionError(f"{function.__name__}{arguments[:1]} did not fail")
+
+
+def chance(name=""):
+    """A source of chance; the same in every run with this run's seed."""
+    return random.Random(f"{SEED} {sys.argv[0].rpartition('/')[2]} {name}")
 
 
 def add(name, function, *arguments):
@@ -129,10 +137,11 @@ def main(brief=1):
     chosen = [(name, function) for name, function in _CASES
               if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
     if BRIEF:
-        chosen = chosen[random.randrange(brief)::brief]
+        chosen = chosen[chance().randrange(brief)::brief]
     _output = _Output()
     _output.line("KTAP version 1")
     _output.line(f"1..{len(chosen)}")
+    _output.line(f"# VHDX_SEED={SEED}")
     results = [_run(number, name, function)
                for number, (name, function) in enumerate(chosen, 1)]
     if "not ok" in results:

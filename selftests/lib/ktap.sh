@@ -14,7 +14,10 @@
 #	ktap_run reads_back needs_a_tape
 #
 # A case is a function. It runs in a subshell under "set -eu"; what it prints
-# becomes diagnostics. It passes when it returns 0.
+# becomes diagnostics. It passes when it returns 0. The suite takes patterns of the
+# names of cases to run.
+
+ktap_patterns=("$@")
 
 # Ends the case that runs: it has failed.
 fail() {
@@ -43,11 +46,26 @@ expect_status() {
 	[[ $status -eq $wanted ]] || fail "'$*' has exit status $status instead of $wanted"
 }
 
-# Runs all cases and ends the suite: 0 no failure, 1 a failure.
+# Is the case wanted?
+ktap_wanted() {
+	local pattern
+	[[ ${#ktap_patterns[@]} -gt 0 ]] || return 0
+	for pattern in "${ktap_patterns[@]}"; do
+		# shellcheck disable=SC2053 # a pattern
+		[[ $1 != $pattern ]] || return 0
+	done
+	return 1
+}
+
+# Runs the cases and ends the suite: 0 no failure, 1 a failure.
 ktap_run() {
-	local number=0 failed=0 status name scratch
+	local number=0 failed=0 status name scratch wanted=()
 	scratch=$(mktemp -d)
 	ktap_reason=$scratch/reason
+	for name; do
+		! ktap_wanted "$name" || wanted+=("$name")
+	done
+	set -- "${wanted[@]}"
 	echo "KTAP version 1"
 	echo "1..$#"
 	for name; do

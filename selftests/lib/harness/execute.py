@@ -4,14 +4,34 @@
 import os
 import subprocess
 
-from harness.suites import BUILT, SELFTESTS, TREE
+from harness.suites import BUILT, SELFTESTS, TREE, machine_of, size
 
 # Room in a machine's time limit for what is not a suite.
 MARGIN = 60
 # How much longer everything takes on a kernel that checks all it does.
-SLOWNESS = {"debug": 5}
+SLOWNESS = {"uml-lockdep": 5, "debug": 5}
+# How many CPUs a machine keeps busy. User Mode Linux waits more than it works.
+CPUS = {"uml": 0.5, "uml-lockdep": 0.5}
+# What a machine has without asking, and what it takes on top.
+MEMORY, MORE_MEMORY = 2 << 30, 1 << 29
 # What a script says by its exit status: not here, and that is no failure.
 SKIP = 4
+
+
+def cpus_of(kernel):
+    """How many CPUs a machine keeps busy."""
+    return CPUS.get(kernel, 1)
+
+
+def side_by_side(kernel):
+    """How many machines suites that can share one are spread over."""
+    return int(os.cpu_count() / cpus_of(kernel))
+
+
+def memory_of(suites):
+    """What a machine for suites takes of the host's memory."""
+    return max((size(value) for suite in suites for key, value in suite.needs if key == "mem"),
+               default=MEMORY) + MORE_MEMORY
 
 
 def lines(command, environment=None):
@@ -58,7 +78,7 @@ def on_host(report, suite, kernel=None):
     if report.is_late(name):
         return
     section = report.begin(name)
-    command = ["timeout", "-k", "10", str(time_limit(suite, kernel)), suite.path]
+    command = ["timeout", "-k", "10", str(time_limit(suite, kernel)), suite.path, *suite.cases]
     for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
         if isinstance(line, int):
             section.end(line)
@@ -68,11 +88,12 @@ def on_host(report, suite, kernel=None):
 
 def one_machine(report, kernel, suites):
     """Runs suites in one machine; returns those that it did not get to."""
-    command = [SELFTESTS / "vm/run", "--kernel", kernel, *suites[0].needs,
+    command = [SELFTESTS / "vm/run", "--kernel", kernel, *machine_of(suites),
                f"--timeout={sum(time_limit(suite, kernel) for suite in suites) + MARGIN}",
                "--", "selftests/lib/guest-suites"]
     for suite in suites:
-        command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS))]
+        command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS)),
+                    " ".join(suite.cases)]
     left = list(suites)
     section = None
     tainted = False

@@ -3,6 +3,7 @@
 
 import dataclasses
 import fnmatch
+import itertools
 import os
 import re
 from pathlib import Path
@@ -10,19 +11,22 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
-# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm full=debug,newest
-# brief=newest": what its machine has, for how many seconds, on which kernels the full run has
-# it as well, and a brief one if not on these.
+# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm on=uml,6.12
+# long=debug takes=40": what its machine has, for how many seconds at most, which kernels it is
+# worth its time on (in the long run: which others), and how many seconds it takes on User Mode
+# Linux, so that machines side by side get as much to do.
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
-# On these every suite runs, but for those that say otherwise.
-KERNELS = ("6.1", "6.12")
-# On these the full run has some more. The one that has to be built comes last: where time is
-# short, it is done without.
-FULL_KERNELS = ("newest", *KERNELS, "debug")
-# How many minutes it takes to build it, and to test something with it.
-BUILT = {"debug": 18}
+# The kernel that every suite in a machine is for, unless it says otherwise; those that are
+# emulated have what depends on the kernel's version.
+UML = "uml"
+# What runs have: each has what the one before has, and more.
+KERNELS = (UML, "6.1", "6.12")
+FULL_KERNELS = (*KERNELS, "newest")
+LONG_KERNELS = (*FULL_KERNELS, "debug")
+# How many minutes it takes to build one.
+BUILT = {"uml": 8, "uml-lockdep": 10, "debug": 18}
 
 # What the unit tests are built for beside the host: selftests/unit/Makefile.
 UNIT_VARIANTS = ("clang", "m32", "big-endian")
@@ -44,22 +48,24 @@ class Suite:
     make: tuple = ()
     # Only in the full run.
     full: bool = False
-    # The kernels that it is worth its time on: in every run, in the full run as well, and
-    # in a brief one instead of these.
-    kernels: tuple = KERNELS
-    full_kernels: tuple = ()
-    brief_kernels: tuple = None
+    # The kernels that it is worth its time on, and in the long run.
+    on: tuple = (UML,)
+    long: tuple = ()
+    # Seconds on User Mode Linux.
+    takes: int = 10
+    # Patterns of its cases; none: all.
+    cases: tuple = ()
 
-    def is_for(self, kernel):
-        """Can it run on a kernel?"""
-        return bool(self.kernels) or kernel in (*self.full_kernels, *(self.brief_kernels or ()))
+    def is_worth(self, kernel, long):
+        """Is it worth its time on a kernel?"""
+        return kernel in self.on or long and kernel in self.long
 
-    def is_worth(self, kernel, brief):
-        """Does it, unless it is asked for?"""
-        more = self.full_kernels
-        if brief and self.brief_kernels is not None:
-            more = self.brief_kernels
-        return kernel in (*self.kernels, *more)
+
+def size(text):
+    """Bytes of a size such as 512M; a bare number is one."""
+    unit = text[-1]
+    shift = {"M": 20, "G": 30}.get(unit, 0)
+    return int(text.removesuffix(unit) if shift else text) << shift
 
 
 def header(path):
@@ -82,13 +88,13 @@ def with_needs(suite):
         elif key == "timeout":
             suite.timeout = int(value)
         elif key == "disk":
-            needs += [f"--disk={size}" for size in value.split(",")]
-        elif key == "full":
-            suite.full_kernels = tuple(value.split(","))
-        elif key == "brief":
-            suite.brief_kernels = tuple(value.split(","))
+            needs += [("disk", size) for size in value.split(",")]
+        elif key in ("on", "long"):
+            setattr(suite, key, tuple(value.split(",")))
+        elif key == "takes":
+            suite.takes = int(value)
         elif key in ("mem", "smp"):
-            needs.append(f"--{key}={value}")
+            needs.append((key, value))
         else:
             raise SystemExit(f"{suite.path}: '{word}' is no word of a '# vm:' line")
     suite.needs = tuple(needs)
@@ -129,13 +135,14 @@ def all_suites():
                for path in programs(SELFTESTS / "static", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT,
                         make=("-C", str(TREE / "userspace"), f"O={TREE}/build/userspace", "tests")))
-    suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT))
+    suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT,
+                        per_kernel=True, on=(UML, "6.12")))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
-                        per_kernel=True, full=True, kernels=(), full_kernels=("debug",)))
+                        per_kernel=True, full=True, long=("debug",)))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
-    suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True, kernels=(),
-                                full_kernels=("debug",)))
+    suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True,
+                                long=("debug",)))
                for path in programs(SELFTESTS / "debug")]
     suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
                                timeout=HOST_TIMEOUT))
@@ -143,29 +150,74 @@ def all_suites():
     return suites
 
 
-def chosen(suites, patterns, full=False):
-    """Those that a pattern names: vhdx/io, vhdx, io or vhdx/i*. No pattern: all of the run."""
+def chosen(suites, wanted, full=False):
+    """Those that are wanted: vhdx/io, vhdx, io or vhdx/i*, and with :PATTERN only some of their
+    cases. Nothing is: all of the run."""
     def matches(suite, pattern):
         group, _, base = suite.name.partition("/")
         pattern = pattern.removeprefix("selftests/")
         return pattern in (group, base, f"{group}/{suite.path.name}") or \
             fnmatch.fnmatch(suite.name, pattern)
 
-    for pattern in patterns:
-        if not any(matches(suite, pattern) for suite in suites):
-            raise SystemExit(f"there is no suite '{pattern}'")
-    if not patterns:
+    if not wanted:
         return [suite for suite in suites if full or not suite.full]
-    return [suite for suite in suites if any(matches(suite, pattern) for pattern in patterns)]
+    found = {}
+    for pattern, _, case in (word.partition(":") for word in wanted):
+        mine = [suite for suite in suites if matches(suite, pattern)]
+        if not mine:
+            raise SystemExit(f"there is no suite '{pattern}'")
+        for suite in mine:
+            found.setdefault(suite.name, (suite, []))[1].append(case)
+    return [dataclasses.replace(suite, cases=() if "" in cases else tuple(cases))
+            for suite, cases in found.values()]
 
 
-def groups(suites):
-    """Lists of suites that share a machine."""
+def balanced(suites, count):
+    """Parts of suites that take as long as each other, count of them at most."""
+    parts = [[] for _ in range(count)]
+    for suite in sorted(suites, key=lambda suite: suite.takes, reverse=True):
+        min(parts, key=lambda part: sum(suite.takes for suite in part)).append(suite)
+    return [part for part in parts if part]
+
+
+def groups(suites, count):
+    """Lists of suites that share a machine, those that take longest first.
+
+    What can share one at all is spread over so many.
+    """
     shared = {}
     for suite in suites:
-        key = (suite.name if suite.own_vm else None, suite.needs)
-        shared.setdefault(key, []).append(suite)
-    return list(shared.values())
+        shared.setdefault(suite.name if suite.own_vm else None, []).append(suite)
+    parts = [part for name, mine in shared.items()
+             for part in (balanced(mine, count) if name is None else [mine])]
+    return sorted(parts, key=lambda part: sum(suite.takes for suite in part), reverse=True)
+
+
+def machine_of(suites):
+    """The options of a machine that has what each of them needs."""
+    disks = []
+    most = {}
+    for suite in suites:
+        mine = [size(value) for key, value in suite.needs if key == "disk"]
+        disks = [max(pair) for pair in itertools.zip_longest(disks, mine, fillvalue=0)]
+        for key, value in suite.needs:
+            if key != "disk":
+                most[key] = max(most.get(key, 0), size(value))
+    options = [f"--disk={value}" for value in disks]
+    if "mem" in most:
+        options.append(f"--mem={most['mem'] >> 20}M")
+    if "smp" in most:
+        options.append(f"--smp={most['smp']}")
+    return options
+
+
+def table(suites):
+    """What runs where: a line for each suite."""
+    for suite in suites:
+        where = ",".join(suite.on) if suite.in_vm or suite.per_kernel else "host"
+        more = ",".join(suite.long)
+        when = "check-full" if suite.full else "check"
+        yield f"{suite.name:<28} {when:<11} {where:<22} {more}".rstrip()
 
 
 def builds(suites):

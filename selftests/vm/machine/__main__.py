@@ -15,9 +15,11 @@ from pathlib import Path
 
 import images
 import klog
+import qemu
+import uml
 from options import FAILURE, parse
+from plan import KERNEL_PARAMETERS, Disk, Plan
 from products import BUILD, BuildError, Kernel, coverage, install, say
-from qemu import Drive, command_line
 from session import Session
 
 TIMED_OUT = 124
@@ -30,6 +32,8 @@ MODULE_LOADS = "vhdx: loading"
 BOOTS = 3
 # The guest's last message before it.
 COMMAND_STARTS = "vhdx-vm: COMMAND starts"
+# What runs a machine.
+MACHINES = {"qemu": qemu, "uml": uml}
 # Logs of runs without --out that are kept.
 LOGS = 50
 
@@ -54,25 +58,25 @@ def run_directory():
         yield directory
 
 
-def drives(options, directory, kernel, job):
+def disks(options, directory, kernel, job):
     """All disks of the machine."""
     result = [
-        Drive("root", kernel.userland, private_copy=True),
-        Drive("modules", kernel.modules, private_copy=True),
-        Drive("job", job, readonly=True),
-        Drive("tmp", images.ext4(directory / "tmp.img", images.TMP_SIZE)),
+        Disk("root", kernel.userland, private_copy=True),
+        Disk("modules", kernel.modules, private_copy=True),
+        Disk("job", job, readonly=True),
+        Disk("tmp", images.ext4(directory / "tmp.img", images.TMP_SIZE)),
     ]
     if options.input:
         size = images.allocated(options.input) + images.IN_SLACK
-        result.append(Drive("in", images.ext4(directory / "in.img", size, options.input)))
+        result.append(Disk("in", images.ext4(directory / "in.img", size, options.input)))
     if options.output or coverage():
-        result.append(Drive("out", images.sparse(directory / "out.tar", images.OUT_SIZE)))
+        result.append(Disk("out", images.sparse(directory / "out.tar", images.OUT_SIZE)))
     for number, disk in enumerate(options.disks):
         serial = f"disk{number}"
         if isinstance(disk, int):
-            result.append(Drive(serial, images.sparse(directory / serial, disk)))
+            result.append(Disk(serial, images.sparse(directory / serial, disk)))
         else:
-            result.append(Drive(serial, disk, persistent=True))
+            result.append(Disk(serial, disk, persistent=True))
     return result
 
 
@@ -85,11 +89,15 @@ def boot(options, directory):
     job = images.job(directory, kernel, options, token, has_module)
     console = directory / "console"
     console.touch()
-    session = Session(options, token, console)
-    command = command_line(kernel, options.mem + kernel.extra_memory, options.smp,
-                           drives(options, directory, kernel, job), session.ports(), console)
-    with open(directory / "qemu", "wb") as messages:
-        session.run(command, {**os.environ, "TMPDIR": str(directory)}, messages)
+    machine = MACHINES[kernel.machine]
+    session = Session(options, token, console, machine.END_SIGNAL)
+    plan = Plan(directory, options.mem + kernel.extra_memory, options.smp,
+                disks(options, directory, kernel, job), session.ports(), console,
+                f"{KERNEL_PARAMETERS} {kernel.parameters}")
+    # Where QEMU says what is wrong; what User Mode Linux says is the kernel log.
+    messages = console if kernel.machine == "uml" else directory / "qemu"
+    with open(messages, "ab") as file:
+        session.run(machine.command_line(kernel, plan), directory, file)
     return session
 
 
@@ -164,15 +172,22 @@ def tail_of(log):
     return "".join(log.splitlines(keepends=True)[-BOOT_LINES:])
 
 
+def messages_of_qemu(directory):
+    """What it said, but for its last words."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in (directory / "qemu").read_text(errors="replace").splitlines():
+            if "terminating on signal" not in line:
+                yield line
+
+
 def report(options, directory, session):
     """Keeps the log, says what went wrong, and returns the exit status."""
     path, log = keep_log(options, directory)
     status, reason = judge(options, session, log)
     if reason:
         os.write(2, tail_of(log).encode())
-        for line in (directory / "qemu").read_text(errors="replace").splitlines():
-            if "terminating on signal" not in line:
-                say(line)
+        for line in messages_of_qemu(directory):
+            say(line)
         say(f"the whole kernel log is in {path}")
         say(reason)
     return status

@@ -68,6 +68,7 @@ def environment(kernel):
     """What COMMAND finds in its environment, besides its disks."""
     variables = {
         "VHDX_KERNEL": kernel.release,
+        "VHDX_MACHINE": kernel.machine,
         "VHDX_SRC": "/src",
         "VHDX_IN": "/in",
         "VHDX_OUT": "/out",
@@ -76,8 +77,9 @@ def environment(kernel):
     }
     if corpus():
         variables["VHDX_CORPUS"] = "/corpus"
-    if os.environ.get("VHDX_BRIEF"):
-        variables["VHDX_BRIEF"] = "1"
+    for name in ("VHDX_BRIEF", "VHDX_SEED"):
+        if os.environ.get(name):
+            variables[name] = os.environ[name]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 

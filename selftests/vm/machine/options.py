@@ -37,6 +37,7 @@ Environment:
   VHDX_CACHE      kernels and guest images, default ~/.cache/vhdx
   VHDX_NO_MODULE  1: build and load nothing
   VHDX_BRIEF      anything: suites do a part of what they do thousands of times
+  VHDX_SEED       a number: what suites leave to chance comes from it
   VHDX_COVERAGE   directory for the module's counters of gcov (debug kernel)
 """
 
@@ -96,8 +97,9 @@ def parse(arguments):
                     usage="%(prog)s [options] -- COMMAND...",
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", default="6.12", metavar="K",
-                        help="6.1, 6.12 (default), debug, newest, or the PATH of a kernel "
-                             "directory as selftests/vm/kernel --root prints it")
+                        help="6.1, 6.12 (default), newest; uml, uml-lockdep, debug, which are "
+                             "built; or the PATH of a kernel directory as selftests/vm/kernel "
+                             "--root prints it")
     parser.add_argument("--in", dest="input", type=directory, metavar="DIR",
                         help="copy DIR to /in")
     parser.add_argument("--out", dest="output", metavar="DIR",

@@ -58,6 +58,8 @@ class Kernel:
         if not (root / "release").is_file():
             raise BuildError(f"{root}: not a kernel directory (see selftests/vm/kernel)")
         self.root = root
+        # What runs it: qemu or uml.
+        self.machine = self.property("machine", "qemu")
         self.release = (root / "release").read_text(encoding="ascii").strip()
         self.image = root / "image"
         self.modules = root / "modules.img"

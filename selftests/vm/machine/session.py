@@ -3,7 +3,6 @@
 
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import time
@@ -101,8 +100,10 @@ class Session:
     complete		both streams and the log arrived up to their ends
     """
 
-    def __init__(self, options, token, console):
+    def __init__(self, options, token, console, end_signal):
         self.options = options
+        # What ends the machine, after its disks were synced.
+        self.end_signal = end_signal
         self.token = token.encode()
         self.console = console
         self.theirs = {}
@@ -114,17 +115,18 @@ class Session:
         self.verdict = Verdict(ours["verdict"])
         self.timed_out = self.killed = self.complete = False
         self.log_size_at_timeout = None
-        self.qemu = None
+        self.machine = None
 
     def ports(self):
-        """Descriptors for QEMU's ends of the ports, by name."""
+        """Descriptors for the machine's ends of the ports, by name."""
         return {name: end.fileno() for name, end in self.theirs.items()}
 
-    def run(self, command, environment, messages):
-        """Runs the machine to its end."""
-        self.qemu = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
-                                     stdout=messages, stderr=messages,
-                                     pass_fds=list(self.ports().values()))
+    def run(self, command, directory, messages):
+        """Runs the machine to its end; it must not outlive its runner."""
+        self.machine = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command],
+                                        cwd=directory, env={**os.environ, "TMPDIR": directory},
+                                        stdin=subprocess.DEVNULL, stdout=messages, stderr=messages,
+                                        pass_fds=list(self.ports().values()))
         try:
             for end in self.theirs.values():
                 end.close()
@@ -185,22 +187,22 @@ class Session:
     def give_up(self):
         """COMMAND's time is up: power off as asked, or a hang to be looked at."""
         if self.kill_comes_first():
-            self.qemu.kill()
+            self.machine.kill()
             self.killed = True
             return
         self.timed_out = True
         self.log_size_at_timeout = os.path.getsize(self.console)
         try:
             self.verdict.connection.send(b"stacks\n")
-            self.qemu.wait(STACKS_TIME)
+            self.machine.wait(STACKS_TIME)
         except (OSError, subprocess.TimeoutExpired):
             pass
 
     def stop(self):
-        """Ends QEMU; unless it was killed, its disks are closed in order."""
-        self.qemu.send_signal(signal.SIGTERM)
+        """Ends the machine."""
+        self.machine.send_signal(self.end_signal)
         try:
-            self.qemu.wait(30)
+            self.machine.wait(30)
         except subprocess.TimeoutExpired:
-            self.qemu.kill()
-            self.qemu.wait()
+            self.machine.kill()
+            self.machine.wait()

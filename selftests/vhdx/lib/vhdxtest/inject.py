@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import os
 import pathlib
-import random
 
 import ktap
 
@@ -27,6 +26,7 @@ DEPTH = 32
 NEAR = 12
 _MOST = 4000
 # In a brief run too.
+_CHANCE = ktap.chance()
 _EACH = 8
 
 
@@ -68,7 +68,7 @@ def sweep(call, depth=NEAR, first=1, most=_MOST):
     def numbers():
         yield from range(first, first + _EACH)
         step = 8 if ktap.BRIEF else 1
-        yield from itertools.count(first + _EACH + random.randrange(step), step)
+        yield from itertools.count(first + _EACH + _CHANCE.randrange(step), step)
 
     _set(stacktrace_depth=depth)
     fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)

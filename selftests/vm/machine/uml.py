@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line of User Mode Linux: the kernel itself, as a process of the host."""
+
+import signal
+
+# Beside those of every machine. CPUs need seccomp: without it, there is one.
+KERNEL_PARAMETERS = "noreboot seccomp=on uml_dir=. umid=uml con=null con0=null,fd:1 ssl=null"
+
+# It has nothing that it would have to write. Asked to end, it would do so as a kernel does that
+# crashes.
+END_SIGNAL = signal.SIGKILL
+
+# What has a meaning in a disk's description.
+SEPARATORS = ",:"
+
+
+def name_here(plan, name, path):
+    """A name in the run's directory, which is the machine's, for a file with any name."""
+    if not any(separator in str(path) for separator in SEPARATORS):
+        return str(path)
+    link = plan.directory / name
+    link.symlink_to(path)
+    return name
+
+
+def drive(plan, number, disk):
+    """A disk's argument.
+
+    What the guest writes is in the host's page cache when the guest is told that
+    it is done: a killed machine leaves a disk that wrote everything.
+    """
+    image = name_here(plan, f"{disk.serial}.img", disk.path)
+    if disk.private_copy:
+        image = f"{disk.serial}.cow,{image}"
+    else:
+        image += ","
+    # Images that others have open too are not locked: QEMU would not take them then.
+    flags = ("r" if disk.readonly else "") + ("" if disk.persistent else "c")
+    return f"ubd{number}{flags}={image},{disk.serial}"
+
+
+def command_line(kernel, plan):
+    """The whole command line; standard output is the kernel log."""
+    return [
+        str(kernel.image), f"mem={plan.memory >> 20}M", f"ncpus={plan.cpus}",
+        f"initrd={kernel.initramfs}",
+        *(drive(plan, number, disk) for number, disk in enumerate(plan.disks)),
+        # In the order that guest/start has.
+        *(f"ssl{number}=fd:{plan.ports[name]}"
+          for number, name in enumerate(("stdout", "stderr", "verdict"))),
+        *KERNEL_PARAMETERS.split(), *plan.parameters.split(),
+    ]
