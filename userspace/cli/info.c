@@ -114,10 +114,15 @@ static int print_json(const struct facts *facts)
 	return json_finish(reply);
 }
 
+/* A path may have anything in it; a field is one line. */
 static void print_field(const char *name, const char *text)
 {
-	if (text)
-		printf("%-22s %s\n", name, text);
+	if (!text)
+		return;
+	printf("%-22s ", name);
+	for (; *text; text++)
+		putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+	putchar('\n');
 }
 
 static void print_size(const char *name, uint64_t size)

@@ -10,7 +10,7 @@
 
 static __thread struct {
 	unsigned int reason;
-	char message[1024];
+	char message[VHDX_PATH_TEXT + 1024];
 } last;
 
 const char *vhdx_error_message(void)
@@ -29,12 +29,21 @@ void clear_error(void)
 	last.message[0] = '\0';
 }
 
+/* A path may have anything in it; a message is one line, and leaves the cursor alone. */
+static void make_one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 static void note(unsigned int reason, const char *format, va_list args)
 {
 	/* The arguments may be parts of the last message. */
 	char text[sizeof(last.message)];
 
 	vsnprintf(text, sizeof(text), format, args);
+	make_one_line(text);
 	memcpy(last.message, text, sizeof(text));
 	last.reason = reason;
 }

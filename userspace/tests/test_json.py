@@ -104,6 +104,22 @@ def test_odd_path():
         assert fake.ctl("list", "--json").json["list"][0]["container"] == "/x/bad\ufffd.vhdx"
 
 
+def test_path_of_lines():
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "two\nlines\x1b[2J\n")
+        fake.ctl("attach", image).expect(0)
+        assert fake.ctl("list", "--json").json["list"][0]["container"] == str(image)
+        shown = "two?lines?[2J?"
+        assert f"Container:             {path}/{shown}" in fake.ctl("info", "0").lines
+        fake.fail("ATTACH", errno.EBUSY, "in_use")
+        done = fake.ctl("attach", image)
+        done.expect(1, f"vhdxctl: {path}/{shown}: ")
+        assert done.err.count("\n") == 1
+        # However long a path is, the message comes to what is wrong.
+        assert fake.ctl("info", "d/" * 2000).err.endswith("No such file or directory\n")
+
+
 def test_info():
     with attached() as (fake, image):
         reply = fake.ctl("info", "--json", "0").expect(0).json
