@@ -318,8 +318,14 @@ def test_not_a_container():
     with directory() as path:
         fake, _ = setup(path)
         os.mkfifo(path / "pipe")
-        for name in (path / "pipe", path, "/dev/null"):
-            fake.ctl("attach", name).expect(1, "neither a regular file nor a block device")
+        (path / "empty").touch()
+        for option in ([], ["--read-only"]):
+            for name in (path / "pipe", path, "/dev/null"):
+                fake.ctl("attach", *option, name).expect(
+                    1, "not a VHDX: neither a regular file nor a block device")
+        for name in ("/proc/version", "/etc/passwd", path / "empty"):
+            fake.ctl("attach", "--read-only", name).expect(1, "not a VHDX: ")
+        fake.ctl("attach", "--read-only", "/proc/self/mem").expect(1, "cannot read it")
         assert not fake.calls
 
 
