@@ -59,8 +59,10 @@ static int check_options(const char *path, const struct vhdx_attach_options *opt
 static void warn(struct attaching *attaching, const char *text)
 {
 	struct vhdx_attached *attached = attaching->attached;
+	const size_t length = strlen(attached->warning);
 
-	snprintf(attached->warning, sizeof(attached->warning), "%s", text);
+	snprintf(attached->warning + length, sizeof(attached->warning) - length, "%s%s",
+		 length ? "; " : "", text);
 }
 
 /* As an error of the container would be worded. */
@@ -298,6 +300,39 @@ static void undo(int index)
 	free(message);
 }
 
+/* Of two copies that are attached, one is likely to be written by mistake. */
+static void warn_of_copy(struct attaching *attaching)
+{
+	char original[VHDX_DEVICE_NAME];
+
+	if (sysfs_read(attaching->attached->index, "vhdx/copy_of", original, sizeof(original)) ||
+	    strncmp(original, "vhdx", 4))
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",
+	     attaching->container.path, original, original);
+	warn(attaching, vhdx_error_message());
+}
+
+/* Without a sidecar, or in a new one, nobody will ever find the history in the old one. */
+static void warn_of_stray(struct attaching *attaching)
+{
+	char name[NAME_MAX + 1];
+	char text[VHDX_UUID_TEXT];
+	vhdx_guid disk_id;
+
+	if (attaching->sidecar_fd >= 0 || wants(attaching, VHDX_ATTACH_NO_TRACK) ||
+	    is_block(&attaching->container) ||
+	    sysfs_read(attaching->attached->index, "vhdx/virtual_disk_id", text, sizeof(text)) ||
+	    vhdx_guid_parse(&disk_id, text) ||
+	    !find_stray_sidecar(&attaching->container, &disk_id, name))
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: attached without %s, which lies beside it and belongs to this disk: to go on with it, detach, then name it (--sidecar) or rename it like the container",
+	     attaching->container.path, name);
+	warn(attaching, vhdx_error_message());
+}
+
 static int finish(struct attaching *attaching)
 {
 	struct vhdx_attached *attached = attaching->attached;
@@ -315,6 +350,8 @@ static int finish(struct attaching *attaching)
 			"writes are not tracked: the sidecar will have a gap here, and the next backup has to be a full one");
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	warn_of_stray(attaching);
+	warn_of_copy(attaching);
 	return 0;
 }
 

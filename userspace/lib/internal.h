@@ -5,7 +5,9 @@
 #ifndef LIBVHDX_INTERNAL_H
 #define LIBVHDX_INTERNAL_H
 
+#include <limits.h>
 #include <sys/stat.h>
+#include <core/guid.h>
 #include <libvhdx.h>
 
 #define CONTROL_DEVICE	"/dev/vhdx-control"
@@ -98,6 +100,12 @@ int create_sidecar(const char *path, const struct stat *container);
 
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);
+
+/* ---- stray_sidecar.c ---- */
+
+/* The name of a sidecar beside a container file that is of its disk, and in use by none. */
+bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk_id,
+			char name[NAME_MAX + 1]);
 
 /* ---- windows_rct.c ---- */
 

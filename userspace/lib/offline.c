@@ -272,6 +272,19 @@ static int no_sidecar(struct offline_disk *offline)
 	return 0;
 }
 
+/* It may be called otherwise: then it is for the caller to say so. */
+static int look_for_sidecar(struct offline_disk *offline)
+{
+	char name[NAME_MAX + 1];
+
+	no_sidecar(offline);
+	if (find_stray_sidecar(&offline->container, &offline->image.image.geo.disk_id, name))
+		vhdx_fail(&offline->sidecar_diag, 0, VHDX_REASON_DISABLED,
+			  "no sidecar of its name is there, but %.120s beside it belongs to this disk: name it (--sidecar); without it",
+			  name);
+	return 0;
+}
+
 static int load_sidecar(struct offline_disk *offline)
 {
 	const struct vhdx_image *image = &offline->image.image;
@@ -306,7 +319,7 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 		return err;
 	offline->sidecar_fd = open_sidecar(offline->sidecar_path, given, false);
 	if (offline->sidecar_fd == -ENOENT && !given)
-		return no_sidecar(offline);
+		return look_for_sidecar(offline);
 	if (offline->sidecar_fd < 0)
 		return offline->sidecar_fd;
 

@@ -9,6 +9,7 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
+ *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
  */
@@ -31,6 +32,7 @@
 
 #define DISKS		8
 #define DISK_SECTORS	2097152ULL	/* 1 GiB */
+#define DISK_ID_OFFSET	0x310010	/* in an image made by qemu-img */
 
 /* ---- below the root ---------------------------------------------------- */
 
@@ -280,6 +282,35 @@ static void describe_container(int index, int fd)
 	put(index, "vhdx/container_ino", text);
 }
 
+/* What the test has in copy-of, or "none". */
+static void put_copy_of(int index)
+{
+	FILE *file = open_file("r", "copy-of");
+	char text[16] = "none";
+
+	if (file) {
+		if (fscanf(file, "%15s", text) != 1)
+			abort();
+		fclose(file);
+	}
+	put(index, "vhdx/copy_of", text);
+}
+
+/* VirtualDiskId lies where qemu-img puts it. */
+static void describe_disk(int index, int fd)
+{
+	unsigned char g[16] = "";
+	char text[40];
+
+	if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
+		abort();
+	snprintf(text, sizeof(text),
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12],
+		 g[13], g[14], g[15]);
+	put(index, "vhdx/virtual_disk_id", text);
+}
+
 static int attach(struct vhdx_attach *args)
 {
 	const struct vhdx_layer *layer = (const void *)(uintptr_t)args->layers;
@@ -308,8 +339,9 @@ static int attach(struct vhdx_attach *args)
 	put(index, "vhdx/unit", layer->sidecar_fd >= 0 ? "16384" : "0");
 	put(index, "vhdx/io", "direct");
 	put(index, "vhdx/scan", "pending");
-	put(index, "vhdx/copy_of", "none");
+	put_copy_of(index);
 	describe_container(index, layer->container_fd);
+	describe_disk(index, layer->container_fd);
 	if (layer->sidecar_fd >= 0)
 		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);

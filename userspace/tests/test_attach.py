@@ -2,9 +2,10 @@
 """Attach: sidecars, Windows' own tracking files, what is passed to the driver."""
 import errno
 import os
+import shutil
 import stat
 
-from common import ID, Fake, Skip, ctl, directory, make_image, need_root, TREE
+from common import ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, TREE
 
 
 def call(fake, name):
@@ -92,6 +93,52 @@ def test_sidecar_of_another_disk():
         fake.ctl("attach", "--read-only", f"--sidecar={image}.lrct",
                  make_image(path / "other.vhdx")).expect(0)
         assert call(fake, "ATTACH").endswith("sidecar=1")
+
+
+def test_renamed_container():
+    """The sidecar that it left behind is named, and only that."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        sidecar = path / "disk.vhdx.lrct"
+        os.mkfifo(path / "pipe.lrct")
+        os.symlink(sidecar, path / "link.lrct")
+        make_sidecar(make_image(path / "stranger"), "seal a\n", sidecar=path / "lost.vhdx.lrct")
+        copy = path / "copy.vhdx"
+        shutil.copy(image, copy)
+        # The sidecar has its container: it is not the copy's.
+        assert not fake.ctl("attach", copy).expect(0).err
+        fake.ctl("detach", copy).expect(0)
+        renamed = path / "renamed.vhdx"
+        image.rename(renamed)
+        ctl("changes", renamed, "--since", ID).expect(
+            3, "disk.vhdx.lrct beside it", "--sidecar", "full backup")
+        assert not ctl("changes", renamed, "--since", ID, "--sidecar", sidecar).out
+        for options in ([], ["--read-only"], ["--track"]):
+            fake.ctl("attach", *options, renamed).expect(
+                0, "warning", f"{renamed}: attached without disk.vhdx.lrct", "--sidecar")
+            fake.ctl("detach", renamed).expect(0)
+        (path / "renamed.vhdx.lrct").unlink()
+        # As the message says:
+        assert not fake.ctl("attach", "--sidecar", sidecar, renamed).expect(0).err
+        assert fake.ctl("info", "--json", renamed).json["sidecar"] == str(sidecar)
+        # Now it is in use, and is nobody else's.
+        assert not fake.ctl("attach", copy).expect(0).err
+        fake.ctl("detach", renamed).expect(0)
+        sidecar.rename(path / "renamed.vhdx.lrct")
+        assert not fake.ctl("attach", renamed).expect(0).err
+
+
+def test_copy():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.write("copy-of", "vhdx3")
+        done = fake.ctl("attach", "--json", image).expect(0, "VirtualDiskId of /dev/vhdx3")
+        assert "a copy of the other" in done.json["warning"]
+        # A second thing to say does not hide the first.
+        (path / "again.vhdx.lrct").mkdir()
+        fake.ctl("attach", make_image(path / "again.vhdx")).expect(
+            0, "again.vhdx.lrct: ", "VirtualDiskId of /dev/vhdx3")
 
 
 def test_sidecar_behind_a_link():
