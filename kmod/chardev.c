@@ -7,7 +7,6 @@
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/uidgid.h>
 
 static unsigned int node_gid = 6;
@@ -16,220 +15,115 @@ MODULE_PARM_DESC(node_gid, "group of /dev/vhdxcN (default 6, which is disk on De
 
 static dev_t first_devt;
 
-/* ---- the handle ---------------------------------------------------------------- */
-
 /**
- * vhdx_handle_enter() - keep the disk for a moment
- * @handle:	of an open device
- *
- * Returns NULL if it is detached. vhdx_handle_leave() soon, and before touching user
- * memory.
+ * struct opened - an open descriptor
+ * @handle:	kept by the cdev's reference until the last close
+ * @generation:	of the points, as VHDX_GET_TRACKING_STATE told it last; poll compares
  */
-struct vhdx_disk *vhdx_handle_enter(struct vhdx_handle *handle)
-{
-	struct vhdx_disk *disk;
-
-	spin_lock(&handle->lock);
-	disk = handle->disk;
-	if (disk)
-		handle->users++;
-	spin_unlock(&handle->lock);
-	return disk;
-}
-
-/**
- * vhdx_handle_leave() - done with the disk
- * @handle:	entered
- */
-void vhdx_handle_leave(struct vhdx_handle *handle)
-{
-	bool last;
-
-	spin_lock(&handle->lock);
-	last = !--handle->users && !handle->disk;
-	spin_unlock(&handle->lock);
-	if (last)
-		wake_up_all(&handle->gone);
-}
+struct opened {
+	struct vhdx_handle *handle;
+	u64 generation;
+};
 
 /* ---- ioctls ---------------------------------------------------------------------- */
 
-static int get_info(void *context, void *arg)
+static int get_info(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
-	struct vhdx_info *info = arg;
-	struct vhdx_disk *disk;
-
-	if (info->flags) {
-		info->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	disk = vhdx_handle_enter(handle);
-	if (!disk)
-		return -ENODEV;
-	vhdx_disk_info(disk, info);
-	vhdx_handle_leave(handle);
+	vhdx_disk_info(call->disk, arg);
 	return 0;
 }
 
-static int get_tracking_state(void *context, void *arg)
+static int get_tracking_state(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
+	struct opened *opened = call->file->private_data;
 	struct vhdx_tracking_state *state = arg;
-	struct vhdx_disk *disk;
 
-	if (state->flags) {
-		state->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	disk = vhdx_handle_enter(handle);
-	if (!disk)
-		return -ENODEV;
-	state->reason = VHDX_REASON_NONE;
-	vhdx_tracking_state(&disk->tracker, state);
-	vhdx_handle_leave(handle);
+	vhdx_tracking_state(&call->disk->tracker, state);
+	state->live_bytes = vhdx_tracking_live_bytes(&call->disk->tracker);
+	WRITE_ONCE(opened->generation, state->generation);
 	return 0;
 }
 
-static int get_points(void *context, void *arg)
+/* User memory is touched when the disk is let go of: it may answer late, or never. */
+static int get_points(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
 	struct vhdx_get_points *args = arg;
+	u32 capacity = min(args->output_capacity, VHDX_POINTS_MAX);
 	struct vhdx_point *points;
 	struct vhdx_disk *disk;
-	u32 capacity;
 	int err = 0;
 
-	args->output_count = 0;
-	args->point_count = 0;
-	if (args->flags || args->reserved) {
-		args->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	args->reason = VHDX_REASON_NONE;
-	capacity = min(args->output_capacity, VHDX_POINTS_MAX);
+	if (capacity)
+		err = vhdx_uarg_check_stride(args->point_size, VHDX_POINT_SIZE_VER0, "point_size",
+					     &call->diag);
+	if (err)
+		return err;
 	points = kvcalloc(capacity ?: 1, sizeof(*points), GFP_KERNEL);
 	if (!points)
-		return -ENOMEM;
-	disk = vhdx_handle_enter(handle);
-	if (!disk) {
-		err = -ENODEV;
-		goto out;
+		return vhdx_no_memory(&call->diag);
+	disk = vhdx_handle_enter(call->handle);
+	if (disk) {
+		err = vhdx_tracking_points(&disk->tracker, args, points, capacity, &call->diag);
+		vhdx_handle_leave(call->handle);
+	} else {
+		err = vhdx_handle_is_gone(&call->diag);
 	}
-	args->output_count = vhdx_tracking_points(&disk->tracker, args->first, points, capacity,
-						  &args->point_count);
-	vhdx_handle_leave(handle);
-	if (copy_to_user(u64_to_user_ptr(args->output), points,
-			 args->output_count * sizeof(*points)))
-		err = -EFAULT;
-out:
+	if (!err)
+		err = vhdx_uarg_put_array(args->output, args->point_size, points, sizeof(*points),
+					  args->output_count);
 	kvfree(points);
 	return err;
 }
 
-static int get_changes(void *context, void *arg)
+static int get_changes(struct vhdx_call *call, void *arg)
 {
-	return vhdx_query_changes(context, arg);
+	return vhdx_query_changes(call->handle, arg, &call->diag);
 }
 
-static int tracking_enable(void *context, void *arg)
+static int not_yet(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
-	struct vhdx_tracking_enable *args = arg;
-	struct vhdx_diag diag = { };
-	struct vhdx_disk *disk;
-	int err;
-
-	args->reason = VHDX_REASON_NONE;
-	memset(&args->first_point, 0, sizeof(args->first_point));
-	if (args->flags & ~VHDX_ENABLE_OVERWRITE) {
-		err = vhdx_fail(&diag, -EINVAL, VHDX_REASON_ARGUMENT, "unknown flags %#x",
-				args->flags);
-	} else {
-		disk = vhdx_handle_enter(handle);
-		if (!disk)
-			return -ENODEV;
-		err = vhdx_tracking_enable(&disk->tracker, args, &diag);
-		vhdx_handle_leave(handle);
-	}
-	if (err)
-		args->reason = diag.reason;
-	vhdx_uarg_message(args->message, args->message_capacity, &diag);
-	return err;
+	return vhdx_unsupported(&call->diag, "this is not supported yet");
 }
 
-static int tracking_disable(void *context, void *arg)
+static int tracking_enable(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
-	struct vhdx_tracking_disable *args = arg;
-	struct vhdx_disk *disk;
-	int err;
-
-	args->reason = VHDX_REASON_NONE;
-	if (args->flags || args->reserved) {
-		args->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	disk = vhdx_handle_enter(handle);
-	if (!disk)
-		return -ENODEV;
-	err = vhdx_tracking_disable(&disk->tracker, &args->reason);
-	vhdx_handle_leave(handle);
-	return err;
+	return vhdx_tracking_enable(&call->disk->tracker, arg, &call->diag);
 }
 
-static int tracking_reset(void *context, void *arg)
+static int tracking_disable(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
+	return vhdx_tracking_disable(&call->disk->tracker, &call->diag);
+}
+
+static int tracking_reset(struct vhdx_call *call, void *arg)
+{
 	struct vhdx_tracking_reset *args = arg;
-	struct vhdx_disk *disk;
-	int err;
 
-	args->reason = VHDX_REASON_NONE;
-	memset(&args->first_point, 0, sizeof(args->first_point));
-	if (args->flags || args->reserved) {
-		args->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	disk = vhdx_handle_enter(handle);
-	if (!disk)
-		return -ENODEV;
-	err = vhdx_tracking_reset(&disk->tracker, &args->first_point, &args->reason);
-	vhdx_handle_leave(handle);
-	return err;
+	return vhdx_tracking_reset(&call->disk->tracker, &args->first_point, &call->diag);
 }
 
-static int forget(void *context, void *arg)
+static int forget(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_handle *handle = context;
 	struct vhdx_forget *args = arg;
-	struct vhdx_disk *disk;
-	int err;
 
-	args->reason = VHDX_REASON_NONE;
-	if (args->flags || args->reserved) {
-		args->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	disk = vhdx_handle_enter(handle);
-	if (!disk)
-		return -ENODEV;
-	err = vhdx_tracking_forget(&disk->tracker, &args->id, &args->reason);
-	vhdx_handle_leave(handle);
-	return err;
+	return vhdx_tracking_forget(&call->disk->tracker, &args->id, &call->diag);
 }
 
+/* Those that don't need the disk find it by themselves, for a moment at a time. */
 static const struct vhdx_ioctl ioctls[] = {
-	VHDX_IOCTL(VHDX_GET_INFO, struct vhdx_info, false, get_info),
-	VHDX_IOCTL(VHDX_GET_TRACKING_STATE, struct vhdx_tracking_state, false,
-		   get_tracking_state),
-	VHDX_IOCTL(VHDX_GET_POINTS, struct vhdx_get_points, false, get_points),
-	VHDX_IOCTL(VHDX_GET_VIRTUAL_DISK_CHANGES, struct vhdx_get_virtual_disk_changes, false,
-		   get_changes),
-	VHDX_IOCTL(VHDX_TRACKING_ENABLE, struct vhdx_tracking_enable, true, tracking_enable),
-	VHDX_IOCTL(VHDX_TRACKING_DISABLE, struct vhdx_tracking_disable, true, tracking_disable),
-	VHDX_IOCTL(VHDX_TRACKING_RESET, struct vhdx_tracking_reset, true, tracking_reset),
-	VHDX_IOCTL(VHDX_FORGET, struct vhdx_forget, true, forget),
+	{ &vhdx_argument_info, .needs_disk = true, .run = get_info },
+	{ &vhdx_argument_tracking_state, .needs_disk = true, .run = get_tracking_state },
+	{ &vhdx_argument_points, .run = get_points },
+	{ &vhdx_argument_changes, .run = get_changes },
+	{ &vhdx_argument_allocated, .needs_disk = true, .run = not_yet },
+	{ &vhdx_argument_layers, .needs_disk = true, .run = not_yet },
+	{ &vhdx_argument_enable, .needs_disk = true, .needs_write = true,
+	  .run = tracking_enable },
+	{ &vhdx_argument_disable, .needs_disk = true, .needs_write = true,
+	  .run = tracking_disable },
+	{ &vhdx_argument_reset, .needs_disk = true, .needs_write = true,
+	  .run = tracking_reset },
+	{ &vhdx_argument_forget, .needs_disk = true, .needs_write = true, .run = forget },
 };
 
 /* ---- file operations --------------------------------------------------------------- */
@@ -237,37 +131,60 @@ static const struct vhdx_ioctl ioctls[] = {
 static int chardev_open(struct inode *inode, struct file *file)
 {
 	struct vhdx_handle *handle = container_of(inode->i_cdev, struct vhdx_handle, cdev);
+	struct opened *opened;
+	struct vhdx_disk *disk;
 
-	/* The cdev holds a reference of the device until the last close. */
-	if (!vhdx_handle_enter(handle))
+	opened = kzalloc(sizeof(*opened), GFP_KERNEL);
+	if (!opened)
+		return -ENOMEM;
+	opened->handle = handle;
+	disk = vhdx_handle_enter(handle);
+	if (!disk) {
+		kfree(opened);
 		return -ENODEV;
+	}
+	opened->generation = vhdx_tracker_generation(&disk->tracker);
 	vhdx_handle_leave(handle);
-	file->private_data = handle;
+	file->private_data = opened;
 	return nonseekable_open(inode, file);
+}
+
+static int chardev_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
 }
 
 static long chardev_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
-	struct vhdx_handle *handle = file->private_data;
+	struct vhdx_call call = { .file = file, .handle = vhdx_handle_of(file) };
 
-	if (!vhdx_handle_enter(handle))
+	if (!vhdx_handle_enter(call.handle))
 		return -ENODEV;
-	vhdx_handle_leave(handle);
-	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), handle,
-				  file->f_mode & FMODE_WRITE, command, user);
+	vhdx_handle_leave(call.handle);
+	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), &call, command, user);
 }
 
 static __poll_t chardev_poll(struct file *file, poll_table *table)
 {
-	struct vhdx_handle *handle = file->private_data;
+	struct opened *opened = file->private_data;
+	struct vhdx_disk *disk;
+	__poll_t events = EPOLLHUP;
 
-	poll_wait(file, &handle->gone, table);
-	return READ_ONCE(handle->disk) ? 0 : EPOLLHUP;
+	poll_wait(file, &opened->handle->wait, table);
+	disk = vhdx_handle_enter(opened->handle);
+	if (disk) {
+		events = vhdx_tracker_generation(&disk->tracker) ==
+			 READ_ONCE(opened->generation) ? 0 : EPOLLPRI;
+		vhdx_handle_leave(opened->handle);
+	}
+	return events;
 }
 
 static const struct file_operations chardev_fops = {
 	.owner		= THIS_MODULE,
 	.open		= chardev_open,
+	.release	= chardev_release,
 	.unlocked_ioctl	= chardev_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.poll		= chardev_poll,
@@ -281,7 +198,9 @@ static const struct file_operations chardev_fops = {
  */
 struct vhdx_handle *vhdx_handle_of(struct file *file)
 {
-	return file->f_op == &chardev_fops ? file->private_data : NULL;
+	struct opened *opened = file->private_data;
+
+	return file->f_op == &chardev_fops ? opened->handle : NULL;
 }
 
 /* ---- devices ----------------------------------------------------------------------- */
@@ -314,50 +233,35 @@ static const struct device_type handle_type = {
 };
 
 /**
- * vhdx_handle_create() - make the character device of a disk
+ * vhdx_handle_create() - make the character device of a disk: disk->handle
  * @disk:	with its index; ready to be asked
  *
- * An ERR_PTR on failure. The node can be opened when this returns.
+ * The node can be opened when this returns 0. On failure disk->handle is NULL.
  */
-struct vhdx_handle *vhdx_handle_create(struct vhdx_disk *disk)
+int vhdx_handle_create(struct vhdx_disk *disk)
 {
 	struct vhdx_handle *handle = kzalloc(sizeof(*handle), GFP_KERNEL);
 	int err;
 
 	if (!handle)
-		return ERR_PTR(-ENOMEM);
-	spin_lock_init(&handle->lock);
-	init_waitqueue_head(&handle->gone);
-	handle->disk = disk;
+		return -ENOMEM;
+	vhdx_handle_init(handle, disk);
 	device_initialize(&handle->dev);
 	handle->dev.class = &vhdx_class;
 	handle->dev.type = &handle_type;
 	handle->dev.devt = first_devt + disk->index;
 	cdev_init(&handle->cdev, &chardev_fops);
 	handle->cdev.owner = THIS_MODULE;
+	/* Once the node is there, somebody may want to be told of new points. */
+	disk->handle = handle;
 	err = dev_set_name(&handle->dev, "vhdxc%d", disk->index);
 	if (!err)
 		err = cdev_device_add(&handle->cdev, &handle->dev);
 	if (err) {
+		disk->handle = NULL;
 		put_device(&handle->dev);
-		return ERR_PTR(err);
 	}
-	return handle;
-}
-
-/**
- * vhdx_handle_detach() - from now on there is no disk behind it
- * @handle:	the handle
- *
- * Waits for those who work with the disk: for a bounded time.
- */
-void vhdx_handle_detach(struct vhdx_handle *handle)
-{
-	spin_lock(&handle->lock);
-	WRITE_ONCE(handle->disk, NULL);
-	spin_unlock(&handle->lock);
-	wake_up_all(&handle->gone);
-	wait_event(handle->gone, !READ_ONCE(handle->users));
+	return err;
 }
 
 /**
@@ -367,7 +271,16 @@ void vhdx_handle_detach(struct vhdx_handle *handle)
 void vhdx_handle_remove(struct vhdx_handle *handle)
 {
 	cdev_device_del(&handle->cdev, &handle->dev);
-	put_device(&handle->dev);
+}
+
+/**
+ * vhdx_handle_put() - the disk itself lets go of it
+ * @handle:	removed; or NULL
+ */
+void vhdx_handle_put(struct vhdx_handle *handle)
+{
+	if (handle)
+		put_device(&handle->dev);
 }
 
 /**

@@ -5,7 +5,6 @@
 #include "disk.h"
 #include "uarg.h"
 
-#include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -17,9 +16,8 @@
 static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer,
 			struct vhdx_diag *diag)
 {
-	if (args->flags & ~(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK))
-		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT, "unknown flags %#x",
-				 args->flags);
+	int err;
+
 	if (!args->layer_count || args->layer_count > VHDX_LAYERS_MAX)
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
 				 "layer_count %u: it must be 1 to %u", args->layer_count,
@@ -31,46 +29,36 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 	if (args->layer_count > 1)
 		return vhdx_unsupported(diag,
 			"differencing chains are not supported yet: attach a disk without a parent");
-	if (copy_from_user(layer, u64_to_user_ptr(args->layers), sizeof(*layer)))
-		return -EFAULT;
+	err = vhdx_uarg_check_stride(args->layer_size, VHDX_LAYER_SIZE_VER0, "layer_size", diag);
+	if (err)
+		return err;
+	err = copy_struct_from_user(layer, sizeof(*layer), u64_to_user_ptr(args->layers),
+				    args->layer_size);
+	if (err)
+		return err;
 	if (layer->flags || layer->reserved || layer->sidecar_fd < -1)
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
 				 "layer 0: unknown flags, or a bad sidecar descriptor");
 	return 0;
 }
 
-static int attach(void *context, void *arg)
+static int attach(struct vhdx_call *call, void *arg)
 {
 	struct vhdx_attach *args = arg;
-	struct vhdx_diag diag = { };
 	struct vhdx_layer layer;
 	int err;
 
-	args->reason = VHDX_REASON_NONE;
-	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
-	err = check_attach(args, &layer, &diag);
+	err = check_attach(args, &layer, &call->diag);
 	if (!err)
-		err = vhdx_disk_attach(args, layer.container_fd, layer.sidecar_fd, &diag);
-	if (err == -EFAULT)
-		return err;
-	args->reason = diag.reason;
-	vhdx_uarg_message(args->message, args->message_capacity, &diag);
+		err = vhdx_disk_attach(args, layer.container_fd, layer.sidecar_fd, &call->diag);
 	return err;
 }
 
-static int detach(void *context, void *arg)
+static int detach(struct vhdx_call *call, void *arg)
 {
-	struct vhdx_detach *args = arg;
+	const struct vhdx_detach *args = arg;
 
-	args->reason = VHDX_REASON_NONE;
-	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
-	if (args->flags) {
-		args->reason = VHDX_REASON_ARGUMENT;
-		return -EINVAL;
-	}
-	return vhdx_disk_detach(args->index, &args->reason);
+	return vhdx_disk_detach(args->index, args->disk_seq, &call->diag);
 }
 
 /* ---- seal ------------------------------------------------------------------------ */
@@ -94,7 +82,8 @@ static struct vhdx_handle *handle_at(const struct sealing *s, u32 position)
 	return vhdx_handle_of(s->files[position]);
 }
 
-static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *failed)
+static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *failed,
+		     struct vhdx_diag *diag)
 {
 	const s32 __user *fds = u64_to_user_ptr(args->fds);
 	s32 fd;
@@ -103,9 +92,12 @@ static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *faile
 		if (get_user(fd, fds + *failed))
 			return -EFAULT;
 		s->files[*failed] = fget(fd);
-		if (!s->files[*failed] || !handle_at(s, *failed) ||
-		    !(s->files[*failed]->f_mode & FMODE_WRITE))
-			return -EBADF;
+		if (!s->files[*failed] || !handle_at(s, *failed))
+			return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
+					 "descriptor %d is no /dev/vhdxcN", fd);
+		if (!(s->files[*failed]->f_mode & FMODE_WRITE))
+			return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
+					 "descriptor %d is open for reading only", fd);
 	}
 	*failed = 0;
 	return 0;
@@ -123,55 +115,66 @@ static bool is_repeated(const struct sealing *s, u32 position)
 	return false;
 }
 
-static int enter_all(struct sealing *s, u32 count, u32 *failed)
+static int enter_all(struct sealing *s, u32 count, u32 *failed, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk;
 
 	for (; s->entered < count; s->entered++) {
 		*failed = s->entered;
 		if (is_repeated(s, s->entered))
-			return -EINVAL;
+			return vhdx_bad_argument(diag, "a seal takes each disk once");
 		disk = vhdx_handle_enter(handle_at(s, s->entered));
 		if (!disk)
-			return -ENODEV;
+			return vhdx_handle_is_gone(diag);
 		s->trackers[s->entered] = &disk->tracker;
 	}
 	*failed = 0;
 	return 0;
 }
 
-static int seal(void *context, void *arg)
+static int check_seal(const struct vhdx_seal *args, struct vhdx_diag *diag)
+{
+	if (!args->count || args->count > VHDX_SEAL_MAX)
+		return vhdx_bad_argument(diag, "count %u: it must be 1 to %u", args->count,
+					 VHDX_SEAL_MAX);
+	if (args->label_length > VHDX_LABEL_MAX)
+		return vhdx_bad_argument(diag, "label_length %u: %u is the most",
+					 args->label_length, VHDX_LABEL_MAX);
+	if (!vhdx_label_is_valid(args->label, args->label_length))
+		return vhdx_bad_argument(diag,
+			"label: not text: it must be UTF-8 without control characters");
+	if (memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
+		return vhdx_bad_argument(diag, "label: something lies behind its end");
+	return 0;
+}
+
+static int seal(struct vhdx_call *call, void *arg)
 {
 	struct vhdx_seal *args = arg;
 	struct sealing s = { };
 	u32 i, count = args->count;
-	int err = -EINVAL;
+	int err;
 
-	args->failed = 0;
-	args->reason = VHDX_REASON_ARGUMENT;
-	if (args->flags || !count || count > VHDX_SEAL_MAX ||
-	    args->label_length > VHDX_LABEL_MAX ||
-	    !vhdx_label_is_valid(args->label, args->label_length) ||
-	    memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
+	err = check_seal(args, &call->diag);
+	if (err)
 		return err;
-
-	err = -ENOMEM;
 	s.files = kcalloc(count, sizeof(*s.files), GFP_KERNEL);
 	s.trackers = kcalloc(count, sizeof(*s.trackers), GFP_KERNEL);
 	s.ids = kcalloc(count, sizeof(*s.ids), GFP_KERNEL);
-	if (!s.files || !s.trackers || !s.ids)
+	if (!s.files || !s.trackers || !s.ids) {
+		err = vhdx_no_memory(&call->diag);
 		goto out;
-	err = get_files(&s, args, &args->failed);
+	}
+	err = get_files(&s, args, &args->failed, &call->diag);
 	if (err)
 		goto out;
 	/* Points whose ids can't be delivered had better not come to be. */
 	err = -EFAULT;
 	if (copy_to_user(u64_to_user_ptr(args->ids), s.ids, count * sizeof(*s.ids)))
 		goto out;
-	err = enter_all(&s, count, &args->failed);
+	err = enter_all(&s, count, &args->failed, &call->diag);
 	if (!err)
-		err = vhdx_seal(s.trackers, count, args->label, args->label_length, s.ids,
-				&args->failed, &args->reason);
+		err = vhdx_seal(s.trackers, count, args, s.ids, &call->diag);
 	for (i = 0; i < s.entered; i++)
 		vhdx_handle_leave(handle_at(&s, i));
 	if (!err && copy_to_user(u64_to_user_ptr(args->ids), s.ids, count * sizeof(*s.ids)))
@@ -188,14 +191,16 @@ out:
 /* ---- the device -------------------------------------------------------------------- */
 
 static const struct vhdx_ioctl ioctls[] = {
-	VHDX_IOCTL(VHDX_ATTACH, struct vhdx_attach, false, attach),
-	VHDX_IOCTL(VHDX_DETACH, struct vhdx_detach, false, detach),
-	VHDX_IOCTL(VHDX_SEAL, struct vhdx_seal, false, seal),
+	{ &vhdx_argument_attach, .needs_admin = true, .run = attach },
+	{ &vhdx_argument_detach, .needs_admin = true, .run = detach },
+	{ &vhdx_argument_seal, .run = seal },
 };
 
 static long control_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
-	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), NULL, true, command, user);
+	struct vhdx_call call = { .file = file };
+
+	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), &call, command, user);
 }
 
 static const struct file_operations control_fops = {

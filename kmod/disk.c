@@ -107,7 +107,9 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	info->block_size = geo->block_size;
 	info->logical_sector_size = geo->logical_sector_size;
 	info->physical_sector_size = geo->physical_sector_size;
-	info->reason = VHDX_REASON_NONE;
+	info->disk_seq = disk->gd->diskseq;
+	info->layer_count = 1;
+	info->unit = vhdx_tracker_unit(&disk->tracker);
 }
 
 /* ---- the container ----------------------------------------------------------------- */
@@ -309,6 +311,7 @@ static void disk_free(struct vhdx_disk *disk)
 	mutex_lock(&disks_lock);
 	list_del(&disk->age);
 	mutex_unlock(&disks_lock);
+	vhdx_handle_put(disk->handle);
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
 	vhdx_session_destroy(&disk->session);
@@ -395,11 +398,9 @@ static int disk_start(struct vhdx_disk *disk)
 	err = make_gendisk(disk);
 	if (err)
 		goto fail_ref;
-	disk->handle = vhdx_handle_create(disk);
-	if (IS_ERR(disk->handle)) {
-		err = PTR_ERR(disk->handle);
+	err = vhdx_handle_create(disk);
+	if (err)
 		goto fail_gendisk;
-	}
 	/* From here on there is I/O: partitions are read. */
 	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
 	/* A name that there was no memory for is none; nothing else here is invalid. */
@@ -452,7 +453,7 @@ static void free_index(int index)
 
 /**
  * vhdx_disk_attach() - VHDX_ATTACH
- * @args:	flags and index, checked; the index is filled in
+ * @args:	flags and index, checked; index and disk_seq are filled in
  * @container_fd: of the only layer
  * @sidecar_fd:	or -1
  * @diag:	what is wrong; on success why tracking is not what one would expect
@@ -496,6 +497,8 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 
 	mutex_lock(&disks_lock);
 	idr_replace(&disks, disk, index);
+	/* From here on somebody else may detach it. */
+	args->disk_seq = disk->gd->diskseq;
 	mutex_unlock(&disks_lock);
 	args->index = index;
 	*diag = gap;
@@ -511,13 +514,14 @@ fail_module:
 }
 
 /* Nobody has it open, and from now on nobody can open it. */
-static int claim_for_detach(struct vhdx_disk *disk)
+static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int err = 0;
 
 	mutex_lock(&disk->gd->open_mutex);
 	if (disk_openers(disk->gd))
-		err = -EBUSY;
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"it, or a partition of it, is open or mounted");
 	else
 		disk->closing = true;
 	mutex_unlock(&disk->gd->open_mutex);
@@ -527,27 +531,31 @@ static int claim_for_detach(struct vhdx_disk *disk)
 /**
  * vhdx_disk_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
- * @reason:	receives VHDX_REASON_* on failure
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @diag:	what is wrong
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
  * cleanly, any other error that the disk is still there.
  */
-int vhdx_disk_detach(int index, u32 *reason)
+int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk;
-	int err = -ENODEV;
+	int err;
 
 	mutex_lock(&disks_lock);
 	disk = index < 0 ? NULL : idr_find(&disks, index);
-	if (disk)
-		err = claim_for_detach(disk);
+	if (!disk)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
+	else if (disk_seq && disk_seq != disk->gd->diskseq)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
+				"the disk was detached, and another one has index %d now", index);
+	else
+		err = claim_for_detach(disk, diag);
 	if (!err)
 		idr_replace(&disks, NULL, index);
 	mutex_unlock(&disks_lock);
-	if (err) {
-		*reason = err == -EBUSY ? VHDX_REASON_IN_USE : VHDX_REASON_ARGUMENT;
+	if (err)
 		return err;
-	}
 
 	/* No more ioctls, then no more bios; ours are drained by our own reference. */
 	vhdx_handle_detach(disk->handle);
@@ -559,7 +567,9 @@ int vhdx_disk_detach(int index, u32 *reason)
 
 	err = vhdx_session_end(disk);
 	if (err) {
-		*reason = VHDX_REASON_IO;
+		vhdx_io_failed(diag, err,
+			"detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			err);
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
 		err = -EIO;

@@ -83,7 +83,7 @@ struct vhdx_disk {
 
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
-int vhdx_disk_detach(int index, u32 *reason);
+int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
 int vhdx_disk_original(struct vhdx_disk *disk);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);

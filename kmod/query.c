@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
-#include "chardev.h"
 #include "disk.h"
-#include "core/answer.h"
+#include "handle.h"
+#include "core/report.h"
 
+#include <linux/blkdev.h>
+#include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -15,6 +17,8 @@
 /**
  * struct query - one call under way
  * @args:	what was asked
+ * @diag:	what is wrong
+ * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
  * @answer:	ranges wait in its buffer until they are copied out
  * @tracker:	of the disk
  * @span:	the deltas between limit and target
@@ -22,17 +26,13 @@
  */
 struct query {
 	struct vhdx_get_virtual_disk_changes *args;
+	struct vhdx_diag *diag;
+	ktime_t deadline;
 	struct vhdx_answer answer;
 	struct vhdx_tracker *tracker;
 	struct vhdx_span span;
 	u32 copied;
 };
-
-static int fail(struct vhdx_get_virtual_disk_changes *args, int err, u32 reason)
-{
-	args->reason = reason;
-	return err;
-}
 
 static int read_leaf(void *context, u32 leaf, u64 *words)
 {
@@ -49,46 +49,21 @@ static int read_leaf(void *context, u32 leaf, u64 *words)
 	return err;
 }
 
-static int check_args(const struct vhdx_disk *disk, struct vhdx_get_virtual_disk_changes *args)
-{
-	u64 end;
-
-	args->virtual_disk_size = disk->image.geo.disk_size;
-	if (args->flags & ~VHDX_CHANGES_BITMAP || args->reserved || !args->output_capacity)
-		return fail(args, -EINVAL, VHDX_REASON_ARGUMENT);
-	if (args->flags & VHDX_CHANGES_BITMAP || args->granularity || args->min_gap)
-		return fail(args, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED);
-	if (check_add_overflow(args->byte_offset, args->byte_length, &end) ||
-	    end > args->virtual_disk_size)
-		return fail(args, -EINVAL, VHDX_REASON_ARGUMENT);
-	return 0;
-}
-
 /*
  * Which deltas, now: the points are looked up by their ids for every batch, since others
  * may seal or forget in between. tracker->lock is held.
  */
 static int find_span(struct query *q)
 {
-	struct vhdx_tracker *t = q->tracker;
-	struct vhdx_get_virtual_disk_changes *args = q->args;
-	int err;
+	struct vhdx_history history;
 
-	err = vhdx_timeline_span(&t->sidecar.timeline, &args->limit_id, &args->target_id, &q->span,
-				 &args->reason);
-	if (err == -EINVAL)
-		return err;
-	if (t->state == VHDX_TRACKING_OFF && t->off_reason)
-		return fail(args, t->off_reason == VHDX_REASON_UNSUPPORTED ? -EOPNOTSUPP : -ESTALE,
-			    t->off_reason);
-	if (t->state != VHDX_TRACKING_ON)
-		return fail(args, -EOPNOTSUPP, VHDX_REASON_DISABLED);
-	if (err)
-		return err;
-	args->unit = 1U << t->sidecar.unit_shift;
-	args->answer_flags = (q->span.flags & VHDX_DELTA_COARSE ? VHDX_ANSWER_COARSE : 0) |
-			     (q->span.live ? VHDX_ANSWER_LIVE : 0);
-	return 0;
+	vhdx_tracker_history(q->tracker, &history);
+	return vhdx_report_span(&history, q->args, &q->span, q->diag);
+}
+
+static bool is_late(const struct query *q)
+{
+	return q->deadline && ktime_after(ktime_get(), q->deadline);
 }
 
 /* Some of the answer, into kernel memory (rule K4). 1: there is more to do. */
@@ -104,15 +79,16 @@ static int run_batch(struct query *q)
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
 		ret = 1;
-		for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++)
+		for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++) {
+			if (leaves && is_late(q))
+				break;
 			ret = vhdx_answer_leaf(a, read_leaf, q);
+		}
 		/* Full of what may still be joined with what follows is not the end. */
 		if (!ret)
 			ret = a->offset < a->end;
-		if (ret == -EUCLEAN)
-			ret = fail(q->args, -ESTALE, VHDX_REASON_INCONSISTENT);
-		else if (ret == -EIO)
-			q->args->reason = VHDX_REASON_IO;
+		if (ret < 0)
+			ret = vhdx_report_failure(ret, q->diag);
 	}
 	up_read(&q->tracker->lock);
 	return ret;
@@ -122,14 +98,14 @@ static int run_batch(struct query *q)
 static int copy_out(struct query *q, bool final)
 {
 	struct vhdx_answer *a = &q->answer;
-	struct vhdx_range __user *out = u64_to_user_ptr(q->args->output);
+	u64 out = q->args->output + (u64)q->copied * a->range_size;
 	u32 n = final || !a->count ? a->count : a->count - 1;
 
-	if (copy_to_user(out + q->copied, a->ranges, n * sizeof(*a->ranges)))
+	if (copy_to_user(u64_to_user_ptr(out), a->ranges, (size_t)n * a->range_size))
 		return -EFAULT;
 	q->copied += n;
-	if (n < a->count)
-		a->ranges[0] = a->ranges[n];
+	if (n && n < a->count)
+		memcpy(a->ranges, vhdx_answer_range(a, n), a->range_size);
 	a->count -= n;
 	return 0;
 }
@@ -154,7 +130,7 @@ static int run(struct vhdx_handle *handle, struct query *q)
 		if (a->count && a->count >= a->capacity)
 			break;
 		if (!enter(handle, q))
-			return -ENODEV;
+			return vhdx_handle_is_gone(q->diag);
 		ret = run_batch(q);
 		vhdx_handle_leave(handle);
 		if (ret < 0)
@@ -163,66 +139,84 @@ static int run(struct vhdx_handle *handle, struct query *q)
 			return -EFAULT;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (signal_pending(current) && a->offset > begin)
+		if ((signal_pending(current) || is_late(q)) && a->offset > begin)
 			break;
 		cond_resched();
 	}
 	return copy_out(q, true);
 }
 
+/* Room for what goes to user space next. Sums alone need none. */
+static int answer(struct vhdx_handle *handle, struct query *q)
+{
+	struct vhdx_answer *a = &q->answer;
+	bool sums = q->args->flags & VHDX_CHANGES_COUNT;
+	int err = -ENOMEM;
+
+	a->range_size = q->args->range_size;
+	if (!sums)
+		a->ranges = kvmalloc_array(BATCH_RANGES, a->range_size, GFP_KERNEL);
+	a->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
+	if (a->words && (a->ranges || sums))
+		err = run(handle, q);
+	kvfree(a->words);
+	kvfree(a->ranges);
+	return err == -ENOMEM ? vhdx_no_memory(q->diag) : err;
+}
+
+/* All that can be said before the first range is looked for. */
+static int judge(struct vhdx_disk *disk, struct query *q)
+{
+	struct vhdx_get_virtual_disk_changes *args = q->args;
+	const struct vhdx_history geometry = { .disk_size = disk->image.geo.disk_size };
+	int err;
+
+	args->virtual_disk_size = geometry.disk_size;
+	args->disk_seq = disk->gd->diskseq;
+	err = vhdx_report_check(&geometry, args, q->diag);
+	if (!err)
+		err = down_read_killable(&q->tracker->lock);
+	if (!err) {
+		err = find_span(q);
+		up_read(&q->tracker->lock);
+	}
+	return err;
+}
+
 /**
  * vhdx_query_changes() - VHDX_GET_VIRTUAL_DISK_CHANGES
  * @handle:	of the disk, which may be detached meanwhile
- * @args:	in and out, in kernel memory
+ * @args:	in and out, in kernel memory; outputs are zero
+ * @diag:	what is wrong
  *
- * No lock is held while user memory is touched. Returns 0 or -errno, with
- * args->reason; nothing is processed on failure.
+ * No lock is held while user memory is touched. Returns 0 or -errno.
  */
-int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args)
+int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
+		       struct vhdx_diag *diag)
 {
-	struct query q = { .args = args };
+	struct query q = { .args = args, .diag = diag };
 	struct vhdx_disk *disk;
 	int err;
 
-	args->output_count = 0;
-	args->processed_byte_length = 0;
-	memset(&args->complete_to_id, 0, sizeof(args->complete_to_id));
-	args->unit = 0;
-	args->answer_flags = 0;
-	args->reason = VHDX_REASON_NONE;
-
+	if (args->time_limit_ms)
+		q.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
 	disk = enter(handle, &q);
 	if (!disk)
-		return -ENODEV;
-	err = check_args(disk, args);
-	if (!err)
-		err = down_read_killable(&q.tracker->lock);
-	if (!err) {
-		err = find_span(&q);
-		up_read(&q.tracker->lock);
-	}
+		return vhdx_handle_is_gone(diag);
+	err = judge(disk, &q);
 	vhdx_handle_leave(handle);
 	if (err)
 		return err;
 
 	q.answer.offset = args->byte_offset;
 	q.answer.end = args->byte_offset + args->byte_length;
-	if (args->byte_length) {
-		err = -ENOMEM;
-		q.answer.ranges = kvmalloc_array(BATCH_RANGES, sizeof(struct vhdx_range),
-						 GFP_KERNEL);
-		q.answer.words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
-		if (q.answer.ranges && q.answer.words)
-			err = run(handle, &q);
-		kvfree(q.answer.words);
-		kvfree(q.answer.ranges);
-	}
-	if (err) {
-		args->answer_flags = 0;
+	if (args->byte_length)
+		err = answer(handle, &q);
+	if (err)
 		return err;
-	}
 	args->output_count = q.copied;
 	args->processed_byte_length = q.answer.offset - args->byte_offset;
+	args->changed_bytes = q.answer.changed;
 	args->complete_to_id = args->target_id;
 	return 0;
 }

@@ -5,9 +5,11 @@
 #ifndef VHDX_QUERY_H
 #define VHDX_QUERY_H
 
+struct vhdx_diag;
 struct vhdx_get_virtual_disk_changes;
 struct vhdx_handle;
 
-int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args);
+int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
+		       struct vhdx_diag *diag);
 
 #endif

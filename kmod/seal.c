@@ -44,31 +44,13 @@ struct seal {
 	int broken;
 };
 
-static u32 reason_of(const struct vhdx_tracker *t, int err)
-{
-	switch (err) {
-	case -ENOSPC:
-		return VHDX_REASON_NO_SPACE;
-	case -EROFS:
-		return VHDX_REASON_READ_ONLY;
-	case -EOPNOTSUPP:
-		return t->off_reason ?: VHDX_REASON_DISABLED;
-	case -ESTALE:
-		return VHDX_REASON_TRACKING_ERROR;
-	case -ENOMEM:
-		return VHDX_REASON_NONE;
-	default:
-		return VHDX_REASON_IO;
-	}
-}
-
 /* Out of memory or of room before anything was written: nothing is broken. */
 static bool is_harmless(int err)
 {
 	return err == -ENOSPC || err == -ENOMEM;
 }
 
-static int prepare(struct seal *s, const u8 *label, u32 label_length)
+static int prepare(struct seal *s, const struct vhdx_seal *args)
 {
 	struct vhdx_tracker *t = s->tracker;
 	struct vhdx_timeline *timeline = &t->sidecar.timeline;
@@ -82,7 +64,7 @@ static int prepare(struct seal *s, const u8 *label, u32 label_length)
 		s->broken = -ENOENT;
 		return -ESTALE;
 	}
-	if (timeline->count >= VHDX_POINTS_MAX)
+	if (vhdx_sidecar_is_out_of_points(&t->sidecar))
 		return -ENOSPC;
 	s->new = vhdx_tracker_new_map(t);
 	if (!s->new)
@@ -93,9 +75,9 @@ static int prepare(struct seal *s, const u8 *label, u32 label_length)
 	generate_random_guid(s->guid.b);
 	s->point.id.sequence = timeline->next_sequence;
 	s->point.id.kind = VHDX_POINT_REFERENCE;
-	s->point.time_ns = ktime_get_real_ns();
-	s->point.label_length = label_length;
-	memcpy(s->point.label, label, label_length);
+	s->point.time_ns = args->time_ns;
+	s->point.label_length = args->label_length;
+	memcpy(s->point.label, args->label, args->label_length);
 	return 0;
 }
 
@@ -169,6 +151,7 @@ static int issue(struct seal *s)
 	timeline->points[timeline->count - 1]->issued = true;
 	sidecar->current_guid = sidecar->next_guid;
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
+	vhdx_tracker_changed(s->tracker);
 	return commit_sidecar(s);
 }
 
@@ -187,8 +170,10 @@ static void roll_back(struct seal *s)
 		synchronize_rcu();
 	}
 	vhdx_tracker_free_map(s->new);
-	if (s->added)
+	if (s->added) {
 		vhdx_sidecar_drop_last_point(sidecar);
+		vhdx_tracker_changed(t);
+	}
 	if (s->committed && !s->broken) {
 		vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
@@ -212,25 +197,25 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 	return err;
 }
 
-static int seal_locked(struct seal *seals, u32 count, const u8 *label, u32 label_length,
-		       u32 *failed)
+static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
 {
 	int err = 0;
 	u32 i;
 
+	args->time_ns = ktime_get_real_ns();
 	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = prepare(&seals[i], label, label_length);
+		args->failed = i;
+		err = prepare(&seals[i], args);
 	}
 	if (err)
 		return err;
 	window(seals, count);
 	for (i = 0; i < count && !err; i++) {
-		*failed = i;
+		args->failed = i;
 		err = make_durable(&seals[i]);
 	}
 	for (i = 0; i < count && !err; i++) {
-		*failed = i;
+		args->failed = i;
 		err = issue(&seals[i]);
 	}
 	return err;
@@ -240,37 +225,34 @@ static int seal_locked(struct seal *seals, u32 count, const u8 *label, u32 label
  * vhdx_seal() - seal a point on each of these disks, at one instant
  * @trackers:	each of another disk, kept from being detached by the caller
  * @count:	at least 1
- * @label:	for all points
- * @label_length: at most VHDX_LABEL_MAX
+ * @args:	the label, judged; failed and time_ns are filled in
  * @ids:	receives the ids
- * @failed:	receives the position of the disk that failed
- * @reason:	receives VHDX_REASON_* on failure
+ * @diag:	what is wrong
  *
  * All ids or none. Sleeps. Returns 0; -EROFS; -EOPNOTSUPP not tracked; -ENOSPC; -EIO;
  * -ENOMEM.
  */
-int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 label_length,
-	      struct vhdx_point_id *ids, u32 *failed, u32 *reason)
+int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
+	      struct vhdx_point_id *ids, struct vhdx_diag *diag)
 {
 	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
 	u32 i, locked = 0;
 	int err;
 
-	*failed = 0;
-	*reason = VHDX_REASON_NONE;
+	args->failed = 0;
 	if (!seals)
-		return -ENOMEM;
+		return vhdx_no_memory(diag);
 	mutex_lock(&seal_lock);
-	err = begin_sessions(trackers, count, failed);
+	err = begin_sessions(trackers, count, &args->failed);
 	for (; locked < count; locked++) {
 		seals[locked].tracker = trackers[locked];
 		down_write_nest_lock(&trackers[locked]->lock, &seal_lock);
 	}
 	if (!err)
-		err = seal_locked(seals, count, label, label_length, failed);
+		err = seal_locked(seals, count, args);
 	/* Before rolling back, which may turn tracking off for another reason. */
 	if (err)
-		*reason = reason_of(trackers[*failed], err);
+		vhdx_tracker_fail(trackers[args->failed], err, diag);
 	for (i = 0; i < count; i++) {
 		if (err) {
 			roll_back(&seals[i]);

@@ -123,6 +123,7 @@ static DEVICE_ATTR_RO(block_size);
 
 static void tracking_state(struct device *dev, struct vhdx_tracking_state *state)
 {
+	memset(state, 0, sizeof(*state));
 	vhdx_tracking_state(&disk_of(dev)->tracker, state);
 }
 
@@ -142,23 +143,14 @@ static DEVICE_ATTR_RO(tracking);
 
 static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	static const char * const names[] = {
-		[VHDX_REASON_NONE] = "none",
-		[VHDX_REASON_CHANGED_OFFLINE] = "changed_offline",
-		[VHDX_REASON_INCONSISTENT] = "inconsistent",
-		[VHDX_REASON_DISABLED] = "disabled",
-		[VHDX_REASON_RESET] = "reset",
-		[VHDX_REASON_UNCLEAN] = "unclean",
-		[VHDX_REASON_TRACKING_ERROR] = "tracking_error",
-		[VHDX_REASON_UNSUPPORTED] = "unsupported",
-		[VHDX_REASON_IO] = "io",
-	};
 	struct vhdx_tracking_state state;
+	const char *name;
 
 	tracking_state(dev, &state);
-	if (state.gap_reason >= ARRAY_SIZE(names) || !names[state.gap_reason])
+	name = vhdx_reason_to_name(state.gap_reason);
+	if (!name)
 		return sysfs_emit(buf, "%u\n", state.gap_reason);
-	return sysfs_emit(buf, "%s\n", names[state.gap_reason]);
+	return sysfs_emit(buf, "%s\n", name);
 }
 static DEVICE_ATTR_RO(reason);
 

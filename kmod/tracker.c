@@ -4,6 +4,7 @@
  * detach; or off, with a reason.
  */
 #include "disk.h"
+#include "handle.h"
 
 #include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
@@ -89,6 +90,74 @@ bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
 }
 
 /**
+ * vhdx_tracker_changed() - points, gaps or the state are not what they were
+ * @tracker:	tracker->lock is held for writing
+ *
+ * Wakes who polls for it.
+ */
+void vhdx_tracker_changed(struct vhdx_tracker *tracker)
+{
+	lockdep_assert_held_write(&tracker->lock);
+	WRITE_ONCE(tracker->generation, tracker->generation + 1);
+	WRITE_ONCE(tracker->unit, tracker->state == VHDX_TRACKING_OFF ? 0 :
+				  1U << tracker->sidecar.unit_shift);
+	/* There is none while a disk is being attached. */
+	if (tracker->disk->handle)
+		wake_up_all(&tracker->disk->handle->wait);
+}
+
+/**
+ * vhdx_tracker_history() - what can be told of the disk's history
+ * @tracker:	tracker->lock is held, for as long as @history is used
+ * @history:	filled in
+ */
+void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history)
+{
+	*history = (struct vhdx_history) {
+		.disk_size = tracker->disk->image.geo.disk_size,
+		.state = tracker->state,
+		.off_reason = tracker->off_reason,
+		.sidecar = &tracker->sidecar,
+		.live = vhdx_tracker_live(tracker),
+	};
+}
+
+/**
+ * vhdx_tracker_fail() - why something could not be done with the points
+ * @tracker:	tracker->lock is held
+ * @err:	what it failed with
+ * @diag:	gets reason and text
+ *
+ * Returns @err.
+ */
+int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag)
+{
+	const struct vhdx_sidecar *sidecar = &tracker->sidecar;
+
+	switch (err) {
+	case -ENOSPC:
+		if (vhdx_sidecar_is_out_of_points(sidecar) || sidecar->block_limit != ~0ULL)
+			return vhdx_fail_plainly(diag, err, VHDX_REASON_NO_SPACE);
+		return vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL);
+	case -EROFS:
+		return vhdx_fail_plainly(diag, err, VHDX_REASON_READ_ONLY);
+	case -EOPNOTSUPP:
+		return vhdx_fail_plainly(diag, err, tracker->off_reason ?: VHDX_REASON_DISABLED);
+	case -EUCLEAN:
+		return vhdx_fail_plainly(diag, err, VHDX_REASON_INCONSISTENT);
+	case -ESTALE:
+		return vhdx_fail(diag, err, VHDX_REASON_TRACKING_ERROR,
+			"the sidecar was removed, and tracking is off; `vhdxctl track enable` begins a new one");
+	case -ENOMEM:
+		return vhdx_no_memory(diag);
+	case -EINTR:
+		return err;
+	default:
+		return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);
+	}
+}
+
+/**
  * vhdx_tracker_init() - no sidecar yet
  * @tracker:	zeroed
  * @disk:	its disk
@@ -99,6 +168,7 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 
 	tracker->disk = disk;
 	tracker->file.claim.disk = disk->index;
+	tracker->generation = 1;
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->gate_lock);
 	INIT_LIST_HEAD(&tracker->parked);
@@ -137,6 +207,7 @@ static void turn_off(struct vhdx_tracker *t, u32 reason)
 		vhdx_tracker_close_sidecar(t);
 	t->state = VHDX_TRACKING_OFF;
 	t->off_reason = reason;
+	vhdx_tracker_changed(t);
 }
 
 /* The saved live delta becomes the live map. What can't be read is a gap. */
@@ -202,8 +273,10 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 		err = 0;
 	} else if (sidecar->state == VHDX_SIDECAR_DISABLED) {
 		tracker->state = VHDX_TRACKING_DISABLED;
+		vhdx_tracker_changed(tracker);
 	} else {
 		tracker->state = VHDX_TRACKING_ON;
+		vhdx_tracker_changed(tracker);
 	}
 	up_write(&tracker->lock);
 	return err;

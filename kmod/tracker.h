@@ -7,7 +7,7 @@
 #define VHDX_TRACKER_H
 
 #include "container.h"
-#include "core/sidecar.h"
+#include "core/report.h"
 
 #include <linux/completion.h>
 #include <linux/rwsem.h>
@@ -15,6 +15,7 @@
 
 struct vhdx_disk;
 struct vhdx_io;
+struct vhdx_seal;
 
 #define VHDX_INFLIGHT_SHARDS	16
 
@@ -32,6 +33,8 @@ struct vhdx_inflight_shard {
  *		queries, for writing by all that changes points
  * @state:	VHDX_TRACKING_* of the uapi header
  * @off_reason:	why the sidecar that was there is not used; VHDX_REASON_*
+ * @generation:	changes with points, gaps and @state; written under @lock, read without
+ * @unit:	in bytes, 0 without a sidecar; the same
  * @live:	the live map, while tracking is on. Markers use it under RCU.
  * @gate_lock:	@gate and @parked
  * @gate:	writes are parked, not admitted
@@ -49,6 +52,8 @@ struct vhdx_tracker {
 	struct rw_semaphore lock;
 	u32 state;
 	u32 off_reason;
+	u64 generation;
+	u32 unit;
 	struct vhdx_changemap __rcu *live;
 	spinlock_t gate_lock;
 	bool gate;
@@ -72,6 +77,9 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker);
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err);
 void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker);
 bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
+void vhdx_tracker_changed(struct vhdx_tracker *tracker);
+void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history);
+int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
 
 struct vhdx_changemap *vhdx_tracker_new_map(struct vhdx_tracker *tracker);
@@ -83,6 +91,16 @@ static inline struct vhdx_changemap *vhdx_tracker_live(struct vhdx_tracker *trac
 	return rcu_dereference_protected(tracker->live, lockdep_is_held(&tracker->lock));
 }
 
+static inline u64 vhdx_tracker_generation(const struct vhdx_tracker *tracker)
+{
+	return READ_ONCE(tracker->generation);
+}
+
+static inline u32 vhdx_tracker_unit(const struct vhdx_tracker *tracker)
+{
+	return READ_ONCE(tracker->unit);
+}
+
 /* inflight.c: marking */
 bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io);
 void vhdx_inflight_leave(struct vhdx_tracker *tracker, struct vhdx_io *io);
@@ -92,18 +110,20 @@ void vhdx_inflight_swap(struct vhdx_tracker *tracker, struct vhdx_changemap *new
 void vhdx_inflight_replace(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
 
 /* seal.c */
-int vhdx_seal(struct vhdx_tracker **trackers, u32 count, const u8 *label, u32 label_length,
-	      struct vhdx_point_id *ids, u32 *failed, u32 *reason);
+int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
+	      struct vhdx_point_id *ids, struct vhdx_diag *diag);
 
 /* tracking.c: what the administrator does */
 int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
 			 struct vhdx_diag *diag);
-int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason);
-int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id, u32 *reason);
+int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag);
+int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
+			struct vhdx_diag *diag);
 int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
-			 u32 *reason);
+			 struct vhdx_diag *diag);
 void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state);
-u32 vhdx_tracking_points(struct vhdx_tracker *tracker, u32 first, struct vhdx_point *points,
-			 u32 capacity, u32 *count);
+u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker);
+int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
+			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 
 #endif

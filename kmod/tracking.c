@@ -6,12 +6,6 @@
 
 #include <linux/slab.h>
 
-static int fail(u32 *reason, int err, u32 why)
-{
-	*reason = why;
-	return err;
-}
-
 /* A sidecar on a block device that holds nothing but zeroes is as good as an empty file. */
 static int is_blank(struct vhdx_tracker *t, bool *blank)
 {
@@ -128,6 +122,28 @@ static int switch_on(struct vhdx_tracker *t)
 	vhdx_inflight_replace(t, map);
 	t->state = VHDX_TRACKING_ON;
 	t->off_reason = VHDX_REASON_NONE;
+	vhdx_tracker_changed(t);
+	return 0;
+}
+
+/* One point, on this disk alone, without a label. */
+static int seal_alone(struct vhdx_tracker *t, struct vhdx_point_id *id, struct vhdx_diag *diag)
+{
+	struct vhdx_seal args = { };
+
+	return vhdx_seal(&t, 1, &args, id, diag);
+}
+
+/* Points are about to change: the container must be writable, and in use. */
+static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
+{
+	int err;
+
+	if (t->disk->read_only)
+		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
+	err = vhdx_session_begin(t->disk);
+	if (err)
+		return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 	return 0;
 }
 
@@ -142,25 +158,21 @@ static int switch_on(struct vhdx_tracker *t)
 int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
 			 struct vhdx_diag *diag)
 {
-	u32 failed;
 	int err;
 
 	if (args->unit && (!is_power_of_2(args->unit) || args->unit < VHDX_UNIT_MIN ||
 			   args->unit > VHDX_UNIT_MAX))
-		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
-				 "unit %u: it must be a power of two from %u to %u bytes",
-				 args->unit, VHDX_UNIT_MIN, VHDX_UNIT_MAX);
-	if (tracker->disk->read_only)
-		return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
-				 "the disk is attached read-only");
-	err = vhdx_session_begin(tracker->disk);
+		return vhdx_bad_argument(diag,
+			"unit %u: it must be a power of two from %u to %u bytes", args->unit,
+			VHDX_UNIT_MIN, VHDX_UNIT_MAX);
+	err = begin(tracker, diag);
 	if (err)
-		return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
+		return err;
 
 	down_write(&tracker->lock);
 	err = -EALREADY;
 	if (tracker->state == VHDX_TRACKING_ON)
-		vhdx_fail(diag, err, VHDX_REASON_NONE, "tracking is enabled already");
+		vhdx_fail(diag, err, VHDX_REASON_NONE, "change tracking is enabled already");
 	else
 		err = take_sidecar(tracker, args, diag);
 	if (!err) {
@@ -175,10 +187,8 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 		return err;
 
 	/* "Enabled" means that there is a point to ask from. */
-	err = vhdx_seal(&tracker, 1, NULL, 0, &args->first_point, &failed, &args->reason);
+	err = seal_alone(tracker, &args->first_point, diag);
 	if (err) {
-		vhdx_fail(diag, err, args->reason, "the first point could not be sealed (error %d)",
-			  err);
 		down_write(&tracker->lock);
 		if (tracker->state == VHDX_TRACKING_ON && !tracker->sidecar.timeline.count)
 			vhdx_tracker_invalidate(tracker, err);
@@ -187,46 +197,53 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 	return err;
 }
 
-/**
- * vhdx_tracking_disable() - VHDX_TRACKING_DISABLE
- * @tracker:	of the disk
- * @reason:	receives VHDX_REASON_* on failure
- *
- * The sidecar says so before marking stops: a crash in between leaves a gap either way.
- */
-int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason)
+/* The sidecar says that it is not in use any more; then marking stops. */
+static int switch_off(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
-	struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	struct vhdx_sidecar *sidecar = &t->sidecar;
 	struct vhdx_changemap *live;
 	int err;
 
-	if (tracker->disk->read_only)
-		return fail(reason, -EROFS, VHDX_REASON_READ_ONLY);
-	err = vhdx_session_begin(tracker->disk);
-	if (err)
-		return fail(reason, err, VHDX_REASON_IO);
-
-	down_write(&tracker->lock);
-	if (tracker->state == VHDX_TRACKING_OFF) {
-		err = fail(reason, -EOPNOTSUPP, tracker->off_reason ?: VHDX_REASON_DISABLED);
-	} else if (tracker->state == VHDX_TRACKING_DISABLED) {
-		err = fail(reason, -EALREADY, VHDX_REASON_DISABLED);
-	} else {
-		vhdx_timeline_gap(&sidecar->timeline, VHDX_REASON_DISABLED);
-		vhdx_sidecar_drop_delta(sidecar, &sidecar->timeline.live);
-		sidecar->timeline.live.gap_reason = VHDX_REASON_DISABLED;
-		sidecar->state = VHDX_SIDECAR_DISABLED;
-		err = vhdx_sidecar_commit(sidecar);
-		if (err) {
-			vhdx_tracker_invalidate(tracker, err);
-			*reason = VHDX_REASON_TRACKING_ERROR;
-		} else {
-			live = vhdx_tracker_live(tracker);
-			vhdx_inflight_replace(tracker, NULL);
-			vhdx_tracker_free_map(live);
-			tracker->state = VHDX_TRACKING_DISABLED;
-		}
+	vhdx_timeline_gap(&sidecar->timeline, VHDX_REASON_DISABLED);
+	vhdx_sidecar_drop_delta(sidecar, &sidecar->timeline.live);
+	sidecar->timeline.live.gap_reason = VHDX_REASON_DISABLED;
+	sidecar->state = VHDX_SIDECAR_DISABLED;
+	err = vhdx_sidecar_commit(sidecar);
+	if (err) {
+		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
+		vhdx_tracker_invalidate(t, err);
+		return err;
 	}
+	live = vhdx_tracker_live(t);
+	vhdx_inflight_replace(t, NULL);
+	vhdx_tracker_free_map(live);
+	t->state = VHDX_TRACKING_DISABLED;
+	vhdx_tracker_changed(t);
+	return 0;
+}
+
+/**
+ * vhdx_tracking_disable() - VHDX_TRACKING_DISABLE
+ * @tracker:	of the disk
+ * @diag:	what is wrong
+ *
+ * The sidecar says so before marking stops: a crash in between leaves a gap either way.
+ * Sleeps. Returns 0 or -errno, see the uapi header.
+ */
+int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag)
+{
+	int err = begin(tracker, diag);
+
+	if (err)
+		return err;
+	down_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON)
+		err = switch_off(tracker, diag);
+	else if (tracker->state == VHDX_TRACKING_OFF)
+		err = vhdx_tracker_fail(tracker, -EOPNOTSUPP, diag);
+	else
+		err = vhdx_fail(diag, -EALREADY, VHDX_REASON_DISABLED,
+				"change tracking is disabled already");
 	up_write(&tracker->lock);
 	return err;
 }
@@ -235,68 +252,88 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, u32 *reason)
  * vhdx_tracking_reset() - VHDX_TRACKING_RESET
  * @tracker:	of the disk
  * @id:		receives the fresh point
- * @reason:	receives VHDX_REASON_* on failure
+ * @diag:	what is wrong
+ *
+ * Sleeps. Returns 0 or -errno, see the uapi header.
  */
-int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id, u32 *reason)
+int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
+			struct vhdx_diag *diag)
 {
-	u32 failed;
 	int err = 0;
 
 	if (tracker->disk->read_only)
-		return fail(reason, -EROFS, VHDX_REASON_READ_ONLY);
+		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
 	down_write(&tracker->lock);
-	if (tracker->state == VHDX_TRACKING_ON)
+	if (tracker->state == VHDX_TRACKING_ON) {
 		vhdx_timeline_gap(&tracker->sidecar.timeline, VHDX_REASON_RESET);
-	else
-		err = fail(reason, -EOPNOTSUPP, tracker->off_reason ?: VHDX_REASON_DISABLED);
+		vhdx_tracker_changed(tracker);
+	} else {
+		err = vhdx_tracker_fail(tracker, -EOPNOTSUPP, diag);
+	}
 	up_write(&tracker->lock);
-	return err ?: vhdx_seal(&tracker, 1, NULL, 0, id, &failed, reason);
+	return err ?: seal_alone(tracker, id, diag);
+}
+
+/* Which point, of those that can be forgotten; or -errno. */
+static int find_to_forget(struct vhdx_tracker *t, const struct vhdx_point_id *id,
+			  struct vhdx_diag *diag)
+{
+	const struct vhdx_timeline *timeline = &t->sidecar.timeline;
+	int position, err;
+
+	if (t->state != VHDX_TRACKING_ON)
+		return vhdx_tracker_fail(t, -EOPNOTSUPP, diag);
+	err = vhdx_point_id_check(id, diag);
+	if (err)
+		return err;
+	position = vhdx_timeline_find(timeline, id);
+	if (position < 0)
+		return vhdx_timeline_missing(id, diag);
+	if (timeline->count == 1)
+		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				 "it is the only point: seal another one first, or disable tracking");
+	return position;
+}
+
+static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_diag *diag)
+{
+	int err;
+
+	err = vhdx_sidecar_forget_point(&t->sidecar, position, vhdx_tracker_live(t));
+	if (err)
+		return vhdx_tracker_fail(t, err, diag);
+	err = vhdx_sidecar_commit(&t->sidecar);
+	if (err) {
+		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
+		vhdx_tracker_invalidate(t, err);
+		return err;
+	}
+	vhdx_tracker_changed(t);
+	return 0;
 }
 
 /**
  * vhdx_tracking_forget() - VHDX_FORGET
  * @tracker:	of the disk
  * @id:		the point
- * @reason:	receives VHDX_REASON_* on failure
+ * @diag:	what is wrong
+ *
+ * Sleeps. Returns 0 or -errno, see the uapi header.
  */
 int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
-			 u32 *reason)
+			 struct vhdx_diag *diag)
 {
-	struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	int position, err;
 
-	if (tracker->disk->read_only)
-		return fail(reason, -EROFS, VHDX_REASON_READ_ONLY);
 	/* The sidecar says "in use" before it changes: what is forgotten may move into
 	 * the live map, which is in memory only.
 	 */
-	err = vhdx_session_begin(tracker->disk);
+	err = begin(tracker, diag);
 	if (err)
-		return fail(reason, err, VHDX_REASON_IO);
-
+		return err;
 	down_write(&tracker->lock);
-	position = vhdx_timeline_find(&sidecar->timeline, id);
-	if (tracker->state != VHDX_TRACKING_ON) {
-		err = fail(reason, -EOPNOTSUPP, tracker->off_reason ?: VHDX_REASON_DISABLED);
-	} else if (id->reserved || (id->kind != VHDX_POINT_REFERENCE &&
-				    id->kind != VHDX_POINT_SNAPSHOT)) {
-		err = fail(reason, -EINVAL, VHDX_REASON_ARGUMENT);
-	} else if (position < 0) {
-		err = fail(reason, -ENODATA, VHDX_REASON_ID_MISSING);
-	} else if (sidecar->timeline.count == 1) {
-		err = fail(reason, -EBUSY, VHDX_REASON_IN_USE);
-	} else {
-		err = vhdx_sidecar_forget_point(sidecar, position, vhdx_tracker_live(tracker));
-		if (err) {
-			*reason = err == -ENOSPC ? VHDX_REASON_NO_SPACE : VHDX_REASON_IO;
-		} else {
-			err = vhdx_sidecar_commit(sidecar);
-			if (err) {
-				vhdx_tracker_invalidate(tracker, err);
-				*reason = VHDX_REASON_TRACKING_ERROR;
-			}
-		}
-	}
+	position = find_to_forget(tracker, id, diag);
+	err = position < 0 ? position : forget(tracker, position, diag);
 	up_write(&tracker->lock);
 	return err;
 }
@@ -304,64 +341,57 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 /**
  * vhdx_tracking_state() - VHDX_GET_TRACKING_STATE
  * @tracker:	of the disk
- * @state:	filled in, but for size, flags and reason
+ * @state:	filled in, but for live_bytes and what is only an input; was zero
  */
 void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state)
 {
-	const struct vhdx_timeline_point *newest;
-	const struct vhdx_timeline *timeline = &tracker->sidecar.timeline;
-	const struct vhdx_changemap *live;
+	struct vhdx_history history;
 
 	down_read(&tracker->lock);
-	live = vhdx_tracker_live(tracker);
-	state->state = tracker->state;
-	state->gap_reason = tracker->off_reason;
-	state->unit = 0;
-	state->point_count = 0;
-	/* What nobody recorded may have been anything. */
-	state->newer_changes = 1;
-	memset(&state->most_recent_id, 0, sizeof(state->most_recent_id));
-	if (tracker->state != VHDX_TRACKING_OFF) {
-		newest = vhdx_timeline_newest(timeline);
-		if (newest)
-			state->most_recent_id = newest->id;
-		state->unit = 1U << tracker->sidecar.unit_shift;
-		state->point_count = timeline->count;
-		state->gap_reason = timeline->live.gap_reason;
-		state->newer_changes = state->gap_reason || !live ||
-				       !vhdx_changemap_is_empty(live);
-	}
+	vhdx_tracker_history(tracker, &history);
+	vhdx_report_state(&history, state);
+	state->generation = tracker->generation;
 	up_read(&tracker->lock);
+}
+
+/**
+ * vhdx_tracking_live_bytes() - how much changed since the newest point
+ * @tracker:	of the disk
+ *
+ * In bytes; see struct vhdx_tracking_state. Looks through the live map.
+ */
+u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
+{
+	struct vhdx_history history;
+	u64 bytes;
+
+	down_read(&tracker->lock);
+	vhdx_tracker_history(tracker, &history);
+	bytes = vhdx_report_live_bytes(&history);
+	up_read(&tracker->lock);
+	return bytes;
 }
 
 /**
  * vhdx_tracking_points() - VHDX_GET_POINTS
  * @tracker:	of the disk
- * @first:	position of the first wanted one
+ * @args:	the question; its results are filled in
  * @points:	kernel memory
  * @capacity:	its length
- * @count:	receives how many points there are
+ * @diag:	what is wrong
  *
- * Returns how many were filled in.
+ * 0; -EINVAL; -ENODATA.
  */
-u32 vhdx_tracking_points(struct vhdx_tracker *tracker, u32 first, struct vhdx_point *points,
-			 u32 capacity, u32 *count)
+int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
+			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
 {
-	const struct vhdx_timeline *timeline = &tracker->sidecar.timeline;
-	u32 i, n = 0;
+	struct vhdx_history history;
+	int err;
 
 	down_read(&tracker->lock);
-	*count = tracker->state == VHDX_TRACKING_OFF ? 0 : timeline->count;
-	for (i = first; i < *count && n < capacity; i++, n++) {
-		const struct vhdx_timeline_point *p = timeline->points[i];
-
-		memset(&points[n], 0, sizeof(points[n]));
-		points[n].id = p->id;
-		points[n].time_ns = p->time_ns;
-		points[n].gap_reason = p->before.gap_reason;
-		points[n].label_length = p->label_length;
-		memcpy(points[n].label, p->label, p->label_length);
-	}
+	vhdx_tracker_history(tracker, &history);
+	err = vhdx_report_points(&history, args, points, capacity, diag);
+	args->generation = tracker->generation;
 	up_read(&tracker->lock);
-	return n;
+	return err;
 }

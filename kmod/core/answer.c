@@ -21,19 +21,27 @@ static u32 find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
 /* False if it doesn't fit. */
 static bool append(struct vhdx_answer *answer, u64 from, u64 to)
 {
-	struct vhdx_range *last = answer->ranges + answer->count - 1;
+	struct vhdx_range *last = NULL;
 
-	if (answer->count && last->byte_offset + last->byte_length == from) {
+	if (answer->count)
+		last = vhdx_answer_range(answer, answer->count - 1);
+	if (last && last->byte_offset + last->byte_length == from) {
 		last->byte_length += to - from;
-		return true;
+	} else if (answer->ranges) {
+		if (answer->count == answer->capacity)
+			return false;
+		last = vhdx_answer_range(answer, answer->count++);
+		memset(last, 0, answer->range_size);
+		last->byte_offset = from;
+		last->byte_length = to - from;
 	}
-	if (answer->count == answer->capacity)
-		return false;
-	answer->ranges[answer->count++] = (struct vhdx_range) {
-		.byte_offset = from,
-		.byte_length = to - from,
-	};
+	answer->changed += to - from;
 	return true;
+}
+
+static bool is_full(const struct vhdx_answer *answer)
+{
+	return answer->ranges && answer->count == answer->capacity;
 }
 
 int vhdx_answer_leaf(struct vhdx_answer *answer, vhdx_leaf_source source, void *context)
@@ -65,7 +73,7 @@ int vhdx_answer_leaf(struct vhdx_answer *answer, vhdx_leaf_source source, void *
 		 * A full array takes only what continues its last range. Once that
 		 * is known to have ended there is nothing left to do here.
 		 */
-		if (answer->count == answer->capacity && from != bit)
+		if (is_full(answer) && from != bit)
 			return 0;
 		if (from == end)
 			break;

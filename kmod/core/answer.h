@@ -20,20 +20,31 @@ typedef int (*vhdx_leaf_source)(void *context, u32 leaf, u64 *words);
  * @offset:	next byte to look at; advances
  * @end:	behind the last byte of the request (not beyond the disk)
  * @unit_shift:	log2 of the tracking unit
- * @ranges:	where ranges go
+ * @ranges:	where ranges go; NULL: only @changed is wanted
+ * @range_size:	from one of them to the next: VHDX_RANGE_SIZE_VER0, or that of the whole
+ *		struct vhdx_range
  * @capacity:	of @ranges
  * @count:	ranges so far; ascending, coalesced, clipped to the request
+ * @changed:	their sum in bytes, those that the caller took out included
  * @words:	scratch, VHDX_LEAF_WORDS words
  */
 struct vhdx_answer {
 	u64 offset;
 	u64 end;
 	u32 unit_shift;
-	struct vhdx_range *ranges;
+	void *ranges;
+	u32 range_size;
 	u32 capacity;
 	u32 count;
+	u64 changed;
 	u64 *words;
 };
+
+/* One that is in the buffer; of a short one only the first two fields are there. */
+static inline struct vhdx_range *vhdx_answer_range(const struct vhdx_answer *answer, u32 index)
+{
+	return answer->ranges + (size_t)index * answer->range_size;
+}
 
 /**
  * vhdx_answer_leaf() - consume the leaf that answer->offset lies in

@@ -36,6 +36,13 @@ struct vhdx_diag {
 __attribute__((format(printf, 4, 5)))
 int vhdx_fail(struct vhdx_diag *diag, int err, u32 reason, const char *fmt, ...);
 
+/* The same where nothing more is known than the reason. */
+int vhdx_fail_plainly(struct vhdx_diag *diag, int err, u32 reason);
+
+/* A word for sysfs, JSON and scripts, and a sentence for people; NULL: there is none. */
+const char *vhdx_reason_to_name(u32 reason);
+const char *vhdx_failure_to_text(int err, u32 reason);
+
 /* Shorthands for the classes of DESIGN section 8; each returns its errno. */
 #define vhdx_corrupt(diag, ...)	\
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_CORRUPT, __VA_ARGS__)
@@ -43,6 +50,8 @@ int vhdx_fail(struct vhdx_diag *diag, int err, u32 reason, const char *fmt, ...)
 	vhdx_fail(diag, -EMEDIUMTYPE, VHDX_REASON_BAD_TYPE, __VA_ARGS__)
 #define vhdx_unsupported(diag, ...)	\
 	vhdx_fail(diag, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED, __VA_ARGS__)
+#define vhdx_bad_argument(diag, ...)	\
+	vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT, __VA_ARGS__)
 #define vhdx_io_failed(diag, err, ...)	\
 	vhdx_fail(diag, err, VHDX_REASON_IO, __VA_ARGS__)
 #define vhdx_no_memory(diag)	\

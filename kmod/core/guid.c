@@ -26,7 +26,7 @@ static int hex_value(char c)
 	return -1;
 }
 
-void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT])
+static void format_fields(const vhdx_guid *guid, char separator, char text[VHDX_GUID_TEXT])
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned int pair;
@@ -35,11 +35,16 @@ void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT])
 		u8 byte = guid->b[byte_order[pair]];
 
 		if (dash_before(pair))
-			*text++ = '-';
+			*text++ = separator;
 		*text++ = digits[byte >> 4];
 		*text++ = digits[byte & 15];
 	}
 	*text = '\0';
+}
+
+void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT])
+{
+	format_fields(guid, '-', text);
 }
 
 /* Exactly GUID_LENGTH characters are consumed; a NUL among them is -EINVAL. */
@@ -78,13 +83,16 @@ void vhdx_point_id_format(const struct vhdx_point_id *id, char text[VHDX_POINT_I
 	vhdx_guid guid;
 
 	memcpy(&guid, id->guid, sizeof(guid));
-	vhdx_guid_format(&guid, guid_text);
+	format_fields(&guid, id->kind == VHDX_POINT_WINDOWS ? ':' : '-', guid_text);
 	switch (id->kind) {
 	case VHDX_POINT_REFERENCE:
 		snprintf(text, VHDX_POINT_ID_TEXT, "rct:%s:%016llx", guid_text, id->sequence);
 		break;
 	case VHDX_POINT_SNAPSHOT:
 		snprintf(text, VHDX_POINT_ID_TEXT, "{%s}", guid_text);
+		break;
+	case VHDX_POINT_WINDOWS:
+		snprintf(text, VHDX_POINT_ID_TEXT, "rctX:%s:%08llx", guid_text, id->sequence);
 		break;
 	default:
 		text[0] = '\0';
@@ -108,8 +116,8 @@ static int parse_sequence(u64 *sequence, const char *text, unsigned int count)
 }
 
 /* "GUID:sequence", the GUID's fields kept apart by @separator. */
-static int parse_reference(struct vhdx_point_id *id, const char *text, char separator,
-			   unsigned int digits)
+static int parse_numbered(struct vhdx_point_id *id, u32 kind, const char *text, char separator,
+			  unsigned int digits)
 {
 	vhdx_guid guid;
 	u64 sequence;
@@ -119,7 +127,7 @@ static int parse_reference(struct vhdx_point_id *id, const char *text, char sepa
 		return -EINVAL;
 	memcpy(id->guid, &guid, sizeof(guid));
 	id->sequence = sequence;
-	id->kind = VHDX_POINT_REFERENCE;
+	id->kind = kind;
 	return 0;
 }
 
@@ -140,9 +148,9 @@ int vhdx_point_id_parse(struct vhdx_point_id *id, const char *text)
 	if (text[0] == '{')
 		return parse_snapshot(id, text + 1);
 	if (!strncmp(text, "rct:", 4))
-		return parse_reference(id, text + 4, '-', 16);
+		return parse_numbered(id, VHDX_POINT_REFERENCE, text + 4, '-', 16);
 	/* Windows: colons within the GUID, and a 32-bit sequence. */
 	if (!strncmp(text, "rctX:", 5))
-		return parse_reference(id, text + 5, ':', 8);
+		return parse_numbered(id, VHDX_POINT_WINDOWS, text + 5, ':', 8);
 	return -EINVAL;
 }

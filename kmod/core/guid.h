@@ -33,8 +33,8 @@ void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT]);
 int vhdx_guid_parse(vhdx_guid *guid, const char *text);
 
 /*
- * Text forms of point ids (DESIGN section 4): "rct:GUID:16 hex digits" and
- * "{GUID}"; Windows' "rctX:…" parses into kind REFERENCE with a sequence too.
+ * Text forms of point ids (DESIGN section 4): "rct:GUID:16 hex digits" of a reference,
+ * "{GUID}" of a snapshot, and Windows' own "rctX:…", whose GUID has colons.
  */
 struct vhdx_point_id;
 #define VHDX_POINT_ID_TEXT	64

@@ -126,10 +126,13 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 int vhdx_sidecar_load_map(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			  struct vhdx_changemap *map);
 
+/* Are there as many points as there can be, or is there no number for another one? */
+bool vhdx_sidecar_is_out_of_points(const struct vhdx_sidecar *sidecar);
+
 /**
  * vhdx_sidecar_add_point() - append a point; its delta is @before, which it takes over
  *
- * Memory only, until the commit. -ENOSPC: VHDX_POINTS_MAX. The live delta becomes
+ * Memory only, until the commit. -ENOSPC: out of points. The live delta becomes
  * empty: its gap and flags move to @before, whose own gap, if any, is the newer one.
  * @before has to cover what was saved of the live delta, which it does when attach
  * loaded that into the live map.

@@ -5,7 +5,6 @@
 #include "sidecar_private.h"
 
 #define DISK_SIZE_MAX	(64ULL << 40)
-#define SEQUENCE_MAX	(~0ULL >> 1)
 #define UNIT_SHIFT_MIN	12U
 #define UNIT_SHIFT_MAX	20U
 static_assert(VHDX_UNIT_MIN == 1U << UNIT_SHIFT_MIN);
@@ -164,8 +163,8 @@ static int check_values(const struct vhdx_sidecar_header *header, u64 block_max,
 					    unit_shift);
 	if (state < VHDX_SIDECAR_CLEAN || state > VHDX_SIDECAR_ACTIVATING)
 		return vhdx_sidecar_damaged(diag, "header: state %u", state);
-	if (le64_to_cpu(header->sequence) > SEQUENCE_MAX ||
-	    le64_to_cpu(header->next_point_sequence) > SEQUENCE_MAX)
+	if (le64_to_cpu(header->sequence) > VHDX_SIDECAR_SEQUENCE_MAX ||
+	    le64_to_cpu(header->next_point_sequence) > VHDX_SIDECAR_SEQUENCE_MAX)
 		return vhdx_sidecar_damaged(diag, "header: a sequence number beyond 2^63");
 	if (points > VHDX_POINTS_MAX)
 		return vhdx_sidecar_damaged(diag, "header: %u points, %u is the most", points,

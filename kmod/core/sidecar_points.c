@@ -88,13 +88,20 @@ void vhdx_sidecar_join_marks(struct vhdx_delta *newer, const struct vhdx_delta *
 		newer->gap_reason = older->gap_reason;
 }
 
+/* A number that a load would refuse must never be written. */
+bool vhdx_sidecar_is_out_of_points(const struct vhdx_sidecar *sidecar)
+{
+	return sidecar->timeline.count >= VHDX_POINTS_MAX ||
+	       sidecar->timeline.next_sequence >= VHDX_SIDECAR_SEQUENCE_MAX;
+}
+
 int vhdx_sidecar_add_point(struct vhdx_sidecar *sidecar, const struct vhdx_timeline_point *point,
 			   struct vhdx_delta *before)
 {
 	struct vhdx_timeline *timeline = &sidecar->timeline;
 	struct vhdx_timeline_point **points, *added;
 
-	if (timeline->count >= VHDX_POINTS_MAX)
+	if (vhdx_sidecar_is_out_of_points(sidecar))
 		return -ENOSPC;
 	points = vhdx_alloc((timeline->count + 1) * sizeof(*points));
 	added = vhdx_alloc(sizeof(*added));

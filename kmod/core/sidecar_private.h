@@ -12,6 +12,9 @@
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_INCONSISTENT,		\
 		  "sidecar damaged: " fmt "; enable tracking with a new one", ##__VA_ARGS__)
 
+/* Of headers and of points. Nobody gets there by counting. */
+#define VHDX_SIDECAR_SEQUENCE_MAX	(~0ULL >> 1)
+
 #define vhdx_sidecar_empty(diag)					\
 	vhdx_fail(diag, -ENODATA, VHDX_REASON_INCONSISTENT,		\
 		  "sidecar: it is empty; enable tracking to fill it")

@@ -7,17 +7,28 @@ static bool same_id(const struct vhdx_point_id *a, const struct vhdx_point_id *b
 	       !memcmp(a->guid, b->guid, sizeof(a->guid));
 }
 
-static bool is_none(const struct vhdx_point_id *id)
+bool vhdx_point_id_is_none(const struct vhdx_point_id *id)
 {
 	static const struct vhdx_point_id none;
 
 	return same_id(id, &none) && !id->reserved;
 }
 
-static bool is_well_formed(const struct vhdx_point_id *id)
+int vhdx_point_id_check(const struct vhdx_point_id *id, struct vhdx_diag *diag)
 {
-	return !id->reserved &&
-	       (id->kind == VHDX_POINT_REFERENCE || id->kind == VHDX_POINT_SNAPSHOT);
+	if (vhdx_point_id_is_none(id))
+		return vhdx_bad_argument(diag, "no point is given, where one is needed");
+	if (id->reserved || id->kind == VHDX_POINT_NONE || id->kind > VHDX_POINT_WINDOWS)
+		return vhdx_fail_plainly(diag, -EINVAL, VHDX_REASON_ID_MALFORMED);
+	return 0;
+}
+
+int vhdx_timeline_missing(const struct vhdx_point_id *id, struct vhdx_diag *diag)
+{
+	if (id->kind == VHDX_POINT_WINDOWS)
+		return vhdx_fail(diag, -ENODATA, VHDX_REASON_ID_MISSING,
+				 "the point is one of Windows' own, which only Windows knows");
+	return vhdx_fail_plainly(diag, -ENODATA, VHDX_REASON_ID_MISSING);
 }
 
 int vhdx_timeline_find(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
@@ -64,26 +75,31 @@ static u32 all_flags(const struct vhdx_timeline *timeline, const struct vhdx_spa
 }
 
 int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_point_id *limit,
-		       const struct vhdx_point_id *target, struct vhdx_span *span, u32 *reason)
+		       const struct vhdx_point_id *target, struct vhdx_span *span,
+		       struct vhdx_diag *diag)
 {
-	bool now = is_none(target);
+	bool now = vhdx_point_id_is_none(target);
 	int from, to = 0;
+	u32 gap;
+	int err;
 
 	memset(span, 0, sizeof(*span));
-	*reason = VHDX_REASON_ARGUMENT;
-	if (!is_well_formed(limit) || (!now && !is_well_formed(target)))
-		return -EINVAL;
+	err = vhdx_point_id_check(limit, diag);
+	if (!err && !now)
+		err = vhdx_point_id_check(target, diag);
+	if (err)
+		return err;
 
-	*reason = VHDX_REASON_ID_MISSING;
 	from = vhdx_timeline_find(timeline, limit);
+	if (from < 0)
+		return vhdx_timeline_missing(limit, diag);
 	if (!now)
 		to = vhdx_timeline_find(timeline, target);
-	if (from < 0 || to < 0)
-		return -ENODATA;
-
-	*reason = VHDX_REASON_ARGUMENT;
+	if (to < 0)
+		return vhdx_timeline_missing(target, diag);
 	if (!now && to < from)
-		return -EINVAL;
+		return vhdx_bad_argument(diag,
+			"the target is an older point than the one to begin with: exchange the two");
 
 	/*
 	 * A point that was not issued yet is no end for a caller, but its delta
@@ -92,9 +108,9 @@ int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_p
 	span->first = from + 1;
 	span->end = now ? timeline->count : (u32)to + 1;
 	span->live = now;
-	*reason = newest_gap(timeline, span);
-	if (*reason)
-		return -ESTALE;
+	gap = newest_gap(timeline, span);
+	if (gap)
+		return vhdx_fail_plainly(diag, -ESTALE, gap);
 	span->flags = all_flags(timeline, span);
 	return 0;
 }

@@ -80,6 +80,12 @@ struct vhdx_timeline {
 	u64 next_sequence;
 };
 
+/* All zero: no point; as a target, now. */
+bool vhdx_point_id_is_none(const struct vhdx_point_id *id);
+
+/* May it be the id of a point? 0, or -EINVAL with ID_MALFORMED (ARGUMENT for none). */
+int vhdx_point_id_check(const struct vhdx_point_id *id, struct vhdx_diag *diag);
+
 /* Position of an issued point, or -1. Kind, GUID and sequence must all match. */
 int vhdx_timeline_find(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id);
 
@@ -103,14 +109,18 @@ struct vhdx_span {
 /**
  * vhdx_timeline_span() - which deltas lie between @limit and @target
  * @target:	all zero: now
- * @reason:	VHDX_REASON_* on failure
+ * @diag:	what is wrong
  *
- * limit = target is an empty span. -EINVAL limit zero, malformed id (unknown kind,
- * reserved not zero), or target before limit; -ENODATA unknown id; -ESTALE a gap,
- * @reason being the newest one's.
+ * limit = target is an empty span. -EINVAL limit zero, an id that vhdx_point_id_check()
+ * refuses, or target before limit; -ENODATA unknown id; -ESTALE a gap, the reason being
+ * the newest one's.
  */
 int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_point_id *limit,
-		       const struct vhdx_point_id *target, struct vhdx_span *span, u32 *reason);
+		       const struct vhdx_point_id *target, struct vhdx_span *span,
+		       struct vhdx_diag *diag);
+
+/* The disk does not know this id: -ENODATA with ID_MISSING. */
+int vhdx_timeline_missing(const struct vhdx_point_id *id, struct vhdx_diag *diag);
 
 /* Put a gap into the live delta; the newest cause wins. */
 void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason);

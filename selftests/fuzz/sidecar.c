@@ -35,7 +35,8 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 	struct vhdx_answer answer = {
 		.end = min_t(u64, sidecar->disk_size, 8ULL << 30),
 		.unit_shift = sidecar->unit_shift,
-		.ranges = ranges, .capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges = ranges, .range_size = sizeof(ranges[0]),
+		.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
 	u64 end = 0;
 	int more;

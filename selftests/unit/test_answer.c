@@ -67,7 +67,10 @@ static u32 model_answer(const struct model *m, u64 offset, u64 end, struct vhdx_
 			if (count && last->byte_offset + last->byte_length == offset)
 				last->byte_length += next - offset;
 			else
-				ranges[count++] = (struct vhdx_range) { offset, next - offset };
+				ranges[count++] = (struct vhdx_range) {
+					.byte_offset = offset,
+					.byte_length = next - offset,
+				};
 		}
 		offset = next;
 	}
@@ -116,6 +119,7 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 			.end = min(end, offset + step),
 			.unit_shift = SHIFT,
 			.ranges = chunk,
+			.range_size = sizeof(chunk[0]),
 			.capacity = capacity,
 			.words = words,
 		};
@@ -207,7 +211,7 @@ CASE(stops_behind_the_last_range_that_fitted)
 	struct vhdx_range range;
 	struct vhdx_answer answer = {
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
-		.ranges = &range, .capacity = 1, .words = words,
+		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -225,7 +229,7 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 	struct vhdx_range range;
 	struct vhdx_answer answer = {
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT,
-		.ranges = &range, .capacity = 1, .words = words,
+		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);

@@ -84,15 +84,18 @@ CASE(snapshot_id_round_trip)
 	EXPECT_STREQ(formatted, text);
 }
 
-CASE(windows_id_parses_as_a_reference)
+CASE(windows_id_comes_back_as_it_was)
 {
 	const char *text = "rctX:2dc27766:f623:4200:9d64:115e9bfd4a08:0000001f";
+	char formatted[VHDX_POINT_ID_TEXT];
 	struct vhdx_point_id id;
 
 	ASSERT_EQ(vhdx_point_id_parse(&id, text), 0);
-	EXPECT_EQ(id.kind, VHDX_POINT_REFERENCE);
+	EXPECT_EQ(id.kind, VHDX_POINT_WINDOWS);
 	EXPECT_EQ(id.sequence, 0x1f);
 	EXPECT(!memcmp(id.guid, &bat_region, sizeof(bat_region)));
+	vhdx_point_id_format(&id, formatted);
+	EXPECT(!strcmp(formatted, text));
 }
 
 CASE(malformed_ids_are_refused)

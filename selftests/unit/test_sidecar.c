@@ -350,7 +350,8 @@ static int ask(struct question *question, struct vhdx_changemap *told)
 	struct vhdx_range ranges[5];
 	struct vhdx_answer answer = {
 		.end = DISK_SIZE, .unit_shift = SHIFT,
-		.ranges = ranges, .capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges = ranges, .range_size = sizeof(ranges[0]),
+		.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
 	int more;
 	u32 i;
@@ -376,10 +377,10 @@ static void expect_answer(u32 from, u32 to)
 	const struct vhdx_point_id *target = to < POINTS ? &timeline->points[to]->id : &now;
 	struct question question = { .live = &model[POINTS] };
 	struct vhdx_changemap should, told;
-	u32 reason, i;
+	u32 i;
 
 	ASSERT_EQ(vhdx_timeline_span(timeline, &timeline->points[from]->id, target,
-				     &question.span, &reason), 0);
+				     &question.span, NULL), 0);
 	new_map(&should);
 	new_map(&told);
 	for (i = from + 1; i <= to; i++)

@@ -9,7 +9,7 @@ static struct vhdx_timeline_point points[POINTS];
 static struct vhdx_timeline_point *table[POINTS];
 static struct vhdx_timeline timeline;
 static struct vhdx_span span;
-static u32 reason;
+static struct vhdx_diag diag;
 
 static const struct vhdx_point_id now;
 
@@ -33,14 +33,16 @@ static void make(u32 count)
 
 static int ask(const struct vhdx_point_id *limit, const struct vhdx_point_id *target)
 {
-	return vhdx_timeline_span(&timeline, limit, target, &span, &reason);
+	memset(&diag, 0, sizeof(diag));
+	return vhdx_timeline_span(&timeline, limit, target, &span, &diag);
 }
 
 static void expect_error(const struct vhdx_point_id *limit, const struct vhdx_point_id *target,
 			 int err, u32 why)
 {
 	EXPECT_EQ(ask(limit, target), err);
-	EXPECT_EQ(reason, why);
+	EXPECT_EQ(diag.reason, why);
+	EXPECT(diag.text[0]);
 }
 
 /* The newest gap of the deltas (first, last], and of the live one. */
@@ -79,7 +81,7 @@ static void expect_pair(u32 from, u32 to, bool live)
 		return;
 	}
 	EXPECT_EQ(ask(&points[from].id, target), 0);
-	EXPECT_EQ(reason, VHDX_REASON_NONE);
+	EXPECT_EQ(diag.reason, VHDX_REASON_NONE);
 	EXPECT_EQ(span.first, from + 1);
 	EXPECT_EQ(span.end, to + 1);
 	EXPECT_EQ(span.live, live);
@@ -139,21 +141,21 @@ CASE(malformed_ids)
 
 	id = points[0].id;
 	id.reserved = 1;
-	expect_error(&id, &now, -EINVAL, VHDX_REASON_ARGUMENT);
-	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ARGUMENT);
+	expect_error(&id, &now, -EINVAL, VHDX_REASON_ID_MALFORMED);
+	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ID_MALFORMED);
 
 	id = points[0].id;
-	id.kind = VHDX_POINT_SNAPSHOT + 1;
-	expect_error(&id, &now, -EINVAL, VHDX_REASON_ARGUMENT);
-	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ARGUMENT);
+	id.kind = VHDX_POINT_WINDOWS + 1;
+	expect_error(&id, &now, -EINVAL, VHDX_REASON_ID_MALFORMED);
+	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ID_MALFORMED);
 
 	/* Neither "now" nor a point. */
 	id = points[1].id;
 	id.kind = VHDX_POINT_NONE;
-	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ARGUMENT);
+	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ID_MALFORMED);
 	id = now;
 	id.reserved = 1;
-	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ARGUMENT);
+	expect_error(&points[0].id, &id, -EINVAL, VHDX_REASON_ID_MALFORMED);
 }
 
 CASE(unknown_ids)
@@ -170,6 +172,8 @@ CASE(unknown_ids)
 	expect_error(&id, &now, -ENODATA, VHDX_REASON_ID_MISSING);
 	id = points[1].id;
 	id.kind = VHDX_POINT_SNAPSHOT;
+	expect_error(&id, &now, -ENODATA, VHDX_REASON_ID_MISSING);
+	id.kind = VHDX_POINT_WINDOWS;
 	expect_error(&id, &now, -ENODATA, VHDX_REASON_ID_MISSING);
 	make(0);
 	expect_error(&points[0].id, &now, -EINVAL, VHDX_REASON_ARGUMENT);

@@ -427,13 +427,14 @@ static void check_span(struct world *w, const struct vhdx_sidecar *sidecar,
 {
 	u64 words[VHDX_LEAF_WORDS];
 	struct vhdx_span span;
-	u32 reason, unit, leaf = ~0U;
-	int err = vhdx_timeline_span(&sidecar->timeline, &from->id, target, &span, &reason);
+	u32 unit, leaf = ~0U;
+	struct vhdx_diag diag = { 0 };
+	int err = vhdx_timeline_span(&sidecar->timeline, &from->id, target, &span, &diag);
 
 	if (err) {
 		w->gaps++;
-		if (!reason || (err != -ESTALE && err != -EINVAL))
-			wrong(w, "an answer is refused", -err, reason, 0);
+		if (!diag.reason || (err != -ESTALE && err != -EINVAL))
+			wrong(w, "an answer is refused", -err, diag.reason, 0);
 		return;
 	}
 	w->answers++;

@@ -298,16 +298,28 @@ def limit_of_points():
 
 @ktap.case
 def points_by_pieces():
-    """GET_POINTS from any position, into an array of any length."""
+    """GET_POINTS behind any point, into an array of any length; what a forget leaves is whole."""
     with container() as path, attached(path, "--track") as disk:
         for number in range(9):
             disk.handle.seal(f"{number}")
         points = [bytes(point) for point in disk.handle.points()]
         ktap.equal(len(points), 10, "points")
-        for first, capacity in itertools.product((0, 1, 9, 10, 11, 1 << 32 - 1), (1, 3, 10, 100)):
-            part = disk.handle.points(first, capacity)
+        ids = [uapi.NOW, *disk.handle.ids()]
+        for first, capacity in itertools.product((0, 1, 9, 10), (1, 3, 10, 100)):
+            part = disk.handle.points(ids[first], capacity)
             ktap.equal([bytes(point) for point in part], points[first:first + capacity],
-                       f"points from {first}, at most {capacity}")
+                       f"points behind number {first}, at most {capacity}")
+        # A page, a point of it is forgotten, the next page: none is missed.
+        disk.handle.forget(ids[2])
+        part = disk.handle.points(ids[3], 100)
+        ktap.equal([bytes(point) for point in part], points[3:], "points behind number 3")
+        for after, number, reason in ((ids[2], errno.ENODATA, uapi.ID_MISSING),
+                                      (uapi.PointId(kind=9), errno.EINVAL, uapi.ID_MALFORMED)):
+            try:
+                disk.handle.points(after)
+                raise AssertionError("points behind one that is not there")
+            except Failure as failure:
+                ktap.equal((failure.errno, failure.reason), (number, reason))
 
 
 # ---- all at once -------------------------------------------------------------------

@@ -10,18 +10,27 @@
  *
  * Rules that hold for every ioctl here
  *	- The argument is a structure whose first field, size, is the caller's
- *	  sizeof. A size below the first published one is EINVAL; bytes beyond
- *	  what the kernel knows must be zero, else E2BIG; so is a size above a
- *	  page. The structure is copied back as far as the caller's size reaches.
- *	- Unknown flags and non-zero reserved fields are EINVAL. A field that is
- *	  known but not implemented for this disk is EOPNOTSUPP when non-zero.
+ *	  sizeof. Structures grow at their end only. A size below the first
+ *	  published one (*_SIZE_VER0) is EINVAL; fields that the caller does not
+ *	  have count as zero; bytes beyond what the kernel knows must be zero, else
+ *	  E2BIG; so is a size above a page. The structure is copied back as far as
+ *	  both sides know it.
+ *	- Arrays carry the size of their elements: the caller's sizeof. An element
+ *	  that the caller has larger than the kernel ends with zeroes.
+ *	- Unknown flags and non-zero reserved fields are EINVAL. A flag or field that
+ *	  is known but not implemented yet is EOPNOTSUPP when it is set.
  *	- An unknown command is ENOTTY.
  *	- On failure the structure is copied back too, with reason filled in and
- *	  nothing processed, except after EFAULT, a bad size, or ENODEV.
+ *	  every other field that is only an output zero, except after EFAULT and a
+ *	  bad size. What is wrong is in the message, in one line.
+ *	- message points to a buffer for that line, or is zero; message_capacity is
+ *	  its size in bytes. The text is cut to fit and always ends with a NUL.
  *	- Offsets and lengths are in bytes. Pointers are carried in 64 bits. The
  *	  layout is the same for 32-bit and 64-bit callers, with no padding.
  *	- Once a disk is detached, every ioctl on its /dev/vhdxcN is ENODEV and
- *	  poll reports POLLHUP.
+ *	  poll reports POLLHUP. Poll reports POLLPRI when the generation of the
+ *	  disk's points is another one than VHDX_GET_TRACKING_STATE told last
+ *	  through this descriptor.
  */
 #ifndef _UAPI_LINUX_VHDX_H
 #define _UAPI_LINUX_VHDX_H
@@ -39,6 +48,8 @@
 #define VHDX_UNIT_MIN		4096U
 #define VHDX_UNIT_MAX		1048576U
 #define VHDX_UNIT_DEFAULT	16384U
+/* A number of bytes that was never recorded. */
+#define VHDX_BYTES_UNKNOWN	(~(__u64)0)
 
 /**
  * DOC: reasons
@@ -70,9 +81,13 @@
  * VHDX_REASON_IN_USE		somebody uses the container, the sidecar or the
  *				disk (EBUSY)
  * VHDX_REASON_READ_ONLY	the disk is attached read-only (EROFS)
- * VHDX_REASON_NO_SPACE		out of points or of room in the sidecar (ENOSPC)
+ * VHDX_REASON_NO_SPACE		out of points, or of room in a container or sidecar
+ *				that can't grow (ENOSPC)
  * VHDX_REASON_IO		reading or writing the container or the sidecar
  *				failed (EIO)
+ * VHDX_REASON_ID_MALFORMED	this is not the id of a point (EINVAL)
+ * VHDX_REASON_HOST_FULL	the file system that the container or the sidecar
+ *				lives on has no room (ENOSPC)
  */
 #define VHDX_REASON_NONE		0
 #define VHDX_REASON_ARGUMENT		1
@@ -90,11 +105,14 @@
 #define VHDX_REASON_READ_ONLY		13
 #define VHDX_REASON_NO_SPACE		14
 #define VHDX_REASON_IO			15
+#define VHDX_REASON_ID_MALFORMED	16
+#define VHDX_REASON_HOST_FULL		17
 
 /* What a point is: the kind field of struct vhdx_point_id. */
 #define VHDX_POINT_NONE		0	/* no point; as a target: now */
 #define VHDX_POINT_REFERENCE	1	/* sealed: its id and its deltas exist */
-#define VHDX_POINT_SNAPSHOT	2	/* a frozen layer: its data exists too */
+#define VHDX_POINT_SNAPSHOT	2	/* a frozen layer */
+#define VHDX_POINT_WINDOWS	3	/* issued by Windows: never known here */
 
 /**
  * struct vhdx_point_id - names one point in the history of one disk
@@ -106,7 +124,8 @@
  * @reserved:	zero
  *
  * All zero means "none"; as a target it means "now". The text form of a
- * reference is rct:GUID-with-dashes:16 hex digits of the sequence.
+ * reference is rct:GUID-with-dashes:16 hex digits of the sequence, that of a
+ * snapshot {GUID-with-dashes}.
  */
 struct vhdx_point_id {
 	__u8 guid[16];
@@ -115,15 +134,30 @@ struct vhdx_point_id {
 	__u32 reserved;
 };
 
+/*
+ * The range reads as zeroes now: discarded, or never written. There is no need to
+ * copy it. Ranges without this flag may read as zeroes, too.
+ */
+#define VHDX_RANGE_ZERO		(1U << 0)
+
 /**
  * struct vhdx_range - a byte range of the virtual disk
  * @byte_offset:	where it begins
  * @byte_length:	how long it is, never zero
+ * @flags:		VHDX_RANGE_*
+ * @reserved:		zero
+ *
+ * An array of ranges has elements of VHDX_RANGE_SIZE_VER0 bytes, which are the first
+ * two fields, or of sizeof(struct vhdx_range).
  */
 struct vhdx_range {
 	__aligned_u64 byte_offset;
 	__aligned_u64 byte_length;
+	__u32 flags;
+	__u32 reserved;
 };
+
+#define VHDX_RANGE_SIZE_VER0	16U
 
 /**
  * struct vhdx_layer - one layer of the disk to attach, leaf first
@@ -143,6 +177,8 @@ struct vhdx_layer {
 	__u32 reserved;
 };
 
+#define VHDX_LAYER_SIZE_VER0	16U
+
 /* Flags of VHDX_ATTACH. */
 
 /*
@@ -155,6 +191,20 @@ struct vhdx_layer {
  * the sidecar will find a gap (CHANGED_OFFLINE) when it is used again.
  */
 #define VHDX_ATTACH_NO_TRACK		(1U << 1)
+/*
+ * Where changes can't be recorded any more, fail writes rather than lose the
+ * history. EOPNOTSUPP until it is implemented.
+ */
+#define VHDX_ATTACH_FAIL_TRACKING	(1U << 2)
+/*
+ * Do without every shortcut that an older copy of container and sidecar could
+ * mislead. EOPNOTSUPP until it is implemented.
+ */
+#define VHDX_ATTACH_STRICT		(1U << 3)
+/* Detach at the last close. EOPNOTSUPP until it is implemented. */
+#define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
+/* Never the kernel's: for libraries that hand the other bits through. EINVAL. */
+#define VHDX_ATTACH_LIBRARY_FLAGS	0xff000000U
 
 #define VHDX_INDEX_ANY			(-1)
 
@@ -164,14 +214,18 @@ struct vhdx_layer {
  * @flags:		VHDX_ATTACH_*
  * @layers:		pointer to an array of struct vhdx_layer, leaf first
  * @layer_count:	its length; at present exactly 1, more is EOPNOTSUPP
+ * @layer_size:		size of its elements, sizeof(struct vhdx_layer)
  * @index:		in: the wanted N of /dev/vhdxN, or VHDX_INDEX_ANY; out:
  *			the index that was given
- * @message:		pointer to a buffer for a line of text that says what is
- *			wrong with which structure at which offset; or zero
- * @message_capacity:	its size in bytes; the text is cut to fit and always
- *			ends with a NUL
  * @reason:		out: VHDX_REASON_* on failure; on success the reason why
  *			a sidecar was not resumed, or why it begins with a gap
+ * @message:		pointer to a buffer for a line of text: what is wrong with
+ *			which structure at which offset; on success a warning, or
+ *			empty
+ * @message_capacity:	its size in bytes
+ * @reserved:		zero
+ * @disk_seq:		out: a number that no other attachment has or will have
+ *			while this machine is up; the block device's diskseq
  *
  * Both nodes can be opened when the call returns.
  *
@@ -179,51 +233,74 @@ struct vhdx_layer {
  * not supported (a differencing disk, more layers than one); EBUSY the container
  * or sidecar is attached already, the index is taken, or a block device is held
  * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
- * mode; EINVAL; EPERM without CAP_SYS_ADMIN; EIO; ENOMEM.
+ * mode; EINVAL; EPERM without CAP_SYS_ADMIN; ENOSPC no room to replay the log;
+ * EIO; ENOMEM.
  */
 struct vhdx_attach {
 	__u32 size;
 	__u32 flags;
 	__aligned_u64 layers;
 	__u32 layer_count;
+	__u32 layer_size;
 	__s32 index;
+	__u32 reason;
 	__aligned_u64 message;
 	__u32 message_capacity;
-	__u32 reason;
+	__u32 reserved;
+	__aligned_u64 disk_seq;
 };
+
+#define VHDX_ATTACH_SIZE_VER0	56U
 
 /**
  * struct vhdx_detach - argument of VHDX_DETACH
- * @size:	sizeof(struct vhdx_detach)
- * @flags:	zero
- * @index:	N of /dev/vhdxN
- * @reason:	out: VHDX_REASON_* on failure
+ * @size:		sizeof(struct vhdx_detach)
+ * @flags:		zero
+ * @index:		N of /dev/vhdxN
+ * @reason:		out: VHDX_REASON_* on failure
+ * @message:		pointer to a buffer for a line of text: why not, or what
+ *			could not be saved
+ * @message_capacity:	its size in bytes
+ * @reserved:		zero
+ * @disk_seq:		the attachment that is meant; 0: whichever has the index
  *
  * Commits all metadata, saves the live delta, closes the container cleanly and
  * drops the open files before it returns. EBUSY while the block device is open
- * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk. EIO the
- * container could not be closed cleanly: the disk is gone all the same, and its
- * log is replayed at the next attach.
+ * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
+ * one than @disk_seq has the index now. EIO the container could not be closed
+ * cleanly: the disk is gone all the same, and its log is replayed at the next
+ * attach. EPERM without CAP_SYS_ADMIN.
  */
 struct vhdx_detach {
 	__u32 size;
 	__u32 flags;
 	__s32 index;
 	__u32 reason;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reserved;
+	__aligned_u64 disk_seq;
 };
+
+#define VHDX_DETACH_SIZE_VER0	40U
 
 /**
  * struct vhdx_seal - argument of VHDX_SEAL
- * @size:	sizeof(struct vhdx_seal)
- * @flags:	zero
- * @fds:	pointer to an array of __s32: descriptors of /dev/vhdxcN, each
- *		open for writing, each of another disk
- * @ids:	pointer to an array of struct vhdx_point_id that is filled in
- * @count:	length of both arrays, 1 … VHDX_SEAL_MAX
- * @label_length: bytes of @label in use, at most VHDX_LABEL_MAX
- * @label:	a text to know the points by: UTF-8 without control characters
- * @failed:	out, on failure: the position in @fds of the disk that failed
- * @reason:	out: VHDX_REASON_* on failure
+ * @size:		sizeof(struct vhdx_seal)
+ * @flags:		zero
+ * @fds:		pointer to an array of __s32: descriptors of /dev/vhdxcN,
+ *			each open for writing, each of another disk
+ * @ids:		pointer to an array of struct vhdx_point_id that is filled in
+ * @count:		length of both arrays, 1 … VHDX_SEAL_MAX
+ * @label_length:	bytes of @label in use, at most VHDX_LABEL_MAX
+ * @label:		a text to know the points by: UTF-8 without control
+ *			characters
+ * @failed:		out, on failure: the position in @fds of the disk that failed
+ * @reason:		out: VHDX_REASON_* on failure
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reserved:		zero
+ * @time_ns:		out: the points' time, nanoseconds since 1970 UTC
  *
  * One instant for all disks: the live maps are exchanged in one window in which
  * no write is admitted; then everything written before it is made durable; then
@@ -245,7 +322,13 @@ struct vhdx_seal {
 	__u8 label[VHDX_LABEL_MAX];
 	__u32 failed;
 	__u32 reason;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reserved;
+	__aligned_u64 time_ns;
 };
+
+#define VHDX_SEAL_SIZE_VER0	128U
 
 /* Bits of vhdx_info.disk_flags. */
 #define VHDX_DISK_READ_ONLY	(1U << 0)	/* attached read-only */
@@ -268,6 +351,9 @@ struct vhdx_seal {
  * @logical_sector_size: out: MS-VHDX 2.6.2.5
  * @physical_sector_size: out: MS-VHDX 2.6.2.6
  * @reason:		out: VHDX_REASON_* on failure
+ * @disk_seq:		out: which attachment this is, as VHDX_ATTACH returned it
+ * @layer_count:	out: files that it is made of
+ * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
  */
 struct vhdx_info {
 	__u32 size;
@@ -281,7 +367,12 @@ struct vhdx_info {
 	__u32 logical_sector_size;
 	__u32 physical_sector_size;
 	__u32 reason;
+	__aligned_u64 disk_seq;
+	__u32 layer_count;
+	__u32 unit;
 };
+
+#define VHDX_INFO_SIZE_VER0	88U
 
 /* Values of vhdx_tracking_state.state. */
 #define VHDX_TRACKING_OFF	0	/* no sidecar, or one that is not usable */
@@ -302,6 +393,17 @@ struct vhdx_info {
  * @gap_reason:		out: why changes since @most_recent_id can't be told, or
  *			why the sidecar was not resumed; else VHDX_REASON_NONE
  * @reason:		out: VHDX_REASON_* on failure
+ * @generation:		out: becomes another one whenever a point comes or goes, a gap
+ *			opens or closes, or tracking is switched. Of one attachment
+ *			(see disk_seq) only
+ * @gap_time_ns:	out: when that gap came about, nanoseconds since 1970 UTC; 0
+ *			where there is none or nobody knows
+ * @sidecar_used:	out: bytes of the sidecar in use; 0 where there is no sidecar
+ * @sidecar_limit:	out: bytes that it can have; 0 where it grows on demand
+ * @live_bytes:		out: how much changed since @most_recent_id, in whole units;
+ *			VHDX_BYTES_UNKNOWN where that can't be told
+ * @points_max:		out: most points that a disk can have
+ * @reserved:		zero
  *
  * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
  * MostRecentId}.
@@ -316,7 +418,16 @@ struct vhdx_tracking_state {
 	__u32 point_count;
 	__u32 gap_reason;
 	__u32 reason;
+	__aligned_u64 generation;
+	__aligned_u64 gap_time_ns;
+	__aligned_u64 sidecar_used;
+	__aligned_u64 sidecar_limit;
+	__aligned_u64 live_bytes;
+	__u32 points_max;
+	__u32 reserved;
 };
+
+#define VHDX_TRACKING_STATE_SIZE_VER0	112U
 
 /* Flags of VHDX_TRACKING_ENABLE. */
 
@@ -335,8 +446,8 @@ struct vhdx_tracking_state {
  *			the sidecar that is there but disabled
  * @unit:		wanted unit in bytes, power of two, or 0 for the default.
  *			It is doubled until a full map is at most 128 MiB.
- * @message:		as in struct vhdx_attach
- * @message_capacity:	as in struct vhdx_attach
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
  * @first_point:	out: the point that enabling sealed
  *
@@ -355,12 +466,15 @@ struct vhdx_tracking_enable {
 	struct vhdx_point_id first_point;
 };
 
+#define VHDX_TRACKING_ENABLE_SIZE_VER0	64U
+
 /**
  * struct vhdx_tracking_disable - argument of VHDX_TRACKING_DISABLE
- * @size:	sizeof(struct vhdx_tracking_disable)
- * @flags:	zero
- * @reason:	out: VHDX_REASON_* on failure
- * @reserved:	zero
+ * @size:		sizeof(struct vhdx_tracking_disable)
+ * @flags:		zero
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reason:		out: VHDX_REASON_* on failure
  *
  * Writes are no longer recorded. The points stay in the sidecar, and what lay
  * between them can be queried again once tracking is enabled; everything after
@@ -370,17 +484,21 @@ struct vhdx_tracking_enable {
 struct vhdx_tracking_disable {
 	__u32 size;
 	__u32 flags;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 reason;
-	__u32 reserved;
 };
+
+#define VHDX_TRACKING_DISABLE_SIZE_VER0	24U
 
 /**
  * struct vhdx_tracking_reset - argument of VHDX_TRACKING_RESET
- * @size:	sizeof(struct vhdx_tracking_reset)
- * @flags:	zero
- * @reason:	out: VHDX_REASON_* on failure
- * @reserved:	zero
- * @first_point: out: the point that the reset sealed
+ * @size:		sizeof(struct vhdx_tracking_reset)
+ * @flags:		zero
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reason:		out: VHDX_REASON_* on failure
+ * @first_point:	out: the point that the reset sealed
  *
  * Declares what was recorded since the newest point untrustworthy: a gap
  * (RESET), then a fresh point. Errors as for sealing.
@@ -388,15 +506,30 @@ struct vhdx_tracking_disable {
 struct vhdx_tracking_reset {
 	__u32 size;
 	__u32 flags;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 reason;
-	__u32 reserved;
 	struct vhdx_point_id first_point;
 };
+
+#define VHDX_TRACKING_RESET_SIZE_VER0	56U
+
+/* Bits of vhdx_point.flags. */
+#define VHDX_POINT_HAS_DATA	(1U << 0)	/* its data can still be read */
+#define VHDX_POINT_COARSE	(1U << 1)	/* more is reported before it than was written */
+#define VHDX_POINT_DERIVED	(1U << 2)	/* what lies before it comes from a layer */
 
 /**
  * struct vhdx_point - one point, as VHDX_GET_POINTS returns it
  * @id:			its id
  * @time_ns:		when it was sealed, nanoseconds since 1970 UTC
+ * @gap_time_ns:	when the gap before it came about; 0 where there is none or
+ *			nobody knows
+ * @virtual_disk_size:	size of the disk then, in bytes
+ * @changed_bytes:	how much changed between the point before and this one, in
+ *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded
+ * @flags:		VHDX_POINT_HAS_DATA, VHDX_POINT_COARSE, VHDX_POINT_DERIVED
+ * @layer:		position of the layer that it is on, 0 = the leaf
  * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it
  * @label_length:	bytes of @label in use
  * @label:		the label it was sealed with
@@ -404,57 +537,83 @@ struct vhdx_tracking_reset {
 struct vhdx_point {
 	struct vhdx_point_id id;
 	__aligned_u64 time_ns;
+	__aligned_u64 gap_time_ns;
+	__aligned_u64 virtual_disk_size;
+	__aligned_u64 changed_bytes;
+	__u32 flags;
+	__u32 layer;
 	__u32 gap_reason;
 	__u32 label_length;
 	__u8 label[VHDX_LABEL_MAX];
 };
 
+#define VHDX_POINT_SIZE_VER0	144U
+
 /**
  * struct vhdx_get_points - argument of VHDX_GET_POINTS
  * @size:		sizeof(struct vhdx_get_points)
  * @flags:		zero
+ * @after:		only points behind this one; all zero: all of them
  * @output:		pointer to an array of struct vhdx_point
  * @output_capacity:	its length; 0 asks for @point_count only
  * @output_count:	out: how many were filled in, oldest first
- * @first:		position of the first wanted point, 0 = the oldest
- * @point_count:	out: how many points there are
+ * @point_size:		size of its elements, sizeof(struct vhdx_point); may be 0
+ *			where @output_capacity is
+ * @point_count:	out: how many points there are, @after or not
+ * @generation:		out: see struct vhdx_tracking_state. Pages of one list have the
+ *			same one
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
- * @reserved:		zero
  *
- * Without a sidecar there are no points: success.
+ * Without a sidecar there are no points: success. Errors: ENODATA/ID_MISSING
+ * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM;
+ * ENODEV.
  */
 struct vhdx_get_points {
 	__u32 size;
 	__u32 flags;
+	struct vhdx_point_id after;
 	__aligned_u64 output;
 	__u32 output_capacity;
 	__u32 output_count;
-	__u32 first;
+	__u32 point_size;
 	__u32 point_count;
+	__aligned_u64 generation;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 reason;
-	__u32 reserved;
 };
+
+#define VHDX_GET_POINTS_SIZE_VER0	88U
 
 /**
  * struct vhdx_forget - argument of VHDX_FORGET
- * @size:	sizeof(struct vhdx_forget)
- * @flags:	zero
- * @id:		the point to forget
- * @reason:	out: VHDX_REASON_* on failure
- * @reserved:	zero
+ * @size:		sizeof(struct vhdx_forget)
+ * @flags:		zero
+ * @id:			the point to forget
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reason:		out: VHDX_REASON_* on failure
  *
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
  * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead); EROFS; EOPNOTSUPP; EIO; ENOMEM.
+ * instead); EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in
+ * the sidecar: the point stays, and queries that need the damaged part fail, too;
+ * ENOSPC no room for what the two deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO;
+ * ENOMEM.
  */
 struct vhdx_forget {
 	__u32 size;
 	__u32 flags;
 	struct vhdx_point_id id;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 reason;
-	__u32 reserved;
 };
+
+#define VHDX_FORGET_SIZE_VER0	56U
 
 /* Flags of VHDX_GET_VIRTUAL_DISK_CHANGES. */
 
@@ -464,6 +623,8 @@ struct vhdx_forget {
  * are in bytes. EOPNOTSUPP until it is implemented.
  */
 #define VHDX_CHANGES_BITMAP	(1U << 0)
+/* Sums alone: no ranges are filled in; output and output_capacity are zero. */
+#define VHDX_CHANGES_COUNT	(1U << 1)
 
 /* Bits of vhdx_get_virtual_disk_changes.answer_flags. */
 
@@ -487,28 +648,37 @@ struct vhdx_forget {
  * @min_gap:		ranges closer than this many bytes are reported as one; 0
  *			for none; anything else is EOPNOTSUPP at present
  * @output:		pointer to an array of struct vhdx_range
- * @output_capacity:	its length; 0 is EINVAL
- * @output_count:	out: how many ranges were filled in
+ * @output_capacity:	its length; 0 is EINVAL, except with VHDX_CHANGES_COUNT
+ * @output_count:	out: how many ranges were filled in, or would have been
+ * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
+ *			vhdx_range); may be 0 with VHDX_CHANGES_COUNT
+ * @time_limit_ms:	end early after this long; 0: no limit
  * @processed_byte_length: out: how much of @byte_length the ranges cover. Less
- *			than @byte_length if the array was full or the call ended
- *			early; the next call begins at byte_offset + this. Never
- *			zero on success unless byte_length is zero.
- * @virtual_disk_size:	out: size of the disk in bytes
+ *			than @byte_length only if the array was full, a signal is
+ *			pending or the time ran out; the next call begins at
+ *			byte_offset + this. Never zero on success unless byte_length
+ *			is zero.
+ * @changed_bytes:	out: how much of that changed: the sum of the ranges
+ * @virtual_disk_size:	out: size of the disk in bytes, also on failure
+ * @disk_seq:		out: which attachment answered, as in struct vhdx_info
+ * @gap_time_ns:	out: with ESTALE, when the gap came about, nanoseconds since
+ *			1970 UTC; 0 where nobody knows
  * @complete_to_id:	out: the target; all zero where the target is now
  * @unit:		out: granularity of the answer in bytes
  * @answer_flags:	out: VHDX_ANSWER_*
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
- * @reserved:		zero
  *
  * Hyper-V's GetVirtualDiskChanges(Path, LimitId, TargetSnapshotId, ByteOffset,
  * ByteLength). Opening the device for reading is enough. The ranges ascend, do
  * not touch each other, and are clipped to the request.
  *
  * Never empty in silence: whatever keeps the driver from being sure is an error.
- * EINVAL/ARGUMENT a malformed id, a range beyond the disk, a target that lies
- * before its limit; ENODATA/ID_MISSING; ESTALE a gap after the limit, with the
- * newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EINTR killed; EFAULT;
- * EIO the sidecar could not be read; ENOMEM; ENODEV.
+ * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a
+ * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
+ * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EINTR
+ * killed; EFAULT; EIO the sidecar could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {
 	__u32 size;
@@ -522,14 +692,124 @@ struct vhdx_get_virtual_disk_changes {
 	__aligned_u64 output;
 	__u32 output_capacity;
 	__u32 output_count;
+	__u32 range_size;
+	__u32 time_limit_ms;
 	__aligned_u64 processed_byte_length;
+	__aligned_u64 changed_bytes;
 	__aligned_u64 virtual_disk_size;
+	__aligned_u64 disk_seq;
+	__aligned_u64 gap_time_ns;
 	struct vhdx_point_id complete_to_id;
 	__u32 unit;
 	__u32 answer_flags;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 reason;
+};
+
+#define VHDX_GET_VIRTUAL_DISK_CHANGES_SIZE_VER0	224U
+
+/* Flags of VHDX_GET_ALLOCATED_RANGES. */
+
+/* Tell of what reads as zeroes, too, with VHDX_RANGE_ZERO. */
+#define VHDX_ALLOCATED_ZEROES	(1U << 0)
+
+/**
+ * struct vhdx_get_allocated_ranges - argument of VHDX_GET_ALLOCATED_RANGES
+ * @size:		sizeof(struct vhdx_get_allocated_ranges)
+ * @flags:		VHDX_ALLOCATED_*
+ * @byte_offset:	where to begin
+ * @byte_length:	how much of the disk to look at
+ * @min_gap:		ranges closer than this many bytes are reported as one
+ * @output:		pointer to an array of struct vhdx_range
+ * @output_capacity:	its length
+ * @output_count:	out: how many ranges were filled in
+ * @range_size:		as in struct vhdx_get_virtual_disk_changes
+ * @time_limit_ms:	as there
+ * @processed_byte_length: out: as there
+ * @allocated_bytes:	out: the sum of the ranges that do not read as zeroes
+ * @virtual_disk_size:	out: size of the disk in bytes
+ * @disk_seq:		out: which attachment answered
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reason:		out: VHDX_REASON_* on failure
+ *
+ * What a first, full backup has to copy: everything else reads as zeroes.
+ * EOPNOTSUPP until it is implemented.
+ */
+struct vhdx_get_allocated_ranges {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 byte_offset;
+	__aligned_u64 byte_length;
+	__aligned_u64 min_gap;
+	__aligned_u64 output;
+	__u32 output_capacity;
+	__u32 output_count;
+	__u32 range_size;
+	__u32 time_limit_ms;
+	__aligned_u64 processed_byte_length;
+	__aligned_u64 allocated_bytes;
+	__aligned_u64 virtual_disk_size;
+	__aligned_u64 disk_seq;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reason;
+};
+
+#define VHDX_GET_ALLOCATED_RANGES_SIZE_VER0	104U
+
+/**
+ * struct vhdx_layer_info - one file that a disk is made of
+ * @data_write_guid:	DataWriteGuid in its header; of a frozen layer the snapshot's id
+ * @container_size:	its size in bytes
+ * @container_inode:	which file it is: st_ino; 0 for a block device
+ * @container_major:	the device of its file system, or the block device itself
+ * @container_minor:	the same
+ * @disk_flags:		VHDX_DISK_* as they are of this file
+ * @reserved:		zero
+ */
+struct vhdx_layer_info {
+	__u8 data_write_guid[16];
+	__aligned_u64 container_size;
+	__aligned_u64 container_inode;
+	__u32 container_major;
+	__u32 container_minor;
+	__u32 disk_flags;
 	__u32 reserved;
 };
+
+#define VHDX_LAYER_INFO_SIZE_VER0	48U
+
+/**
+ * struct vhdx_get_layers - argument of VHDX_GET_LAYERS
+ * @size:		sizeof(struct vhdx_get_layers)
+ * @flags:		zero
+ * @output:		pointer to an array of struct vhdx_layer_info
+ * @output_capacity:	its length; 0 asks for @layer_count only
+ * @output_count:	out: how many were filled in, leaf first
+ * @layer_size:		size of its elements, sizeof(struct vhdx_layer_info)
+ * @layer_count:	out: how many layers there are
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reason:		out: VHDX_REASON_* on failure
+ *
+ * EOPNOTSUPP until it is implemented.
+ */
+struct vhdx_get_layers {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 output;
+	__u32 output_capacity;
+	__u32 output_count;
+	__u32 layer_size;
+	__u32 layer_count;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reason;
+};
+
+#define VHDX_GET_LAYERS_SIZE_VER0	48U
 
 #define VHDX_IOCTL_MAGIC	0xD7
 
@@ -543,9 +823,12 @@ struct vhdx_get_virtual_disk_changes {
 #define VHDX_GET_TRACKING_STATE		_IO(VHDX_IOCTL_MAGIC, 0x21)
 #define VHDX_GET_POINTS			_IO(VHDX_IOCTL_MAGIC, 0x22)
 #define VHDX_GET_VIRTUAL_DISK_CHANGES	_IO(VHDX_IOCTL_MAGIC, 0x23)
+#define VHDX_GET_ALLOCATED_RANGES	_IO(VHDX_IOCTL_MAGIC, 0x24)
+#define VHDX_GET_LAYERS			_IO(VHDX_IOCTL_MAGIC, 0x25)
 #define VHDX_TRACKING_ENABLE		_IO(VHDX_IOCTL_MAGIC, 0x28)	/* (w) */
 #define VHDX_TRACKING_DISABLE		_IO(VHDX_IOCTL_MAGIC, 0x29)	/* (w) */
 #define VHDX_TRACKING_RESET		_IO(VHDX_IOCTL_MAGIC, 0x2a)	/* (w) */
 #define VHDX_FORGET			_IO(VHDX_IOCTL_MAGIC, 0x2b)	/* (w) */
+/* 0x2c … 0x2e are kept for making and merging snapshots and for another size. */
 
 #endif /* _UAPI_LINUX_VHDX_H */

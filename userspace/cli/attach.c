@@ -59,6 +59,7 @@ static void print_json(const struct vhdx_attached *attached)
 	struct json_object *reply = json_reply();
 
 	json_disk(reply, attached->index);
+	json_identity(reply, attached->virtual_disk_id, attached->disk_seq);
 	json_reason(reply, "reason", attached->reason);
 	json_text(reply, "warning", attached->warning[0] ? attached->warning : NULL);
 	json_finish(reply);

@@ -13,6 +13,7 @@ static struct {
 	uint64_t length;
 	const char *sidecar;
 	bool map;
+	bool summary;
 } wanted = { .length = VHDX_TO_END };
 
 static const struct cli_option options[] = {
@@ -23,6 +24,7 @@ static const struct cli_option options[] = {
 	{ "length", "SIZE", "how much to look at (default: to the end)",
 	  OPTION_SIZE, &wanted.length },
 	{ "map", NULL, "draw where on the disk the changes are", OPTION_FLAG, &wanted.map },
+	{ "summary", NULL, "print sums, not ranges", OPTION_FLAG, &wanted.summary },
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
 	  OPTION_TEXT, &wanted.sidecar },
 	TABLE_OPTIONS,
@@ -63,11 +65,17 @@ static int ask(const char *name, struct answer *answer)
 		.target = wanted.target,
 		.offset = wanted.offset,
 		.length = wanted.length,
+		.range_size = sizeof(struct vhdx_range),
+		.flags = wanted.summary ? VHDX_CHANGES_COUNT : 0,
 	};
+	answer->info.size = sizeof(answer->info);
 	err = vhdx_disk_open(name, wanted.sidecar, 0, &disk);
 	if (err)
 		return err;
-	err = vhdx_disk_get_changes(disk, &answer->changes, keep, answer);
+	err = vhdx_disk_get_info(disk, &answer->info);
+	if (!err)
+		err = vhdx_disk_get_changes(disk, &answer->changes,
+					    wanted.summary ? NULL : keep, answer);
 	vhdx_disk_close(disk);
 	return err > 0 ? -err : err;
 }
@@ -78,6 +86,7 @@ static int print_json(const struct answer *answer)
 	struct json_object *reply = json_reply();
 	size_t i;
 
+	json_identity(reply, answer->info.virtual_disk_id, answer->info.disk_seq);
 	json_id(reply, "limit", &changes->limit);
 	json_id(reply, "target", &changes->target);
 	json_bytes(reply, "offset", changes->offset);
@@ -86,6 +95,9 @@ static int print_json(const struct answer *answer)
 	json_bytes(reply, "size", changes->disk_size);
 	json_bytes(reply, "unit", changes->unit);
 	json_flag(reply, "coarse", changes->answer_flags & VHDX_ANSWER_COARSE);
+	json_bytes(reply, "changed_bytes", changes->changed_bytes);
+	if (wanted.summary)
+		return json_finish(reply);
 	json_begin_long_list(reply, "ranges");
 	for (i = 0; i < answer->count; i++)
 		printf("%s{\"offset\":%llu,\"length\":%llu}", i ? "," : "",
@@ -111,6 +123,17 @@ static int print_table(const struct answer *answer)
 	return table_finish(table);
 }
 
+static int print_summary(const struct answer *answer)
+{
+	const struct vhdx_changes *changes = &answer->changes;
+	char text[SIZE_TEXT];
+
+	printf("%-12s %s\n", "Changed:", size_text(changes->changed_bytes, text));
+	printf("%-12s %s\n", "Looked at:", size_text(changes->processed, text));
+	printf("%-12s %s\n", "Unit:", size_text(changes->unit, text));
+	return EXIT_DONE;
+}
+
 /* Only a whole answer is printed: half of one looks like a whole one to a pipe. */
 static int print(const struct answer *answer)
 {
@@ -118,6 +141,8 @@ static int print(const struct answer *answer)
 		complain("note: after a crash whole regions count as changed");
 	if (output.json)
 		return print_json(answer);
+	if (wanted.summary)
+		return print_summary(answer);
 	return wanted.map ? print_map(answer) : print_table(answer);
 }
 
@@ -132,6 +157,8 @@ static int changes(int count, char **arguments)
 		return usage_error("--since ID is needed: `vhdxctl points` lists the ids");
 	if (wanted.map && output.json)
 		return usage_error("--map and --json exclude each other");
+	if (wanted.map && wanted.summary)
+		return usage_error("--map and --summary exclude each other");
 	err = ask(arguments[0], &answer);
 	code = err ? report_history(err) : print(&answer);
 	free(answer.ranges);

@@ -6,10 +6,12 @@
 
 /**
  * struct answer - all that changed
+ * @info:	of the disk
  * @changes:	what was asked
  * @ranges:	ascending
  */
 struct answer {
+	struct vhdx_info info;
 	struct vhdx_changes changes;
 	struct vhdx_range *ranges;
 	size_t count;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,9 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 		err = vhdx_disk_get_tracking_state(disk, &facts->state);
 	if (!err)
 		err = vhdx_disk_get_sidecar(disk, &facts->sidecar);
+	/* The status is that of a number, which may have become another disk's. */
+	if (!err && facts->attached && facts->status.disk_seq != facts->info.disk_seq)
+		err = -ENODEV;
 	return err;
 }
 
@@ -54,6 +58,8 @@ static int gather(const char *name, struct facts *facts)
 	memset(facts, 0, sizeof(*facts));
 	facts->name = name;
 	facts->status.size = sizeof(facts->status);
+	facts->info.size = sizeof(facts->info);
+	facts->state.size = sizeof(facts->state);
 	err = vhdx_disk_open(name, sidecar, 0, &disk);
 	if (err)
 		return err;
@@ -96,7 +102,7 @@ static int print_json(const struct facts *facts)
 	json_text(reply, "container", container_path(facts));
 	json_flag(reply, "container_deleted", facts->status.container_deleted);
 	json_text(reply, "sidecar", facts->sidecar);
-	json_uuid(reply, "virtual_disk_id", info->virtual_disk_id);
+	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
 	json_bytes(reply, "size", info->virtual_disk_size);

@@ -108,6 +108,13 @@ void json_disk(struct json_object *object, int index)
 	json_text(object, "device", index >= 0 ? device : NULL);
 }
 
+void json_identity(struct json_object *object, const uint8_t *virtual_disk_id,
+		   uint64_t disk_seq)
+{
+	json_uuid(object, "virtual_disk_id", virtual_disk_id);
+	json_positive(object, "disk_seq", disk_seq);
+}
+
 void json_reason(struct json_object *object, const char *key, unsigned int reason)
 {
 	json_text(object, key, reason_or_null(reason));

@@ -25,6 +25,9 @@ void json_id(struct json_object *object, const char *key, const struct vhdx_poin
 void json_uuid(struct json_object *object, const char *key, const uint8_t *guid);
 /* Which one: "disk", its number, and "device"; both null for -1, a file that is not attached. */
 void json_disk(struct json_object *object, int index);
+/* Which disk, and which attachment of it; no attachment is null. */
+void json_identity(struct json_object *object, const uint8_t *virtual_disk_id,
+		   uint64_t disk_seq);
 /* null for VHDX_REASON_NONE */
 void json_reason(struct json_object *object, const char *key, unsigned int reason);
 /* An empty array below @key. */

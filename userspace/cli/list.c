@@ -54,6 +54,7 @@ static int add_object(void *context, const struct vhdx_status *status)
 	struct json_object *disk = json_object_new_object();
 
 	json_disk(disk, status->index);
+	json_identity(disk, status->virtual_disk_id, status->disk_seq);
 	json_text(disk, "container", text_or_null(status->container));
 	json_flag(disk, "container_deleted", status->container_deleted);
 	json_text(disk, "sidecar", text_or_null(status->sidecar));
@@ -73,7 +74,7 @@ static int list_json(void)
 	struct json_object *reply = json_reply();
 	int err;
 
-	err = vhdx_list(add_object, json_list(reply, "list"));
+	err = vhdx_list(sizeof(struct vhdx_status), add_object, json_list(reply, "list"));
 	if (!err)
 		return json_finish(reply);
 	json_object_put(reply);
@@ -87,7 +88,7 @@ static int list_table(void)
 
 	if (!table)
 		return EXIT_USAGE;
-	err = vhdx_list(add_row, table);
+	err = vhdx_list(sizeof(struct vhdx_status), add_row, table);
 	if (!err)
 		return table_finish(table);
 	table_free(table);

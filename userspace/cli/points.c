@@ -69,15 +69,18 @@ static int print_table(const struct vhdx_point *points, size_t count)
 	return table_finish(table);
 }
 
-static int print_json(const struct vhdx_point *points, size_t count)
+static int print_json(const struct vhdx_info *info, const struct vhdx_point *points,
+		      size_t count)
 {
 	struct json_object *reply = json_reply();
-	struct json_object *list = json_list(reply, "points");
 	char label[VHDX_LABEL_MAX + 1];
 	struct json_object *object;
+	struct json_object *list;
 	char time[TIME_TEXT];
 	size_t i;
 
+	json_identity(reply, info->virtual_disk_id, info->disk_seq);
+	list = json_list(reply, "points");
 	for (i = 0; i < count; i++) {
 		object = json_object_new_object();
 		copy_label(&points[i], label);
@@ -94,6 +97,7 @@ static int print_json(const struct vhdx_point *points, size_t count)
 
 static int points(int count, char **arguments)
 {
+	struct vhdx_info info = { .size = sizeof(info) };
 	struct vhdx_point *list;
 	struct vhdx_disk *disk;
 	size_t length;
@@ -104,11 +108,13 @@ static int points(int count, char **arguments)
 	err = vhdx_disk_open(arguments[0], sidecar, 0, &disk);
 	if (err)
 		return report(err);
-	err = vhdx_disk_get_points(disk, &list, &length);
+	err = vhdx_disk_get_info(disk, &info);
+	if (!err)
+		err = vhdx_disk_get_points(disk, sizeof(*list), &list, &length);
 	vhdx_disk_close(disk);
 	if (err)
 		return report(err);
-	code = output.json ? print_json(list, length) : print_table(list, length);
+	code = output.json ? print_json(&info, list, length) : print_table(list, length);
 	free(list);
 	return code;
 }

@@ -31,7 +31,8 @@ static void print_ids(const struct vhdx_point_id *ids, int count)
 	}
 }
 
-static void print_json(struct vhdx_disk **disks, const struct vhdx_point_id *ids, int count)
+static void print_json(struct vhdx_disk **disks, const struct vhdx_info *infos,
+		       const struct vhdx_point_id *ids, int count)
 {
 	struct json_object *reply = json_reply();
 	struct json_object *list = json_list(reply, "points");
@@ -41,6 +42,7 @@ static void print_json(struct vhdx_disk **disks, const struct vhdx_point_id *ids
 	for (i = 0; i < count; i++) {
 		point = json_object_new_object();
 		json_disk(point, vhdx_disk_index(disks[i]));
+		json_identity(point, infos[i].virtual_disk_id, infos[i].disk_seq);
 		json_id(point, "id", &ids[i]);
 		json_object_array_add(list, point);
 	}
@@ -73,17 +75,33 @@ static int open_all(char **names, struct vhdx_disk **disks, int count)
 	return err;
 }
 
-static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_point_id *ids, int count)
+/* Before the seal: what fails after it would hide that the points exist. */
+static int identify(struct vhdx_disk **disks, struct vhdx_info *infos, int count)
+{
+	int err = 0;
+	int i;
+
+	for (i = 0; i < count && !err; i++) {
+		infos[i].size = sizeof(infos[i]);
+		err = vhdx_disk_get_info(disks[i], &infos[i]);
+	}
+	return err;
+}
+
+static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_info *infos,
+		    struct vhdx_point_id *ids, int count)
 {
 	int err;
 
 	err = open_all(names, disks, count);
 	if (!err)
+		err = identify(disks, infos, count);
+	if (!err)
 		err = vhdx_seal(disks, count, wanted.label, ids, NULL);
 	if (err)
 		return report_history(err);
 	if (output.json)
-		print_json(disks, ids, count);
+		print_json(disks, infos, ids, count);
 	else
 		print_ids(ids, count);
 	return output_is_lost() ? take_back(disks, ids, count) : EXIT_DONE;
@@ -93,6 +111,7 @@ static int seal(int count, char **arguments)
 {
 	struct vhdx_disk **disks;
 	struct vhdx_point_id *ids;
+	struct vhdx_info *infos;
 	int code;
 	int i;
 
@@ -103,15 +122,17 @@ static int seal(int count, char **arguments)
 	if (wanted.label && !vhdx_label_is_valid((const u8 *)wanted.label, strlen(wanted.label)))
 		return usage_error("--label: not text: it must be UTF-8 without control characters");
 	disks = calloc(count, sizeof(*disks));
+	infos = calloc(count, sizeof(*infos));
 	ids = calloc(count, sizeof(*ids));
-	if (disks && ids) {
-		code = seal_all(arguments, disks, ids, count);
+	if (disks && infos && ids) {
+		code = seal_all(arguments, disks, infos, ids, count);
 		for (i = 0; i < count; i++)
 			vhdx_disk_close(disks[i]);
 	} else {
 		code = report(-ENOMEM);
 	}
 	free(ids);
+	free(infos);
 	free(disks);
 	return code;
 }

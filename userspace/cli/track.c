@@ -140,7 +140,7 @@ static int print_status(const struct vhdx_tracking_state *state)
 
 static int status(int count, char **arguments)
 {
-	struct vhdx_tracking_state state;
+	struct vhdx_tracking_state state = { .size = sizeof(state) };
 	struct vhdx_disk *disk;
 	int err;
 

@@ -8,14 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include "image_file.h"
 #include "internal.h"
 
-#define KERNEL_FLAGS	(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK)
+#define KERNEL_FLAGS	(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | \
+			 VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT | VHDX_ATTACH_AUTOCLEAR)
 #define KNOWN_FLAGS	(KERNEL_FLAGS | VHDX_ATTACH_TRACK | VHDX_ATTACH_RETIRE_RCT)
-#define MESSAGE_SIZE	256
 #define UNDO_TIMEOUT_MS	5000
 
 /**
@@ -43,9 +42,7 @@ static int check_options(const char *path, const struct vhdx_attach_options *opt
 	const unsigned int flags = options->flags;
 	const char *what = NULL;
 
-	if (options->size < sizeof(*options))
-		what = "the options are of an unknown size";
-	else if (flags & ~KNOWN_FLAGS)
+	if (flags & ~KNOWN_FLAGS)
 		what = "unknown flags";
 	else if (flags & VHDX_ATTACH_TRACK && flags & VHDX_ATTACH_NO_TRACK)
 		what = "to track and not to track exclude each other";
@@ -189,7 +186,7 @@ static void unsettle_windows_rct(struct attaching *attaching)
 
 static int call_attach(struct attaching *attaching)
 {
-	char message[MESSAGE_SIZE] = "";
+	char message[MESSAGE_SIZE];
 	struct vhdx_layer layer = {
 		.container_fd = attaching->container.fd,
 		.sidecar_fd = attaching->sidecar_fd,
@@ -199,14 +196,13 @@ static int call_attach(struct attaching *attaching)
 		.flags = attaching->options->flags & KERNEL_FLAGS,
 		.layers = (uintptr_t)&layer,
 		.layer_count = 1,
+		.layer_size = sizeof(layer),
 		.index = attaching->options->index,
-		.message = (uintptr_t)message,
-		.message_capacity = sizeof(message),
 	};
 	int err;
 
-	err = ioctl(attaching->control, VHDX_ATTACH, &attach) ? -errno : 0;
-	if (err == -EPERM && !message[0])
+	err = request(attaching->control, attaching->container.path, VHDX_ATTACH, &attach, message);
+	if (err == -EPERM)
 		return fail(err, attach.reason, "%s: attaching needs root (CAP_SYS_ADMIN)",
 			    attaching->container.path);
 	if (err)
@@ -214,6 +210,7 @@ static int call_attach(struct attaching *attaching)
 
 	attaching->attached->index = attach.index;
 	attaching->attached->reason = attach.reason;
+	attaching->attached->disk_seq = attach.disk_seq;
 	device_name(attach.index, attaching->attached->device,
 		    sizeof(attaching->attached->device));
 	if (message[0])
@@ -221,20 +218,29 @@ static int call_attach(struct attaching *attaching)
 	return 0;
 }
 
-/* The nodes are there when the ioctl returns; udev may still be busy with its own. */
-static int wait_for_nodes(int index)
+/*
+ * The nodes are there when the ioctl returns; udev may still be busy with its own. Leaves
+ * the change-tracking device open: whatever follows is said to this disk and to no other.
+ */
+static int open_nodes(struct attaching *attaching, bool write, struct vhdx_disk **disk)
 {
-	static const char *const kinds[] = { "", "c" };
-	size_t i;
+	struct vhdx_attached *attached = attaching->attached;
+	struct vhdx_info info = { .size = sizeof(info) };
+	int err;
 	int fd;
 
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		fd = open_node(kinds[i], index, O_RDONLY);
-		if (fd < 0)
-			return fd;
-		close(fd);
-	}
-	return 0;
+	fd = open_node("", attached->index, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	err = open_device(attached->index, attached->disk_seq, write, disk);
+	if (err)
+		return err;
+	err = vhdx_disk_get_info(*disk, &info);
+	if (!err)
+		memcpy(attached->virtual_disk_id, info.virtual_disk_id,
+		       sizeof(attached->virtual_disk_id));
+	return err;
 }
 
 static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool in_new)
@@ -269,33 +275,30 @@ static int refuse_unusable_sidecar(struct attaching *attaching)
 		    attached->warning);
 }
 
-static int enable_tracking(struct attaching *attaching)
+static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 {
-	struct vhdx_tracking_state state;
-	struct vhdx_disk *disk;
+	struct vhdx_tracking_state state = { .size = sizeof(state) };
 	int err;
 
-	err = open_device(attaching->attached->index, true, &disk);
-	if (err)
-		return err;
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (!err && state.state == VHDX_TRACKING_OFF)
 		err = refuse_unusable_sidecar(attaching);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
-	vhdx_disk_close(disk);
 	return err;
 }
 
 /* The error that led here is the one to report. */
-static void undo(int index)
+static void undo(const struct vhdx_attached *attached)
 {
 	unsigned int reason = vhdx_error_reason();
 	char *message = strdup(vhdx_error_message());
-	char device[VHDX_DEVICE_NAME];
+	struct vhdx_detach detach = {
+		.index = attached->index,
+		.disk_seq = attached->disk_seq,
+	};
 
-	device_name(index, device, sizeof(device));
-	vhdx_detach(device, UNDO_TIMEOUT_MS);
+	detach_attachment(&detach, UNDO_TIMEOUT_MS);
 	fail(0, reason, "%s", message ? message : "");
 	free(message);
 }
@@ -336,13 +339,16 @@ static void warn_of_stray(struct attaching *attaching)
 static int finish(struct attaching *attaching)
 {
 	struct vhdx_attached *attached = attaching->attached;
+	bool track = wants(attaching, VHDX_ATTACH_TRACK);
+	struct vhdx_disk *disk = NULL;
 	int err;
 
-	err = wait_for_nodes(attached->index);
-	if (!err && wants(attaching, VHDX_ATTACH_TRACK))
-		err = enable_tracking(attaching);
+	err = open_nodes(attaching, track, &disk);
+	if (!err && track)
+		err = enable_tracking(attaching, disk);
+	vhdx_disk_close(disk);
 	if (err) {
-		undo(attached->index);
+		undo(attached);
 		return err;
 	}
 	if (wants(attaching, VHDX_ATTACH_NO_TRACK) && attaching->sidecar_fd >= 0)
@@ -378,6 +384,19 @@ static int attach(struct attaching *attaching, const char *path)
 	return finish(attaching);
 }
 
+static int check_sizes(const struct vhdx_attach_options *options,
+		       struct vhdx_attach_options *known, const struct vhdx_attached *attached)
+{
+	int err = 0;
+
+	if (options)
+		err = take_sized(known, sizeof(*known), options, VHDX_ATTACH_OPTIONS_SIZE_VER0,
+				 "vhdx_attach_options");
+	if (!err && attached)
+		err = check_sized(attached, VHDX_ATTACHED_SIZE_VER0, "vhdx_attached");
+	return err;
+}
+
 int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
 		struct vhdx_attached *attached)
 {
@@ -386,8 +405,9 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 		.index = VHDX_INDEX_ANY,
 	};
 	struct vhdx_attached result = { .size = sizeof(result) };
+	struct vhdx_attach_options known;
 	struct attaching attaching = {
-		.options = options ? options : &defaults,
+		.options = options ? &known : &defaults,
 		.attached = &result,
 		.container = CONTAINER_NONE,
 		.control = -1,
@@ -396,15 +416,13 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 	int err;
 
 	clear_error();
-	err = check_options(container, attaching.options);
+	err = check_sizes(options, &known, attached);
+	if (!err)
+		err = check_options(container, attaching.options);
 	if (!err)
 		err = attach(&attaching, container);
-	if (!err && attached) {
-		size_t size = attached->size;
-
-		memcpy(attached, &result, size < sizeof(result) ? size : sizeof(result));
-		attached->size = size;
-	}
+	if (!err && attached)
+		give_sized(attached, &result, sizeof(result));
 	if (attaching.sidecar_fd >= 0)
 		close(attaching.sidecar_fd);
 	close_container(&attaching.container);

@@ -12,19 +12,25 @@
 /**
  * struct teller - joins ranges that the ends of calls cut
  * @held:	told once it is known where it ends; no length: none is held
+ * @shown:	what is told: as large as the caller knows a range
  */
 struct teller {
 	vhdx_range_fn fn;
 	void *context;
 	struct vhdx_range held;
+	struct vhdx_range *shown;
+	size_t shown_size;
 };
 
 static int let_go(struct teller *teller)
 {
 	int err = 0;
 
-	if (teller->held.byte_length)
-		err = teller->fn(teller->context, &teller->held);
+	if (teller->held.byte_length) {
+		give_element(teller->shown, teller->shown_size, &teller->held,
+			     sizeof(teller->held));
+		err = teller->fn(teller->context, teller->shown);
+	}
 	teller->held.byte_length = 0;
 	return err;
 }
@@ -45,51 +51,42 @@ static int tell(struct teller *teller, const struct vhdx_range *range)
 
 int vhdx_disk_get_changes_once(struct vhdx_disk *disk, struct vhdx_get_virtual_disk_changes *query)
 {
-	query->size = sizeof(*query);
-	query->reason = VHDX_REASON_NONE;
-	return disk_call(disk, VHDX_GET_VIRTUAL_DISK_CHANGES, query, &query->reason);
-}
-
-/* The driver only says that something about the question is wrong. */
-static int explain(const struct vhdx_disk *disk,
-		   const struct vhdx_get_virtual_disk_changes *query)
-{
-	const uint64_t size = query->virtual_disk_size;
-
-	if (query->byte_offset > size || query->byte_length > size - query->byte_offset)
+	if (query->size < VHDX_GET_VIRTUAL_DISK_CHANGES_SIZE_VER0)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "%s: %llu bytes at offset %llu are asked for, but the disk has only %llu",
-			    disk->name, (unsigned long long)query->byte_length,
-			    (unsigned long long)query->byte_offset, (unsigned long long)size);
-	if (!vhdx_id_is_none(&query->target_id))
-		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "%s: the target is an older point than the one to begin with: exchange the two",
-			    disk->name);
-	return -EINVAL;
+			    "%s: a question of %u bytes: size is to be set to its sizeof",
+			    disk->name, query->size);
+	return disk_call(disk, VHDX_GET_VIRTUAL_DISK_CHANGES, query);
 }
 
 static int ask(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64_t length,
 	       struct vhdx_range *ranges, struct vhdx_get_virtual_disk_changes *query)
 {
+	const bool sums = changes->flags & VHDX_CHANGES_COUNT;
 	int err;
 
 	*query = (struct vhdx_get_virtual_disk_changes) {
+		.size = sizeof(*query),
+		.flags = changes->flags,
 		.limit_id = changes->limit,
 		.target_id = changes->target,
 		.byte_offset = changes->offset + changes->processed,
 		.byte_length = length - changes->processed,
 		.output = (uintptr_t)ranges,
-		.output_capacity = RANGES_PER_CALL,
+		.output_capacity = sums ? 0 : RANGES_PER_CALL,
+		.range_size = sizeof(*ranges),
 	};
 	err = vhdx_disk_get_changes_once(disk, query);
+	changes->disk_size = query->virtual_disk_size;
+	changes->disk_seq = query->disk_seq;
+	changes->gap_time_ns = query->gap_time_ns;
 	if (err)
-		return err == -EINVAL ? explain(disk, query) : err;
+		return err;
 	if (!query->processed_byte_length && query->byte_length)
 		return fail(-EIO, VHDX_REASON_NONE,
 			    "%s: the query makes no progress at offset %llu", disk->name,
 			    (unsigned long long)query->byte_offset);
 	changes->processed += query->processed_byte_length;
-	changes->disk_size = query->virtual_disk_size;
+	changes->changed_bytes += query->changed_bytes;
 	changes->unit = query->unit;
 	changes->answer_flags |= query->answer_flags;
 	return 0;
@@ -105,7 +102,7 @@ static int tell_all(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64
 
 	do {
 		err = ask(disk, changes, length, ranges, &query);
-		for (i = 0; !err && i < query.output_count; i++)
+		for (i = 0; ranges && !err && i < query.output_count; i++)
 			err = tell(teller, &ranges[i]);
 		if (!err && between)
 			err = between(teller->context);
@@ -117,7 +114,7 @@ static int tell_all(struct vhdx_disk *disk, struct vhdx_changes *changes, uint64
 static int resolve_length(struct vhdx_disk *disk, const struct vhdx_changes *changes,
 			  uint64_t *length)
 {
-	struct vhdx_info info;
+	struct vhdx_info info = { .size = sizeof(info) };
 	int err;
 
 	*length = changes->length;
@@ -129,28 +126,50 @@ static int resolve_length(struct vhdx_disk *disk, const struct vhdx_changes *cha
 	return err;
 }
 
+static int check_question(const struct vhdx_disk *disk, struct vhdx_changes *changes,
+			  vhdx_range_fn fn)
+{
+	if (!changes->range_size)
+		changes->range_size = VHDX_RANGE_SIZE_VER0;
+	if (changes->range_size < VHDX_RANGE_SIZE_VER0)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: ranges of %zu bytes: they have at least %u", disk->name,
+			    changes->range_size, VHDX_RANGE_SIZE_VER0);
+	if (!fn != !!(changes->flags & VHDX_CHANGES_COUNT))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: ranges are told to a function, sums (VHDX_CHANGES_COUNT) are not",
+			    disk->name);
+	changes->processed = 0;
+	changes->changed_bytes = 0;
+	changes->answer_flags = 0;
+	changes->unit = 0;
+	return 0;
+}
+
 int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
 		int (*between)(void *context), void *context)
 {
 	struct teller teller = { .fn = fn, .context = context };
-	struct vhdx_range *ranges;
+	struct vhdx_range *ranges = NULL;
 	uint64_t length;
 	int err;
 
 	clear_error();
-	if (changes->size < sizeof(*changes))
-		return fail(-EINVAL, VHDX_REASON_ARGUMENT, "%s: a question of an unknown size",
-			    disk->name);
-	changes->processed = 0;
-	changes->answer_flags = 0;
-	err = resolve_length(disk, changes, &length);
+	err = check_question(disk, changes, fn);
+	if (!err)
+		err = resolve_length(disk, changes, &length);
 	if (err)
 		return err;
-	ranges = malloc(RANGES_PER_CALL * sizeof(*ranges));
-	if (!ranges)
-		return fail_errno(-ENOMEM, "%s", disk->name);
-	err = tell_all(disk, changes, length, ranges, &teller, between);
+	teller.shown_size = changes->range_size;
+	teller.shown = malloc(teller.shown_size);
+	if (fn)
+		ranges = malloc(RANGES_PER_CALL * sizeof(*ranges));
+	if (teller.shown && (ranges || !fn))
+		err = tell_all(disk, changes, length, ranges, &teller, between);
+	else
+		err = fail_errno(-ENOMEM, "%s", disk->name);
 	free(ranges);
+	free(teller.shown);
 	return err;
 }
 
@@ -170,6 +189,14 @@ int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, 
 			  void *context)
 {
 	struct listener listener = { .fn = fn, .context = context };
+	struct vhdx_changes known;
+	int err;
 
-	return get_changes(disk, changes, tell_listener, NULL, &listener);
+	clear_error();
+	err = take_sized(&known, sizeof(known), changes, VHDX_CHANGES_SIZE_VER0, "vhdx_changes");
+	if (err)
+		return err;
+	err = get_changes(disk, &known, fn ? tell_listener : NULL, NULL, &listener);
+	give_sized(changes, &known, sizeof(known));
+	return err;
 }

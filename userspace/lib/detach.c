@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 #include "internal.h"
 
 #define PAUSE_MS	50
 
-static int detach_once(int control, struct vhdx_detach *detach)
-{
-	detach->size = sizeof(*detach);
-	detach->reason = VHDX_REASON_NONE;
-	return ioctl(control, VHDX_DETACH, detach) ? -errno : 0;
-}
-
-static int explain(int err, const struct vhdx_detach *detach, const char *device)
+static int explain(int err, const struct vhdx_detach *detach, const char *device,
+		   const char *message)
 {
 	switch (err) {
 	case -EBUSY:
@@ -30,32 +23,58 @@ static int explain(int err, const struct vhdx_detach *detach, const char *device
 			    "%s: detached, but its container could not be closed cleanly (see the kernel log): the next attach replays its log",
 			    device);
 	default:
-		return fail_kernel(err, detach->reason, device, NULL);
+		return fail_kernel(err, detach->reason, device, message);
 	}
 }
 
-int vhdx_detach(const char *name, unsigned int timeout_ms)
+/*
+ * The disk that has this name now is meant, however long it stays busy. A number is what
+ * it says; of a path it counts where it leads after the number's disk is known.
+ */
+static int find_attachment(const char *name, struct vhdx_detach *detach)
+{
+	int before;
+	int err;
+
+	err = vhdx_find(name, &before);
+	if (err)
+		return err;
+	detach->disk_seq = sysfs_disk_seq(before);
+	err = vhdx_find(name, &detach->index);
+	if (!err && detach->index != before)
+		err = fail(-ENODEV, VHDX_REASON_NONE, "%s: it was detached just now", name);
+	return err;
+}
+
+int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
-	struct vhdx_detach detach = { 0 };
 	char device[VHDX_DEVICE_NAME];
+	char message[MESSAGE_SIZE];
 	int control;
 	int err;
 
-	err = vhdx_find(name, &detach.index);
-	if (err)
-		return err;
-	device_name(detach.index, device, sizeof(device));
+	detach->size = sizeof(*detach);
+	device_name(detach->index, device, sizeof(device));
 	control = open_control();
 	if (control < 0)
 		return control;
 	for (;;) {
-		err = detach_once(control, &detach);
+		err = request(control, device, VHDX_DETACH, detach, message);
 		if (err != -EBUSY || timeout_ms < PAUSE_MS)
 			break;
 		nanosleep(&pause, NULL);
 		timeout_ms -= PAUSE_MS;
 	}
 	close(control);
-	return err ? explain(err, &detach, device) : 0;
+	return err ? explain(err, detach, device, message) : 0;
+}
+
+int vhdx_detach(const char *name, unsigned int timeout_ms)
+{
+	struct vhdx_detach detach = { 0 };
+	int err;
+
+	err = find_attachment(name, &detach);
+	return err ? err : detach_attachment(&detach, timeout_ms);
 }

@@ -6,13 +6,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include "internal.h"
 
-static int device_call(struct vhdx_disk *disk, unsigned long request, void *argument)
+static int device_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
-	return ioctl(disk->fd, request, argument) ? -errno : 0;
+	return request(disk->fd, disk->name, command, argument, disk->message);
 }
 
 static int device_sidecar(struct vhdx_disk *disk, char **path)
@@ -40,7 +39,22 @@ static const struct disk_ops device_ops = {
 	.close = device_close,
 };
 
-int open_device(int index, bool write, struct vhdx_disk **out)
+/* The name is a number, and numbers are given out again. */
+static int check_disk_seq(struct vhdx_disk *disk, uint64_t disk_seq)
+{
+	struct vhdx_info info = { .size = sizeof(info) };
+	int err;
+
+	if (!disk_seq)
+		return 0;
+	err = vhdx_disk_get_info(disk, &info);
+	if (!err && info.disk_seq != disk_seq)
+		err = fail(-ENODEV, VHDX_REASON_NONE,
+			   "%s: it was detached, and another disk has its name now", disk->name);
+	return err;
+}
+
+int open_device(int index, uint64_t disk_seq, bool write, struct vhdx_disk **out)
 {
 	char name[VHDX_DEVICE_NAME];
 	struct vhdx_disk *disk;
@@ -59,6 +73,9 @@ int open_device(int index, bool write, struct vhdx_disk **out)
 		err = disk->fd;
 		goto out_close;
 	}
+	err = check_disk_seq(disk, disk_seq);
+	if (err)
+		goto out_close;
 	*out = disk;
 	return 0;
 

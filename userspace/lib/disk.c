@@ -2,10 +2,14 @@
 /*
  * An open disk: the questions that the driver and a file answer alike.
  */
+#include <core/argument.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include "internal.h"
 
 int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *name)
@@ -17,15 +21,51 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 	return disk->name ? 0 : fail_errno(-ENOMEM, "%s", name);
 }
 
-int disk_call(struct vhdx_disk *disk, unsigned long request, void *argument,
-	      const __u32 *reason)
+int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
+	const struct vhdx_argument *known = vhdx_argument_of(command);
 	int err;
 
 	clear_error();
-	disk->message[0] = '\0';
-	err = disk->ops->call(disk, request, argument);
-	return err ? fail_kernel(err, *reason, disk->name, disk->message) : 0;
+	err = disk->ops->call(disk, command, argument);
+	return err ? fail_kernel(err, *vhdx_argument_reason(known, argument), disk->name,
+				 disk->message) : 0;
+}
+
+/* Only the size of an answer is the caller's; the rest may be anything. */
+static int ask(struct vhdx_disk *disk, unsigned long command, void *answer)
+{
+	const struct vhdx_argument *known = vhdx_argument_of(command);
+	__u32 *size = answer;
+	const __u32 given = *size;
+
+	clear_error();
+	if (given < known->first_size)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: %s: size is to be set to the sizeof of the structure, at least %u",
+			    disk->name, known->name, known->first_size);
+	memset(answer, 0, given);
+	*size = given;
+	return disk_call(disk, command, answer);
+}
+
+/*
+ * @name had this index a moment ago. A number is what it says; but a path may have been
+ * detached since, and its number may be another disk's: which one was opened is known
+ * only when the name still leads to it.
+ */
+static int open_attached(const char *name, int index, bool write, struct vhdx_disk **disk)
+{
+	uint64_t disk_seq = sysfs_disk_seq(index);
+	int now;
+	int err;
+
+	err = find_disk(name, &now);
+	if (err < 0)
+		return err;
+	if (err || now != index)
+		return fail(-ENODEV, VHDX_REASON_NONE, "%s: it was detached just now", name);
+	return open_device(index, disk_seq, write, disk);
 }
 
 int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
@@ -41,7 +81,7 @@ int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
 	if (err < 0)
 		return err;
 	if (!err)
-		return open_device(index, flags & VHDX_OPEN_WRITE, disk);
+		return open_attached(name, index, flags & VHDX_OPEN_WRITE, disk);
 	if (flags)
 		return explain_node(name) ?:
 		       fail(-ENODEV, VHDX_REASON_NONE,
@@ -64,20 +104,39 @@ int vhdx_disk_index(const struct vhdx_disk *disk)
 	return disk->index;
 }
 
+/*
+ * The name is opened, and names are given out again: whose it is now, the device itself
+ * says, and the descriptor from before says whose it was, or that it is gone.
+ */
 int vhdx_disk_open_data(struct vhdx_disk *disk)
 {
+	struct vhdx_info info = { .size = sizeof(info) };
+	uint64_t disk_seq;
+	int err;
+	int fd;
+
 	clear_error();
 	if (disk->index < 0)
 		return fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: there is no block device to read", disk->name);
-	return open_node("", disk->index, O_RDONLY | O_DIRECT);
+	fd = open_node("", disk->index, O_RDONLY | O_DIRECT);
+	if (fd < 0)
+		return fd;
+	err = vhdx_disk_get_info(disk, &info);
+	if (!err && ioctl(fd, BLKGETDISKSEQ, &disk_seq))
+		err = fail_errno(-errno, "%s: it does not tell which disk it is", disk->name);
+	else if (!err && disk_seq != info.disk_seq)
+		err = fail(-ENODEV, VHDX_REASON_NONE,
+			   "%s: it was detached, and another disk has its name now", disk->name);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
 int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
-	memset(info, 0, sizeof(*info));
-	info->size = sizeof(*info);
-	return disk_call(disk, VHDX_GET_INFO, info, &info->reason);
+	return ask(disk, VHDX_GET_INFO, info);
 }
 
 int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path)
@@ -89,40 +148,39 @@ int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path)
 
 int vhdx_disk_get_tracking_state(struct vhdx_disk *disk, struct vhdx_tracking_state *state)
 {
-	memset(state, 0, sizeof(*state));
-	state->size = sizeof(*state);
-	return disk_call(disk, VHDX_GET_TRACKING_STATE, state, &state->reason);
+	return ask(disk, VHDX_GET_TRACKING_STATE, state);
 }
 
-static int get_points(struct vhdx_disk *disk, struct vhdx_point *points, size_t first,
-		      size_t capacity, struct vhdx_get_points *get)
+static int get_points(struct vhdx_disk *disk, void *points, size_t point_size, size_t capacity,
+		      struct vhdx_get_points *get)
 {
 	*get = (struct vhdx_get_points) {
 		.size = sizeof(*get),
 		.output = (uintptr_t)points,
 		.output_capacity = capacity,
-		.first = first,
+		.point_size = point_size,
 	};
-	return disk_call(disk, VHDX_GET_POINTS, get, &get->reason);
+	return disk_call(disk, VHDX_GET_POINTS, get);
 }
 
 /* Others may seal and forget meanwhile: then the list is read once more. */
-int vhdx_disk_get_points(struct vhdx_disk *disk, struct vhdx_point **points, size_t *count)
+int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size, struct vhdx_point **points,
+			 size_t *count)
 {
 	struct vhdx_point *list = NULL;
 	struct vhdx_get_points get;
 	size_t capacity;
 	int err;
 
-	err = get_points(disk, NULL, 0, 0, &get);
+	err = get_points(disk, NULL, point_size, 0, &get);
 	while (!err) {
 		/* One more than there are: room for one that is sealed right now. */
 		capacity = (size_t)get.point_count + 1;
 		free(list);
-		list = calloc(capacity, sizeof(*list));
+		list = calloc(capacity, point_size);
 		if (!list)
 			return fail_errno(-ENOMEM, "%s", disk->name);
-		err = get_points(disk, list, 0, capacity, &get);
+		err = get_points(disk, list, point_size, capacity, &get);
 		if (!err && get.output_count == get.point_count)
 			break;
 	}
@@ -142,5 +200,5 @@ int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
 		.id = *id,
 	};
 
-	return disk_call(disk, VHDX_FORGET, &forget, &forget.reason);
+	return disk_call(disk, VHDX_FORGET, &forget);
 }

@@ -2,6 +2,7 @@
 /*
  * What went wrong: errno for the class, a reason for programs, a line for people.
  */
+#include <core/diag.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,111 +80,35 @@ int result_of_caller(int result)
 		    result);
 }
 
-/* Names, and what to tell a person where the kernel told nothing. */
-static const struct {
-	const char *name;
-	const char *text;
-} reasons[] = {
-	[VHDX_REASON_NONE] = { "none", NULL },
-	[VHDX_REASON_ARGUMENT] = {
-		"argument",
-		"an argument is not valid for this disk",
-	},
-	[VHDX_REASON_ID_MISSING] = {
-		"id_missing",
-		"this disk does not know the point (of another disk, forgotten, or its history is gone): make a full backup",
-	},
-	[VHDX_REASON_CHANGED_OFFLINE] = {
-		"changed_offline",
-		"the container was written without this sidecar, or one of them is another copy: make a full backup",
-	},
-	[VHDX_REASON_INCONSISTENT] = {
-		"inconsistent",
-		"the sidecar is damaged: run `vhdxctl track reset`, then make a full backup",
-	},
-	[VHDX_REASON_DISABLED] = {
-		"disabled",
-		"change tracking was disabled for a while: make a full backup",
-	},
-	[VHDX_REASON_RESET] = {
-		"reset",
-		"change tracking was reset: make a full backup",
-	},
-	[VHDX_REASON_UNCLEAN] = {
-		"unclean",
-		"the disk was not detached (power loss or crash), so not all changes are known: make a full backup",
-	},
-	[VHDX_REASON_TRACKING_ERROR] = {
-		"tracking_error",
-		"the sidecar could not be written (see the kernel log), so not all changes are known: make a full backup",
-	},
-	[VHDX_REASON_UNSUPPORTED] = {
-		"unsupported",
-		"not supported by this version",
-	},
-	[VHDX_REASON_BAD_TYPE] = {
-		"bad_type",
-		"not a VHDX",
-	},
-	[VHDX_REASON_CORRUPT] = {
-		"corrupt",
-		"the container is damaged (see the kernel log; try `qemu-img check` on a copy)",
-	},
-	[VHDX_REASON_IN_USE] = {
-		"in_use",
-		"in use",
-	},
-	[VHDX_REASON_READ_ONLY] = {
-		"read_only",
-		"the disk is attached read-only: attach it for writing",
-	},
-	[VHDX_REASON_NO_SPACE] = {
-		"no_space",
-		"out of points or of room in the sidecar: forget points that are no longer needed",
-	},
-	[VHDX_REASON_IO] = {
-		"io",
-		"reading or writing the container or the sidecar failed (see the kernel log)",
-	},
-};
-
-#define REASON_COUNT	(sizeof(reasons) / sizeof(reasons[0]))
-
 const char *vhdx_reason_name(unsigned int reason)
 {
-	return reason < REASON_COUNT ? reasons[reason].name : "unknown";
+	const char *name = vhdx_reason_to_name(reason);
+
+	return name ? name : "unknown";
 }
 
 unsigned int reason_from_name(const char *name)
 {
+	const char *known;
 	unsigned int reason;
 
-	for (reason = 0; reason < REASON_COUNT; reason++)
-		if (!strcmp(name, reasons[reason].name))
+	for (reason = 0; (known = vhdx_reason_to_name(reason)); reason++)
+		if (!strcmp(name, known))
 			return reason;
 	return VHDX_REASON_NONE;
 }
 
-static const char *text_of(int err, unsigned int reason)
-{
-	/* At present, and not at a moment that the question spans. */
-	if (err == -EOPNOTSUPP && reason == VHDX_REASON_DISABLED)
-		return "change tracking is not enabled: run `vhdxctl track enable`, and make a full backup";
-	if (err == -EBADF)
-		return "opened for reading only: this needs write permission on its change-tracking device (VHDX_OPEN_WRITE)";
-	return reason < REASON_COUNT ? reasons[reason].text : NULL;
-}
-
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message)
 {
-	const char *text = text_of(err, reason);
+	const bool said = message && *message;
+	const char *text = said ? message : vhdx_failure_to_text(err, reason);
+	/* A gap that is only warned of is one for the next question. */
+	const bool gap = !err && !said && vhdx_full_backup_needed(-ESTALE, reason);
 
-	if (message && *message)
-		return fail(err, reason, "%s: %s%s", subject, message,
-			    vhdx_full_backup_needed(err, reason) ? ": make a full backup" : "");
-	if (text)
-		return fail(err, reason, "%s: %s", subject, text);
-	return fail(err, reason, "%s: %s", subject, strerror(-err));
+	if (!text)
+		return fail(err, reason, "%s: %s", subject, strerror(-err));
+	return fail(err, reason, "%s: %s%s", subject, text,
+		    gap || vhdx_full_backup_needed(err, reason) ? ": make a full backup" : "");
 }
 
 #define ANY_REASON	(~0U)

@@ -32,11 +32,40 @@ unsigned int reason_from_name(const char *name);
  */
 int result_of_caller(int result);
 
+/* ---- sized.c: structures of callers that were compiled with another header ---- */
+
+/*
+ * Take over a caller's question. @ours, of @size bytes, becomes what @theirs has and zero
+ * behind it. -EINVAL, -E2BIG; @name is for the message.
+ */
+int take_sized(void *ours, size_t size, const void *theirs, size_t first_size,
+	       const char *name);
+/* Is the size in a caller's structure one that we may write to? 0 or -EINVAL. */
+int check_sized(const void *theirs, size_t first_size, const char *name);
+/* The answer: as much as both know, zero behind it; the caller's size stays. */
+void give_sized(void *theirs, const void *ours, size_t size);
+/* The same for an element of an array, which has no size of its own. */
+void give_element(void *theirs, size_t their_size, const void *ours, size_t size);
+
+/* ---- request.c ---- */
+
+/*
+ * An ioctl, told to who debugs. @message, of MESSAGE_SIZE bytes, gets the driver's own
+ * words unless the caller asked for them himself. 0 or -errno; does not note an error.
+ */
+#define MESSAGE_SIZE	256
+int request(int fd, const char *subject, unsigned long command, void *argument, char *message);
+/* Say what was asked and what came of it, if anybody wants to know. */
+void tell_request(const char *subject, unsigned long command, void *argument, int err,
+		  const char *message);
+
 /* ---- sysfs.c ---- */
 
 /* The first line of /sys/block/vhdxN/@attribute, without its newline. 0 or -errno. */
 int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);
+/* Of which attachment the disk's number is now; 0: nobody knows. */
+uint64_t sysfs_disk_seq(int index);
 /* Numbers of all attached disks, ascending; free() them. 0 or -errno. */
 int sysfs_indices(int **indices, size_t *count);
 
@@ -138,12 +167,12 @@ void device_name(int index, char *text, size_t size);
 
 /**
  * struct disk_ops - who answers: the driver, or the file itself
- * @call:	an ioctl of /dev/vhdxcN. 0 or -errno; does not note an error
+ * @call:	an ioctl of /dev/vhdxcN, as request()
  * @sidecar:	its path, to be freed; NULL: none. 0 or -errno, noted
  * @close:	let go of it
  */
 struct disk_ops {
-	int (*call)(struct vhdx_disk *disk, unsigned long request, void *argument);
+	int (*call)(struct vhdx_disk *disk, unsigned long command, void *argument);
 	int (*sidecar)(struct vhdx_disk *disk, char **path);
 	void (*close)(struct vhdx_disk *disk);
 };
@@ -158,13 +187,17 @@ struct vhdx_disk {
 	int index;
 	int fd;
 	char *name;
-	char message[256];
+	char message[MESSAGE_SIZE];
 };
 
 int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *name);
-/* Call and, on failure, note the error of which @reason is a part of the argument. */
-int disk_call(struct vhdx_disk *disk, unsigned long request, void *argument,
-	      const __u32 *reason);
+/* Call and, on failure, note the error. The argument's size is at least the first one. */
+int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument);
+
+/* ---- detach.c ---- */
+
+/* vhdx_detach() of the disk whose index and disk_seq are given. */
+int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms);
 
 /* ---- changes.c ---- */
 
@@ -174,7 +207,8 @@ int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range
 
 /* ---- device.c, offline.c ---- */
 
-int open_device(int index, bool write, struct vhdx_disk **disk);
+/* @disk_seq: the attachment that is meant; 0: whichever has the index. -ENODEV: gone. */
+int open_device(int index, uint64_t disk_seq, bool write, struct vhdx_disk **disk);
 int open_offline(const char *path, const char *sidecar, struct vhdx_disk **disk);
 
 #endif

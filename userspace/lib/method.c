@@ -128,6 +128,7 @@ static int prepare(struct vhdx_job **out, const char *path, const char *limit_id
 		.size = sizeof(job->changes),
 		.offset = byte_offset,
 		.length = byte_length,
+		.range_size = sizeof(struct vhdx_range),
 	};
 	err = vhdx_id_parse(limit_id, &job->changes.limit);
 	/* The method knows no "to the end": this length goes beyond any disk. */

@@ -3,9 +3,10 @@
  * A disk that is not attached: its files answer the requests of /dev/vhdxcN with
  * the same fields, the same errors and the same reasons as the driver would.
  */
+#include <errno.h>
 #include <unistd.h>
-#include <core/answer.h>
-#include <core/sidecar.h>
+#include <core/argument.h>
+#include <core/report.h>
 #include "image_file.h"
 
 /**
@@ -48,190 +49,115 @@ static void get_info(struct offline_disk *offline, struct vhdx_info *info)
 	info->block_size = image->geo.block_size;
 	info->logical_sector_size = image->geo.logical_sector_size;
 	info->physical_sector_size = image->geo.physical_sector_size;
+	info->layer_count = 1;
+	if (offline->sidecar_fd >= 0 && !offline->sidecar_error)
+		info->unit = 1U << offline->sidecar.unit_shift;
 }
 
-static u32 count_points(const struct vhdx_timeline *timeline)
+/* Without a sidecar, and with one that can't be used, there is no history to tell. */
+static struct vhdx_history history_of(const struct offline_disk *offline)
 {
-	u32 count = 0;
-	u32 i;
+	struct vhdx_history history = {
+		.disk_size = offline->image.image.geo.disk_size,
+		.sidecar = &offline->sidecar,
+	};
 
-	for (i = 0; i < timeline->count; i++)
-		count += timeline->points[i]->issued;
-	return count;
-}
-
-static void get_tracking_state(struct offline_disk *offline, struct vhdx_tracking_state *state)
-{
-	const struct vhdx_timeline *timeline = &offline->sidecar.timeline;
-	const struct vhdx_timeline_point *newest;
-
-	state->state = VHDX_TRACKING_OFF;
-	/* What nobody recorded may have been anything. */
-	state->newer_changes = 1;
-	if (offline->sidecar_fd < 0)
-		return;
-	if (offline->sidecar_error) {
-		state->gap_reason = offline->sidecar_diag.reason;
-		return;
+	if (!offline->sidecar_error) {
+		history.state = offline->sidecar.state == VHDX_SIDECAR_DISABLED ?
+				VHDX_TRACKING_DISABLED : VHDX_TRACKING_ON;
+		return history;
 	}
-	state->state = offline->sidecar.state == VHDX_SIDECAR_DISABLED ?
-		       VHDX_TRACKING_DISABLED : VHDX_TRACKING_ON;
-	newest = vhdx_timeline_newest(timeline);
-	if (newest)
-		state->most_recent_id = newest->id;
-	state->unit = 1U << offline->sidecar.unit_shift;
-	state->point_count = count_points(timeline);
-	state->gap_reason = timeline->live.gap_reason;
-	state->newer_changes = timeline->live.gap_reason || timeline->live.leaf_count;
+	history.state = VHDX_TRACKING_OFF;
+	history.off_error = offline->sidecar_error;
+	if (offline->sidecar_fd >= 0)
+		history.off_reason = offline->sidecar_diag.reason;
+	if (offline->sidecar_diag.text[0])
+		history.off_text = offline->sidecar_diag.text;
+	return history;
 }
 
-static void fill_point(struct vhdx_point *out, const struct vhdx_timeline_point *point)
+static int get_points(const struct vhdx_history *history, struct vhdx_get_points *get,
+		      struct vhdx_diag *diag)
 {
-	memset(out, 0, sizeof(*out));
-	out->id = point->id;
-	out->time_ns = point->time_ns;
-	out->gap_reason = point->before.gap_reason;
-	out->label_length = point->label_length;
-	memcpy(out->label, point->label, point->label_length);
-}
-
-static void get_points(struct offline_disk *offline, struct vhdx_get_points *get)
-{
-	struct vhdx_point *output = (struct vhdx_point *)(uintptr_t)get->output;
-	const struct vhdx_timeline *timeline = &offline->sidecar.timeline;
+	const u32 capacity = min(get->output_capacity, VHDX_POINTS_MAX);
+	char *output = (char *)(uintptr_t)get->output;
+	struct vhdx_point *points;
 	u32 i;
+	int err;
 
-	get->point_count = 0;
-	get->output_count = 0;
-	if (offline->sidecar_error)
-		return;
-	for (i = 0; i < timeline->count; i++) {
-		if (!timeline->points[i]->issued)
-			continue;
-		if (get->point_count >= get->first && get->output_count < get->output_capacity)
-			fill_point(&output[get->output_count++], timeline->points[i]);
-		get->point_count++;
-	}
-}
-
-struct span_source {
-	const struct vhdx_sidecar *sidecar;
-	struct vhdx_span span;
-};
-
-static int read_span_leaf(void *context, u32 leaf, u64 *words)
-{
-	const struct span_source *source = context;
-	const struct vhdx_timeline *timeline = &source->sidecar->timeline;
-	int err = 0;
-	u32 i;
-
-	for (i = source->span.first; i < source->span.end && !err; i++)
-		err = vhdx_sidecar_read_leaf(source->sidecar, &timeline->points[i]->before, leaf,
-					     words);
-	if (!err && source->span.live)
-		err = vhdx_sidecar_read_leaf(source->sidecar, &timeline->live, leaf, words);
+	points = calloc(capacity ? capacity : 1, sizeof(*points));
+	if (!points)
+		return vhdx_no_memory(diag);
+	err = vhdx_report_points(history, get, points, capacity, diag);
+	for (i = 0; !err && i < get->output_count; i++)
+		give_element(output + (size_t)i * get->point_size, get->point_size, &points[i],
+			     sizeof(points[i]));
+	free(points);
 	return err;
 }
 
-static int refuse(struct vhdx_get_virtual_disk_changes *query, int err, u32 reason)
+static int answer(const struct vhdx_history *history, const struct vhdx_span *span,
+		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
 {
-	query->reason = reason;
-	return err;
-}
-
-static int answer(struct offline_disk *offline, const struct vhdx_span *span,
-		  struct vhdx_get_virtual_disk_changes *query)
-{
-	struct span_source source = { .sidecar = &offline->sidecar, .span = *span };
+	struct vhdx_span_source source = { .history = *history, .span = *span };
 	struct vhdx_answer answer = {
 		.offset = query->byte_offset,
 		.end = query->byte_offset + query->byte_length,
-		.unit_shift = offline->sidecar.unit_shift,
-		.ranges = (struct vhdx_range *)(uintptr_t)query->output,
+		.unit_shift = history->sidecar->unit_shift,
+		.ranges = (void *)(uintptr_t)query->output,
+		.range_size = query->range_size,
 		.capacity = query->output_capacity,
 		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
 	};
 	int more;
 
 	if (!answer.words)
-		return -ENOMEM;
+		return vhdx_no_memory(diag);
 	do {
-		more = vhdx_answer_leaf(&answer, read_span_leaf, &source);
+		more = vhdx_answer_leaf(&answer, vhdx_report_leaf, &source);
 	} while (more > 0);
 	vhdx_free(answer.words);
-	if (more == -EUCLEAN)
-		return refuse(query, -ESTALE, VHDX_REASON_INCONSISTENT);
 	if (more)
-		return refuse(query, more, more == -EIO ? VHDX_REASON_IO : VHDX_REASON_NONE);
+		return vhdx_report_failure(more, diag);
 	query->output_count = answer.count;
 	query->processed_byte_length = answer.offset - query->byte_offset;
+	query->changed_bytes = answer.changed;
+	query->complete_to_id = query->target_id;
 	return 0;
 }
 
-/* In the driver's order, so that a question wrong in two ways gets the same answer. */
-static int check_query(struct vhdx_get_virtual_disk_changes *query, u64 disk_size)
-{
-	u64 end;
-
-	if (query->flags & ~VHDX_CHANGES_BITMAP || query->reserved || !query->output_capacity)
-		return refuse(query, -EINVAL, VHDX_REASON_ARGUMENT);
-	if (query->flags & VHDX_CHANGES_BITMAP || query->granularity || query->min_gap)
-		return refuse(query, -EOPNOTSUPP, VHDX_REASON_UNSUPPORTED);
-	if (check_add_overflow(query->byte_offset, query->byte_length, &end) || end > disk_size)
-		return refuse(query, -EINVAL, VHDX_REASON_ARGUMENT);
-	return 0;
-}
-
-static int query_changes(struct offline_disk *offline, struct vhdx_get_virtual_disk_changes *query)
+static int get_changes_of(const struct vhdx_history *history,
+			  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
 {
 	struct vhdx_span span;
 	int err;
 
-	query->virtual_disk_size = offline->image.image.geo.disk_size;
-	err = check_query(query, query->virtual_disk_size);
-	if (err)
-		return err;
-	err = vhdx_timeline_span(&offline->sidecar.timeline, &query->limit_id, &query->target_id,
-				 &span, &query->reason);
-	if (err == -EINVAL)
-		return err;
-	if (offline->sidecar_error)
-		return refuse(query, offline->sidecar_error, offline->sidecar_diag.reason);
-	if (offline->sidecar.state == VHDX_SIDECAR_DISABLED)
-		return refuse(query, -EOPNOTSUPP, VHDX_REASON_DISABLED);
-	if (err)
-		return err;
-	query->unit = 1U << offline->sidecar.unit_shift;
-	query->complete_to_id = query->target_id;
-	query->answer_flags = (span.flags & VHDX_DELTA_COARSE ? VHDX_ANSWER_COARSE : 0) |
-			      (span.live ? VHDX_ANSWER_LIVE : 0);
-	return answer(offline, &span, query);
+	query->virtual_disk_size = history->disk_size;
+	err = vhdx_report_check(history, query, diag);
+	if (!err)
+		err = vhdx_report_span(history, query, &span, diag);
+	return err ? err : answer(history, &span, query, diag);
 }
 
-static int offline_call(struct vhdx_disk *disk, unsigned long request, void *argument)
+static int run(struct offline_disk *offline, unsigned long command,
+	       union vhdx_any_argument *argument, struct vhdx_diag *diag)
 {
-	struct offline_disk *offline = to_offline(disk);
-	int err;
+	struct vhdx_history history = history_of(offline);
 
-	switch (request) {
+	switch (command) {
 	case VHDX_GET_INFO:
-		get_info(offline, argument);
+		get_info(offline, &argument->info);
 		return 0;
 	case VHDX_GET_TRACKING_STATE:
-		get_tracking_state(offline, argument);
+		vhdx_report_state(&history, &argument->tracking_state);
+		argument->tracking_state.live_bytes = vhdx_report_live_bytes(&history);
 		return 0;
 	case VHDX_GET_POINTS:
-		get_points(offline, argument);
-		return 0;
+		return get_points(&history, &argument->points, diag);
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
-		err = query_changes(offline, argument);
-		if (err && offline->sidecar_error == err)
-			snprintf(disk->message, sizeof(disk->message), "%s",
-				 offline->sidecar_diag.text);
-		return err;
+		return get_changes_of(&history, &argument->changes, diag);
 	default:
-		return -ENOTTY;
+		return vhdx_unsupported(diag, "a disk that is not attached can't do this");
 	}
 }
 
@@ -243,6 +169,30 @@ static int offline_sidecar(struct vhdx_disk *disk, char **path)
 		return 0;
 	*path = strdup(offline->sidecar_path);
 	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
+}
+
+/* Without a message: the caller has it from the library. */
+static int offline_call(struct vhdx_disk *disk, unsigned long command, void *theirs)
+{
+	const struct vhdx_argument *known = vhdx_argument_of(command);
+	const size_t size = *(__u32 *)theirs;
+	union vhdx_any_argument argument;
+	struct vhdx_diag diag = { 0 };
+	int err;
+
+	give_element(&argument, known->size, theirs, size);
+	err = vhdx_argument_check(known, &argument, &diag);
+	vhdx_argument_clear(known, &argument, VHDX_FIELD_RESULT);
+	vhdx_argument_clear(known, &argument, VHDX_FIELD_VERDICT);
+	if (!err)
+		err = run(to_offline(disk), command, &argument, &diag);
+	if (err)
+		vhdx_argument_clear(known, &argument, VHDX_FIELD_RESULT);
+	*vhdx_argument_reason(known, &argument) = diag.reason;
+	give_element(theirs, size, &argument, known->size);
+	snprintf(disk->message, sizeof(disk->message), "%s", diag.text);
+	tell_request(disk->name, command, theirs, err, disk->message);
+	return err;
 }
 
 static void offline_close(struct vhdx_disk *disk)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include <core/utf8.h>
 #include "internal.h"
@@ -59,18 +58,19 @@ static int refuse_twins(struct vhdx_disk *const *disks, size_t count)
 
 static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 {
+	char message[MESSAGE_SIZE];
 	int control;
 	int err;
 
 	control = open_control();
 	if (control < 0)
 		return control;
-	err = ioctl(control, VHDX_SEAL, seal) ? -errno : 0;
+	err = request(control, "seal", VHDX_SEAL, seal, message);
 	close(control);
 	if (err)
 		return fail_kernel(err, seal->reason,
 				   seal->failed < seal->count ? disks[seal->failed]->name : "seal",
-				   NULL);
+				   message);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 /*
  * Attached disks as /sys/block/vhdxN shows them.
  */
+#include <core/guid.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,14 @@ bool sysfs_exists(int index)
 
 	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d/vhdx", index);
 	return !access(path, F_OK);
+}
+
+uint64_t sysfs_disk_seq(int index)
+{
+	char text[32];
+
+	sysfs_read(index, "diskseq", text, sizeof(text));
+	return strtoull(text, NULL, 10);
 }
 
 static int by_number(const void *a, const void *b)
@@ -133,6 +142,7 @@ static void read_paths(int index, struct vhdx_status *status)
 static int read_status(int index, struct vhdx_status *status)
 {
 	char text[VHDX_STATE_TEXT];
+	vhdx_guid id;
 	int err;
 
 	memset(status, 0, sizeof(*status));
@@ -144,10 +154,14 @@ static int read_status(int index, struct vhdx_status *status)
 	if (err)
 		return fail_errno(-ENODEV, "%s", status->device);
 	status->disk_size = strtoull(text, NULL, 10) << SECTOR_SHIFT;
+	status->disk_seq = sysfs_disk_seq(index);
 
 	read_paths(index, status);
 	sysfs_read(index, "vhdx/io", status->io, sizeof(status->io));
 	sysfs_read(index, "vhdx/scan", status->scan, sizeof(status->scan));
+	sysfs_read(index, "vhdx/virtual_disk_id", text, sizeof(text));
+	if (!vhdx_guid_parse(&id, text))
+		memcpy(status->virtual_disk_id, id.b, sizeof(id.b));
 	sysfs_read(index, "vhdx/read_only", text, sizeof(text));
 	status->read_only = text[0] == '1';
 	sysfs_read(index, "vhdx/unit", text, sizeof(text));
@@ -161,40 +175,59 @@ static int read_status(int index, struct vhdx_status *status)
 
 int vhdx_get_status(int index, struct vhdx_status *status)
 {
-	size_t size = status->size < sizeof(*status) ? status->size : sizeof(*status);
 	struct vhdx_status known;
 	int err;
 
 	clear_error();
-	err = read_status(index, &known);
-	if (err)
-		return err;
-	known.size = status->size;
-	memcpy(status, &known, size);
-	return 0;
+	err = check_sized(status, VHDX_STATUS_SIZE_VER0, "vhdx_status");
+	if (!err)
+		err = read_status(index, &known);
+	if (!err)
+		give_sized(status, &known, sizeof(known));
+	return err;
 }
 
-int vhdx_list(vhdx_status_fn fn, void *context)
+static int tell_status(const int *indices, size_t count, struct vhdx_status *shown,
+		       vhdx_status_fn fn, void *context)
 {
 	struct vhdx_status status;
-	int *indices = NULL;
-	size_t count = 0;
 	size_t i;
-	int err;
+	int err = 0;
 
-	clear_error();
-	if (!module_is_loaded())
-		return fail(-ENODEV, VHDX_REASON_NONE,
-			    "the module is not loaded: `modprobe vhdx`");
-	err = sysfs_indices(&indices, &count);
-	if (err)
-		return err;
 	for (i = 0; i < count && !err; i++) {
 		/* Detached since the directory was read: no longer a part of the list. */
 		if (read_status(indices[i], &status))
 			continue;
-		err = result_of_caller(fn(context, &status));
+		give_sized(shown, &status, sizeof(status));
+		err = result_of_caller(fn(context, shown));
 	}
+	return err;
+}
+
+int vhdx_list(size_t status_size, vhdx_status_fn fn, void *context)
+{
+	struct vhdx_status *shown;
+	int *indices = NULL;
+	size_t count = 0;
+	int err;
+
+	clear_error();
+	err = check_sized(&status_size, VHDX_STATUS_SIZE_VER0, "vhdx_status");
+	if (!err && !module_is_loaded())
+		err = fail(-ENODEV, VHDX_REASON_NONE,
+			   "the module is not loaded: `modprobe vhdx`");
+	if (!err)
+		err = sysfs_indices(&indices, &count);
+	if (err)
+		return err;
+	shown = malloc(status_size);
+	if (shown) {
+		shown->size = status_size;
+		err = tell_status(indices, count, shown, fn, context);
+	} else {
+		err = fail_errno(-ENOMEM, "the list of disks");
+	}
+	free(shown);
 	free(indices);
 	return err;
 }

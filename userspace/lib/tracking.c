@@ -10,15 +10,12 @@
 
 static int call_enable(struct vhdx_disk *disk, struct vhdx_tracking_enable *enable)
 {
-	char message[sizeof(disk->message)] = "";
 	int err;
 
 	enable->size = sizeof(*enable);
-	enable->message = (uintptr_t)message;
-	enable->message_capacity = sizeof(message);
-	err = disk_call(disk, VHDX_TRACKING_ENABLE, enable, &enable->reason);
-	if (err && message[0])
-		return fail_kernel(err, enable->reason, disk->name, message);
+	err = disk_call(disk, VHDX_TRACKING_ENABLE, enable);
+	if (err && disk->message[0])
+		return err;
 	if (err == -EALREADY)
 		return fail(err, enable->reason, "%s: change tracking is enabled already",
 			    disk->name);
@@ -101,7 +98,7 @@ int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t u
 			 struct vhdx_point_id *first_point)
 {
 	struct vhdx_tracking_enable enable = { .sidecar_fd = -1, .unit = unit };
-	struct vhdx_tracking_state state;
+	struct vhdx_tracking_state state = { .size = sizeof(state) };
 	int err;
 
 	err = vhdx_disk_get_tracking_state(disk, &state);
@@ -123,7 +120,7 @@ int vhdx_tracking_disable(struct vhdx_disk *disk)
 	struct vhdx_tracking_disable disable = { .size = sizeof(disable) };
 	int err;
 
-	err = disk_call(disk, VHDX_TRACKING_DISABLE, &disable, &disable.reason);
+	err = disk_call(disk, VHDX_TRACKING_DISABLE, &disable);
 	if (err == -EALREADY)
 		return fail(err, disable.reason, "%s: change tracking is disabled already",
 			    disk->name);
@@ -135,7 +132,7 @@ static int reset_in_place(struct vhdx_disk *disk, struct vhdx_point_id *first_po
 	struct vhdx_tracking_reset reset = { .size = sizeof(reset) };
 	int err;
 
-	err = disk_call(disk, VHDX_TRACKING_RESET, &reset, &reset.reason);
+	err = disk_call(disk, VHDX_TRACKING_RESET, &reset);
 	*first_point = reset.first_point;
 	return err;
 }
@@ -163,7 +160,7 @@ int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, uint32_t un
 			struct vhdx_point_id *first_point)
 {
 	struct vhdx_point_id first = { .kind = VHDX_POINT_NONE };
-	struct vhdx_tracking_state state;
+	struct vhdx_tracking_state state = { .size = sizeof(state) };
 	int err;
 
 	err = vhdx_disk_get_tracking_state(disk, &state);

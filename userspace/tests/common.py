@@ -19,6 +19,7 @@ REASONS = {
     "none": 0, "argument": 1, "id_missing": 2, "changed_offline": 3, "inconsistent": 4,
     "disabled": 5, "reset": 6, "unclean": 7, "tracking_error": 8, "unsupported": 9,
     "bad_type": 10, "corrupt": 11, "in_use": 12, "read_only": 13, "no_space": 14, "io": 15,
+    "id_malformed": 16, "host_full": 17,
 }
 
 ID = "rct:01010101-0101-0101-0101-010101010101:0000000000000001"
@@ -175,7 +176,8 @@ def make_sidecar(image, script, unit=16384, sidecar=None):
 
 
 class Range(ctypes.Structure):
-    _fields_ = [("offset", ctypes.c_uint64), ("length", ctypes.c_uint64)]
+    _fields_ = [("offset", ctypes.c_uint64), ("length", ctypes.c_uint64),
+                ("flags", ctypes.c_uint32), ("reserved", ctypes.c_uint32)]
 
 
 class PointId(ctypes.Structure):

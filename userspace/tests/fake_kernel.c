@@ -9,9 +9,11 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
+ *	real-ids	a disk has the VirtualDiskId of its container
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
+ *	diskseq		of the newest attachment
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -28,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <linux/fs.h>
 #include <linux/vhdx.h>
 
 #define DISKS		8
@@ -258,6 +261,39 @@ static int free_index(int wanted)
 	return -1;
 }
 
+/* A number that no other attachment has had. */
+static __u64 next_disk_seq(int index)
+{
+	FILE *file = open_file("r", "diskseq");
+	unsigned long long seq = 100;
+	char text[32];
+
+	if (file) {
+		if (fscanf(file, "%llu", &seq) != 1)
+			abort();
+		fclose(file);
+	}
+	snprintf(text, sizeof(text), "%llu", ++seq);
+	file = open_file("w", "diskseq");
+	fputs(text, file);
+	fclose(file);
+	put(index, "diskseq", text);
+	return seq;
+}
+
+static __u64 disk_seq(int index)
+{
+	FILE *file = open_file("r", "sys/block/vhdx%d/diskseq", index);
+	unsigned long long seq = 0;
+
+	if (file) {
+		if (fscanf(file, "%llu", &seq) != 1)
+			abort();
+		fclose(file);
+	}
+	return seq;
+}
+
 static void put_path(int index, const char *attribute, int fd)
 {
 	char link[64];
@@ -296,12 +332,18 @@ static void put_copy_of(int index)
 	put(index, "vhdx/copy_of", text);
 }
 
-/* VirtualDiskId lies where qemu-img puts it. */
+/* VirtualDiskId lies where qemu-img puts it; most tests had rather know it. */
 static void describe_disk(int index, int fd)
 {
 	unsigned char g[16] = "";
+	FILE *file = open_file("r", "real-ids");
 	char text[40];
 
+	if (!file) {
+		put(index, "vhdx/virtual_disk_id", "11111111-1111-1111-1111-111111111111");
+		return;
+	}
+	fclose(file);
 	if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
 		abort();
 	snprintf(text, sizeof(text),
@@ -330,6 +372,7 @@ static int attach(struct vhdx_attach *args)
 	args->index = index;
 	make_directory(index, "");
 	make_directory(index, "/vhdx");
+	args->disk_seq = next_disk_seq(index);
 	snprintf(sectors, sizeof(sectors), "%llu", DISK_SECTORS);
 	put(index, "size", sectors);
 	put(index, "dev", "259:0");
@@ -358,15 +401,18 @@ static int detach(struct vhdx_detach *args)
 	int error;
 
 	log_call("DETACH index=%d", args->index);
-	error = wanted_failure("DETACH", &args->reason, 0, 0);
+	error = wanted_failure("DETACH", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
+	if (args->disk_seq && args->disk_seq != disk_seq(args->index))
+		return ENODEV;
 	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
 	snprintf(to, sizeof(to), "%s/gone.%d", getenv("FAKE_ROOT"), getpid());
 	return rename(from, to) ? ENODEV : 0;
 }
 
-static int index_of(int fd)
+/* The number in the name of one of our nodes; -1: it is none. */
+static int number_of(int fd, const char *prefix)
 {
 	char link[64];
 	char path[PATH_MAX];
@@ -377,7 +423,12 @@ static int index_of(int fd)
 	length = readlink(link, path, sizeof(path) - 1);
 	path[length < 0 ? 0 : length] = '\0';
 	name = strrchr(path, '/');
-	return name && !strncmp(name, "/vhdxc", 6) ? atoi(name + 6) : -1;
+	return name && !strncmp(name, prefix, strlen(prefix)) ? atoi(name + strlen(prefix)) : -1;
+}
+
+static int index_of(int fd)
+{
+	return number_of(fd, "/vhdxc");
 }
 
 static int seal(struct vhdx_seal *args)
@@ -390,7 +441,7 @@ static int seal(struct vhdx_seal *args)
 	log_call("SEAL count=%u label=%.*s", args->count, args->label_length,
 		 (const char *)args->label);
 	args->failed = args->count - 1;
-	error = wanted_failure("SEAL", &args->reason, 0, 0);
+	error = wanted_failure("SEAL", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
 	for (i = 0; i < args->count; i++)
@@ -411,7 +462,9 @@ static int get_info(int index, struct vhdx_info *info)
 	info->logical_sector_size = 512;
 	info->physical_sector_size = 4096;
 	info->disk_flags = VHDX_DISK_DIRECT_IO;
-	return error;
+	info->disk_seq = disk_seq(index);
+	info->layer_count = 1;
+	return error ? error : info->disk_seq ? 0 : ENODEV;
 }
 
 static int get_state(int index, struct vhdx_tracking_state *args)
@@ -432,7 +485,8 @@ static int get_state(int index, struct vhdx_tracking_state *args)
 
 static int get_points(int index, struct vhdx_get_points *args)
 {
-	int error = wanted_failure("POINTS", &args->reason, 0, 0);
+	int error = wanted_failure("POINTS", &args->reason, args->message,
+				   args->message_capacity);
 
 	args->point_count = read_points(index, (void *)(uintptr_t)args->output,
 					args->output_capacity);
@@ -457,6 +511,7 @@ static __u64 step_of(int index, __u64 length)
 static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 {
 	struct vhdx_range *output = (void *)(uintptr_t)args->output;
+	const bool sums = args->flags & VHDX_CHANGES_COUNT;
 	const __u64 start = args->byte_offset;
 	__u64 end = start + step_of(index, args->byte_length);
 	struct state state = read_state(index);
@@ -464,9 +519,11 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	FILE *file;
 	int error;
 
-	log_call("CHANGES offset=%llu length=%llu", args->byte_offset, args->byte_length);
+	log_call("CHANGES offset=%llu length=%llu%s", args->byte_offset, args->byte_length,
+		 sums ? " capacity=0" : "");
 	args->virtual_disk_size = DISK_SECTORS * 512;
-	error = wanted_failure("CHANGES", &args->reason, 0, 0);
+	args->disk_seq = disk_seq(index);
+	error = wanted_failure("CHANGES", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
 	args->output_count = 0;
@@ -479,11 +536,16 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 
 		if (from >= to)
 			continue;
-		if (args->output_count == args->output_capacity) {
+		if (!sums && args->output_count == args->output_capacity) {
 			end = from;
 			break;
 		}
-		output[args->output_count++] = (struct vhdx_range) { from, to - from };
+		if (!sums)
+			output[args->output_count++] = (struct vhdx_range) {
+				.byte_offset = from,
+				.byte_length = to - from,
+			};
+		args->changed_bytes += to - from;
 	}
 	if (file)
 		fclose(file);
@@ -510,7 +572,7 @@ static int disable(int index, struct vhdx_tracking_disable *args)
 	int error;
 
 	log_call("DISABLE");
-	error = wanted_failure("DISABLE", &args->reason, 0, 0);
+	error = wanted_failure("DISABLE", &args->reason, args->message, args->message_capacity);
 	if (!error)
 		write_state(index, VHDX_TRACKING_DISABLED);
 	return error;
@@ -521,7 +583,7 @@ static int reset(int index, struct vhdx_tracking_reset *args)
 	int error;
 
 	log_call("RESET");
-	error = wanted_failure("RESET", &args->reason, 0, 0);
+	error = wanted_failure("RESET", &args->reason, args->message, args->message_capacity);
 	if (!error)
 		make_id(&args->first_point, add_point(index, NULL, 0));
 	return error;
@@ -530,7 +592,7 @@ static int reset(int index, struct vhdx_tracking_reset *args)
 static int forget(struct vhdx_forget *args)
 {
 	log_call("FORGET sequence=%llu", args->id.sequence);
-	return wanted_failure("FORGET", &args->reason, 0, 0);
+	return wanted_failure("FORGET", &args->reason, args->message, args->message_capacity);
 }
 
 int ioctl(int fd, unsigned long request, ...)
@@ -578,6 +640,10 @@ int ioctl(int fd, unsigned long request, ...)
 		break;
 	case VHDX_FORGET:
 		error = forget(arg);
+		break;
+	case BLKGETDISKSEQ:
+		*(__u64 *)arg = disk_seq(number_of(fd, "/vhdx"));
+		error = 0;
 		break;
 	default:
 		return real(fd, request, arg);

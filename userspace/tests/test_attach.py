@@ -100,6 +100,7 @@ def test_renamed_container():
     with directory() as path:
         fake, image = setup(path)
         make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
         sidecar = path / "disk.vhdx.lrct"
         os.mkfifo(path / "pipe.lrct")
         os.symlink(sidecar, path / "link.lrct")

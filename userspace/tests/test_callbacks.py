@@ -13,15 +13,17 @@ RangeFn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(Range))
 class Changes(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("limit", PointId), ("target", PointId),
                 ("offset", ctypes.c_uint64), ("length", ctypes.c_uint64),
-                ("processed", ctypes.c_uint64), ("disk_size", ctypes.c_uint64),
-                ("unit", ctypes.c_uint32), ("answer_flags", ctypes.c_uint32)]
+                ("range_size", ctypes.c_size_t), ("flags", ctypes.c_uint),
+                ("unit", ctypes.c_uint32), ("results", ctypes.c_uint64 * 5),
+                ("answer_flags", ctypes.c_uint32)]
 
 
 def test_ranges():
     with directory() as path:
         image = make_image(path / "disk.vhdx")
         point, = make_sidecar(image, "seal a\nmark 0 1\nmark 1000000 1\n")
-        question = Changes(size=ctypes.sizeof(Changes), length=(1 << 64) - 1)
+        question = Changes(size=ctypes.sizeof(Changes), length=(1 << 64) - 1,
+                           range_size=ctypes.sizeof(Range))
         assert not library.vhdx_id_parse(point.encode(), ctypes.byref(question.limit))
         disk = ctypes.c_void_p()
         assert not library.vhdx_disk_open(str(image).encode(), None, 0, ctypes.byref(disk))

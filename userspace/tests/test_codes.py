@@ -61,7 +61,7 @@ def test_full_backup_needed():
 def test_reason_names():
     for name, number in REASONS.items():
         assert library.vhdx_reason_name(number).decode() == name
-    assert library.vhdx_reason_name(16) == b"unknown"
+    assert library.vhdx_reason_name(len(REASONS)) == b"unknown"
     assert library.vhdx_reason_name(0xffffffff) == b"unknown"
 
 

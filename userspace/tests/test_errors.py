@@ -75,7 +75,6 @@ def test_seal():
         (errno.ENOSPC, "no_space", 1, "forget points"),
         (errno.EIO, "io", 1, "kernel log"),
         (errno.ESTALE, "tracking_error", 3, "full backup"),
-        (errno.EBADF, "argument", 1, "opened for reading only"),
     ]
     with attached() as (fake, _):
         for error, reason, code, text in failures:

@@ -47,7 +47,8 @@ def test_upper_case():
 
 def test_windows():
     err, point = parse(WINDOWS)
-    assert not err and point.kind == 1 and point.sequence == 10
+    assert not err and point.kind == 3 and point.sequence == 10
+    assert as_text(point) == WINDOWS
 
 
 def test_malformed():

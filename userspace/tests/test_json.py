@@ -8,6 +8,8 @@ from common import BUILD, ID, Fake, attached, ctl, directory, make_image
 
 GIB = 1 << 30
 SECOND = ID.replace("01", "02")
+# The first attachment of a fake driver.
+WHICH = {"virtual_disk_id": "11111111-1111-1111-1111-111111111111", "disk_seq": 101}
 
 
 def test_attach():
@@ -17,7 +19,8 @@ def test_attach():
         result = fake.ctl("attach", image).expect(0)
         assert result.out == "/dev/vhdx0\n" and not result.err
         reply = fake.ctl("attach", "--json", make_image(path / "other.vhdx")).expect(0).json
-        assert reply == {"disk": 1, "device": "/dev/vhdx1", "reason": None, "warning": None}
+        assert reply == {"disk": 1, "device": "/dev/vhdx1", **WHICH, "disk_seq": 102,
+                         "reason": None, "warning": None}
 
 
 def test_list():
@@ -25,7 +28,7 @@ def test_list():
         fake.attribute(0, "reason", "unclean")
         reply = fake.ctl("list", "--json").expect(0).json
         assert reply == {"list": [{
-            "disk": 0, "device": "/dev/vhdx0", "container": str(image),
+            "disk": 0, "device": "/dev/vhdx0", **WHICH, "container": str(image),
             "container_deleted": False, "sidecar": f"{image}.lrct", "read_only": True,
             "size": GIB, "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
             "scan": "pending"}]}
@@ -124,9 +127,8 @@ def test_info():
     with attached() as (fake, image):
         reply = fake.ctl("info", "--json", "0").expect(0).json
         assert reply == {
-            "disk": 0, "device": "/dev/vhdx0", "container": str(image),
+            "disk": 0, "device": "/dev/vhdx0", "container": str(image), **WHICH,
             "container_deleted": False, "sidecar": f"{image}.lrct",
-            "virtual_disk_id": "11111111-1111-1111-1111-111111111111",
             "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
@@ -143,14 +145,14 @@ def test_seal():
         assert "SEAL count=2 label=nightly" in fake.calls
         reply = fake.ctl("seal", "--json", "vhdx0").expect(0).json
         assert reply == {"points": [
-            {"disk": 0, "device": "/dev/vhdx0", "id": SECOND}]}
+            {"disk": 0, "device": "/dev/vhdx0", **WHICH, "id": SECOND}]}
 
 
 def test_points():
     with attached() as (fake, _):
         fake.write("points.0", "1 0 -\n2 7 the second\n")
         reply = fake.ctl("points", "--json", "0").expect(0).json
-        assert reply == {"points": [
+        assert reply == {**WHICH, "points": [
             {"id": ID, "kind": "reference", "sequence": 1,
              "time": "2023-11-14T22:13:20.123456790Z", "label": None, "gap": None},
             {"id": SECOND, "kind": "reference", "sequence": 2,
@@ -163,7 +165,7 @@ def test_points():
 
 def test_no_points():
     with attached() as (fake, _):
-        assert fake.ctl("points", "--json", "0").expect(0).json == {"points": []}
+        assert fake.ctl("points", "--json", "0").expect(0).json == {**WHICH, "points": []}
 
 
 def test_forget():
@@ -198,13 +200,28 @@ def test_changes():
         fake.write("ranges.0", "0 16384\n1048576 32768\n")
         reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
         assert reply == {
-            "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
+            **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
             "size": GIB, "unit": 16384, "coarse": False,
             "ranges": [{"offset": 0, "length": 16384}, {"offset": 1048576, "length": 32768}]}
         reply = fake.ctl("changes", "0", "--since", ID, "--target", SECOND, "--offset", "8K",
                          "--length", "16K", "--json").expect(0).json
         assert (reply["target"], reply["offset"], reply["length"]) == (SECOND, 8192, 16384)
         assert reply["ranges"] == [{"offset": 8192, "length": 8192}]
+
+
+def test_changes_summary():
+    """Sums, without a range having been asked for."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 16384\n1048576 32768\n")
+        fake.write("step.0", str(1 << 29))
+        reply = fake.ctl("changes", "0", "--since", ID, "--summary", "--json").expect(0).json
+        assert reply == {
+            **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0,
+            "length": GIB, "processed": GIB, "size": GIB, "unit": 16384, "coarse": False}
+        assert fake.calls == [f"CHANGES offset={offset} length={GIB - offset} capacity=0"
+                              for offset in (0, 1 << 29)]
+        lines = fake.ctl("changes", "0", "--since", ID, "--summary").expect(0).lines
+        assert lines[0].split() == ["Changed:", "49152"]
 
 
 def test_changes_table():

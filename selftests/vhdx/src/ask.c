@@ -106,6 +106,9 @@ static void layout(void)
 	OFFSET(vhdx_get_virtual_disk_changes, processed_byte_length);
 	OFFSET(vhdx_get_virtual_disk_changes, complete_to_id);
 	OFFSET(vhdx_get_virtual_disk_changes, reason);
+	SIZE(vhdx_get_allocated_ranges);
+	SIZE(vhdx_layer_info);
+	SIZE(vhdx_get_layers);
 }
 
 static void ask_points(int fd)
@@ -115,6 +118,7 @@ static void ask_points(int fd)
 		.size = sizeof(argument),
 		.output = (uintptr_t)points,
 		.output_capacity = 64,
+		.point_size = sizeof(points[0]),
 	};
 
 	call(fd, "points", VHDX_GET_POINTS, &argument);
@@ -135,6 +139,7 @@ static void ask_changes(int fd, char **words)
 		.byte_length = strtoull(words[3], NULL, 0),
 		.output = (uintptr_t)ranges,
 		.output_capacity = capacity,
+		.range_size = sizeof(*ranges),
 	};
 
 	call(fd, "changes", VHDX_GET_VIRTUAL_DISK_CHANGES, &argument);

@@ -22,8 +22,19 @@
  *	Different threads may use the library at the same time, but one struct
  *	vhdx_disk only one after the other.
  *
- * Structures whose first member is size are extended at their end in later
- * versions: set it to the sizeof that was compiled in.
+ * Structures
+ *	Those whose first member is size grow at their end in later versions. Set
+ *	it to the sizeof that was compiled in before every call, also where the
+ *	structure is an output only; sizes below the first published one
+ *	(*_SIZE_VER0) are -EINVAL. What the library knows beyond that size is left
+ *	out; what the caller knows beyond the library's is zero in an answer, and
+ *	has to be zero in a question (-E2BIG). Sizes of array elements, and of what
+ *	a callback is shown, are given by the caller in the same way. An id
+ *	(struct vhdx_point_id) never grows.
+ *
+ * Debugging
+ *	With LIBVHDX_DEBUG=1 in the environment, every request to the driver or to
+ *	a file in its place is told on standard error, with what came of it.
  */
 #ifndef LIBVHDX_H
 #define LIBVHDX_H
@@ -168,6 +179,9 @@ struct vhdx_attach_options {
 	uint32_t unit;
 };
 
+#define VHDX_ATTACH_OPTIONS_SIZE_VER0 \
+	(offsetof(struct vhdx_attach_options, unit) + sizeof(uint32_t))
+
 #define VHDX_DEVICE_NAME	32
 #define VHDX_WARNING_TEXT	512
 
@@ -176,6 +190,8 @@ struct vhdx_attach_options {
  * @size:	sizeof(struct vhdx_attached)
  * @index:	N of /dev/vhdxN
  * @reason:	why tracking was not resumed or begins with a gap: VHDX_REASON_*
+ * @disk_seq:	tells this attachment from every other one, as in struct vhdx_info
+ * @virtual_disk_id: VirtualDiskId, as in struct vhdx_info
  * @device:	path of the block device
  * @warning:	one line for a person, or empty: the disk is attached, but not
  *		everything is as one would wish
@@ -184,9 +200,14 @@ struct vhdx_attached {
 	size_t size;
 	int index;
 	unsigned int reason;
+	uint64_t disk_seq;
+	uint8_t virtual_disk_id[16];
 	char device[VHDX_DEVICE_NAME];
 	char warning[VHDX_WARNING_TEXT];
 };
+
+#define VHDX_ATTACHED_SIZE_VER0 \
+	(offsetof(struct vhdx_attached, warning) + VHDX_WARNING_TEXT)
 
 /**
  * vhdx_attach() - attach a VHDX as a block device
@@ -212,6 +233,8 @@ VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options
  * @timeout_ms:	keep trying for this long while the disk is busy (udev probes
  *		new disks); 0: try once
  *
+ * A disk that is attached under the same name meanwhile is left alone.
+ *
  * Return: 0 or a negative errno; -EBUSY while it is open or mounted.
  */
 VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
@@ -229,15 +252,17 @@ VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
  * @reason:	why changes can't be told at present: VHDX_REASON_*
  * @unit:	tracking unit in bytes, 0 where there is none
  * @disk_size:	in bytes
+ * @disk_seq:	tells this attachment from every other one, as in struct vhdx_info
+ * @virtual_disk_id: VirtualDiskId, as in struct vhdx_info
  * @read_only:	attached read-only
+ * @container_deleted: the container was removed: @container is what it was called
+ * @sidecar_deleted: likewise
  * @device:	path of the block device
  * @io:		how the container is used: "direct", "buffered" or "block"
  * @scan:	the check that goes before the first allocation: "pending", "ok"
  *		or "failed: …"
  * @container:	path of the container, as the kernel sees it now
  * @sidecar:	path of the sidecar in use, likewise; empty where there is none
- * @container_deleted: the container was removed: @container is what it was called
- * @sidecar_deleted: likewise
  */
 struct vhdx_status {
 	size_t size;
@@ -246,15 +271,19 @@ struct vhdx_status {
 	unsigned int reason;
 	uint32_t unit;
 	uint64_t disk_size;
+	uint64_t disk_seq;
+	uint8_t virtual_disk_id[16];
 	bool read_only;
+	bool container_deleted;
+	bool sidecar_deleted;
 	char device[VHDX_DEVICE_NAME];
 	char io[16];
 	char scan[VHDX_STATE_TEXT];
 	char container[VHDX_PATH_TEXT];
 	char sidecar[VHDX_PATH_TEXT];
-	bool container_deleted;
-	bool sidecar_deleted;
 };
+
+#define VHDX_STATUS_SIZE_VER0	(offsetof(struct vhdx_status, sidecar) + VHDX_PATH_TEXT)
 
 /**
  * typedef vhdx_status_fn - told of every attached disk
@@ -268,13 +297,14 @@ typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
 
 /**
  * vhdx_list() - tell of every attached disk, in the order of their numbers
+ * @status_size: sizeof(struct vhdx_status): what @fn is shown
  * @fn:		told of each
  * @context:	handed to @fn
  *
  * Return: 0, a negative errno, or the positive number that @fn returned; -ENODEV
  * where the module is not loaded.
  */
-VHDX_API int vhdx_list(vhdx_status_fn fn, void *context);
+VHDX_API int vhdx_list(size_t status_size, vhdx_status_fn fn, void *context);
 
 /**
  * vhdx_find() - find an attached disk
@@ -288,7 +318,7 @@ VHDX_API int vhdx_find(const char *name, int *index);
 /**
  * vhdx_get_status() - what sysfs shows of one attached disk
  * @index:	N of /dev/vhdxN
- * @status:	filled in; its size says how far
+ * @status:	its size is set by the caller, the rest is filled in
  *
  * Return: 0 or a negative errno.
  */
@@ -342,14 +372,16 @@ VHDX_API int vhdx_disk_index(const struct vhdx_disk *disk);
  * With O_DIRECT, for the page cache of /dev/vhdxN does not see what a file
  * system that is mounted on it writes.
  *
- * Return: a descriptor to be closed by the caller, or a negative errno.
+ * Return: a descriptor to be closed by the caller, or a negative errno; -ENODEV
+ * where @disk was detached, whatever has its name now.
  */
 VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
 
 /**
  * vhdx_disk_get_info() - size and ids of a disk
  * @disk:	the disk
- * @info:	filled in; index is -1 for a file that is not attached
+ * @info:	its size is set by the caller, the rest is filled in; for a file that is
+ *		not attached index is -1, disk_seq 0
  *
  * Return: 0 or a negative errno.
  */
@@ -368,7 +400,7 @@ VHDX_API int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path);
 /**
  * vhdx_disk_get_tracking_state() - is it tracked, and what is its newest point?
  * @disk:	the disk
- * @state:	filled in
+ * @state:	its size is set by the caller, the rest is filled in
  *
  * Return: 0 or a negative errno.
  */
@@ -378,13 +410,14 @@ VHDX_API int vhdx_disk_get_tracking_state(struct vhdx_disk *disk,
 /**
  * vhdx_disk_get_points() - all points of a disk, oldest first
  * @disk:	the disk
+ * @point_size:	sizeof(struct vhdx_point): size of the elements of @points
  * @points:	out: an array to be given to free(3); NULL where there are none
  * @count:	out: its length
  *
  * Return: 0 or a negative errno.
  */
-VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, struct vhdx_point **points,
-				  size_t *count);
+VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
+				  struct vhdx_point **points, size_t *count);
 
 /* As a length: to the end of the disk. */
 #define VHDX_TO_END	UINT64_MAX
@@ -396,10 +429,16 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, struct vhdx_point **po
  * @target:	changes until this point; all zero: until now
  * @offset:	where to begin, in bytes
  * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
+ * @range_size:	sizeof(struct vhdx_range): what the callback is shown
+ * @flags:	VHDX_CHANGES_COUNT: sums alone, there is no callback
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
  * @unit:	out: granularity of the answer in bytes
  * @answer_flags: out: VHDX_ANSWER_*
+ * @changed_bytes: out: the sum of the ranges
+ * @disk_seq:	out: which attachment answered, as in struct vhdx_info; 0: a file
+ * @gap_time_ns: out, with -ESTALE: when the gap came about, nanoseconds since 1970
+ *		UTC; 0 where nobody knows
  */
 struct vhdx_changes {
 	size_t size;
@@ -407,11 +446,19 @@ struct vhdx_changes {
 	struct vhdx_point_id target;
 	uint64_t offset;
 	uint64_t length;
+	size_t range_size;
+	unsigned int flags;
+	uint32_t unit;
 	uint64_t processed;
 	uint64_t disk_size;
-	uint32_t unit;
+	uint64_t changed_bytes;
+	uint64_t disk_seq;
+	uint64_t gap_time_ns;
 	uint32_t answer_flags;
 };
+
+#define VHDX_CHANGES_SIZE_VER0 \
+	(offsetof(struct vhdx_changes, answer_flags) + sizeof(uint32_t))
 
 /**
  * typedef vhdx_range_fn - told of every changed range
@@ -428,7 +475,7 @@ typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
  * vhdx_disk_get_changes() - what changed between two points
  * @disk:	the disk
  * @changes:	the question, and what is known of the answer
- * @fn:		told of each range
+ * @fn:		told of each range; NULL with VHDX_CHANGES_COUNT
  * @context:	handed to @fn
  *
  * Asks until all of the length is processed. Ranges told before a failure are
@@ -443,7 +490,7 @@ VHDX_API int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *
 /**
  * vhdx_disk_get_changes_once() - the ioctl as it is, of a file that is not attached too
  * @disk:	the disk
- * @query:	see <linux/vhdx.h>; size is set by the library
+ * @query:	see <linux/vhdx.h>; size, and that of a range, are the caller's
  *
  * Return: 0, possibly with less processed than asked for, or a negative errno.
  */

@@ -101,9 +101,9 @@ class Control(_Descriptor):
         failure.add_note(self.message)
         raise failure
 
-    def detach(self, index):
+    def detach(self, index, disk_seq=0):
         """Detaches, tried once."""
-        return call(self.fd, uapi.DETACH, uapi.Detach(index=index))
+        return call(self.fd, uapi.DETACH, uapi.Detach(index=index, disk_seq=disk_seq))
 
     def seal(self, fds, label=""):
         """Seals; returns the ids, in the order of fds."""
@@ -140,11 +140,11 @@ class Handle(_Descriptor):
         """struct vhdx_tracking_state"""
         return call(self.fd, uapi.GET_TRACKING_STATE, uapi.TrackingState())
 
-    def points(self, first=0, capacity=uapi.POINTS_MAX):
+    def points(self, after=uapi.NOW, capacity=uapi.POINTS_MAX):
         """A list of struct vhdx_point, oldest first."""
         output = (uapi.Point * capacity)()
         argument = call(self.fd, uapi.GET_POINTS,
-                        uapi.GetPoints(output=ctypes.addressof(output), first=first,
+                        uapi.GetPoints(output=ctypes.addressof(output), after=after,
                                        output_capacity=capacity))
         return list(output[:argument.output_count])
 

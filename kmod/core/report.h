@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * What a disk tells of its history: state, points, and the checks of a question about
+ * changes. Used by the driver and by the offline command, which differ only in where
+ * they found the history and who keeps it from changing meanwhile.
+ */
+#ifndef VHDX_CORE_REPORT_H
+#define VHDX_CORE_REPORT_H
+
+#include "answer.h"
+#include "sidecar.h"
+
+/**
+ * struct vhdx_history - a disk's history, wherever it is kept
+ * @disk_size:	in bytes
+ * @state:	VHDX_TRACKING_*
+ * @off_reason:	while @state is OFF, why, if there is a sidecar: VHDX_REASON_*
+ * @off_text:	the same in words, or NULL
+ * @off_error:	what a question about changes gets then; 0: what follows from the reason
+ * @sidecar:	loaded and bound, unless @state is OFF
+ * @live:	the live map; NULL: what was saved of it in the sidecar
+ */
+struct vhdx_history {
+	u64 disk_size;
+	u32 state;
+	u32 off_reason;
+	const char *off_text;
+	int off_error;
+	const struct vhdx_sidecar *sidecar;
+	const struct vhdx_changemap *live;
+};
+
+/**
+ * vhdx_report_state() - VHDX_GET_TRACKING_STATE
+ * @history:	of the disk
+ * @state:	filled in, but for live_bytes, generation and what is only an input
+ */
+void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_state *state);
+
+/**
+ * vhdx_report_live_bytes() - how much changed since the newest point
+ * @history:	of the disk
+ *
+ * In bytes, whole units. Reads all of the live map. VHDX_BYTES_UNKNOWN where there is no
+ * newest point, where a gap lies behind it, or where the map can't be read.
+ */
+u64 vhdx_report_live_bytes(const struct vhdx_history *history);
+
+/**
+ * vhdx_report_points() - VHDX_GET_POINTS
+ * @history:	of the disk
+ * @args:	@args->after is judged; point_count and output_count are filled in
+ * @points:	room for @capacity of them
+ * @diag:	what is wrong
+ *
+ * Points that were never issued don't exist for a caller. 0; -EINVAL; -ENODATA.
+ */
+int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
+		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
+
+/**
+ * vhdx_report_check() - is this a question?
+ * @history:	of the disk; of it, only the size is looked at
+ * @args:	known flags, nothing that is reserved. Which ids are known is
+ *		vhdx_report_span()'s to say
+ * @diag:	what is wrong
+ *
+ * 0 or -EINVAL.
+ */
+int vhdx_report_check(const struct vhdx_history *history,
+		      const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag);
+
+/**
+ * vhdx_report_span() - which deltas answer the question
+ * @history:	of the disk
+ * @args:	unit and answer_flags are filled in
+ * @span:	filled in
+ * @diag:	what is wrong
+ *
+ * What is wrong with the ids themselves comes first, then what is wrong with tracking,
+ * then unknown ids and gaps. 0; -EINVAL; -ENODATA; -ESTALE; -EOPNOTSUPP; off_error.
+ */
+int vhdx_report_span(const struct vhdx_history *history,
+		     struct vhdx_get_virtual_disk_changes *args, struct vhdx_span *span,
+		     struct vhdx_diag *diag);
+
+/**
+ * struct vhdx_span_source - context of vhdx_report_leaf()
+ */
+struct vhdx_span_source {
+	struct vhdx_history history;
+	struct vhdx_span span;
+};
+
+/* A vhdx_leaf_source: all deltas of the span. 0 or -errno. */
+int vhdx_report_leaf(void *context, u32 leaf, u64 *words);
+
+/**
+ * vhdx_report_failure() - what reading a leaf failed with, as the question's answer
+ * @err:	of vhdx_answer_leaf()
+ * @diag:	gets reason and text
+ *
+ * Damage of the sidecar is a gap like any other: -ESTALE. Else @err.
+ */
+int vhdx_report_failure(int err, struct vhdx_diag *diag);
+
+#endif
