@@ -68,7 +68,6 @@ def wrong_usage():
                       ("seal",), ("seal", "--label", "x" * 65, disk.node), ("points",),
                       ("forget", disk.node), ("forget", disk.node, "rct:1"),
                       ("changes", disk.node), ("changes", "--since", point),
-                      ("changes", disk.node, "--since", "rct:1"),
                       ("changes", disk.node, "--since", point, "--offset", "-1"),
                       ("changes", disk.node, "--since", point, "--length", "1Q"),
                       ("changes", disk.node, "--since", point, "--offset", "20E"),
@@ -99,6 +98,8 @@ def full_backup_is_needed():
             refuse(3, "changes", disk.node, "--since", foreign, said=["full backup", disk.node])
             refuse(3, "changes", disk.node, "--since", mine, "--target", foreign,
                    said=["full backup"])
+            refuse(3, "changes", disk.node, "--since", str(mine)[:-1],
+                   said=["not the id", "full backup"])
             fresh = disk.handle.reset()
             refuse(3, "changes", disk.node, "--since", mine, said=["reset", "full backup"])
             ctl.run("changes", disk.node, "--since", fresh)
@@ -305,7 +306,8 @@ def warnings_of_attach():
             ktap.check(said.startswith("vhdxctl: warning: ") and said.count("\n") == 1 and
                        "sidecar" in said, f"stderr: {said!r}")
             shown = ctl.json("attach", path)
-            ktap.equal(sorted(shown), ["device", "disk", "reason", "version", "warning"], "keys")
+            ktap.equal(sorted(shown), ["device", "disk", "disk_seq", "reason", "version",
+                                       "virtual_disk_id", "warning"], "keys")
             ktap.equal((shown["reason"], bool(shown["warning"])), ("inconsistent", True))
             ctl.run("detach", shown["device"])
         lrct.write_bytes(good)
@@ -354,13 +356,16 @@ def one_line(*words):
 
 
 RANGES = [{"offset": int, "length": int}]
-CHANGES = {"version": int, "limit": ID, "target": (ID, None), "offset": int, "length": int,
-           "processed": int, "size": int, "unit": int, "coarse": bool, "ranges": RANGES}
+# Which disk, and which attachment of it.
+WHICH = {"virtual_disk_id": UUID, "disk_seq": (int, None)}
+CHANGES = WHICH | {"version": int, "limit": ID, "target": (ID, None), "offset": int,
+                   "length": int, "processed": int, "size": int, "unit": int, "coarse": bool,
+                   "changed_bytes": int, "ranges": RANGES}
 POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label": (".*", None),
            "gap": (None, "[a-z_]+")}]
-INFO = {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
+INFO = WHICH | {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
-        "virtual_disk_id": UUID, "data_write_guid": UUID,
+        "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
         "write_failed": bool, "io": ("direct|buffered|block", None),
@@ -369,7 +374,7 @@ INFO = {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled", "newer_changes": (bool, None),
           "most_recent_id": (ID, None), "reason": (None, "[a-z_]+"), "unit": (int, None),
           "points": int}
-LIST = {"version": int, "list": [{"disk": int, "device": r"/dev/vhdx\d+", "container": "/.*",
+LIST = {"version": int, "list": [WHICH | {"disk": int, "device": r"/dev/vhdx\d+", "container": "/.*",
                                   "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
                                   "read_only": bool, "size": int, "tracking": "on|off|disabled",
                                   "reason": (None, "[a-z_]+"), "unit": (int, None),
@@ -381,12 +386,13 @@ LIST = {"version": int, "list": [{"disk": int, "device": r"/dev/vhdx\d+", "conta
 def json_of_everything():
     with container(track=False) as path:
         shown = one_line("attach", "--track", path)
-        check(shown, {"version": int, "disk": int, "device": r"/dev/vhdx\d+", "reason": None,
-                      "warning": None}, "attach")
+        check(shown, WHICH | {"version": int, "disk": int, "device": r"/dev/vhdx\d+",
+                              "reason": None, "warning": None}, "attach")
         node = shown["device"]
         try:
             sealed = one_line("seal", "--label", 'q"uo\\te ü', node)
-            check(sealed, {"version": int, "points": [{"disk": int, "device": node, "id": ID}]}, "seal")
+            check(sealed, {"version": int, "points": [
+                WHICH | {"disk": int, "device": node, "id": ID}]}, "seal")
             images.command("dd", "if=/dev/urandom", f"of={node}", "bs=64k", "count=1",
                            "oflag=direct")
             first = one_line("points", node)["points"][0]["id"]
@@ -396,7 +402,7 @@ def json_of_everything():
                 shown = one_line("changes", *words, "--since", first)
                 check(shown, CHANGES | {"ranges": list} if "--target" in words else CHANGES,
                       "changes")
-            check(one_line("points", node), {"version": int, "points": POINTS}, "points")
+            check(one_line("points", node), WHICH | {"version": int, "points": POINTS}, "points")
             ktap.equal(one_line("points", node)["points"][1]["label"], 'q"uo\\te ü', "label")
             ktap.equal(one_line("points", node)["points"][0]["label"], None, "no label")
             for name in (node, path):
@@ -411,7 +417,7 @@ def json_of_everything():
             shown = one_line("detach", node)
         check(shown, {"version": int, "disk": int, "device": node}, "detach")
         for words, shape in ((["info"], INFO), (["track", "status"], STATUS),
-                             (["points"], {"version": int, "points": POINTS}),
+                             (["points"], WHICH | {"version": int, "points": POINTS}),
                              (["changes", "--since", second], CHANGES | {"ranges": list})):
             if words[0] == "changes":
                 refuse(3, *words, path)

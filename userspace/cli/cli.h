@@ -23,7 +23,6 @@ enum option_kind {
 	OPTION_TEXT,	/* const char * */
 	OPTION_SIZE,	/* uint64_t, with a suffix */
 	OPTION_NUMBER,	/* int, not negative */
-	OPTION_ID,	/* struct vhdx_point_id */
 };
 
 struct cli_option {

@@ -64,10 +64,6 @@ static int set_option(const struct cli_option *option, const char *text)
 		if (!parse_number(text, option->value))
 			return 0;
 		return usage_error("--%s: \"%s\" is not a number", option->name, text);
-	case OPTION_ID:
-		if (!vhdx_id_parse(text, option->value))
-			return 0;
-		return usage_error("--%s: %s", option->name, vhdx_error_message());
 	}
 	return EXIT_USAGE;
 }

@@ -160,6 +160,8 @@ unsigned int vhdx_code_from_errno(int error, unsigned int reason)
 
 bool vhdx_full_backup_needed(int error, unsigned int reason)
 {
-	/* Exactly what the table calls an invalid state. */
+	/* What the table calls an invalid state; and an id that was damaged where it was kept. */
+	if ((error == EINVAL || error == -EINVAL) && reason == VHDX_REASON_ID_MALFORMED)
+		return true;
 	return vhdx_code_from_errno(error, reason) == VHDX_CODE_INVALID_STATE;
 }

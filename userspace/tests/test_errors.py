@@ -35,6 +35,21 @@ def test_queries():
                 assert "full backup" in result.err, result.err
 
 
+def test_ids_from_storage():
+    """Cut, empty, with the end of a line: what can't be an id any more needs a full backup."""
+    with attached() as (fake, _):
+        for text in ("", "not-an-id", ID[:-1], ID + "0", "rct:", " \n"):
+            for question in (["--since", text], ["--since", ID, "--target", text]):
+                fake.ctl("changes", "0", *question).expect(3, "not the id of a point",
+                                                           "full backup")
+                fake.ctl("changes", "0", *question, "--json").expect_error(
+                    3, errno.EINVAL, "id_malformed")
+        assert not fake.calls
+        for text in (f"{ID}\n", f" {ID.upper()}\t"):
+            assert fake.ctl("changes", "0", "--since", text, "--json").json["limit"] == ID
+        fake.ctl("forget", "0", ID[:-1]).expect(2)
+
+
 def test_failure_in_the_middle():
     """A part of an answer is never printed."""
     with attached() as (fake, _):

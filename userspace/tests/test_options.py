@@ -44,8 +44,6 @@ WRONG = [
     ["forget", "0"],
     ["forget", "0", "not-an-id"],
     ["changes", "0"],
-    ["changes", "--since", "not-an-id", "0"],
-    ["changes", "--since", ID, "--target", "x", "0"],
     ["changes", "--since", ID, "--offset", "-1", "0"],
     ["changes", "--since", ID, "--length", "1X", "0"],
     ["changes", "--since", ID, "--map", "--json", "0"],

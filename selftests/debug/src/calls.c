@@ -212,7 +212,9 @@ static size_t fill_points(union argument *a)
 	a->points.flags = some_flags(0);
 	a->points.output_capacity = some_count(MEMORY_MAX / sizeof(struct vhdx_point));
 	a->points.output = memory_any(nothing, MEMORY_MAX);
-	a->points.first = some_count(4);
+	a->points.point_size = one_in(8) ? some_count(512) : sizeof(struct vhdx_point);
+	if (one_in(2))
+		a->points.after = any_id();
 	return sizeof(a->points);
 }
 

@@ -104,8 +104,8 @@ VHDX_API unsigned int vhdx_code_from_errno(int error, unsigned int reason);
  * @error:	an errno, negative or positive
  * @reason:	VHDX_REASON_*
  *
- * Return: true for an id that is not known, for any gap, and where tracking is
- * disabled. Everything else may be cured and tried again.
+ * Return: true for an id that is not known or is none, for any gap, and where
+ * tracking is disabled. Everything else may be cured and tried again.
  */
 VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
 
@@ -118,10 +118,11 @@ VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
 
 /**
  * vhdx_id_parse() - read the text form of a point's id
- * @text:	rct:GUID:16 hex digits, {GUID} of a snapshot, or a Windows rctX:… id
+ * @text:	rct:GUID:16 hex digits, {GUID} or GUID of a snapshot, or a Windows
+ *		rctX:… id; in any case, white space around it is ignored
  * @id:		filled in
  *
- * Return: 0 or -EINVAL.
+ * Return: 0; -EINVAL with VHDX_REASON_ID_MALFORMED.
  */
 VHDX_API int vhdx_id_parse(const char *text, struct vhdx_point_id *id);
 
