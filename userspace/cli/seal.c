@@ -116,7 +116,7 @@ static int seal(int count, char **arguments)
 	int i;
 
 	if (wanted.freeze)
-		return usage_error("--freeze is not available yet: use `fsfreeze` around it");
+		return usage_error("--freeze is not available yet: keep the file system frozen (`fsfreeze`) until the copy is made");
 	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
 		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
 	if (wanted.label && !vhdx_label_is_valid((const u8 *)wanted.label, strlen(wanted.label)))

@@ -101,6 +101,87 @@ def test_json_keys():
                 json.dumps(shapes[command]), (command, result.out, shapes[command])
 
 
+DOCUMENTATION = USERSPACE.parent / "Documentation"
+
+
+def constants():
+    """Numbers that the code has, by name."""
+    found = {}
+    for header in ("uapi/linux/vhdx.h", "kmod/core/timeline.h", "kmod/disk.h",
+                   "kmod/core/sidecar_ondisk.h", "kmod/core/changemap.h"):
+        text = (USERSPACE.parent / header).read_text()
+        found |= {name: int(value) for name, value in
+                  re.findall(r"^#define\s+(VHDX_\w+)\s+(\d+)U?\b", text, re.M)}
+        found |= {name: int(value) for name, value in
+                  re.findall(r"static_assert\((VHDX_\w+\(struct \w+\)) == (\d+)\)", text)}
+    return found
+
+
+def limits():
+    """README's section, a text for each of its words."""
+    text = (USERSPACE.parent / "README").read_text()
+    section = text.partition("\nLimits\n------\n\n")[2].partition("\n\n\n")[0]
+    return {word: " ".join(rest.split()) for word, rest in
+            re.findall(r"^(\w+)\t+(.*?)(?=^\S|\Z)", section, re.M | re.S)}
+
+
+def test_limits():
+    """README's numbers are the code's."""
+    code, told = constants(), limits()
+    assert told["Points"].startswith(f"{code['VHDX_POINTS_MAX']} a disk")
+    assert told["Disks"] == (f"{code['VHDX_DISKS_MAX']} attached at once, "
+                             f"{code['VHDX_SEAL_MAX']} in one seal.")
+    assert told["Labels"].startswith(f"{code['VHDX_LABEL_MAX']} bytes of UTF-8")
+    assert f"{code['VHDX_UNIT_DEFAULT'] >> 10} KiB, or a power of two from " \
+        f"{code['VHDX_UNIT_MIN'] >> 10} KiB to {code['VHDX_UNIT_MAX'] >> 20} MiB" in told["Unit"]
+    units = code["VHDX_SIDECAR_BLOCK"] * 8
+    assert f"{units} units" in told["Memory"] and f"{units} units" in told["Sidecar"]
+    assert f"({units * code['VHDX_UNIT_DEFAULT'] >> 20} MiB of disk" in told["Memory"]
+    records = code["VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_point)"]
+    assert f"every {records} points" in told["Sidecar"]
+
+
+def test_discard_is_described_as_it_is():
+    """Neither the queue's limits nor the module's code have it, and README says so."""
+    sources = "".join(path.read_text() for path in (USERSPACE.parent / "kmod").rglob("*.[ch]"))
+    supported = "max_hw_discard_sectors" in sources or "blk_queue_max_discard" in sources
+    readme = (USERSPACE.parent / "README").read_text()
+    assert supported != ("Discard (TRIM) is refused" in readme)
+
+
+def test_recovery():
+    """Every reason has its row, and every command that is advised exists."""
+    text = (DOCUMENTATION / "recovery.rst").read_text()
+    table = text.partition("\nBy reason\n")[2].partition("exit with status 3")[0]
+    rows = re.findall(r"^``(\w+)`` ", table, re.M)
+    uapi = (USERSPACE.parent / "uapi/linux/vhdx.h").read_text()
+    reasons = [name.lower() for name in re.findall(r"^#define VHDX_REASON_(\w+)", uapi, re.M)]
+    assert sorted(rows) == sorted(set(reasons) - {"none"})
+    advised = re.findall(r"``vhdxctl\s+([^`]*)``", text) + \
+        re.findall(r"^\tvhdxctl (.*)$", text, re.M)
+    assert len(advised) > 15
+    for command in advised:
+        words = command.split()
+        path = words[:2] if words[0] == "track" else words[:1]
+        known = options_of(*path)
+        assert known, command
+        for option in re.findall(r"--([a-z-]+)", command):
+            assert option in known, command
+
+
+def test_consistent_images():
+    """The recipe is there, and nobody is told that freezing around the seal is enough."""
+    assert (USERSPACE / "examples/backup-frozen").stat().st_mode & 0o111
+    for text in ((DOCUMENTATION / "agent-guide.rst").read_text(), page("vhdxctl.8"),
+                 (USERSPACE.parent / "README").read_text()):
+        text = " ".join(text.split())
+        assert "userspace/examples/backup-frozen" in text
+        assert re.search(r"around the seal alone (is not enough|gives no consistent image|to)",
+                         text) or "alone is not enough" in text
+    told = ctl("seal", "--freeze", "0").err
+    assert "until the copy is made" in told and "around" not in told
+
+
 def test_functions():
     text = page("libvhdx.3")
     for name in declared():
