@@ -23,7 +23,7 @@ CASE(no_text)
 	EXPECT(!VALID("\xff"));
 	EXPECT(!VALID("ok\xc3"));		/* cut off */
 	EXPECT(!VALID("\xe2\x82"));
-	EXPECT(!VALID("\xc3" "a"));
+	EXPECT(!VALID("\xc3\x61"));
 	EXPECT(!VALID("\xc0\xaf"));		/* longer than need be */
 	EXPECT(!VALID("\xe0\x80\xaf"));
 	EXPECT(!VALID("\xf0\x80\x80\xaf"));
@@ -39,7 +39,7 @@ CASE(controls)
 	EXPECT(!VALID("\x1b[2J"));
 	EXPECT(!VALID("\x7f"));
 	EXPECT(!VALID("\xc2\x80"));
-	EXPECT(!VALID("\xc2\x9b" "2J"));
+	EXPECT(!VALID("\xc2\x9b\x32J"));
 	EXPECT(!VALID("\x1f"));
 }
 

@@ -315,6 +315,28 @@ def warnings_of_attach():
         ktap.check("gone" in attach("--sidecar", path.with_name("gone")), "no word of a sidecar")
 
 
+@ktap.case
+def track_or_nothing():
+    """With --track a sidecar that can't be used is refused, and nothing is written anywhere."""
+    with container() as path:
+        lrct = pathlib.Path(f"{path}.lrct")
+        good = lrct.read_bytes()
+        for content in (b"x" * 100000, good[:5000]):
+            lrct.write_bytes(content)
+            before = path.read_bytes()
+            for form in ((), ("--json",)):
+                refuse(1, "attach", "--track", *form, path, said=[path, "vhdxctl track reset"])
+            ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
+            ktap.check((path.read_bytes(), lrct.read_bytes()) == (before, content),
+                       "something was written")
+            # As the message says.
+            with attached(path) as disk:
+                ctl.run("track", "reset", disk.node)
+                ktap.equal(disk.sysfs("tracking"), "on", "tracking")
+            with attached(path, "--track") as disk:
+                ktap.equal(len(disk.handle.ids()), 1, "points")
+
+
 # ---- JSON --------------------------------------------------------------------------------
 
 def check(value, shape, where):
@@ -371,9 +393,10 @@ INFO = WHICH | {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+",
         "write_failed": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
         "reason": (None, "[a-z_]+"), "points": int}
-STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled", "newer_changes": (bool, None),
-          "most_recent_id": (ID, None), "reason": (None, "[a-z_]+"), "unit": (int, None),
-          "points": int}
+STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
+          "newer_changes": (bool, None),
+          "most_recent_id": (ID, None), "reason": (None, "[a-z_]+"), "gap_time": (TIME, None),
+          "unit": (int, None), "points": int}
 LIST = {"version": int, "list": [WHICH | {"disk": int, "device": r"/dev/vhdx\d+", "container": "/.*",
                                   "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
                                   "read_only": bool, "size": int, "tracking": "on|off|disabled",

@@ -143,7 +143,7 @@ is_of_one_instant() {
 
 # The recipe of Documentation/agent-guide.rst, a full backup and two that are not.
 backup_of_one_instant() {
-	local recipe=${0%/*}/../../userspace/examples/backup-frozen round
+	local recipe=${0%/*}/../../userspace/examples/backup-frozen
 	modprobe loop
 	new_disk 128M
 	mke2fs -q -t ext4 "$device"
@@ -153,7 +153,7 @@ backup_of_one_instant() {
 	echo 0 >mnt/first
 	echo 0 >mnt/second
 	keep_writing &
-	for round in 1 2 3; do
+	for _ in 1 2 3; do
 		sleep 2
 		"$recipe" "$device" mnt image
 		is_of_one_instant image

@@ -106,6 +106,7 @@ static bool is_known(const struct vhdx_tracking_state *state)
 static int print_status_json(const struct vhdx_tracking_state *state)
 {
 	struct json_object *reply = json_reply();
+	char time[TIME_TEXT];
 
 	json_flag(reply, "enabled", state->state == VHDX_TRACKING_ON);
 	json_text(reply, "state", tracking_name(state->state));
@@ -115,6 +116,8 @@ static int print_status_json(const struct vhdx_tracking_state *state)
 		json_text(reply, "newer_changes", NULL);
 	json_id(reply, "most_recent_id", &state->most_recent_id);
 	json_reason(reply, "reason", state->gap_reason);
+	json_text(reply, "gap_time",
+		  state->gap_time_ns ? time_text(state->gap_time_ns, time) : NULL);
 	json_positive(reply, "unit", state->unit);
 	json_bytes(reply, "points", state->point_count);
 	return json_finish(reply);

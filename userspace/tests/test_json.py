@@ -180,7 +180,7 @@ def test_track():
         fake.write("state.0", "2 1 5 16384 0")
         reply = fake.ctl("track", "status", "--json", "0").expect(0).json
         assert reply == {"enabled": False, "state": "disabled", "newer_changes": None,
-                         "most_recent_id": None, "reason": "disabled", "unit": 16384,
+                         "most_recent_id": None, "reason": "disabled", "gap_time": None, "unit": 16384,
                          "points": 0}
         assert "Newer changes:   unknown" in fake.ctl("track", "status", "0").lines
         for state, text, value in (("1 0 0", "no", False), ("1 1 0", "yes", True),
