@@ -40,6 +40,9 @@ int vhdx_sidecar_commit(struct vhdx_sidecar *sidecar)
 		return -EIO;
 	if (!is_committable(sidecar))
 		return -EINVAL;
+	/* A header that a load would refuse must never be written. */
+	if (sidecar->sequence >= VHDX_SIDECAR_SEQUENCE_MAX)
+		return -ENOSPC;
 
 	err = vhdx_sidecar_write_chain(sidecar, &vhdx_sidecar_point_record,
 				       sidecar->timeline.count, &sidecar->timeline, &points);

@@ -15,6 +15,15 @@ void vhdx_sidecar_encode_delta(const struct vhdx_delta *delta, struct vhdx_sidec
 	record->gap_reason = cpu_to_le32(delta->gap_reason);
 }
 
+/* A cause that is not known here cuts the line like any other. */
+static u32 known_gap(u32 reason)
+{
+	if (reason == VHDX_REASON_NONE ||
+	    (reason >= VHDX_REASON_CHANGED_OFFLINE && reason <= VHDX_REASON_TRACKING_ERROR))
+		return reason;
+	return VHDX_REASON_INCONSISTENT;
+}
+
 /* All but the leaves: vhdx_sidecar_read_index() gets them. */
 int vhdx_sidecar_decode_delta(const struct vhdx_sidecar *sidecar,
 			      const struct vhdx_sidecar_delta *record, struct vhdx_delta *delta,
@@ -24,7 +33,7 @@ int vhdx_sidecar_decode_delta(const struct vhdx_sidecar *sidecar,
 	delta->index_crc = le32_to_cpu(record->index.crc);
 	delta->leaf_count = le32_to_cpu(record->index.count);
 	delta->flags = le32_to_cpu(record->flags);
-	delta->gap_reason = le32_to_cpu(record->gap_reason);
+	delta->gap_reason = known_gap(le32_to_cpu(record->gap_reason));
 	if (delta->leaf_count > vhdx_sidecar_leaf_count(sidecar))
 		return vhdx_sidecar_damaged(diag, "a delta of %u leaves, the disk has %u",
 					    delta->leaf_count, vhdx_sidecar_leaf_count(sidecar));

@@ -21,13 +21,28 @@ static void encode_point(const void *source, u32 index, void *record)
 	memcpy(raw->label, point->label, point->label_length);
 }
 
-/* References are in the order of their sequence numbers, so no id comes twice. */
+/* At most 4096 points, each compared with those before it. */
+static bool is_new_snapshot(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
+{
+	u32 i = timeline->count;
+
+	while (i--)
+		if (timeline->points[i]->id.kind == VHDX_POINT_SNAPSHOT &&
+		    !memcmp(timeline->points[i]->id.guid, id->guid, sizeof(id->guid)))
+			return false;
+	return !id->sequence;
+}
+
+/*
+ * No id comes twice: references are in the order of their sequence numbers, snapshots have
+ * none, but GUIDs of their own.
+ */
 static bool in_order(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id)
 {
 	u32 i = timeline->count;
 
 	if (id->kind == VHDX_POINT_SNAPSHOT)
-		return !id->sequence;
+		return is_new_snapshot(timeline, id);
 	if (id->kind != VHDX_POINT_REFERENCE || id->sequence >= timeline->next_sequence)
 		return false;
 	while (i--)

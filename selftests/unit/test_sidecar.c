@@ -240,7 +240,8 @@ static void make_history(bool full)
 			mark_at_random(&model[i], random_below(6));
 		if (!random_below(8))
 			vhdx_changemap_mark(&model[i], LEAF_BYTES, 2 * LEAF_BYTES);
-		model_gap[i] = random_below(4) ? 0 : 1 + random_below(10);
+		model_gap[i] = random_below(4) ? 0 :
+			       VHDX_REASON_CHANGED_OFFLINE + random_below(6);
 		vhdx_timeline_gap(&sidecar.timeline, model_gap[i]);
 		sidecar.timeline.live.flags = i & 1 ? VHDX_DELTA_COARSE : 0;
 		if (i < POINTS)

@@ -8,6 +8,8 @@
 #include "internal.h"
 
 #define RANGES_PER_CALL	4096
+/* Of the first header of this library: for a caller who says nothing. */
+#define RANGE_SIZE_DEFAULT	24U
 
 /**
  * struct teller - joins ranges that the ends of calls cut
@@ -130,7 +132,7 @@ static int check_question(const struct vhdx_disk *disk, struct vhdx_changes *cha
 			  vhdx_range_fn fn)
 {
 	if (!changes->range_size)
-		changes->range_size = VHDX_RANGE_SIZE_VER0;
+		changes->range_size = RANGE_SIZE_DEFAULT;
 	if (changes->range_size < VHDX_RANGE_SIZE_VER0)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: ranges of %zu bytes: they have at least %u", disk->name,

@@ -109,6 +109,11 @@ class Fake:
     def ctl(self, *arguments, **options):
         return ctl(*arguments, env=self.env, **options)
 
+    def popen(self, *arguments):
+        """vhdxctl, running."""
+        return subprocess.Popen([BUILD / "vhdxctl", *map(str, arguments)],
+                                env={**os.environ, **self.env}, stderr=subprocess.PIPE)
+
     def fail(self, call, error, reason="none", times=-1, message=""):
         """The next calls of an ioctl fail."""
         text = f"{error} {REASONS[reason]} {times} {message}"

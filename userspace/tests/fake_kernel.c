@@ -211,7 +211,17 @@ static void make_id(struct vhdx_point_id *id, __u64 sequence)
 	id->kind = VHDX_POINT_REFERENCE;
 }
 
-static unsigned int read_points(int index, struct vhdx_point *points, unsigned int capacity)
+/* An element of the caller's size; what he has more of is zero. */
+static void put_element(__u64 array, unsigned int number, __u32 stride, const void *element,
+			size_t size)
+{
+	char *to = (char *)(uintptr_t)array + (size_t)number * stride;
+
+	memset(to, 0, stride);
+	memcpy(to, element, stride < size ? stride : size);
+}
+
+static unsigned int read_points(int index, __u64 points, __u32 stride, unsigned int capacity)
 {
 	FILE *file = open_file("r", "points.%d", index);
 	unsigned int count = 0;
@@ -228,7 +238,7 @@ static unsigned int read_points(int index, struct vhdx_point *points, unsigned i
 		point.label_length = strcmp(label, "-") ? strlen(label) : 0;
 		memcpy(point.label, label, point.label_length);
 		if (count < capacity)
-			points[count] = point;
+			put_element(points, count, stride, &point, sizeof(point));
 		count++;
 	}
 	if (file)
@@ -238,7 +248,7 @@ static unsigned int read_points(int index, struct vhdx_point *points, unsigned i
 
 static __u64 add_point(int index, const char *label, int length)
 {
-	__u64 sequence = read_points(index, NULL, 0) + 1;
+	__u64 sequence = read_points(index, 0, 0, 0) + 1;
 	FILE *file = open_file("a", "points.%d", index);
 
 	fprintf(file, "%llu 0 %.*s\n", sequence, length ? length : 1, length ? label : "-");
@@ -470,7 +480,7 @@ static int get_info(int index, struct vhdx_info *info)
 static int get_state(int index, struct vhdx_tracking_state *args)
 {
 	int error = wanted_failure("STATE", &args->reason, 0, 0);
-	unsigned int count = read_points(index, NULL, 0);
+	unsigned int count = read_points(index, 0, 0, 0);
 	struct state state = read_state(index);
 
 	args->state = state.state;
@@ -488,7 +498,7 @@ static int get_points(int index, struct vhdx_get_points *args)
 	int error = wanted_failure("POINTS", &args->reason, args->message,
 				   args->message_capacity);
 
-	args->point_count = read_points(index, (void *)(uintptr_t)args->output,
+	args->point_count = read_points(index, args->output, args->point_size,
 					args->output_capacity);
 	args->output_count = args->point_count < args->output_capacity ?
 			     args->point_count : args->output_capacity;
@@ -510,7 +520,7 @@ static __u64 step_of(int index, __u64 length)
 
 static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 {
-	struct vhdx_range *output = (void *)(uintptr_t)args->output;
+	struct vhdx_range range = { .flags = 0 };
 	const bool sums = args->flags & VHDX_CHANGES_COUNT;
 	const __u64 start = args->byte_offset;
 	__u64 end = start + step_of(index, args->byte_length);
@@ -540,11 +550,11 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 			end = from;
 			break;
 		}
+		range.byte_offset = from;
+		range.byte_length = to - from;
 		if (!sums)
-			output[args->output_count++] = (struct vhdx_range) {
-				.byte_offset = from,
-				.byte_length = to - from,
-			};
+			put_element(args->output, args->output_count++, args->range_size, &range,
+				    sizeof(range));
 		args->changed_bytes += to - from;
 	}
 	if (file)

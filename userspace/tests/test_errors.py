@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every failure of a query has its exit code and says what to do."""
 import errno
+import time
 
 from common import ID, Fake, attached, directory, make_image
 
@@ -203,6 +204,19 @@ def test_busy_for_long():
         fake.fail("DETACH", errno.EBUSY, "in_use")
         fake.ctl("detach", "0").expect(1, "busy", "mounted")
         assert len(fake.calls) > 50
+
+
+def test_another_disk_gets_the_name():
+    """While it was busy somebody detached it and attached another: that one is left alone."""
+    with attached() as (fake, _):
+        fake.fail("DETACH", errno.EBUSY, "in_use", times=20)
+        with fake.popen("detach", "0") as waiting:
+            while not fake.calls:
+                time.sleep(0.01)
+            fake.write("sys/block/vhdx0/diskseq", "102\n")
+            waiting.communicate(timeout=30)
+        assert waiting.returncode == 1
+        assert (fake.root / "sys/block/vhdx0").exists()
 
 
 def test_unclean_detach():

@@ -430,7 +430,7 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
  * @target:	changes until this point; all zero: until now
  * @offset:	where to begin, in bytes
  * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
- * @range_size:	sizeof(struct vhdx_range): what the callback is shown
+ * @range_size:	sizeof(struct vhdx_range): what the callback is shown; 0: 24 bytes
  * @flags:	VHDX_CHANGES_COUNT: sums alone, there is no callback
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
