@@ -90,7 +90,7 @@ def boot(options, directory):
     console = directory / "console"
     console.touch()
     machine = MACHINES[kernel.machine]
-    session = Session(options, token, console, machine.END_SIGNAL)
+    session = Session(options, token, console, machine)
     plan = Plan(directory, options.mem + kernel.extra_memory, options.smp,
                 disks(options, directory, kernel, job), session.ports(), console,
                 f"{KERNEL_PARAMETERS} {kernel.parameters}")

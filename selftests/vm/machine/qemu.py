@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The QEMU command line."""
 
+import os
 import signal
 
 # Beside those of every machine.
@@ -13,6 +14,11 @@ END_SIGNAL = signal.SIGTERM
 # All that QEMU can emulate, but for fast string instructions: it goes through those byte by
 # byte, and a kernel that believes in them copies and clears at half the speed.
 CPU = "max,erms=off,fsrm=off"
+
+
+def environment(directory):
+    """What is written to images that are not to change goes to this run's directory."""
+    return {**os.environ, "TMPDIR": str(directory)}
 
 
 def drive(disk):

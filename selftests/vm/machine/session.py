@@ -100,10 +100,10 @@ class Session:
     complete		both streams and the log arrived up to their ends
     """
 
-    def __init__(self, options, token, console, end_signal):
+    def __init__(self, options, token, console, kind):
         self.options = options
-        # What ends the machine, after its disks were synced.
-        self.end_signal = end_signal
+        # The module that knows what runs the machine.
+        self.kind = kind
         self.token = token.encode()
         self.console = console
         self.theirs = {}
@@ -124,7 +124,7 @@ class Session:
     def run(self, command, directory, messages):
         """Runs the machine to its end; it must not outlive its runner."""
         self.machine = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command],
-                                        cwd=directory, env={**os.environ, "TMPDIR": directory},
+                                        cwd=directory, env=self.kind.environment(directory),
                                         stdin=subprocess.DEVNULL, stdout=messages, stderr=messages,
                                         pass_fds=list(self.ports().values()))
         try:
@@ -200,7 +200,7 @@ class Session:
 
     def stop(self):
         """Ends the machine."""
-        self.machine.send_signal(self.end_signal)
+        self.machine.send_signal(self.kind.END_SIGNAL)
         try:
             self.machine.wait(30)
         except subprocess.TimeoutExpired:
