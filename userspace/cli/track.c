@@ -39,14 +39,18 @@ static int print_first_point(const struct vhdx_point_id *first)
 	struct json_object *reply;
 	char text[VHDX_ID_TEXT];
 
+	vhdx_id_format(first, text);
 	if (output.json) {
 		reply = json_reply();
 		json_id(reply, "first_point", first);
-		return json_finish(reply);
+		json_finish(reply);
+	} else {
+		puts(text);
 	}
-	vhdx_id_format(first, text);
-	puts(text);
-	return EXIT_DONE;
+	if (!output_is_lost())
+		return EXIT_DONE;
+	complain("tracking is on all the same, and begins with %s", text);
+	return EXIT_FAILED;
 }
 
 typedef int (*making_fn)(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,

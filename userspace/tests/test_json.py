@@ -323,4 +323,9 @@ def test_nobody_listens():
                 fake.fail("FORGET", errno.EIO, "io")
                 code, said = run_into(where, fake, "seal", *option, image)
                 assert code == 1 and f"{SECOND} stays: /dev/vhdx0: " in said, said
+                for word in ("enable", "reset"):
+                    fake.write("state.0", "0 1 0 0 0" if word == "enable" else "1 0 0 16384 0")
+                    (fake.root / "points.0").unlink(missing_ok=True)
+                    code, said = run_into(where, fake, "track", word, *option, image)
+                    assert code == 1 and f"begins with {ID}" in said, said
                 assert image.read_bytes() == before
