@@ -119,7 +119,8 @@ static int open_free_sidecar(const char *path, const char *given, bool write)
 
 /*
  * Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. An
- * error is only that nobody said where to make one, or that tracking was asked for.
+ * error is only that nobody said where to make one, that tracking was asked for, or that
+ * the one that was named is another disk's.
  */
 static int find_sidecar(struct attaching *attaching)
 {
@@ -138,6 +139,8 @@ static int find_sidecar(struct attaching *attaching)
 	if (fd >= 0)
 		attaching->sidecar_fd = fd;
 	else if (fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK))
+		return fd;
+	else if (fd == -EBUSY && given)
 		return fd;
 	else if (fd != -ENOENT)
 		warn(attaching, vhdx_error_message());

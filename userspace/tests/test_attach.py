@@ -80,7 +80,7 @@ def test_sidecar_of_another_disk():
         make_image(image)
         fake.calls
         for option in ("--track", f"--sidecar={image}.lrct"):
-            fake.ctl("attach", option, "--track", image).expect(
+            fake.ctl("attach", option, image).expect(
                 1, "disk.vhdx.lrct", "the sidecar of /dev/vhdx0", "--sidecar")
         assert not fake.calls
         fake.ctl("attach", image).expect(0, "warning", "the sidecar of /dev/vhdx0")
