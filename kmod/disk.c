@@ -311,7 +311,6 @@ static void disk_free(struct vhdx_disk *disk)
 	mutex_lock(&disks_lock);
 	list_del(&disk->age);
 	mutex_unlock(&disks_lock);
-	vhdx_handle_put(disk->handle);
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
 	vhdx_session_destroy(&disk->session);
@@ -320,6 +319,7 @@ static void disk_free(struct vhdx_disk *disk)
 	close_image(disk);
 	vhdx_container_close(&disk->container);
 	xa_destroy(&disk->allocating);
+	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
 
@@ -567,9 +567,8 @@ int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 
 	err = vhdx_session_end(disk);
 	if (err) {
-		vhdx_io_failed(diag, err,
-			"detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-			err);
+		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			       err);
 		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
 		       index, err);
 		err = -EIO;

@@ -143,13 +143,17 @@ is_of_one_instant() {
 
 # The recipe of Documentation/agent-guide.rst, a full backup and two that are not.
 backup_of_one_instant() {
-	local recipe=${0%/*}/../../userspace/examples/backup-frozen
+	local recipe
+	recipe=$(readlink -f "${0%/*}/../../userspace/examples/backup-frozen")
 	modprobe loop
 	new_disk 128M
 	mke2fs -q -t ext4 "$device"
 	mkdir mnt
 	mount "$device" mnt
 	touch mnt/go
+	# The writer ends with the case, however that ends.
+	# shellcheck disable=SC2064 # it is here now
+	trap "rm -f '$PWD/mnt/go'" EXIT
 	echo 0 >mnt/first
 	echo 0 >mnt/second
 	keep_writing &

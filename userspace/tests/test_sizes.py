@@ -6,10 +6,8 @@ has one more field at its end. A library and a caller are compiled with it, too.
 """
 import functools
 import os
-import pathlib
 import re
 import subprocess
-import tempfile
 
 from common import BUILD, TREE, USERSPACE, Fake, ctl, directory, make_image, make_sidecar
 
@@ -33,14 +31,15 @@ def grow(text):
 @functools.lru_cache
 def newer():
     """A directory with the newer headers and the library made of them."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="newer-", dir=BUILD / "tests"))
-    (path / "linux").mkdir()
+    path = BUILD / "tests/newer"
+    (path / "linux").mkdir(parents=True, exist_ok=True)
     for name, source in HEADERS.items():
         (path / name).write_text(grow(source.read_text()))
     sources = [*USERSPACE.glob("lib/*.c"), *TREE.glob("kmod/core/*.c")]
     subprocess.run([CC, "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-O0", "-w", "-shared",
                     "-fPIC", "-pthread", "-std=gnu11", f"-I{path}", f"-I{USERSPACE}/lib",
-                    f"-I{TREE}/kmod", "-Wl,-soname,libvhdx.so.0", *sources, "-o",
+                    f"-I{TREE}/kmod", "-Wl,-soname,libvhdx.so.0",
+                    f"-Wl,--version-script,{USERSPACE}/lib/libvhdx.map", *sources, "-o",
                     path / "libvhdx.so.0"], check=True)
     return path
 

@@ -123,7 +123,7 @@ static struct vhdx_point_id any_id(void)
 	if (one_in(8))
 		id.guid[random_below(16)] ^= 1 << random_below(8);
 	if (one_in(16))
-		id.kind = random_below(4);
+		id.kind = random_below(5);
 	if (one_in(16))
 		id.sequence = interesting(&(struct victim){ }, 8, id.sequence);
 	if (one_in(8))
@@ -160,10 +160,18 @@ union argument {
 	struct vhdx_get_points points;
 	struct vhdx_forget forget;
 	struct vhdx_get_virtual_disk_changes changes;
+	struct vhdx_get_allocated_ranges allocated;
+	struct vhdx_get_layers layers;
 	unsigned char bytes[4 * 4096];
 };
 
 static char nothing[MEMORY_MAX];
+
+/* The size of an element, most of the time. */
+static uint32_t some_stride(uint32_t right)
+{
+	return one_in(8) ? some_count(right + 64) : right;
+}
 
 static size_t fill_attach(union argument *a)
 {
@@ -177,6 +185,7 @@ static size_t fill_attach(union argument *a)
 	a->attach.flags = some_flags(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK);
 	a->attach.layers = memory_any(layers, sizeof(layers));
 	a->attach.layer_count = one_in(8) ? some_count(2) : 1;
+	a->attach.layer_size = some_stride(sizeof(layers[0]));
 	a->attach.index = one_in(8) ? (int)some_count(300) : (int)random_below(3) - 1;
 	a->attach.message = memory_any(nothing, 512);
 	a->attach.message_capacity = some_count(512);
@@ -194,6 +203,8 @@ static size_t fill_seal(union argument *a)
 	a->seal.label_length = some_count(4);
 	memset(a->seal.label, 'x', sizeof(a->seal.label));
 	memset(a->seal.label + (a->seal.label_length & 63), one_in(8), 4);
+	a->seal.message = memory_any(nothing, 512);
+	a->seal.message_capacity = some_count(512);
 	return sizeof(a->seal);
 }
 
@@ -212,9 +223,11 @@ static size_t fill_points(union argument *a)
 	a->points.flags = some_flags(0);
 	a->points.output_capacity = some_count(MEMORY_MAX / sizeof(struct vhdx_point));
 	a->points.output = memory_any(nothing, MEMORY_MAX);
-	a->points.point_size = one_in(8) ? some_count(512) : sizeof(struct vhdx_point);
+	a->points.point_size = some_stride(sizeof(struct vhdx_point));
 	if (one_in(2))
 		a->points.after = any_id();
+	a->points.message = memory_any(nothing, 512);
+	a->points.message_capacity = some_count(512);
 	return sizeof(a->points);
 }
 
@@ -222,7 +235,7 @@ static size_t fill_changes(union argument *a)
 {
 	struct vhdx_get_virtual_disk_changes *q = &a->changes;
 
-	q->flags = some_flags(0);
+	q->flags = one_in(4) ? some_flags(VHDX_CHANGES_COUNT) : 0;
 	q->limit_id = any_id();
 	if (one_in(2))
 		q->target_id = any_id();
@@ -232,6 +245,14 @@ static size_t fill_changes(union argument *a)
 	q->granularity = one_in(16) ? random_next() : 0;
 	q->output_capacity = some_count(MEMORY_MAX / sizeof(struct vhdx_range));
 	q->output = memory_any(nothing, MEMORY_MAX);
+	q->range_size = one_in(2) ? VHDX_RANGE_SIZE_VER0 : some_stride(sizeof(struct vhdx_range));
+	if (q->flags & VHDX_CHANGES_COUNT && !one_in(4)) {
+		q->output_capacity = 0;
+		q->output = 0;
+	}
+	q->time_limit_ms = one_in(4) ? some_count(3) : 0;
+	q->message = memory_any(nothing, 512);
+	q->message_capacity = some_count(512);
 	return sizeof(*q);
 }
 
@@ -239,13 +260,14 @@ static size_t fill_changes(union argument *a)
 static size_t any_argument(union argument *a, unsigned long *command)
 {
 	memset(a, 0, sizeof(*a));
-	switch (random_below(18)) {
+	switch (random_below(20)) {
 	case 0:
 		*command = VHDX_ATTACH;
 		return fill_attach(a);
 	case 1:
 		*command = VHDX_DETACH;
 		a->detach.index = one_in(4) ? (int)some_count(4) : (int)random_below(2);
+		a->detach.disk_seq = one_in(8) ? some_count(1000) : 0;
 		return sizeof(a->detach);
 	case 2 ... 4:
 		*command = VHDX_SEAL;
@@ -276,6 +298,12 @@ static size_t any_argument(union argument *a, unsigned long *command)
 		a->forget.id = any_id();
 		return sizeof(a->forget);
 	case 16:
+		*command = VHDX_GET_ALLOCATED_RANGES;
+		return sizeof(a->allocated);
+	case 17:
+		*command = VHDX_GET_LAYERS;
+		return sizeof(a->layers);
+	case 18:
 		/* One that does not exist; or of another size or direction. */
 		*command = VHDX_GET_INFO ^ 1UL << random_below(32);
 		return sizeof(a->info);
