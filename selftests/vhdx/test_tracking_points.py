@@ -137,6 +137,12 @@ def load_anew():
     images.command("modprobe", "vhdx")
 
 
+def lasting(state):
+    """What of a state does not change with the attachment, nor with writes."""
+    state.generation = state.sidecar_used = state.live_bytes = 0
+    return bytes(state)
+
+
 @ktap.case
 def survive_detach_and_unload():
     """Points, labels, times and deltas, the live one too, come back; forgetting goes on."""
@@ -149,14 +155,13 @@ def survive_detach_and_unload():
             line.deltas.append(set())
             write_some(disk, rng, line.deltas[-1])
             before = [bytes(point) for point in disk.handle.points()]
-            state = disk.handle.state()
+            state = lasting(disk.handle.state())
         for number in range(3):
             if number == 1:
                 load_anew()
             with attached(path) as disk:
                 ktap.equal([bytes(point) for point in disk.handle.points()], before, "points")
-                now = disk.handle.state()
-                ktap.equal(bytes(now), bytes(state), "state")
+                ktap.equal(lasting(disk.handle.state()), state, "state")
                 line.check(disk.handle)
                 if number == 1:
                     write_some(disk, rng, line.deltas[-1])

@@ -21,8 +21,9 @@
  *	  is known but not implemented yet is EOPNOTSUPP when it is set.
  *	- An unknown command is ENOTTY.
  *	- On failure the structure is copied back too, with reason filled in and
- *	  every other field that is only an output zero, except after EFAULT and a
- *	  bad size. What is wrong is in the message, in one line.
+ *	  every other field that is only an output zero, except after EFAULT, a bad
+ *	  size, and where the disk was gone already (ENODEV). What is wrong is in the
+ *	  message, in one line.
  *	- message points to a buffer for that line, or is zero; message_capacity is
  *	  its size in bytes. The text is cut to fit and always ends with a NUL.
  *	- Offsets and lengths are in bytes. Pointers are carried in 64 bits. The

@@ -125,7 +125,7 @@ int vhdx_disk_open_data(struct vhdx_disk *disk)
 	err = vhdx_disk_get_info(disk, &info);
 	if (!err && ioctl(fd, BLKGETDISKSEQ, &disk_seq))
 		err = fail_errno(-errno, "%s: it does not tell which disk it is", disk->name);
-	else if (!err && disk_seq != info.disk_seq)
+	else if (err == -ENODEV || (!err && disk_seq != info.disk_seq))
 		err = fail(-ENODEV, VHDX_REASON_NONE,
 			   "%s: it was detached, and another disk has its name now", disk->name);
 	if (!err)

@@ -38,6 +38,8 @@ class Report:
         self.deadline = minutes and time.monotonic() + minutes * 60
         self.passed = self.failed = self.skipped = 0
         self.number = 0
+        # The cases that passed, by suite.
+        self.cases = {}
         self.lock = threading.Lock()
         print("KTAP version 1", flush=True)
 
@@ -55,6 +57,7 @@ class Report:
             self.passed += results.passed
             self.failed += results.failed
             self.skipped += results.skipped
+            self.cases.setdefault(name.partition(" ")[0], set()).update(results.passed_cases)
 
     def _alone(self, verdict, name, text, suffix=""):
         self.number += 1

@@ -26,6 +26,7 @@ class Results:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.passed_cases = set()
         self.levels = {}
         self.skip_reason = None
         self.complaints = []
@@ -40,7 +41,8 @@ class Results:
             return True
         match = RESULT.match(text)
         if match:
-            self.result(len(match[1]), match[2] == "ok", (match[4] or "").upper() == "SKIP")
+            self.result(len(match[1]), match[2] == "ok", (match[4] or "").upper() == "SKIP",
+                        match[3])
             return True
         if text.startswith("Bail out!"):
             self.complain(text)
@@ -50,7 +52,7 @@ class Results:
         """The level of an indentation."""
         return self.levels.setdefault(indent, Level())
 
-    def result(self, indent, good, skipped):
+    def result(self, indent, good, skipped, name):
         """Takes a result."""
         level = self.level(indent)
         level.seen += 1
@@ -68,6 +70,7 @@ class Results:
             self.skipped += 1
         else:
             self.passed += 1
+            self.passed_cases.add(name)
 
     def complain(self, text):
         """Notes what is wrong with the suite itself: one failure, however much it is."""
