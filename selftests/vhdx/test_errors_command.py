@@ -388,7 +388,8 @@ CHANGES = WHICH | {"version": int, "limit": ID, "target": (ID, None), "offset": 
                    "changed_bytes": int, "ranges": RANGES}
 POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label": (".*", None),
            "gap": (None, "[a-z_]+")}]
-INFO = WHICH | {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
+INFO = WHICH | {
+        "version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
         "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
@@ -397,15 +398,14 @@ INFO = WHICH | {"version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+",
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
         "reason": (None, "[a-z_]+"), "points": int}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
-          "newer_changes": (bool, None),
-          "most_recent_id": (ID, None), "reason": (None, "[a-z_]+"), "gap_time": (TIME, None),
-          "unit": (int, None), "points": int}
-LIST = {"version": int, "list": [WHICH | {"disk": int, "device": r"/dev/vhdx\d+", "container": "/.*",
-                                  "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
-                                  "read_only": bool, "size": int, "tracking": "on|off|disabled",
-                                  "reason": (None, "[a-z_]+"), "unit": (int, None),
-                                  "io": "direct|buffered|block",
-                                  "scan": "ok|pending|failed: .*"}]}
+          "newer_changes": (bool, None), "most_recent_id": (ID, None),
+          "reason": (None, "[a-z_]+"), "gap_time": (TIME, None), "unit": (int, None),
+          "points": int}
+LIST = {"version": int, "list": [WHICH | {
+    "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
+    "sidecar": ("/.*\\.lrct", None), "read_only": bool, "size": int,
+    "tracking": "on|off|disabled", "reason": (None, "[a-z_]+"), "unit": (int, None),
+    "io": "direct|buffered|block", "scan": "ok|pending|failed: .*"}]}
 
 
 @ktap.case
