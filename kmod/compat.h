@@ -102,9 +102,15 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 #ifdef HAVE_BLK_MODE_T
 #define COMPAT_BDOPS_OPEN(name, gd)	int name(struct gendisk *gd, blk_mode_t mode)
 #define COMPAT_BDOPS_OPEN_DISK(gd)	(gd)
+#define COMPAT_BDOPS_RELEASE(name, gd)	void name(struct gendisk *gd)
+#define COMPAT_OPEN_WRITE	BLK_OPEN_WRITE
+#define COMPAT_OPEN_EXCL	BLK_OPEN_EXCL
 #else
 #define COMPAT_BDOPS_OPEN(name, gd)	int name(struct block_device *gd, fmode_t mode)
 #define COMPAT_BDOPS_OPEN_DISK(gd)	((gd)->bd_disk)
+#define COMPAT_BDOPS_RELEASE(name, gd)	void name(struct gendisk *gd, fmode_t mode)
+#define COMPAT_OPEN_WRITE	FMODE_WRITE
+#define COMPAT_OPEN_EXCL	FMODE_EXCL
 #endif
 
 /* ---- the iterator of a bio -------------------------------------------------- */

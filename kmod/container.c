@@ -2,7 +2,9 @@
 #include "container.h"
 
 #include <linux/file.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/vhdx.h>
 
 /*
@@ -31,14 +33,63 @@ static int store_read(struct vhdx_store *store, u64 offset, void *buf, size_t le
 	return err;
 }
 
+/**
+ * struct errand - a write, or a flush if there is no @buf, that a worker does for a task
+ */
+struct errand {
+	struct work_struct work;
+	struct vhdx_container *container;
+	u64 offset;
+	void *buf;
+	size_t length;
+	int err;
+};
+
+static void errand_work(struct work_struct *work)
+{
+	struct errand *e = container_of(work, struct errand, work);
+	struct vhdx_container *c = e->container;
+	unsigned int noio = memalloc_noio_save();
+
+	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, true) : c->ops->flush(c);
+	memalloc_noio_restore(noio);
+}
+
+/*
+ * A file system may cut short what a killed task writes or flushes, and half a commit is
+ * a disk that takes no more writes, or a sidecar that is not believed any more: because
+ * somebody killed a backup. Workers are not killed. At attach there is none yet, and
+ * nothing that giving up would break.
+ */
+static int run_errand(struct errand *e)
+{
+	struct vhdx_container *c = e->container;
+
+	if (!c->workqueue || current->flags & PF_KTHREAD) {
+		errand_work(&e->work);
+		return e->err;
+	}
+	INIT_WORK_ONSTACK(&e->work, errand_work);
+	queue_work(c->workqueue, &e->work);
+	flush_work(&e->work);
+	destroy_work_on_stack(&e->work);
+	return e->err;
+}
+
 static int store_write(struct vhdx_store *store, u64 offset, const void *buf, size_t length)
 {
 	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
+	struct errand errand = {
+		.container = c,
+		.offset = offset,
+		.buf = (void *)buf,
+		.length = length,
+	};
 	int err;
 
 	if (WARN_ON_ONCE(c->read_only))
 		return -EROFS;
-	err = c->ops->rw(c, offset, (void *)buf, length, true);
+	err = run_errand(&errand);
 	if (!err && offset + length > c->size)
 		c->size = offset + length;
 	return err;
@@ -46,9 +97,11 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 
 static int store_flush(struct vhdx_store *store)
 {
-	struct vhdx_container *c = container_of(store, struct vhdx_container, store);
+	struct errand errand = {
+		.container = container_of(store, struct vhdx_container, store),
+	};
 
-	return c->ops->flush(c);
+	return run_errand(&errand);
 }
 
 /**

@@ -56,7 +56,8 @@ struct vhdx_container_ops {
  * @bdev:	the block device, or NULL
  * @bdev_claim:	our own exclusive open of it; the holder is the module, so that disks
  *		of ours can share it for reading
- * @workqueue:	where the file back end runs; set by the owner before payload I/O
+ * @workqueue:	where the file back end runs, and what a killed task must not cut short; set
+ *		by the owner before payload I/O
  * @size:	length now; grows only, under the space allocator's lock
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O

@@ -9,6 +9,7 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
@@ -17,6 +18,21 @@
 static DEFINE_IDR(disks);
 static LIST_HEAD(disks_by_age);
 static DEFINE_MUTEX(disks_lock);
+/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
+static bool closing_down;
+/* How many are being detached, and who waits for that to end. */
+static atomic_t detaching;
+static DECLARE_WAIT_QUEUE_HEAD(detached);
+
+/*
+ * Looks for disks that are to be detached at their last close, again and again while one
+ * might be: mkfs and fsck open a disk several times.
+ */
+#define AUTOCLEAR_LINGER	HZ
+#define AUTOCLEAR_PAUSE		(HZ / 20)
+static void autoclear(struct work_struct *work);
+static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
+static struct workqueue_struct *autoclear_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -25,7 +41,22 @@ static COMPAT_BDOPS_OPEN(disk_open, gd)
 	struct vhdx_disk *disk = COMPAT_BDOPS_OPEN_DISK(gd)->private_data;
 
 	/* The block layer holds gd->open_mutex, and so does detach while it decides. */
-	return disk->closing ? -ENXIO : 0;
+	if (disk->closing)
+		return -ENXIO;
+	/* udev, and whoever else wants to know what it is, opens it to read. */
+	if (mode & (COMPAT_OPEN_WRITE | COMPAT_OPEN_EXCL))
+		disk->used = true;
+	return 0;
+}
+
+static COMPAT_BDOPS_RELEASE(disk_release, gd)
+{
+	struct vhdx_disk *disk = gd->private_data;
+
+	if (disk->autoclear && disk->used && !disk_openers(gd)) {
+		disk->closed_at = jiffies;
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	}
 }
 
 static char *disk_devnode(struct gendisk *gd, umode_t *mode)
@@ -39,8 +70,20 @@ static const struct block_device_operations disk_fops = {
 	.owner		= THIS_MODULE,
 	.submit_bio	= vhdx_submit_bio,
 	.open		= disk_open,
+	.release	= disk_release,
 	.devnode	= disk_devnode,
 };
+
+#define DEPTH_MAX	16
+
+/* The disk of ours that a file, or a block device, lives on. */
+static struct vhdx_disk *disk_under(const struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct block_device *bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
+
+	return bdev && bdev->bd_disk->fops == &disk_fops ? bdev->bd_disk->private_data : NULL;
+}
 
 /**
  * vhdx_disk_is_below() - does this file live on the disk?
@@ -52,21 +95,51 @@ static const struct block_device_operations disk_fops = {
  */
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 {
-	struct inode *inode = file->f_mapping->host;
-	struct block_device *bdev;
 	struct vhdx_disk *other;
 	int depth;
 
-	for (depth = 0; depth < 16; depth++) {
-		bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
-		if (!bdev || bdev->bd_disk->fops != &disk_fops)
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		other = disk_under(file);
+		if (!other)
 			return false;
-		other = bdev->bd_disk->private_data;
 		if (other == disk)
 			return true;
-		inode = other->container.file->f_mapping->host;
+		file = other->container.file;
 	}
 	return true;
+}
+
+static unsigned int depth_of(struct file *file)
+{
+	struct vhdx_disk *disk;
+	unsigned int depth;
+
+	for (depth = 0; depth < DEPTH_MAX; depth++) {
+		disk = disk_under(file);
+		if (!disk)
+			break;
+		file = disk->container.file;
+	}
+	return depth;
+}
+
+/**
+ * vhdx_disk_depth() - how many disks of ours do its files lie on, one on the other?
+ * @disk:	the disk; none of these is detached meanwhile
+ *
+ * Sees what vhdx_disk_is_below() sees, of the sidecar only if nobody is busy with it.
+ */
+unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
+{
+	struct vhdx_tracker *t = &disk->tracker;
+	unsigned int depth = depth_of(disk->container.file);
+
+	if (!down_read_trylock(&t->lock))
+		return depth;
+	if (t->state != VHDX_TRACKING_OFF)
+		depth = max(depth, depth_of(t->file.file));
+	up_read(&t->lock);
+	return depth;
 }
 
 /**
@@ -248,6 +321,7 @@ static void free_queues(struct vhdx_disk *disk)
 	};
 	int i;
 
+	disk->tracker.file.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -266,6 +340,7 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.workqueue = queue(disk, "file");
+	disk->tracker.file.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
 	    !disk->sidecar_wq || !disk->container.workqueue)
@@ -427,13 +502,17 @@ static int take_index(int wanted, struct vhdx_diag *diag)
 	int index;
 
 	mutex_lock(&disks_lock);
-	if (wanted == VHDX_INDEX_ANY)
+	if (closing_down)
+		index = -ESHUTDOWN;
+	else if (wanted == VHDX_INDEX_ANY)
 		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
 	else
 		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
 	mutex_unlock(&disks_lock);
 	if (index >= 0)
 		return index;
+	if (index == -ESHUTDOWN)
+		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
 	if (index != -ENOSPC)
 		return vhdx_no_memory(diag);
 	if (wanted == VHDX_INDEX_ANY)
@@ -488,6 +567,13 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 	if (err)
 		goto fail_disk;
+	/* What was read for a caller who was killed meanwhile may have been cut short. To
+	 * believe that would be a gap for ever; and nobody is left to detach the disk.
+	 */
+	err = -EINTR;
+	if (fatal_signal_pending(current))
+		goto fail_disk;
+	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
 	note_age(disk);
 	err = disk_start(disk);
 	if (err) {
@@ -513,18 +599,71 @@ fail_module:
 	return err;
 }
 
-/* Nobody has it open, and from now on nobody can open it. */
+/*
+ * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
+ * closing it. That may take as long as its container does to answer: he who reads
+ * partitions holds the mutex, and whoever waits for it here holds up all other disks.
+ */
 static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int err = 0;
 
-	mutex_lock(&disk->gd->open_mutex);
+	if (!mutex_trylock(&disk->gd->open_mutex))
+		return -EAGAIN;
 	if (disk_openers(disk->gd))
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
 				"it, or a partition of it, is open or mounted");
 	else
 		disk->closing = true;
 	mutex_unlock(&disk->gd->open_mutex);
+	return err;
+}
+
+/* The disk is the caller's, to be detached; disks_lock is held. */
+static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int err;
+
+	if (closing_down)
+		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
+				 "the machine is shutting down");
+	err = claim_for_detach(disk, diag);
+	if (!err) {
+		idr_replace(&disks, NULL, disk->index);
+		atomic_inc(&detaching);
+	}
+	return err;
+}
+
+static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int index = disk->index;
+	int err;
+
+	/* No more ioctls, then no more bios; ours are drained by our own reference. */
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+	del_gendisk(disk->gd);
+	percpu_ref_kill(&disk->io_ref);
+	wait_for_completion(&disk->drained);
+	vhdx_journal_stop(&disk->journal);
+
+	err = vhdx_session_end(disk);
+	if (err) {
+		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+			       err);
+		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+		       index, err);
+		err = -EIO;
+	}
+	put_disk(disk->gd);
+	percpu_ref_exit(&disk->io_ref);
+	free_queues(disk);
+	disk_free(disk);
+	free_index(index);
+	atomic_dec(&detaching);
+	wake_up_all(&detached);
+	module_put(THIS_MODULE);
 	return err;
 }
 
@@ -550,34 +689,105 @@ int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
 				"the disk was detached, and another one has index %d now", index);
 	else
-		err = claim_for_detach(disk, diag);
-	if (!err)
-		idr_replace(&disks, NULL, index);
+		err = take_for_detach(disk, diag);
 	mutex_unlock(&disks_lock);
-	if (err)
-		return err;
-
-	/* No more ioctls, then no more bios; ours are drained by our own reference. */
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	del_gendisk(disk->gd);
-	percpu_ref_kill(&disk->io_ref);
-	wait_for_completion(&disk->drained);
-	vhdx_journal_stop(&disk->journal);
-
-	err = vhdx_session_end(disk);
-	if (err) {
-		vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-			       err);
-		pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-		       index, err);
-		err = -EIO;
-	}
-	put_disk(disk->gd);
-	percpu_ref_exit(&disk->io_ref);
-	free_queues(disk);
-	disk_free(disk);
-	free_index(index);
-	module_put(THIS_MODULE);
+	if (err == -EAGAIN)
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"somebody is opening or closing it");
+	if (!err)
+		err = detach_taken(disk, diag);
 	return err;
+}
+
+/* ---- detach at the last close ------------------------------------------------------------ */
+
+static void detach_work(struct work_struct *work)
+{
+	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
+}
+
+/*
+ * The close itself holds locks that detach needs, and may be repeated before this runs: the
+ * work is nobody's in particular, so that it outlives no disk. Those that it finds are detached
+ * side by side.
+ */
+static void autoclear(struct work_struct *work)
+{
+	struct vhdx_disk *disk;
+	bool again = false;
+	int index, err;
+
+	mutex_lock(&disks_lock);
+	idr_for_each_entry(&disks, disk, index) {
+		if (!disk->autoclear || !READ_ONCE(disk->used))
+			continue;
+		err = -EAGAIN;
+		if (time_after(jiffies, READ_ONCE(disk->closed_at) + AUTOCLEAR_LINGER))
+			err = take_for_detach(disk, NULL);
+		again |= err == -EAGAIN;
+		if (err)
+			continue;
+		INIT_WORK(&disk->detach_work, detach_work);
+		queue_work(autoclear_wq, &disk->detach_work);
+	}
+	mutex_unlock(&disks_lock);
+	if (again)
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+}
+
+/**
+ * vhdx_disk_init() - when the module is loaded
+ */
+int vhdx_disk_init(void)
+{
+	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
+	return autoclear_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_disk_exit() - when it is unloaded: there is no disk
+ */
+void vhdx_disk_exit(void)
+{
+	cancel_delayed_work_sync(&autoclear_work);
+	destroy_workqueue(autoclear_wq);
+}
+
+/* ---- the machine goes down ---------------------------------------------------------------- */
+
+/**
+ * vhdx_disk_keep_all() - from now on no disk comes or goes: the machine goes down
+ * @list:	receives all there are, by their shutdown.link
+ *
+ * One that is being attached is not among them: nothing is written to it any more,
+ * unless a write was faster.
+ */
+void vhdx_disk_keep_all(struct list_head *list)
+{
+	struct vhdx_disk *disk;
+	int index;
+
+	mutex_lock(&disks_lock);
+	WRITE_ONCE(closing_down, true);
+	idr_for_each_entry(&disks, disk, index)
+		list_add_tail(&disk->shutdown.link, list);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_disk_closing_down() - has vhdx_disk_keep_all() been called?
+ */
+bool vhdx_disk_closing_down(void)
+{
+	return READ_ONCE(closing_down);
+}
+
+/**
+ * vhdx_disk_wait_for_detaches() - until those that had begun have ended
+ * @deadline:	in jiffies
+ */
+void vhdx_disk_wait_for_detaches(unsigned long deadline)
+{
+	wait_event_timeout(detached, !atomic_read(&detaching),
+			   max_t(long, deadline - jiffies, 1));
 }

@@ -18,6 +18,7 @@
 #include "map.h"
 #include "meta.h"
 #include "session.h"
+#include "shutdown.h"
 #include "tracker.h"
 
 #include <linux/completion.h>
@@ -38,6 +39,10 @@ struct vhdx_info;
  * @poisoned:	a commit or a header update failed: writes fail until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @age:	among all disks, the oldest first; under disks_lock (disk.c)
+ * @autoclear:	detach at the last close
+ * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
+ *		gd->open_mutex, as is
+ * @closed_at:	when it was closed last, in jiffies
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
  * @map:	how it is mapped
@@ -48,6 +53,8 @@ struct vhdx_info;
  * @io_ref:	one reference for each piece under way (rule K2); gone: detached
  * @drained:	the last one is gone
  * @allocating:	blocks that are being made, by number; its lock guards their lists
+ * @detach_work: detaches it after the last close; it is in nobody else's hands then
+ * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios
  */
@@ -58,6 +65,9 @@ struct vhdx_disk {
 	bool poisoned;
 	bool closing;
 	struct list_head age;
+	bool autoclear;
+	bool used;
+	unsigned long closed_at;
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
 	const struct vhdx_map_ops *map;
@@ -73,6 +83,8 @@ struct vhdx_disk {
 	struct percpu_ref io_ref;
 	struct completion drained;
 	struct xarray allocating;
+	struct work_struct detach_work;
+	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;
 	struct bio_set split_bios;
 	struct workqueue_struct *slow_wq;
@@ -81,6 +93,8 @@ struct vhdx_disk {
 	struct workqueue_struct *sidecar_wq;
 };
 
+int vhdx_disk_init(void);
+void vhdx_disk_exit(void);
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
 int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
@@ -88,6 +102,10 @@ int vhdx_disk_original(struct vhdx_disk *disk);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);
+unsigned int vhdx_disk_depth(struct vhdx_disk *disk);
+void vhdx_disk_keep_all(struct list_head *list);
+bool vhdx_disk_closing_down(void);
+void vhdx_disk_wait_for_detaches(unsigned long deadline);
 
 static inline bool vhdx_disk_is_poisoned(const struct vhdx_disk *disk)
 {

@@ -12,6 +12,8 @@
  */
 #include "disk.h"
 
+#include <linux/delay.h>
+
 static void mark(struct vhdx_tracker *t, const struct vhdx_io *io)
 {
 	struct vhdx_changemap *live = rcu_dereference(t->live);
@@ -32,17 +34,18 @@ static void enter(struct vhdx_tracker *t, struct vhdx_io *io)
 	spin_unlock_irqrestore(&shard->lock, flags);
 }
 
-static bool park(struct vhdx_tracker *t, struct vhdx_io *io)
+/* What the gate was like; if it was closed, the write is parked. */
+static unsigned int stop_at_gate(struct vhdx_tracker *t, struct vhdx_io *io)
 {
+	unsigned int gate;
 	unsigned long flags;
-	bool parked;
 
 	spin_lock_irqsave(&t->gate_lock, flags);
-	parked = t->gate;
-	if (parked)
+	gate = t->gate;
+	if (gate == VHDX_GATE_CLOSED)
 		list_add_tail(&io->link, &t->parked);
 	spin_unlock_irqrestore(&t->gate_lock, flags);
-	return parked;
+	return gate;
 }
 
 /**
@@ -50,21 +53,24 @@ static bool park(struct vhdx_tracker *t, struct vhdx_io *io)
  * @tracker:	of its disk
  * @io:		the write
  *
- * Never waits. Returns false if it was parked: opening the gate goes on with it.
+ * Never waits. Returns false if it was parked: opening the gate goes on with it; or if
+ * the gate is shut: it has failed, and is gone.
  */
 bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io)
 {
-	bool admitted = true;
+	unsigned int gate = 0;
 
 	rcu_read_lock();
-	if (unlikely(READ_ONCE(tracker->gate)) && park(tracker, io)) {
-		admitted = false;
-	} else {
+	if (unlikely(READ_ONCE(tracker->gate)))
+		gate = stop_at_gate(tracker, io);
+	if (!gate) {
 		enter(tracker, io);
 		mark(tracker, io);
 	}
 	rcu_read_unlock();
-	return admitted;
+	if (unlikely(gate & VHDX_GATE_SHUT))
+		vhdx_io_end(io, BLK_STS_IOERR);
+	return !gate;
 }
 
 /**
@@ -101,7 +107,7 @@ void vhdx_inflight_close_gate(struct vhdx_tracker *tracker)
 	unsigned long flags;
 
 	spin_lock_irqsave(&tracker->gate_lock, flags);
-	WRITE_ONCE(tracker->gate, true);
+	WRITE_ONCE(tracker->gate, tracker->gate | VHDX_GATE_CLOSED);
 	spin_unlock_irqrestore(&tracker->gate_lock, flags);
 }
 
@@ -116,7 +122,7 @@ void vhdx_inflight_open_gate(struct vhdx_tracker *tracker)
 	LIST_HEAD(parked);
 
 	spin_lock_irqsave(&tracker->gate_lock, flags);
-	WRITE_ONCE(tracker->gate, false);
+	WRITE_ONCE(tracker->gate, tracker->gate & ~VHDX_GATE_CLOSED);
 	list_splice_init(&tracker->parked, &parked);
 	spin_unlock_irqrestore(&tracker->gate_lock, flags);
 
@@ -128,6 +134,44 @@ void vhdx_inflight_open_gate(struct vhdx_tracker *tracker)
 		rcu_read_unlock();
 		vhdx_io_map(io);
 	}
+}
+
+static bool is_idle(struct vhdx_tracker *t)
+{
+	bool idle = true;
+	int i;
+
+	for (i = 0; i < VHDX_INFLIGHT_SHARDS && idle; i++) {
+		spin_lock_irq(&t->shards[i].lock);
+		idle = list_empty(&t->shards[i].writes);
+		spin_unlock_irq(&t->shards[i].lock);
+	}
+	return idle;
+}
+
+/**
+ * vhdx_inflight_shut() - writes that come from now on fail; those under way end as they do
+ * @tracker:	nobody's lock is held
+ * @deadline:	in jiffies
+ *
+ * Sleeps. Returns false if some were still under way at the deadline.
+ */
+bool vhdx_inflight_shut(struct vhdx_tracker *tracker, unsigned long deadline)
+{
+	spin_lock_irq(&tracker->gate_lock);
+	WRITE_ONCE(tracker->gate, tracker->gate | VHDX_GATE_SHUT);
+	spin_unlock_irq(&tracker->gate_lock);
+	/* What was parked has been let in. */
+	down_write(&tracker->lock);
+	up_write(&tracker->lock);
+	/* Who saw an open gate is on a list. */
+	synchronize_rcu();
+	while (!is_idle(tracker)) {
+		if (time_after(jiffies, deadline))
+			return false;
+		usleep_range(500, 1000);
+	}
+	return true;
 }
 
 /**

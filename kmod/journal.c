@@ -117,7 +117,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 		/* Also makes the pages that the last entry applied durable, which lets
 		 * the next entry be its own tail.
 		 */
-		err = disk->container.ops->flush(&disk->container);
+		err = disk->container.store.flush(&disk->container.store);
 		if (!err && count)
 			err = log_and_apply(journal, count);
 		dirty -= min_t(unsigned long, dirty, count);

@@ -4,6 +4,7 @@
  */
 #include "chardev.h"
 #include "control.h"
+#include "disk.h"
 
 #include <linux/module.h>
 
@@ -14,15 +15,31 @@ static int __init vhdx_init(void)
 	err = vhdx_chardev_init();
 	if (err)
 		return err;
+	err = vhdx_disk_init();
+	if (err)
+		goto fail_chardev;
+	err = vhdx_shutdown_init();
+	if (err)
+		goto fail_disk;
 	err = vhdx_control_init();
 	if (err)
-		vhdx_chardev_exit();
+		goto fail_shutdown;
+	return 0;
+
+fail_shutdown:
+	vhdx_shutdown_exit();
+fail_disk:
+	vhdx_disk_exit();
+fail_chardev:
+	vhdx_chardev_exit();
 	return err;
 }
 
 static void __exit vhdx_exit(void)
 {
 	vhdx_control_exit();
+	vhdx_shutdown_exit();
+	vhdx_disk_exit();
 	vhdx_chardev_exit();
 }
 

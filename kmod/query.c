@@ -10,9 +10,11 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-/* Ranges between two copies to user space, and leaves between two looks at the locks. */
+/* Ranges between two copies to user space. */
 #define BATCH_RANGES	512
+/* Leaves, and reads of the sidecar, between two looks at the locks: a seal waits for no more. */
 #define BATCH_LEAVES	256
+#define BATCH_READS	16
 
 /**
  * struct query - one call under way
@@ -22,6 +24,11 @@
  * @answer:	ranges wait in its buffer until they are copied out
  * @tracker:	of the disk
  * @span:	the deltas between limit and target
+ * @leaf:	the leaf that is read
+ * @words:	what is known of it from sealed deltas, if @begun
+ * @next:	the point whose delta it goes on with; if @begun
+ * @begun:	some of its deltas are read, and the lock was given up in between
+ * @reads:	of the sidecar, in this batch
  * @copied:	ranges in user space already
  */
 struct query {
@@ -31,22 +38,67 @@ struct query {
 	struct vhdx_answer answer;
 	struct vhdx_tracker *tracker;
 	struct vhdx_span span;
+	u32 leaf;
+	u64 *words;
+	struct vhdx_point_id next;
+	bool begun;
+	u32 reads;
 	u32 copied;
 };
+
+/*
+ * Where to go on with a leaf. Points may have been forgotten since: a delta that was read
+ * moves into one that was read, or into one that comes next, and is read twice then. If
+ * the point to go on with is itself gone, so may be the place: the leaf begins again.
+ */
+static u32 next_delta(struct query *q, u32 leaf)
+{
+	int position = -1;
+
+	if (q->begun && q->leaf == leaf)
+		position = vhdx_timeline_find(&q->tracker->sidecar.timeline, &q->next);
+	q->begun = false;
+	if (position >= 0)
+		return position;
+	memset(q->words, 0, VHDX_PAGE);
+	return q->span.first;
+}
+
+/*
+ * There may be thousands of deltas, on a slow device: the lock is given up between them.
+ * -EAGAIN: this batch has read enough.
+ */
+static int read_sealed(struct query *q, u32 leaf)
+{
+	const struct vhdx_sidecar *sidecar = &q->tracker->sidecar;
+	u32 i = next_delta(q, leaf);
+	int err = 0;
+
+	for (; i < q->span.end && !err; i++) {
+		const struct vhdx_timeline_point *point = sidecar->timeline.points[i];
+
+		if (vhdx_delta_stores_leaf(&point->before, leaf) && q->reads++ == BATCH_READS) {
+			q->begun = true;
+			q->leaf = leaf;
+			q->next = point->id;
+			return -EAGAIN;
+		}
+		err = vhdx_sidecar_read_leaf(sidecar, &point->before, leaf, q->words);
+	}
+	return err;
+}
 
 static int read_leaf(void *context, u32 leaf, u64 *words)
 {
 	struct query *q = context;
-	const struct vhdx_sidecar *sidecar = &q->tracker->sidecar;
-	u32 i;
-	int err = 0;
+	int err = read_sealed(q, leaf);
 
-	for (i = q->span.first; i < q->span.end && !err; i++)
-		err = vhdx_sidecar_read_leaf(sidecar, &sidecar->timeline.points[i]->before, leaf,
-					     words);
-	if (!err && q->span.live)
+	if (err)
+		return err;
+	memcpy(words, q->words, VHDX_PAGE);
+	if (q->span.live)
 		vhdx_changemap_leaf_or(vhdx_tracker_live(q->tracker), leaf, words);
-	return err;
+	return 0;
 }
 
 /*
@@ -78,6 +130,7 @@ static int run_batch(struct query *q)
 	ret = find_span(q);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
+		q->reads = 0;
 		ret = 1;
 		for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++) {
 			if (leaves && is_late(q))
@@ -87,7 +140,9 @@ static int run_batch(struct query *q)
 		/* Full of what may still be joined with what follows is not the end. */
 		if (!ret)
 			ret = a->offset < a->end;
-		if (ret < 0)
+		if (ret == -EAGAIN)
+			ret = 1;
+		else if (ret < 0)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
 	up_read(&q->tracker->lock);
@@ -157,8 +212,10 @@ static int answer(struct vhdx_handle *handle, struct query *q)
 	if (!sums)
 		a->ranges = kvmalloc_array(BATCH_RANGES, a->range_size, GFP_KERNEL);
 	a->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
-	if (a->words && (a->ranges || sums))
+	q->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
+	if (a->words && q->words && (a->ranges || sums))
 		err = run(handle, q);
+	kvfree(q->words);
 	kvfree(a->words);
 	kvfree(a->ranges);
 	return err == -ENOMEM ? vhdx_no_memory(q->diag) : err;

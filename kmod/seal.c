@@ -57,7 +57,8 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 
 	if (t->state != VHDX_TRACKING_ON)
 		return -EOPNOTSUPP;
-	if (vhdx_disk_is_poisoned(t->disk))
+	/* Or a shutdown has closed it since its session began. */
+	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
 		return -EIO;
 	/* Ids in a file that goes away with the disk would be promises that nobody keeps. */
 	if (vhdx_container_is_unlinked(&t->file)) {

@@ -127,6 +127,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		goto out;
 	/* It was tried: which of the headers is the newer one is not known any more. */
 	err = vhdx_disk_is_poisoned(disk) ? -EIO : 0;
+	if (!err && vhdx_disk_closing_down())
+		err = -EIO;
 	if (err)
 		goto out;
 	err = vhdx_journal_prepare(&disk->journal);
@@ -150,26 +152,21 @@ out:
 	return err;
 }
 
-/**
- * vhdx_session_end() - close the container cleanly
- * @disk:	no I/O is under way and none can come
- *
+/*
  * Everything is committed; the live delta is saved; then the header with an empty log
  * and a fresh DataWriteGuid; then the sidecar knows that it happened (rule T5). After a
- * failure the log stays, for the next attach to replay. Returns 0 or -errno.
+ * failure the log stays, for the next attach to replay.
  */
-int vhdx_session_end(struct vhdx_disk *disk)
+static int close_cleanly(struct vhdx_disk *disk)
 {
 	static const vhdx_guid empty;
 	vhdx_guid data_write_guid;
 	int err;
 
-	if (!disk->session.begun)
-		return 0;
 	err = vhdx_journal_commit(&disk->journal);
 	/* The pages that the last entry applied. */
 	if (!err)
-		err = disk->container.ops->flush(&disk->container);
+		err = disk->container.store.flush(&disk->container.store);
 	if (err)
 		return err;
 	generate_random_guid(data_write_guid.b);
@@ -177,5 +174,40 @@ int vhdx_session_end(struct vhdx_disk *disk)
 	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
 	if (!err)
 		vhdx_tracker_saved(&disk->tracker);
+	return err;
+}
+
+/**
+ * vhdx_session_end() - close the container cleanly
+ * @disk:	no I/O is under way and none can come
+ *
+ * Returns 0 or -errno.
+ */
+int vhdx_session_end(struct vhdx_disk *disk)
+{
+	return disk->session.begun ? close_cleanly(disk) : 0;
+}
+
+/**
+ * vhdx_session_shut() - the same for a disk that stays: no session begins after it
+ * @disk:	no write is under way and none comes (vhdx_inflight_shut()); the machine is
+ *		closing down
+ *
+ * Who is about to seal, to forget and so on may be between vhdx_session_begin() and the
+ * tracker's lock. He finds the session gone when he gets that; if he had it before, the
+ * live delta is saved after he is done.
+ */
+int vhdx_session_shut(struct vhdx_disk *disk)
+{
+	struct vhdx_session *session = &disk->session;
+	bool begun;
+	int err = 0;
+
+	mutex_lock(&session->begin_lock);
+	begun = session->begun;
+	WRITE_ONCE(session->begun, false);
+	if (begun)
+		err = close_cleanly(disk);
+	mutex_unlock(&session->begin_lock);
 	return err;
 }

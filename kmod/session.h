@@ -19,7 +19,8 @@ struct vhdx_disk;
  * @begin_lock:	beginning; comes before the tracker's lock
  * @header_lock: disk->image.header, and header updates; innermost
  * @header:	a page to encode it in: an update must not fail for want of memory (rule K3)
- * @begun:	FileWriteGuid and DataWriteGuid are renewed: writes may go out
+ * @begun:	FileWriteGuid and DataWriteGuid are renewed: writes may go out. Who changes the
+ *		sidecar looks again with the tracker's lock held: a shutdown ends the session
  * @file_write_guid_renewed: it was, for a replay at attach
  */
 struct vhdx_session {
@@ -38,6 +39,7 @@ int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk, const vhdx_guid *
 void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid);
 int vhdx_session_begin(struct vhdx_disk *disk);
 int vhdx_session_end(struct vhdx_disk *disk);
+int vhdx_session_shut(struct vhdx_disk *disk);
 
 static inline bool vhdx_session_has_begun(const struct vhdx_session *session)
 {

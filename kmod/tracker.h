@@ -19,6 +19,11 @@ struct vhdx_seal;
 
 #define VHDX_INFLIGHT_SHARDS	16
 
+/* For a moment: writes are parked. */
+#define VHDX_GATE_CLOSED	(1U << 0)
+/* For good: they fail. */
+#define VHDX_GATE_SHUT		(1U << 1)
+
 /**
  * struct vhdx_inflight_shard - some of the writes in flight
  */
@@ -37,8 +42,9 @@ struct vhdx_inflight_shard {
  * @unit:	in bytes, 0 without a sidecar; the same
  * @live:	the live map, while tracking is on. Markers use it under RCU.
  * @gate_lock:	@gate and @parked
- * @gate:	writes are parked, not admitted
- * @parked:	they
+ * @gate:	VHDX_GATE_*; zero: writes are admitted. Whoever closes it holds @lock for writing
+ *		until it is open again
+ * @parked:	writes that wait for it
  * @shards:	writes in flight (rule T1)
  * @file:	where the sidecar is kept; open while @state is not OFF, or @abandoned
  * @sidecar:	the sidecar; loaded while @state is not OFF, or @abandoned
@@ -56,7 +62,7 @@ struct vhdx_tracker {
 	u32 unit;
 	struct vhdx_changemap __rcu *live;
 	spinlock_t gate_lock;
-	bool gate;
+	unsigned int gate;
 	struct list_head parked;
 	struct vhdx_inflight_shard *shards;
 	struct vhdx_container file;
@@ -106,6 +112,7 @@ bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io);
 void vhdx_inflight_leave(struct vhdx_tracker *tracker, struct vhdx_io *io);
 void vhdx_inflight_close_gate(struct vhdx_tracker *tracker);
 void vhdx_inflight_open_gate(struct vhdx_tracker *tracker);
+bool vhdx_inflight_shut(struct vhdx_tracker *tracker, unsigned long deadline);
 void vhdx_inflight_swap(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
 void vhdx_inflight_replace(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
 

@@ -63,7 +63,7 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 	if (!err)
 		err = vhdx_sidecar_bind(&t->sidecar, &disk->image.geo.disk_id,
 					disk->image.geo.disk_size, &data_write_guid, &found);
-	if (err == -ENOMEM)
+	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (err)
 		return vhdx_fail(diag, -EEXIST, found.reason,
@@ -134,7 +134,10 @@ static int seal_alone(struct vhdx_tracker *t, struct vhdx_point_id *id, struct v
 	return vhdx_seal(&t, 1, &args, id, diag);
 }
 
-/* Points are about to change: the container must be writable, and in use. */
+/*
+ * Points are about to change: the container must be writable, and in use. tracker->lock is
+ * held for writing then. A shutdown may have come in between.
+ */
 static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	int err;
@@ -142,9 +145,14 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 	if (t->disk->read_only)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
 	err = vhdx_session_begin(t->disk);
-	if (err)
-		return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
-	return 0;
+	if (!err) {
+		down_write(&t->lock);
+		if (vhdx_session_has_begun(&t->disk->session))
+			return 0;
+		up_write(&t->lock);
+		err = -EIO;
+	}
+	return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 
 /**
@@ -169,7 +177,6 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 	if (err)
 		return err;
 
-	down_write(&tracker->lock);
 	err = -EALREADY;
 	if (tracker->state == VHDX_TRACKING_ON)
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "change tracking is enabled already");
@@ -236,7 +243,6 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag)
 
 	if (err)
 		return err;
-	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON)
 		err = switch_off(tracker, diag);
 	else if (tracker->state == VHDX_TRACKING_OFF)
@@ -331,7 +337,6 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 	err = begin(tracker, diag);
 	if (err)
 		return err;
-	down_write(&tracker->lock);
 	position = find_to_forget(tracker, id, diag);
 	err = position < 0 ? position : forget(tracker, position, diag);
 	up_write(&tracker->lock);

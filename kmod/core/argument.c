@@ -21,8 +21,8 @@ static const struct vhdx_field attach_fields[] = {
 
 const struct vhdx_argument vhdx_argument_attach = {
 	ARGUMENT(struct vhdx_attach, ATTACH, VHDX_ATTACH_SIZE_VER0),
-	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK,
-	.later_flags = VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT | VHDX_ATTACH_AUTOCLEAR,
+	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | VHDX_ATTACH_AUTOCLEAR,
+	.later_flags = VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT,
 	MESSAGE(struct vhdx_attach),
 	.fields = attach_fields,
 };

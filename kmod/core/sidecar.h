@@ -10,7 +10,9 @@
  * beside itself and needs only that its delta stays.
  *
  * -ENOSPC and -ENOMEM from any of these functions mean that nothing happened: the
- * sidecar, in memory and in the file, is as it was before the call.
+ * sidecar, in memory and in the file, is as it was before the call. So does -EINTR,
+ * which whatever reads blocks may return: the caller was killed, and nothing is known
+ * of what was not read.
  */
 #ifndef VHDX_CORE_SIDECAR_H
 #define VHDX_CORE_SIDECAR_H
@@ -118,7 +120,10 @@ int vhdx_sidecar_save_live(struct vhdx_sidecar *sidecar, const struct vhdx_chang
 /* Give the blocks of a delta back (effective once the next commit is durable), and its memory. */
 void vhdx_sidecar_drop_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *delta);
 
-/* OR leaf number @leaf of @delta into @words. 0, -EUCLEAN (checksum), -EIO. */
+/* Must leaf number @leaf of @delta be read from the file? */
+bool vhdx_delta_stores_leaf(const struct vhdx_delta *delta, u32 leaf);
+
+/* OR leaf number @leaf of @delta into @words. 0, -EUCLEAN (checksum), -EIO, -EINTR. */
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u64 *words);
 

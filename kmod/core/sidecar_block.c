@@ -20,6 +20,9 @@ int vhdx_sidecar_read_block(const struct vhdx_sidecar *sidecar, u64 block, u32 c
 	u32 found;
 	int err;
 
+	/* The device may be slow, and blocks are many: nobody waits for more than one. */
+	if (vhdx_interrupted())
+		return -EINTR;
 	err = sidecar->store->read(sidecar->store, offset, buf, VHDX_SIDECAR_BLOCK);
 	if (err)
 		return vhdx_io_failed(diag, err, "sidecar: reading %s at offset %llu failed (%d)",
@@ -139,9 +142,6 @@ int vhdx_sidecar_read_chain(struct vhdx_sidecar *sidecar,
 		u32 here = min(type->per_block, count - done);
 		const u8 *record = (const u8 *)(link + 1);
 
-		err = -EINTR;
-		if (vhdx_interrupted())
-			goto out;
 		if (!vhdx_sidecar_claim_block(sidecar, block)) {
 			err = vhdx_sidecar_damaged(diag,
 						   "%s: block %llu is out of place or named twice",

@@ -272,6 +272,13 @@ static const struct vhdx_delta_leaf *find_leaf(const struct vhdx_delta *delta, u
 	return NULL;
 }
 
+bool vhdx_delta_stores_leaf(const struct vhdx_delta *delta, u32 leaf)
+{
+	const struct vhdx_delta_leaf *entry = find_leaf(delta, leaf);
+
+	return entry && entry->block != VHDX_DELTA_ALL;
+}
+
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u64 *words)
 {

@@ -9,8 +9,7 @@ static int verify_delta(const struct vhdx_sidecar *sidecar, const struct vhdx_de
 	u32 i;
 
 	for (i = 0; !err && i < delta->leaf_count; i++) {
-		err = vhdx_interrupted() ? -EINTR :
-		      vhdx_sidecar_read_entry(sidecar, &delta->leaves[i], words, buf, diag);
+		err = vhdx_sidecar_read_entry(sidecar, &delta->leaves[i], words, buf, diag);
 		vhdx_breathe();
 	}
 	vhdx_free(buf);

@@ -202,7 +202,11 @@ struct vhdx_layer {
  * mislead. EOPNOTSUPP until it is implemented.
  */
 #define VHDX_ATTACH_STRICT		(1U << 3)
-/* Detach at the last close. EOPNOTSUPP until it is implemented. */
+/*
+ * Detach at the last close: when nobody has had the block device open for a
+ * second, once it was mounted, or opened for writing. Looking at it does not
+ * count.
+ */
 #define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
 /* Never the kernel's: for libraries that hand the other bits through. EINVAL. */
 #define VHDX_ATTACH_LIBRARY_FLAGS	0xff000000U
@@ -235,7 +239,8 @@ struct vhdx_layer {
  * or sidecar is attached already, the index is taken, or a block device is held
  * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
  * mode; EINVAL; EPERM without CAP_SYS_ADMIN; ENOSPC no room to replay the log;
- * EIO; ENOMEM.
+ * EIO; ENOMEM; EINTR the caller was killed; ESHUTDOWN the machine is shutting
+ * down.
  */
 struct vhdx_attach {
 	__u32 size;
@@ -270,7 +275,8 @@ struct vhdx_attach {
  * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
  * one than @disk_seq has the index now. EIO the container could not be closed
  * cleanly: the disk is gone all the same, and its log is replayed at the next
- * attach. EPERM without CAP_SYS_ADMIN.
+ * attach. EPERM without CAP_SYS_ADMIN. ESHUTDOWN the machine is shutting down,
+ * and the disk is closed by that: it can be read to the end.
  */
 struct vhdx_detach {
 	__u32 size;
@@ -603,7 +609,7 @@ struct vhdx_get_points {
  * instead); EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in
  * the sidecar: the point stays, and queries that need the damaged part fail, too;
  * ENOSPC no room for what the two deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO;
- * ENOMEM.
+ * ENOMEM; EINTR killed.
  */
 struct vhdx_forget {
 	__u32 size;

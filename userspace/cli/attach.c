@@ -8,6 +8,7 @@ static struct {
 	bool track;
 	bool no_track;
 	bool retire_rct;
+	bool autoclear;
 	uint64_t unit;
 	const char *sidecar;
 	int index;
@@ -26,6 +27,8 @@ static const struct cli_option options[] = {
 	  OPTION_TEXT, &wanted.sidecar },
 	{ "retire-windows-rct", NULL, "rename Windows' FILE.rct and FILE.mrt to *.stale",
 	  OPTION_FLAG, &wanted.retire_rct },
+	{ "autoclear", NULL, "detach at the last close, once it was mounted or written",
+	  OPTION_FLAG, &wanted.autoclear },
 	{ "index", "N", "attach as /dev/vhdxN", OPTION_NUMBER, &wanted.index },
 	JSON_OPTION,
 	{ 0 }
@@ -51,7 +54,8 @@ static unsigned int flags(void)
 	return (wanted.read_only ? VHDX_ATTACH_READ_ONLY : 0) |
 	       (wanted.no_track ? VHDX_ATTACH_NO_TRACK : 0) |
 	       (wanted.track ? VHDX_ATTACH_TRACK : 0) |
-	       (wanted.retire_rct ? VHDX_ATTACH_RETIRE_RCT : 0);
+	       (wanted.retire_rct ? VHDX_ATTACH_RETIRE_RCT : 0) |
+	       (wanted.autoclear ? VHDX_ATTACH_AUTOCLEAR : 0);
 }
 
 static void print_json(const struct vhdx_attached *attached)

@@ -1,40 +1,231 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 #include "cli.h"
 #include "json.h"
 
+#define PAUSE_MS	50
+
+static struct {
+	bool all;
+} wanted;
+
 static const struct cli_option options[] = {
+	{ "all", NULL, "detach all disks, whatever lies on which", OPTION_FLAG, &wanted.all },
 	JSON_OPTION,
 	{ 0 }
 };
 
-static int print_json(int index)
+/**
+ * struct attachment - a disk, and none that gets its number later
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	tells it from the others
+ */
+struct attachment {
+	int index;
+	uint64_t disk_seq;
+};
+
+/**
+ * struct disks - some attached disks
+ * @list:	they
+ * @count:	how many
+ */
+struct disks {
+	struct attachment *list;
+	size_t count;
+};
+
+/**
+ * struct detaching - how far it is
+ * @left:	still attached
+ * @gone:	detached
+ * @failed:	neither: it was said
+ */
+struct detaching {
+	struct disks left;
+	struct disks gone;
+	struct disks failed;
+};
+
+static bool has(const struct disks *disks, const struct attachment *disk)
+{
+	size_t i;
+
+	for (i = 0; i < disks->count; i++)
+		if (disks->list[i].index == disk->index &&
+		    disks->list[i].disk_seq == disk->disk_seq)
+			return true;
+	return false;
+}
+
+static int add(struct disks *disks, const struct attachment *disk)
+{
+	struct attachment *longer;
+
+	if (has(disks, disk))
+		return 0;
+	longer = realloc(disks->list, (disks->count + 1) * sizeof(*longer));
+	if (!longer)
+		return -ENOMEM;
+	disks->list = longer;
+	disks->list[disks->count++] = *disk;
+	return 0;
+}
+
+static int add_status(void *context, const struct vhdx_status *status)
+{
+	struct attachment disk = { .index = status->index, .disk_seq = status->disk_seq };
+	struct detaching *detaching = context;
+
+	return has(&detaching->failed, &disk) ? 0 : add(&detaching->left, &disk);
+}
+
+/* Of a path it counts where it leads once the number's disk is known. */
+static int find(const char *name, struct attachment *disk)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	int err;
+
+	err = vhdx_find(name, &disk->index);
+	if (!err)
+		err = vhdx_get_status(disk->index, &status);
+	disk->disk_seq = status.disk_seq;
+	if (!err)
+		err = vhdx_find(name, &disk->index);
+	return err;
+}
+
+static int find_all(struct detaching *detaching, int count, char **names)
+{
+	struct attachment disk;
+	int err = 0;
+	int i;
+
+	if (wanted.all)
+		return vhdx_list(sizeof(struct vhdx_status), add_status, detaching);
+	for (i = 0; i < count && !err; i++) {
+		err = find(names[i], &disk);
+		if (!err)
+			err = add(&detaching->left, &disk);
+	}
+	return err;
+}
+
+static int detach_once(const struct attachment *disk)
+{
+	return vhdx_detach_attached(disk->index, disk->disk_seq, 0);
+}
+
+/* How one ended that is not busy; an exit code. */
+static int sort(struct detaching *detaching, const struct attachment *disk, int err)
+{
+	/* Somebody else, or the last close, was faster. */
+	if (wanted.all && err == -ENODEV)
+		return EXIT_DONE;
+	if (!err) {
+		err = add(&detaching->gone, disk);
+		return err ? report(err) : EXIT_DONE;
+	}
+	if (add(&detaching->failed, disk))
+		complain("out of memory");
+	report(err);
+	return EXIT_FAILED;
+}
+
+/* Tries each once; those that are busy are left. Did one go? */
+static bool try_all(struct detaching *detaching, int *code)
+{
+	struct disks *left = &detaching->left;
+	size_t count = left->count;
+	size_t busy = 0;
+	size_t i;
+	int err;
+
+	for (i = 0; i < count; i++) {
+		err = detach_once(&left->list[i]);
+		if (err == -EBUSY)
+			left->list[busy++] = left->list[i];
+		else
+			*code |= sort(detaching, &left->list[i], err);
+	}
+	left->count = busy;
+	return busy < count;
+}
+
+/* As long as one goes now and then: the others may lie below it. */
+static int detach_all(struct detaching *detaching)
+{
+	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+	struct disks *left = &detaching->left;
+	int patience = DETACH_PATIENCE_MS;
+	int code = EXIT_DONE;
+	size_t i;
+
+	for (;;) {
+		if (try_all(detaching, &code))
+			patience = DETACH_PATIENCE_MS;
+		/* One may have come meanwhile. */
+		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
+			return report(-ENOMEM);
+		if (!left->count || patience <= 0)
+			break;
+		nanosleep(&pause, NULL);
+		patience -= PAUSE_MS;
+	}
+	for (i = 0; i < left->count; i++)
+		code |= sort(detaching, &left->list[i], detach_once(&left->list[i]));
+	return code;
+}
+
+static int print_json(const struct disks *gone)
 {
 	struct json_object *reply = json_reply();
+	struct json_object *list;
+	struct json_object *disk;
+	size_t i;
 
-	json_disk(reply, index);
+	if (!wanted.all && gone->count == 1) {
+		json_disk(reply, gone->list[0].index);
+		return json_finish(reply);
+	}
+	list = json_list(reply, "list");
+	for (i = 0; i < gone->count; i++) {
+		disk = json_object_new_object();
+		json_disk(disk, gone->list[i].index);
+		json_object_array_add(list, disk);
+	}
 	return json_finish(reply);
 }
 
 static int detach(int count, char **arguments)
 {
-	int index;
+	struct detaching detaching = { 0 };
+	int code;
 	int err;
 
-	(void)count;
-	err = vhdx_find(arguments[0], &index);
-	if (!err)
-		err = vhdx_detach(arguments[0], DETACH_PATIENCE_MS);
-	if (err)
-		return report(err);
-	return output.json ? print_json(index) : EXIT_DONE;
+	if (wanted.all && count)
+		return usage_error("detach: \"%s\" is in vain beside --all", arguments[0]);
+	if (!wanted.all && !count)
+		return usage_error("detach: too few arguments: want DISK… or --all");
+	err = find_all(&detaching, count, arguments);
+	code = err ? report(err) : detach_all(&detaching);
+	if (!code && output.json)
+		code = print_json(&detaching.gone);
+	free(detaching.left.list);
+	free(detaching.gone.list);
+	free(detaching.failed.list);
+	return code;
 }
 
 const struct command detach_command = {
 	.name = "detach",
-	.summary = "Close a disk cleanly and remove its device",
-	.arguments = "DISK",
-	.minimum = 1,
-	.maximum = 1,
+	.summary = "Close disks cleanly and remove their devices",
+	.arguments = "DISK… | --all",
+	.minimum = 0,
+	.maximum = -1,
 	.options = options,
 	.run = detach,
 	.notes = "A disk that is open or mounted is tried again for 5 seconds, then refused.",

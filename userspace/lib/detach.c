@@ -70,6 +70,14 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms)
 	return err ? explain(err, detach, device, message) : 0;
 }
 
+int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int timeout_ms)
+{
+	struct vhdx_detach detach = { .index = index, .disk_seq = disk_seq };
+
+	clear_error();
+	return detach_attachment(&detach, timeout_ms);
+}
+
 int vhdx_detach(const char *name, unsigned int timeout_ms)
 {
 	struct vhdx_detach detach = { 0 };

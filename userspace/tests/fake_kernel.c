@@ -417,7 +417,7 @@ static int detach(struct vhdx_detach *args)
 	if (args->disk_seq && args->disk_seq != disk_seq(args->index))
 		return ENODEV;
 	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
-	snprintf(to, sizeof(to), "%s/gone.%d", getenv("FAKE_ROOT"), getpid());
+	snprintf(to, sizeof(to), "%s/gone.%d.%d", getenv("FAKE_ROOT"), getpid(), args->index);
 	return rename(from, to) ? ENODEV : 0;
 }
 

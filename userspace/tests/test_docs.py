@@ -4,7 +4,8 @@ import json
 import re
 import subprocess
 
-from common import BUILD, ID, USERSPACE, attached, ctl, make_image, make_sidecar, need
+from common import (BUILD, ID, USERSPACE, attached, ctl, directory, make_image, make_sidecar,
+                    need)
 from test_api import declared
 from test_options import COMMANDS, WORDS
 
@@ -94,6 +95,8 @@ def test_json_keys():
         make_sidecar(image, "seal a\n")
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
         found["a failure"] = fake.ctl("info", "--json", "7")
+        found["detach --all"] = fake.ctl("detach", "--json", "--all")
+        shapes.pop("detach of several")
         assert set(found) == set(shapes)
         for command, result in found.items():
             assert result.out.count("\n") == 1, command
@@ -203,6 +206,18 @@ def test_pages_are_well_formed():
         done = subprocess.run(["man", "--warnings=w", "-l", "-Tutf8", path], text=True,
                               capture_output=True, check=False)
         assert not done.returncode and not done.stderr, (path, done.stderr)
+
+
+def test_unit():
+    need("systemd-analyze")
+    with directory() as path:
+        # What it runs has to exist where it says.
+        text = (BUILD / "vhdx-detach.service").read_text()
+        unit = path / "vhdx-detach.service"
+        unit.write_text(re.sub(r"=\S*/vhdxctl", f"={BUILD}/vhdxctl", text))
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], text=True,
+                              capture_output=True, check=False)
+        assert not done.returncode and not done.stderr, done.stderr
 
 
 COMPLETE = r"""

@@ -206,6 +206,26 @@ def test_busy_for_long():
         assert len(fake.calls) > 50
 
 
+def test_several_detached():
+    with attached() as (fake, image):
+        other = make_image(image.parent / "other.vhdx")
+        fake.ctl("attach", other).expect(0)
+        fake.ctl("detach", "0", "nothing").expect(1, "nothing")
+        assert len(fake.ctl("list", "--noheadings").lines) == 2, "one went all the same"
+        fake.ctl("detach", other, "0", image).expect(0)
+        assert not fake.ctl("list", "--noheadings").lines
+
+
+def test_one_of_all_fails():
+    with attached() as (fake, image):
+        fake.ctl("attach", make_image(image.parent / "other.vhdx")).expect(0)
+        fake.fail("DETACH", errno.EIO, "io", times=1)
+        result = fake.ctl("detach", "--all")
+        result.expect(1, "/dev/vhdx0", "not be closed cleanly")
+        assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
+        assert len(fake.ctl("list", "--noheadings").lines) == 1
+
+
 def test_another_disk_gets_the_name():
     """While it was busy somebody detached it and attached another: that one is left alone."""
     with attached() as (fake, _):

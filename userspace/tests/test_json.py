@@ -283,6 +283,10 @@ def test_detach():
     with attached() as (fake, image):
         assert fake.ctl("detach", "--json", image).expect(0).json == {
             "disk": 0, "device": "/dev/vhdx0"}
+    with attached() as (fake, image):
+        assert fake.ctl("detach", "--all", "--json").expect(0).json == {
+            "list": [{"disk": 0, "device": "/dev/vhdx0"}]}
+        assert fake.ctl("detach", "--all", "--json").expect(0).json == {"list": []}
 
 
 def test_verify():

@@ -25,7 +25,7 @@ WRONG = [
     ["attach", "--index", "one", "x"],
     ["attach", "--index", "99999999999", "x"],
     ["detach"],
-    ["detach", "1", "2"],
+    ["detach", "--all", "1"],
     ["list", "0"],
     ["list", "--output", "DEVICE,NONSENSE"],
     ["list", "--output", ""],

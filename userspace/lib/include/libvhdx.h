@@ -240,6 +240,16 @@ VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options
  */
 VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
 
+/**
+ * vhdx_detach_attached() - detach what was attached, and nothing that came after it
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	as in struct vhdx_attached or struct vhdx_status; 0: whichever is there
+ * @timeout_ms:	as in vhdx_detach()
+ *
+ * Return: 0 or a negative errno; -ENODEV if it is gone, whatever has its number now.
+ */
+VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int timeout_ms);
+
 /* ---- Attached disks -------------------------------------------------- */
 
 #define VHDX_PATH_TEXT	4096

@@ -16,6 +16,7 @@ images	containers, loop devices, raw copies
 filesystem	file systems of a test's own
 mapper	device-mapper devices
 faulty	devices and files that fail where and when a test wants
+slow	devices that take their time
 inject	allocations that fail
 ledger	points, and what was written since
 slots	pieces of a disk that say what was written last

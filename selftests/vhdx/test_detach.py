@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_detach - several disks at once, all of them, and at the last close
+#
+# vm: timeout=300 on=uml,6.1,6.12,newest long=debug takes=60
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+import threading
+import time
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import ctl, images, ktap, slow, uapi, udev  # noqa: E402
+from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
+from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
+from vhdxtest.images import MIB  # noqa: E402
+from vhdxoracle import check, faults  # noqa: E402
+
+
+@contextlib.contextmanager
+def containers(count=1, size=64 * MIB):
+    """Paths of containers that are not attached; what is attached in the end is detached."""
+    with images.directory() as directory:
+        try:
+            yield [images.create(directory / f"{number}.vhdx", size, block_size=MIB)
+                   for number in range(count)]
+        finally:
+            ctl.run("detach", "--all")
+
+
+def attached_now():
+    """Indices."""
+    return sorted(one["disk"] for one in ctl.json("list")["list"])
+
+
+def wait_until_gone(patience=20):
+    """Until no disk is attached."""
+    end = time.monotonic() + patience
+    while attached_now():
+        ktap.check(time.monotonic() < end, f"still attached: {attached_now()}")
+        time.sleep(0.05)
+
+
+def must_be_clean(path):
+    """For the oracle, and free for everybody: that may take a moment longer."""
+    end = time.monotonic() + 10
+    while images.locks_of(path) and time.monotonic() < end:
+        time.sleep(0.05)
+    found = faults(check(str(path), clean=True))
+    ktap.check(not found, found)
+    ktap.equal(images.locks_of(path), [], "locks")
+
+
+# ---- by the command -----------------------------------------------------------------------
+
+@ktap.case
+def several():
+    with containers(3) as paths:
+        nodes = [ctl.line("attach", path) for path in paths]
+        ctl.run("detach", nodes[0], "/dev/vhdx77", status=ctl.FAILED)
+        ktap.equal(attached_now(), [0, 1, 2], "attached: one of the names was wrong")
+        ktap.equal(ctl.json("detach", nodes[0], paths[2], "vhdx0")["list"],
+                   [{"disk": 0}, {"disk": 2}])
+        ktap.equal(attached_now(), [1], "attached")
+
+
+@ktap.case
+def all_of_a_stack():
+    """Whatever the order: the lower disk has the lower number, or the higher one."""
+    for index in (0, 5):
+        with containers(2) as (path, inner):
+            lower = ctl.line("attach", "--index", index, path)
+            images.command("dd", f"if={inner}", f"of={lower}", "bs=1M", "conv=fsync")
+            upper = ctl.line("attach", "--index", 3, lower)
+            with opened(upper, os.O_WRONLY) as fd:
+                os.pwrite(fd, b"x" * 4096, 0)
+                os.fsync(fd)
+            ktap.equal(attached_now(), sorted((index, 3)), "attached")
+            ctl.run("detach", "--all")
+            ktap.equal(attached_now(), [], "attached")
+            must_be_clean(path)
+
+
+@ktap.case
+def all_but_one():
+    with containers(3) as paths:
+        nodes = [ctl.line("attach", path) for path in paths]
+        udev.settle()
+        with opened(nodes[1], os.O_RDONLY):
+            done = ctl.run("detach", "--all", status=ctl.FAILED)
+            ktap.check(nodes[1] in done.stderr and "busy" in done.stderr, done.stderr)
+            ktap.check(nodes[0] not in done.stderr, done.stderr)
+            ktap.equal(attached_now(), [1], "attached")
+        ctl.run("detach", "--all")
+        ktap.equal(ctl.json("detach", "--all")["list"], [], "nothing is left")
+
+
+@ktap.case
+def all_while_others_come():
+    """Nothing that was attached before it returned is left."""
+    with containers(8) as paths:
+        ctl.line("attach", paths[0])
+        coming = [threading.Thread(target=ctl.run, args=("attach", path)) for path in paths[1:]]
+        for one in coming:
+            one.start()
+        while any(one.is_alive() for one in coming):
+            ctl.run("detach", "--all")
+        ctl.run("detach", "--all")
+        ktap.equal(attached_now(), [], "attached")
+        for path in paths:
+            must_be_clean(path)
+
+
+# ---- at the last close --------------------------------------------------------------------
+
+@ktap.case
+def autoclear_after_umount():
+    with containers() as (path,):
+        node = ctl.line("attach", "--autoclear", path)
+        udev.settle()
+        for _ in range(5):
+            os.close(os.open(node, os.O_RDONLY))
+        time.sleep(1.5)
+        ktap.equal(attached_now(), [0], "attached: it was only looked at")
+        images.command("mkfs.ext4", "-q", "-F", node)
+        wait_until_gone()
+        must_be_clean(path)
+        node = ctl.line("attach", "--autoclear", "--track", path)
+        where = path.with_name("mount")
+        where.mkdir()
+        images.command("mount", node, where)
+        (where / "file").write_bytes(b"x" * 100000)
+        ctl.run("detach", node, status=ctl.FAILED)
+        images.command("umount", where)
+        wait_until_gone()
+        must_be_clean(path)
+        with attached(path) as disk:
+            ktap.equal(disk.sysfs("reason"), "none", "reason")
+            ktap.check(disk.handle.changes(disk.handle.ids()[0]), "no changes are known")
+
+
+@ktap.case
+def autoclear_of_a_partition():
+    with containers() as (path,):
+        with attached(path) as disk:
+            images.command("sfdisk", "-q", disk.node, stdin="1M,20M\n")
+            udev.settle()
+            images.command("mkfs.ext4", "-q", "-F", f"{disk.node}p1")
+            udev.settle()
+        node = ctl.line("attach", "--autoclear", "--read-only", path)
+        udev.settle()
+        where = path.with_name("mount")
+        where.mkdir()
+        images.command("mount", "-o", "ro,noload", f"{node}p1", where)
+        ktap.equal(attached_now(), [0], "attached")
+        images.command("umount", where)
+        wait_until_gone()
+
+
+def attach_again(control, container):
+    """The disk is gone from sight a moment before its container is free."""
+    for _ in range(100):
+        with contextlib.suppress(Failure):
+            return control.attach(container, flags=uapi.ATTACH_AUTOCLEAR)
+        time.sleep(0.05)
+    raise AssertionError(control.message)
+
+
+@ktap.case
+def autoclear_beside_detach():
+    """Who is last, and who detaches, meet in all ways; each attach ends in one detach."""
+    with containers() as (path,), Control() as control, opened(path) as container:
+        for number in range(24):
+            index = attach_again(control, container).index
+            node = f"/dev/vhdx{index}"
+
+            def use():
+                with contextlib.suppress(OSError):
+                    for _ in range(3):
+                        os.close(os.open(node, os.O_RDWR))
+            users = [threading.Thread(target=use) for _ in range(3)]
+            for one in users:
+                one.start()
+            if number % 3 == 1:
+                with contextlib.suppress(Failure):
+                    control.detach(index)
+            for one in users:
+                one.join()
+            if number % 3 == 2:
+                time.sleep(0.95 + number / 100)
+            if number % 3:
+                with contextlib.suppress(Failure):
+                    detach_index(control, index)
+            wait_until_gone()
+
+
+# ---- a disk whose container does not answer -------------------------------------------------
+
+@ktap.case
+def stuck_disk_keeps_no_other():
+    """Somebody reads its partitions, and somebody detaches it: other disks come and go."""
+    with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below, \
+            udev.asleep():
+        images.create(below.path, 32 * MIB, block_size=MIB, fixed=True)
+        other = images.create(directory / "other.vhdx", 16 * MIB, block_size=MIB)
+        with raw_attached(below.path) as disk, Control() as control:
+            below.delay(read=15000)
+            reading = threading.Thread(target=images.command,
+                                       args=("blockdev", "--rereadpt", disk.node))
+            reading.start()
+            time.sleep(2)
+            numbers = []
+            detaching = threading.Thread(target=lambda: numbers.append(
+                ioctl(control.fd, uapi.DETACH, uapi.Detach(index=disk.index))))
+            detaching.start()
+            time.sleep(0.5)
+            begin = time.monotonic()
+            with raw_attached(other):
+                pass
+            took = time.monotonic() - begin
+            stuck = reading.is_alive()
+            detaching.join()
+            reading.join()
+            below.delay()
+            ktap.check(took < 5, f"another disk took {took:.1f} s")
+            ktap.check(stuck, "partitions were read: nothing was tested")
+            ktap.equal(numbers, [errno.EBUSY], "errno of detach")
+
+
+ktap.main()

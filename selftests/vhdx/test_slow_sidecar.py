@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_slow_sidecar - a sidecar that is slow holds up nobody, and who waits for it can be killed
+#
+# vm: timeout=400 on=uml,6.12 takes=100
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import sys
+import threading
+import time
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import images, ktap, sidecar, slow, uapi  # noqa: E402
+from vhdxtest.device import Control  # noqa: E402
+from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
+from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
+from vhdxtest.sidecar import Delta, leaf_of  # noqa: E402
+
+UNIT = 4 * KIB
+READ_MS = 25
+DELTAS = 200
+# Reading one block of each delta takes this long.
+ALL = DELTAS * READ_MS / 1000
+
+
+@contextlib.contextmanager
+def prepared(deltas=(), live=None, size=8 * GIB):
+    """(path of a container, slow device with its sidecar), not attached.
+
+    deltas      what lies before each point behind the first one
+    """
+    with images.directory() as directory, \
+            slow.device(directory / "backing", 16 * MIB) as below:
+        path = images.create(directory / "disk.vhdx", size, block_size=MIB)
+        with attached(path, "--track", "--sidecar", below.path, "--unit", UNIT):
+            pass
+        nothing = Delta({}, 0, 0)
+        sidecar.replace(below.path, [nothing, *deltas], live or nothing)
+        yield path, below
+
+
+def one_unit_each(count=DELTAS):
+    """Deltas: the second unit behind the first point, the fourth behind the next, and so on."""
+    return [Delta({0: leaf_of([2 * number])}, 0, 0) for number in range(1, count + 1)]
+
+
+def told_by(count=DELTAS):
+    """What they add up to."""
+    return [(2 * number * UNIT, UNIT) for number in range(1, count + 1)]
+
+
+def expect_told(ranges):
+    """An answer has them all, and nothing else."""
+    missed = [one for one in told_by() if one not in ranges]
+    ktap.check(not missed, f"{len(missed)} ranges are missing, the first: {missed[:3]}")
+    ktap.equal(len(ranges), DELTAS, "ranges")
+
+
+def killed(function, after):
+    """Kills a child that is so many seconds into function(); how long it takes to die."""
+    child = os.fork()
+    if not child:
+        try:
+            function()
+        finally:
+            os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    begin = time.monotonic()
+    _, status = os.waitpid(child, 0)
+    ktap.check(os.WIFSIGNALED(status), "it had ended before it was killed")
+    took = time.monotonic() - begin
+    ktap.diag(f"it took {took:.2f} s to die")
+    return took
+
+
+# ---- questions --------------------------------------------------------------------------
+
+@ktap.case
+def killed_while_it_asks():
+    """A single leaf, of two hundred deltas."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=READ_MS)
+        took = killed(lambda: disk.handle.changes(first), ALL / 5)
+        ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
+        below.delay()
+        expect_told(disk.handle.changes(first))
+
+
+@ktap.case
+def seals_beside_a_long_question():
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=2 * READ_MS)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(disk.handle.changes(first)))
+        asking.start()
+        time.sleep(ALL / 10)
+        begin = time.monotonic()
+        disk.handle.seal()
+        took = time.monotonic() - begin
+        ktap.check(asking.is_alive(), "the question was answered: nothing was tested")
+        asking.join()
+        ktap.diag(f"the seal took {took:.2f} s")
+        ktap.check(took < ALL, f"a seal took {took:.1f} s")
+        expect_told(answers[0])
+
+
+def forget_meanwhile(order):
+    """Points are forgotten while their deltas are read, and move about: none is missed."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        ids = disk.handle.ids()
+        below.delay(read=READ_MS // 2)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(disk.handle.changes(ids[0])))
+        asking.start()
+        forgotten = 0
+        for point in dict.fromkeys(order(ids[1:])):
+            if not asking.is_alive():
+                break
+            disk.handle.forget(point)
+            forgotten += 1
+        asking.join()
+        below.delay()
+        ktap.diag(f"{forgotten} points were forgotten")
+        ktap.check(forgotten > 5, "too few were forgotten in time")
+        expect_told(answers[0])
+
+
+for name, how in {
+        "first": lambda ids: ids,
+        "last": lambda ids: ids[::-1],
+        # The one that a question goes on with after it gave up the lock.
+        "next": lambda ids: ids[16::16] + ids,
+        "any": lambda ids: random.sample(ids, len(ids)),
+}.items():
+    ktap.add(f"{name}_points_are_forgotten_beside_a_question", forget_meanwhile, how)
+
+
+# ---- attach, seal -----------------------------------------------------------------------
+
+def attach_and_be_killed(path, below, after):
+    """An attach that is killed leaves no disk; the next one finds everything."""
+    def attach():
+        with Control() as control, opened(path) as container, opened(below.path) as lrct:
+            control.attach(container, lrct)
+    below.delay(read=READ_MS)
+    took = killed(attach, after)
+    left = sorted(one.name for one in pathlib.Path("/sys/block").glob("vhdx*"))
+    below.delay()
+    for name in left:
+        with Control() as control:
+            control.detach(int(name.removeprefix("vhdx")))
+    ktap.check(not left, f"attached by somebody who is dead: {left}")
+    ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
+    with raw_attached(path, below.path) as disk:
+        ktap.equal((disk.reason, disk.message), (uapi.NONE, ""), "reason")
+        ktap.equal(disk.handle.state().state, uapi.TRACKING_ON, "state")
+        return disk.handle.changes(disk.handle.ids()[0])
+
+
+@ktap.case
+def killed_while_points_are_read():
+    with prepared(one_unit_each()) as (path, below):
+        expect_told(attach_and_be_killed(path, below, ALL / 5))
+
+
+@ktap.case
+def killed_while_the_live_delta_is_read():
+    leaves = 8 * GIB // (sidecar.LEAF_UNITS * UNIT)
+    live = Delta({number: leaf_of([7]) for number in range(leaves)}, 0, 0)
+    with prepared(live=live) as (path, below):
+        ktap.equal(attach_and_be_killed(path, below, 0.5),
+                   [((number * sidecar.LEAF_UNITS + 7) * UNIT, UNIT) for number in range(leaves)],
+                   "changes")
+
+
+@contextlib.contextmanager
+def in_memory(directory):
+    """A tmpfs: writes go through the page cache, and a killed task's end early."""
+    where = directory / "tmpfs"
+    where.mkdir()
+    images.command("mount", "-t", "tmpfs", "none", where)
+    try:
+        yield where
+    finally:
+        images.command("umount", where)
+
+
+@ktap.case
+def killed_while_it_seals():
+    """The container is not to be written off because somebody killed a backup."""
+    with images.directory() as directory, in_memory(directory) as where, \
+            slow.device(directory / "backing", 16 * MIB) as below:
+        path = images.create(where / "disk.vhdx", 64 * MIB, block_size=MIB)
+        with attached(path, "--track", "--sidecar", below.path, "--unit", UNIT) as disk:
+            first = disk.handle.ids()[0]
+            disk.write(0, b"x" * 4096)
+            # Two writes to the sidecar, or three, then one to the container.
+            below.delay(write=300)
+            killed(disk.handle.seal, 0.4)
+            below.delay()
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+            ktap.equal(disk.sysfs("tracking"), "on", "tracking")
+            disk.write(8 * MIB, b"y" * 4096)
+            wanted = [(0, UNIT), (8 * MIB, UNIT)]
+            ktap.equal(disk.handle.changes(first), wanted, "changes")
+        with attached(path, "--sidecar", below.path) as disk:
+            ktap.equal(disk.handle.changes(first), wanted, "changes after a reattach")
+
+
+ktap.main()
