@@ -215,6 +215,17 @@ void vhdx_container_close(struct vhdx_container *container)
 }
 
 /**
+ * vhdx_container_is_unlinked() - does what is in it go away when it is closed?
+ * @container:	open
+ *
+ * True for a file that was removed, or that another one was renamed over.
+ */
+bool vhdx_container_is_unlinked(const struct vhdx_container *container)
+{
+	return !container->bdev && !READ_ONCE(file_inode(container->file)->i_nlink);
+}
+
+/**
  * vhdx_container_may_grow() - can it have this size, as far as can be told without trying?
  * @container:	open
  * @size:	wanted, in bytes

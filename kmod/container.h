@@ -90,6 +90,7 @@ extern const struct vhdx_container_ops vhdx_container_file_ops;
 
 int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
 			const char *what, struct vhdx_diag *diag);
+bool vhdx_container_is_unlinked(const struct vhdx_container *container);
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);

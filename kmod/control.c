@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "control.h"
 #include "chardev.h"
+#include "core/utf8.h"
 #include "disk.h"
 #include "uarg.h"
 
@@ -139,10 +140,11 @@ static int check_seal(const struct vhdx_seal *args, struct vhdx_diag *diag)
 	if (args->label_length > VHDX_LABEL_MAX)
 		return vhdx_bad_argument(diag, "label_length %u: %u is the most",
 					 args->label_length, VHDX_LABEL_MAX);
-	if (memchr(args->label, 0, args->label_length) ||
-	    memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
+	if (!vhdx_label_is_valid(args->label, args->label_length))
 		return vhdx_bad_argument(diag,
-			"label: a NUL within its length, or something behind its end");
+			"label: not text: it must be UTF-8 without control characters");
+	if (memchr_inv(args->label + args->label_length, 0, VHDX_LABEL_MAX - args->label_length))
+		return vhdx_bad_argument(diag, "label: something lies behind its end");
 	return 0;
 }
 

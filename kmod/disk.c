@@ -16,6 +16,7 @@
 
 /* Who is attached, by index; NULL: an index that is being attached or detached. */
 static DEFINE_IDR(disks);
+static LIST_HEAD(disks_by_age);
 static DEFINE_MUTEX(disks_lock);
 /* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
 static bool closing_down;
@@ -386,6 +387,9 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 static void disk_free(struct vhdx_disk *disk)
 {
+	mutex_lock(&disks_lock);
+	list_del(&disk->age);
+	mutex_unlock(&disks_lock);
 	vhdx_tracker_destroy(&disk->tracker);
 	vhdx_journal_destroy(&disk->journal);
 	vhdx_session_destroy(&disk->session);
@@ -408,6 +412,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->container.claim.disk = index;
 	disk->read_only = read_only;
 	disk->map = &vhdx_map_bat;
+	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
 	xa_init(&disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);
@@ -418,6 +423,43 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 		return NULL;
 	}
 	return disk;
+}
+
+/*
+ * Before the disk is announced: of two that are attached at once, who is told of the
+ * second finds the first.
+ */
+static void note_age(struct vhdx_disk *disk)
+{
+	mutex_lock(&disks_lock);
+	list_add_tail(&disk->age, &disks_by_age);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_disk_original() - the disk that this one is a copy of
+ * @disk:	attached
+ *
+ * Two disks with one VirtualDiskId are copies of each other; names that are made of the id
+ * stay with the one that was attached first. Takes disks_lock. Returns its index, or
+ * -ENOENT if this is the first.
+ */
+int vhdx_disk_original(struct vhdx_disk *disk)
+{
+	struct vhdx_disk *older;
+	int index = -ENOENT;
+
+	mutex_lock(&disks_lock);
+	list_for_each_entry(older, &disks_by_age, age) {
+		if (older == disk)
+			break;
+		if (vhdx_guid_equal(&older->image.geo.disk_id, &disk->image.geo.disk_id)) {
+			index = older->index;
+			break;
+		}
+	}
+	mutex_unlock(&disks_lock);
+	return index;
 }
 
 static int disk_start(struct vhdx_disk *disk)
@@ -537,6 +579,7 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (fatal_signal_pending(current))
 		goto fail_disk;
 	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
+	note_age(disk);
 	err = disk_start(disk);
 	if (err) {
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);

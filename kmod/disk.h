@@ -40,6 +40,7 @@ struct vhdx_info;
  * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
  *		until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
+ * @age:	among all disks, the oldest first; under disks_lock (disk.c)
  * @autoclear:	detach at the last close
  * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
  *		gd->open_mutex, as is
@@ -65,6 +66,7 @@ struct vhdx_disk {
 	bool replayed;
 	bool poisoned;
 	bool closing;
+	struct list_head age;
 	bool autoclear;
 	bool used;
 	unsigned long closed_at;
@@ -99,6 +101,7 @@ void vhdx_disk_exit(void);
 int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		     struct vhdx_diag *diag);
 int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
+int vhdx_disk_original(struct vhdx_disk *disk);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);

@@ -60,6 +60,11 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	/* Or a shutdown has closed it since its session began. */
 	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
 		return -EIO;
+	/* Ids in a file that goes away with the disk would be promises that nobody keeps. */
+	if (vhdx_container_is_unlinked(&t->file)) {
+		s->broken = -ENOENT;
+		return -ESTALE;
+	}
 	if (vhdx_sidecar_is_out_of_points(&t->sidecar))
 		return -ENOSPC;
 	s->new = vhdx_tracker_new_map(t);

@@ -107,6 +107,14 @@ static ssize_t virtual_disk_id_show(struct device *dev, struct device_attribute 
 }
 static DEVICE_ATTR_RO(virtual_disk_id);
 
+static ssize_t copy_of_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	int index = vhdx_disk_original(disk_of(dev));
+
+	return index < 0 ? sysfs_emit(buf, "none\n") : sysfs_emit(buf, "vhdx%d\n", index);
+}
+static DEVICE_ATTR_RO(copy_of);
+
 static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%u\n", disk_of(dev)->image.geo.block_size);
@@ -165,6 +173,7 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_io.attr,
 	&dev_attr_scan.attr,
 	&dev_attr_virtual_disk_id.attr,
+	&dev_attr_copy_of.attr,
 	&dev_attr_block_size.attr,
 	&dev_attr_tracking.attr,
 	&dev_attr_reason.attr,

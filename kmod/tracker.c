@@ -152,6 +152,9 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 		return vhdx_fail_plainly(diag, err, tracker->off_reason ?: VHDX_REASON_DISABLED);
 	case -EUCLEAN:
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_INCONSISTENT);
+	case -ESTALE:
+		return vhdx_fail(diag, err, VHDX_REASON_TRACKING_ERROR,
+			"the sidecar was removed, and tracking is off; `vhdxctl track enable` begins a new one");
 	case -ENOMEM:
 		return vhdx_no_memory(diag);
 	case -EINTR:

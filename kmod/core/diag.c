@@ -25,7 +25,7 @@ static const struct {
 	},
 	[VHDX_REASON_DISABLED] = {
 		"disabled",
-		"change tracking is, or was for a while, disabled; `vhdxctl track enable` enables it",
+		"change tracking was disabled for a while",
 	},
 	[VHDX_REASON_RESET] = {
 		"reset",
@@ -82,8 +82,11 @@ const char *vhdx_reason_to_name(u32 reason)
 	return reason < ARRAY_SIZE(reasons) ? reasons[reason].name : NULL;
 }
 
-const char *vhdx_reason_to_text(u32 reason)
+const char *vhdx_failure_to_text(int err, u32 reason)
 {
+	/* At present, and not at a moment that the question spans. */
+	if (err == -EOPNOTSUPP && reason == VHDX_REASON_DISABLED)
+		return "change tracking is not enabled; `vhdxctl track enable` enables it";
 	return reason < ARRAY_SIZE(reasons) ? reasons[reason].text : NULL;
 }
 
@@ -103,7 +106,7 @@ int vhdx_fail(struct vhdx_diag *diag, int err, u32 reason, const char *fmt, ...)
 
 int vhdx_fail_plainly(struct vhdx_diag *diag, int err, u32 reason)
 {
-	const char *text = vhdx_reason_to_text(reason);
+	const char *text = vhdx_failure_to_text(err, reason);
 
 	return vhdx_fail(diag, err, reason, "%s", text ? text : "nothing more is known");
 }

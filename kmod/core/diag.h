@@ -41,7 +41,7 @@ int vhdx_fail_plainly(struct vhdx_diag *diag, int err, u32 reason);
 
 /* A word for sysfs, JSON and scripts, and a sentence for people; NULL: there is none. */
 const char *vhdx_reason_to_name(u32 reason);
-const char *vhdx_reason_to_text(u32 reason);
+const char *vhdx_failure_to_text(int err, u32 reason);
 
 /* Shorthands for the classes of DESIGN section 8; each returns its errno. */
 #define vhdx_corrupt(diag, ...)	\

@@ -131,26 +131,53 @@ static int parse_numbered(struct vhdx_point_id *id, u32 kind, const char *text, 
 	return 0;
 }
 
-static int parse_snapshot(struct vhdx_point_id *id, const char *text)
+/* A GUID, and what is behind it. */
+static int parse_snapshot(struct vhdx_point_id *id, const char *text, const char *end)
 {
 	vhdx_guid guid;
 
-	if (parse_fields(&guid, text, '-') || strcmp(text + GUID_LENGTH, "}"))
+	if (parse_fields(&guid, text, '-') || strcmp(text + GUID_LENGTH, end))
 		return -EINVAL;
 	memcpy(id->guid, &guid, sizeof(guid));
 	id->kind = VHDX_POINT_SNAPSHOT;
 	return 0;
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Without the white space around it, such as the end of the line that it was stored in. */
+static int trim(char trimmed[VHDX_POINT_ID_TEXT], const char *text)
+{
+	size_t length;
+
+	while (is_space(*text))
+		text++;
+	length = strlen(text);
+	while (length && is_space(text[length - 1]))
+		length--;
+	if (length >= VHDX_POINT_ID_TEXT)
+		return -EINVAL;
+	memcpy(trimmed, text, length);
+	trimmed[length] = '\0';
+	return 0;
+}
+
 int vhdx_point_id_parse(struct vhdx_point_id *id, const char *text)
 {
+	char trimmed[VHDX_POINT_ID_TEXT];
+
 	memset(id, 0, sizeof(*id));
-	if (text[0] == '{')
-		return parse_snapshot(id, text + 1);
-	if (!strncmp(text, "rct:", 4))
-		return parse_numbered(id, VHDX_POINT_REFERENCE, text + 4, '-', 16);
+	if (trim(trimmed, text))
+		return -EINVAL;
+	if (trimmed[0] == '{')
+		return parse_snapshot(id, trimmed + 1, "}");
+	if (!strncasecmp(trimmed, "rct:", 4))
+		return parse_numbered(id, VHDX_POINT_REFERENCE, trimmed + 4, '-', 16);
 	/* Windows: colons within the GUID, and a 32-bit sequence. */
-	if (!strncmp(text, "rctX:", 5))
-		return parse_numbered(id, VHDX_POINT_WINDOWS, text + 5, ':', 8);
-	return -EINVAL;
+	if (!strncasecmp(trimmed, "rctX:", 5))
+		return parse_numbered(id, VHDX_POINT_WINDOWS, trimmed + 5, ':', 8);
+	return parse_snapshot(id, trimmed, "");
 }

@@ -38,6 +38,8 @@ void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_
 
 	state->state = history->state;
 	state->points_max = VHDX_POINTS_MAX;
+	/* What nobody recorded may have been anything. */
+	state->newer_changes = 1;
 	if (is_off(history)) {
 		state->gap_reason = history->off_reason;
 		return;

@@ -46,15 +46,24 @@ static u32 judge(const struct vhdx_sidecar *sidecar, const vhdx_guid *dwg)
 	}
 }
 
-static const char *remark(u32 gap_reason)
+static void explain(struct vhdx_diag *diag, u32 gap_reason, const vhdx_guid *known,
+		    const vhdx_guid *found)
 {
+	char ours[VHDX_GUID_TEXT], theirs[VHDX_GUID_TEXT];
+
 	switch (gap_reason) {
 	case VHDX_REASON_UNCLEAN:
-		return "the disk was not detached";
+		vhdx_fail(diag, 0, gap_reason, "sidecar: the disk was not detached");
+		break;
 	case VHDX_REASON_DISABLED:
-		return "tracking is disabled";
+		vhdx_fail(diag, 0, gap_reason, "sidecar: tracking is disabled");
+		break;
 	default:
-		return "written without it, or one of the two is an older copy";
+		vhdx_guid_format(known, ours);
+		vhdx_guid_format(found, theirs);
+		vhdx_fail(diag, 0, gap_reason,
+			  "sidecar: written without it, or one of the two is an older copy; it knows DataWriteGuid %s, the container has %s",
+			  ours, theirs);
 	}
 }
 
@@ -92,12 +101,8 @@ int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u6
 
 	gap_reason = judge(sidecar, data_write_guid);
 	if (gap_reason) {
-		vhdx_guid_format(&sidecar->current_guid, ours);
-		vhdx_guid_format(data_write_guid, theirs);
 		vhdx_timeline_gap(&sidecar->timeline, gap_reason);
-		vhdx_fail(diag, 0, gap_reason,
-			  "sidecar: %s; it knows DataWriteGuid %s, the container has %s",
-			  remark(gap_reason), ours, theirs);
+		explain(diag, gap_reason, &sidecar->current_guid, data_write_guid);
 	}
 	drop_unissued(sidecar);
 	if (sidecar->state != VHDX_SIDECAR_DISABLED)

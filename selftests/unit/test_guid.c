@@ -101,13 +101,13 @@ CASE(windows_id_comes_back_as_it_was)
 CASE(malformed_ids_are_refused)
 {
 	static const char *const bad[] = {
-		"", "rct", "rct:", "{", "{}", BAT_REGION_TEXT,
+		"", " ", "rct", "rct:", "{", "{}", BAT_REGION_TEXT "}", BAT_REGION_TEXT "-",
 		"rct:" BAT_REGION_TEXT,
 		"rct:" BAT_REGION_TEXT ":",
 		"rct:" BAT_REGION_TEXT ":00000000deadbee",
 		"rct:" BAT_REGION_TEXT ":00000000deadbeef0",
 		"rct:" BAT_REGION_TEXT ":00000000deadbeeg",
-		"RCT:" BAT_REGION_TEXT ":00000000deadbeef",
+		"rct :" BAT_REGION_TEXT ":00000000deadbeef",
 		"{" BAT_REGION_TEXT, "{" BAT_REGION_TEXT "}x", "{" BAT_REGION_TEXT "x",
 		"rctX:" BAT_REGION_TEXT ":0000001f",
 		"rctX:2dc27766:f623:4200:9d64:115e9bfd4a08:1f",
@@ -118,6 +118,29 @@ CASE(malformed_ids_are_refused)
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		if (!EXPECT_EQ(vhdx_point_id_parse(&id, bad[i]), -EINVAL))
 			printf("# %s\n", bad[i]);
+}
+
+CASE(case_and_white_space_do_not_matter)
+{
+	static const struct {
+		const char *text;
+		const char *formatted;
+	} ids[] = {
+		{ " RCT:2DC27766-F623-4200-9D64-115E9BFD4A08:00000000DEADBEEF\n",
+		  "rct:" BAT_REGION_TEXT ":00000000deadbeef" },
+		{ "RCTx:2DC27766:f623:4200:9d64:115e9bfd4a08:0000001F\r\n",
+		  "rctX:2dc27766:f623:4200:9d64:115e9bfd4a08:0000001f" },
+		{ "\t" BAT_REGION_TEXT, "{" BAT_REGION_TEXT "}" },
+	};
+	char formatted[VHDX_POINT_ID_TEXT];
+	struct vhdx_point_id id;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		ASSERT_EQ(vhdx_point_id_parse(&id, ids[i].text), 0);
+		vhdx_point_id_format(&id, formatted);
+		EXPECT_STREQ(formatted, ids[i].formatted);
+	}
 }
 
 CASE(no_point_has_no_text)

@@ -121,6 +121,9 @@ CASE(bind_follows_the_table)
 				printf("# row %u, column %u\n", i, j);
 			EXPECT_EQ(diag.reason, gaps[j]);
 			EXPECT_EQ(!diag.text[0], !gaps[j]);
+			/* Only where the two differ is it worth reading them. */
+			EXPECT_EQ(!strstr(diag.text, "DataWriteGuid"),
+				  gaps[j] != VHDX_REASON_CHANGED_OFFLINE);
 			EXPECT(vhdx_guid_equal(&sidecar.current_guid, &dwg[j]));
 			EXPECT(vhdx_guid_is_zero(&sidecar.next_guid));
 			EXPECT_EQ(sidecar.state,

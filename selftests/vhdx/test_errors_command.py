@@ -11,7 +11,7 @@ import re
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.sidecar import Delta, EVERY_SECOND  # noqa: E402
@@ -36,8 +36,13 @@ def container(track=True):
 def refuse(status, *words, said=()):
     """A command that fails: nothing on stdout, one line on stderr that says so much."""
     done = ctl.run(*words, status=status)
-    ktap.equal(done.stdout, "", f"stdout of {words}")
     lines = done.stderr.splitlines()
+    if "--json" in words and status != ctl.USAGE:
+        error = json.loads(done.stdout)["error"]
+        ktap.equal(lines, [f"vhdxctl: {error['message']}"], "the message on stderr")
+        ktap.equal(error["full_backup_needed"], status == ctl.FULL_BACKUP, "full_backup_needed")
+    else:
+        ktap.equal(done.stdout, "", f"stdout of {words}")
     ktap.check(lines and lines[0].startswith("vhdxctl: "), f"stderr of {words}: {done.stderr!r}")
     if status != ctl.USAGE:
         ktap.equal(len(lines), 1, f"lines of {done.stderr!r}")
@@ -63,7 +68,6 @@ def wrong_usage():
                       ("seal",), ("seal", "--label", "x" * 65, disk.node), ("points",),
                       ("forget", disk.node), ("forget", disk.node, "rct:1"),
                       ("changes", disk.node), ("changes", "--since", point),
-                      ("changes", disk.node, "--since", "rct:1"),
                       ("changes", disk.node, "--since", point, "--offset", "-1"),
                       ("changes", disk.node, "--since", point, "--length", "1Q"),
                       ("changes", disk.node, "--since", point, "--offset", "20E"),
@@ -94,12 +98,16 @@ def full_backup_is_needed():
             refuse(3, "changes", disk.node, "--since", foreign, said=["full backup", disk.node])
             refuse(3, "changes", disk.node, "--since", mine, "--target", foreign,
                    said=["full backup"])
+            refuse(3, "changes", disk.node, "--since", str(mine)[:-1],
+                   said=["not the id", "full backup"])
             fresh = disk.handle.reset()
             refuse(3, "changes", disk.node, "--since", mine, said=["reset", "full backup"])
             ctl.run("changes", disk.node, "--since", fresh)
             disk.handle.disable()
-            refuse(3, "changes", disk.node, "--since", fresh, said=["disabled", "full backup"])
-            refuse(3, "forget", disk.node, foreign)
+            refuse(3, "changes", disk.node, "--since", fresh, said=["not enabled", "full backup"])
+            refuse(3, "seal", disk.node, "--json", said=["not enabled"])
+            refuse(1, "forget", disk.node, foreign, said=["not enabled"])
+            refuse(1, "track", "disable", disk.node, said=["disabled already"])
         refuse(3, "changes", path, "--since", foreign)
         images.command("qemu-io", "-f", "vhdx", "-c", "write 5M 4k", other)
         refuse(3, "changes", other, "--since", foreign, said=["full backup", other])
@@ -111,6 +119,8 @@ def full_backup_is_needed():
         with attached(path) as disk:
             refuse(3, "changes", disk.node, "--since", mine, said=["track enable"])
             refuse(3, "seal", disk.node, said=["track"])
+            for word in ("disable", "reset"):
+                refuse(1, "track", word, disk.node, said=["enable"])
 
 
 @ktap.case
@@ -146,7 +156,12 @@ def failures_of_attach():
         other.write_bytes(b"conectix" + b"x" * 100000)
         refuse(1, "attach", other, said=[other, "VHD", "qemu-img convert"])
         refuse(1, "attach", path.parent, said=[path.parent])
-        refuse(1, "attach", "/dev/null", said=["/dev/null"])
+        for odd in ("/dev/null", "/dev/vhdx-control", "/proc/version",
+                    "/sys/kernel/uevent_seqnum", path.parent):
+            for option in ((), ("--read-only",)):
+                refuse(1, "attach", *option, odd, said=[odd])
+        for odd in ("/dev/null", "/proc/version", path.parent):
+            refuse(1, "attach", "--read-only", odd, said=[odd, "not a VHDX"])
         vhdxoracle.mutate("metadata-signature", other)
         refuse(1, "attach", other, said=[other, "metadata"])
         vhdxoracle.create(path.with_name("child"), parent=path, kind="differencing")
@@ -191,6 +206,43 @@ def failures_of_others():
 
 
 @ktap.case
+def what_is_no_disk():
+    """Its other device, its partitions: each is called what it is."""
+    with container() as path, attached(path) as disk:
+        images.command("sfdisk", "-q", disk.node, stdin="label: gpt\nsize=4M\n")
+        link = path.with_name("link")
+        link.symlink_to(f"{disk.node}p1")
+        point = disk.handle.ids()[0]
+        for word in (["detach"], ["info"], ["points"], ["seal"], ["track", "status"],
+                     ["changes", "--since", point]):
+            refuse(1, *word, disk.char, said=["change-tracking device", f"itself, {disk.node}"])
+            for name in (f"{disk.node}p1", link):
+                refuse(1, *word, name, said=[name, "a partition", f"on, {disk.node} "])
+        udev.settle()
+
+
+@ktap.case
+def odd_paths():
+    """A container may be called anything; what is printed stays one line."""
+    with container() as path:
+        odd = path.with_name("a\nb \x1b[2J ü \udcff (deleted)")
+        path.rename(odd)
+        path.with_name("disk.vhdx.lrct").rename(f"{odd}.lrct")
+        with attached(odd) as disk:
+            ktap.equal(ctl.json("info", odd)["disk"], disk.index, "found by its path")
+            shown = one_line("list")["list"][0]
+            clean = str(odd).replace("\udcff", "\ufffd")
+            ktap.equal((shown["container"], shown["container_deleted"], shown["sidecar"]),
+                       (clean, False, f"{clean}.lrct"), "paths")
+            refuse(1, "attach", odd, said=["attached already"])
+            ktap.equal(ctl.run("list").stdout.count("\n"), 2, "lines of a table")
+            disk.write(0, b"x" * 512)
+            ktap.equal(ctl.json("info", disk.node)["sidecar"], f"{clean}.lrct", "sidecar")
+            disk.handle.seal()
+        ctl.run("track", "verify", odd)
+
+
+@ktap.case
 def out_of_memory():
     """A million ranges, and room for less of them: no half of an answer."""
     with images.directory() as directory:
@@ -203,7 +255,10 @@ def out_of_memory():
         for form in ("--json", "--noheadings"):
             done = images.command("sh", "-c", "ulimit -v 20000; vhdxctl changes "
                                   f"{path} --since {point} {form} 2>&1; echo $?")
-            ktap.equal(done, "vhdxctl: Cannot allocate memory\n1\n", "stderr and status")
+            said, *reply, status = done.splitlines()
+            ktap.equal((said, status), ("vhdxctl: Cannot allocate memory", "1"), "stderr, status")
+            ktap.equal([list(json.loads(line)) for line in reply],
+                       [["version", "error"]] if form == "--json" else [], "stdout")
 
 
 @ktap.case
@@ -225,9 +280,9 @@ def no_module():
         point = ctl.json("points", path)["points"][0]["id"]
         images.command("rmmod", "vhdx")
         try:
-            for words in (["attach", path], ["detach", "0"], ["seal", "vhdx0"]):
+            for words in (["attach", path], ["detach", "0"], ["seal", "vhdx0"], ["list"],
+                          ["list", "--json"]):
                 refuse(1, *words, said=["modprobe vhdx"])
-            ktap.equal(ctl.json("list")["list"], [], "list")
             # A file needs no module.
             ctl.run("changes", path, "--since", point)
             ctl.run("info", path)
@@ -261,6 +316,28 @@ def warnings_of_attach():
         lrct.write_bytes(good)
         ktap.check("full" in attach("--no-track"), "no warning of a gap to come")
         ktap.check("gone" in attach("--sidecar", path.with_name("gone")), "no word of a sidecar")
+
+
+@ktap.case
+def track_or_nothing():
+    """With --track a sidecar that can't be used is refused, and nothing is written anywhere."""
+    with container() as path:
+        lrct = pathlib.Path(f"{path}.lrct")
+        good = lrct.read_bytes()
+        for content in (b"x" * 100000, good[:5000]):
+            lrct.write_bytes(content)
+            before = path.read_bytes()
+            for form in ((), ("--json",)):
+                refuse(1, "attach", "--track", *form, path, said=[path, "vhdxctl track reset"])
+            ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
+            ktap.check((path.read_bytes(), lrct.read_bytes()) == (before, content),
+                       "something was written")
+            # As the message says.
+            with attached(path) as disk:
+                ctl.run("track", "reset", disk.node)
+                ktap.equal(disk.sysfs("tracking"), "on", "tracking")
+            with attached(path, "--track") as disk:
+                ktap.equal(len(disk.handle.ids()), 1, "points")
 
 
 # ---- JSON --------------------------------------------------------------------------------
@@ -304,6 +381,7 @@ def one_line(*words):
 
 
 RANGES = [{"offset": int, "length": int}]
+# Which disk, and which attachment of it.
 WHICH = {"virtual_disk_id": UUID, "disk_seq": (int, None)}
 CHANGES = WHICH | {"version": int, "limit": ID, "target": (ID, None), "offset": int,
                    "length": int, "processed": int, "size": int, "unit": int, "coarse": bool,
@@ -312,18 +390,22 @@ POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label"
            "gap": (None, "[a-z_]+")}]
 INFO = WHICH | {
         "version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
-        "container": "/.*", "data_write_guid": UUID,
+        "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
+        "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
         "write_failed": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
         "reason": (None, "[a-z_]+"), "points": int}
-STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled", "newer_changes": bool,
-          "most_recent_id": (ID, None), "reason": (None, "[a-z_]+"), "unit": (int, None),
+STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
+          "newer_changes": (bool, None), "most_recent_id": (ID, None),
+          "reason": (None, "[a-z_]+"), "gap_time": (TIME, None), "unit": (int, None),
           "points": int}
 LIST = {"version": int, "list": [WHICH | {
-    "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "read_only": bool, "size": int,
-    "tracking": "on|off|disabled", "reason": (None, "[a-z_]+")}]}
+    "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
+    "sidecar": ("/.*\\.lrct", None), "read_only": bool, "size": int,
+    "tracking": "on|off|disabled", "reason": (None, "[a-z_]+"), "unit": (int, None),
+    "io": "direct|buffered|block", "scan": "ok|pending|failed: .*"}]}
 
 
 @ktap.case
@@ -335,7 +417,8 @@ def json_of_everything():
         node = shown["device"]
         try:
             sealed = one_line("seal", "--label", 'q"uo\\te ü', node)
-            check(sealed, {"version": int, "points": [WHICH | {"disk": node, "id": ID}]}, "seal")
+            check(sealed, {"version": int, "points": [
+                WHICH | {"disk": int, "device": node, "id": ID}]}, "seal")
             images.command("dd", "if=/dev/urandom", f"of={node}", "bs=64k", "count=1",
                            "oflag=direct")
             first = one_line("points", node)["points"][0]["id"]
@@ -358,7 +441,7 @@ def json_of_everything():
                 check(one_line("track", word, node), {"version": int} | keys, word)
         finally:
             shown = one_line("detach", node)
-        check(shown, {"version": int, "disk": int}, "detach")
+        check(shown, {"version": int, "disk": int, "device": node}, "detach")
         for words, shape in ((["info"], INFO), (["track", "status"], STATUS),
                              (["points"], WHICH | {"version": int, "points": POINTS}),
                              (["changes", "--since", second], CHANGES | {"ranges": list})):
@@ -366,8 +449,7 @@ def json_of_everything():
                 refuse(3, *words, path)
             else:
                 check(one_line(*words, path), shape, f"{words} of a file")
-        done = ctl.run("track", "verify", path, "--json")
-        check(json.loads(done.stdout), {"version": int, "points": int}, "track verify")
+        check(one_line("track", "verify", path), {"version": int, "points": int}, "track verify")
         ktap.equal(one_line("list"), {"version": 1, "list": []}, "an empty list")
 
 
@@ -377,7 +459,7 @@ def absent_is_null():
         status = one_line("track", "status", disk.node)
         ktap.equal([status[key] for key in ("enabled", "state", "newer_changes",
                                             "most_recent_id", "reason", "unit", "points")],
-                   [False, "off", False, None, None, None, 0], "status without tracking")
+                   [False, "off", None, None, None, None, 0], "status without tracking")
         ktap.equal(one_line("points", disk.node)["points"], [], "points")
         ktap.equal(one_line("info", disk.node)["disk"], disk.index, "disk")
     with container() as path:

@@ -128,8 +128,9 @@ def invalid_parameter():
             with attached(path) if place == "attached" else contextlib.nullcontext() as disk:
                 bad = (INVALID_PARAMETER, uapi.ARGUMENT)
                 for limit in ("", "x", "rct:", str(first)[:-1], str(first) + "0",
-                              str(first).replace("rct:", "rct;"), "{1234}", None):
-                    expect(path, limit, *bad)
+                              str(first).replace("rct:", "rct;"), "{1234}"):
+                    expect(path, limit, INVALID_PARAMETER, uapi.ID_MALFORMED)
+                expect(path, None, *bad)
                 subject = disk.node if disk else path
                 for offset, length in ((16 * MIB, 1), (0, 16 * MIB + 1), (17 * MIB, 0),
                                        (2, TO_END - 1)):

@@ -112,4 +112,66 @@ fio_in_parallel() {
 	close_and_compare
 }
 
-ktap_run ext4 xfs partitions fio_any_size fio_with_flushes fio_with_fua fio_in_parallel
+# Pairs of files, the same number in both, the first one first: of one instant is what has
+# them alike or the first one ahead by one. And names that come and go.
+keep_writing() {
+	local number=0
+	while [[ -e mnt/go ]]; do
+		number=$((number + 1))
+		echo "$number" >mnt/first
+		sync mnt/first
+		echo "$number" >mnt/second
+		sync mnt/second
+		mkdir "mnt/$number"
+		head -c 100000 /dev/urandom >"mnt/$number/data"
+		rm -rf "mnt/$((number - 5))"
+	done
+}
+
+# $1 is a sound file system, as it was at one moment.
+is_of_one_instant() {
+	local first second
+	e2fsck -fn "$1"
+	mkdir -p seen
+	mount -o loop,ro "$1" seen
+	first=$(<seen/first)
+	second=$(<seen/second)
+	umount seen
+	echo "# first $first, second $second"
+	[[ $first -eq $second || $first -eq $((second + 1)) ]]
+}
+
+# The recipe of Documentation/agent-guide.rst, a full backup and two that are not.
+backup_of_one_instant() {
+	local recipe
+	recipe=$(readlink -f "${0%/*}/../../userspace/examples/backup-frozen")
+	modprobe loop
+	new_disk 128M
+	mke2fs -q -t ext4 "$device"
+	mkdir mnt
+	mount "$device" mnt
+	touch mnt/go
+	# The writer ends with the case, however that ends.
+	# shellcheck disable=SC2064 # it is here now
+	trap "rm -f '$PWD/mnt/go'" EXIT
+	echo 0 >mnt/first
+	echo 0 >mnt/second
+	keep_writing &
+	for _ in 1 2 3; do
+		sleep 2
+		"$recipe" "$device" mnt image
+		is_of_one_instant image
+		# The one that tracking began with, and the newest.
+		[[ $(vhdxctl points --noheadings "$disk" | wc -l) -eq 2 ]]
+	done
+	rm mnt/go
+	wait
+	# A full one again, when the history is lost.
+	vhdxctl track reset "$disk"
+	"$recipe" "$device" mnt image
+	is_of_one_instant image
+	umount mnt
+	close_and_compare
+}
+
+ktap_run backup_of_one_instant ext4 xfs partitions fio_any_size fio_with_flushes fio_with_fua fio_in_parallel

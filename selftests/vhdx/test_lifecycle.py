@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import sys
 import threading
 import time
@@ -489,7 +490,7 @@ def sysfs_is_right():
                 ("container_dev", f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"),
                 ("read_only", "0"), ("poisoned", "0"), ("virtual_disk_id", guid),
                 ("block_size", str(MIB)), ("tracking", "on"), ("reason", "none"),
-                ("unit", "65536")):
+                ("unit", "65536"), ("copy_of", "none")):
             ktap.equal(disk.sysfs(name), value, name)
         ktap.check(disk.sysfs("io") in ("direct", "buffered"), "io")
         disk.write(0, b"x" * 4096)
@@ -516,6 +517,26 @@ def sysfs_is_right():
         except OSError:
             pass
         ktap.equal(ctl.json("list")["list"][0]["read_only"], True, "read_only in the list")
+
+
+@ktap.case
+def copies():
+    """Of disks with one VirtualDiskId each tells of the oldest, which may come and go."""
+    with container() as path, container() as stranger, contextlib.ExitStack() as stack:
+        with attached(path, "--index", 7) as first:
+            for name in ("second", "third"):
+                shutil.copy(path, path.with_name(name))
+            younger = [stack.enter_context(attached(one)) for one in (
+                path.with_name("second"), path.with_name("third"), stranger)]
+
+            def said():
+                return [disk.sysfs("copy_of") for disk in younger]
+            ktap.equal(first.sysfs("copy_of"), "none", "copy_of of the oldest")
+            ktap.equal(said(), ["vhdx7", "vhdx7", "none"], "copy_of of the others")
+        second = younger[0].node.removeprefix("/dev/")
+        ktap.equal(said(), ["none", second, "none"], "copy_of without the oldest")
+        with attached(path) as again:
+            ktap.equal(again.sysfs("copy_of"), second, "copy_of of the youngest")
 
 
 @ktap.case

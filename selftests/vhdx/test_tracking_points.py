@@ -225,6 +225,14 @@ def newer_changes():
         disk.handle.seal()
         ktap.equal(newer(), 0, "newer_changes after a seal")
         ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(SIZE - UNIT, UNIT)])
+    # Where nobody recorded, anything may have happened: a fresh file, then a damaged sidecar.
+    with container() as path:
+        for content in (None, b"x" * 16384):
+            if content:
+                pathlib.Path(f"{path}.lrct").write_bytes(content)
+            with attached(path) as disk:
+                state = disk.handle.state()
+                ktap.equal((state.state, state.newer_changes), (uapi.TRACKING_OFF, 1), "state")
 
 
 @ktap.case

@@ -274,13 +274,39 @@ def bad_labels():
     with disks(1) as (disk,), Control() as control:
         fds = (ctypes.c_int32 * 1)(disk.handle.fd)
         ids = (uapi.PointId * 1)()
-        for text, length in ((b"a\0b", 3), (b"ab", 1), (b"", 65), (b"", 1)):
+        for text, length in ((b"a\0b", 3), (b"ab", 1), (b"", 65), (b"", 1), (b"\xff", 1),
+                             ("ü".encode()[:1], 1), (b"two\nlines", 9), (b"\x1b[2J", 4)):
             label, _ = label_array(text)
             argument = uapi.Seal(fds=ctypes.addressof(fds), ids=ctypes.addressof(ids), count=1,
                                  label=label, label_length=length)
             ktap.equal(ioctl(control.fd, uapi.SEAL, argument), errno.EINVAL, f"{text} {length}")
             ktap.equal(argument.reason, uapi.ARGUMENT, "reason")
         ktap.equal(len(disk.handle.ids()), 1, "points")
+
+
+@ktap.case
+def removed_sidecar():
+    """Where the ids would not outlive the disk none is given out, and tracking says it is off."""
+    with disks(2) as (one, two):
+        lrct = pathlib.Path(f"{one.container}.lrct")
+        before = two.handle.ids()
+        for replaced in (False, True):
+            fresh = lrct.with_name("fresh")
+            fresh.touch()
+            (fresh.replace(lrct) if replaced else lrct.unlink())
+            try:
+                Control.seal_of(two.handle, one.handle)
+                raise AssertionError("sealed in a file that is gone")
+            except Failure as failure:
+                ktap.equal((failure.errno, failure.reason),
+                           (errno.ESTALE, uapi.TRACKING_ERROR), "seal")
+            state = one.handle.state()
+            ktap.equal((state.state, state.gap_reason),
+                       (uapi.TRACKING_OFF, uapi.TRACKING_ERROR), "state")
+            with opened(lrct, os.O_RDWR | os.O_CREAT) as fd:
+                one.handle.enable(fd)
+            one.handle.seal()
+        ktap.equal(two.handle.ids(), before, "points of the other disk")
 
 
 @ktap.case

@@ -300,7 +300,8 @@ struct vhdx_detach {
  * @ids:		pointer to an array of struct vhdx_point_id that is filled in
  * @count:		length of both arrays, 1 … VHDX_SEAL_MAX
  * @label_length:	bytes of @label in use, at most VHDX_LABEL_MAX
- * @label:		a text to know the points by; UTF-8, no NUL
+ * @label:		a text to know the points by: UTF-8 without control
+ *			characters
  * @failed:		out, on failure: the position in @fds of the disk that failed
  * @reason:		out: VHDX_REASON_* on failure
  * @message:		pointer to a buffer for a line of text: why not
@@ -313,7 +314,8 @@ struct vhdx_detach {
  * the points. Either all ids are returned or none exists.
  *
  * Errors: EROFS attached read-only; EOPNOTSUPP tracking is not enabled; ENOSPC
- * out of points or of room; EBADF a descriptor is no /dev/vhdxcN or not open for
+ * out of points or of room; ESTALE a sidecar was removed: tracking of that disk is off
+ * from now on (TRACKING_ERROR); EBADF a descriptor is no /dev/vhdxcN or not open for
  * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; ENODEV
  * a disk was detached.
  */
@@ -390,7 +392,8 @@ struct vhdx_info {
  * @flags:		zero
  * @state:		out: VHDX_TRACKING_*
  * @newer_changes:	out: 1 if the disk changed, or may have changed, since
- *			@most_recent_id
+ *			@most_recent_id: also where tracking is off or disabled, or
+ *			a gap lies behind that point
  * @most_recent_id:	out: the newest point; all zero where there is none
  * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
  * @point_count:	out: number of points

@@ -58,16 +58,26 @@ static unsigned int flags(void)
 	       (wanted.autoclear ? VHDX_ATTACH_AUTOCLEAR : 0);
 }
 
-static int print_json(const struct vhdx_attached *attached)
+static void print_json(const struct vhdx_attached *attached)
 {
 	struct json_object *reply = json_reply();
 
-	json_bytes(reply, "disk", attached->index);
-	json_text(reply, "device", attached->device);
+	json_disk(reply, attached->index);
 	json_identity(reply, attached->virtual_disk_id, attached->disk_seq);
 	json_reason(reply, "reason", attached->reason);
 	json_text(reply, "warning", attached->warning[0] ? attached->warning : NULL);
-	return json_finish(reply);
+	json_finish(reply);
+}
+
+/* A disk that nobody was told of is nobody's to detach. */
+static int take_back(const struct vhdx_attached *attached)
+{
+	int err = vhdx_detach(attached->device, DETACH_PATIENCE_MS);
+
+	if (err)
+		return report(err);
+	complain("%s is detached again", attached->device);
+	return EXIT_FAILED;
 }
 
 static int attach(int count, char **arguments)
@@ -93,9 +103,10 @@ static int attach(int count, char **arguments)
 	if (attached.warning[0])
 		complain("warning: %s", attached.warning);
 	if (output.json)
-		return print_json(&attached);
-	puts(attached.device);
-	return EXIT_DONE;
+		print_json(&attached);
+	else
+		puts(attached.device);
+	return output_is_lost() ? take_back(&attached) : EXIT_DONE;
 }
 
 const struct command attach_command = {

@@ -7,8 +7,8 @@
 #include "json.h"
 
 static struct {
-	struct vhdx_point_id since;
-	struct vhdx_point_id target;
+	const char *since;
+	const char *target;
 	uint64_t offset;
 	uint64_t length;
 	const char *sidecar;
@@ -17,9 +17,9 @@ static struct {
 } wanted = { .length = VHDX_TO_END };
 
 static const struct cli_option options[] = {
-	{ "since", "ID", "changes since this point (needed)", OPTION_ID, &wanted.since },
+	{ "since", "ID", "changes since this point (needed)", OPTION_TEXT, &wanted.since },
 	{ "target", "ID", "changes until this point (default: until now)",
-	  OPTION_ID, &wanted.target },
+	  OPTION_TEXT, &wanted.target },
 	{ "offset", "SIZE", "where to begin (default: 0)", OPTION_SIZE, &wanted.offset },
 	{ "length", "SIZE", "how much to look at (default: to the end)",
 	  OPTION_SIZE, &wanted.length },
@@ -47,11 +47,21 @@ static int keep(void *context, const struct vhdx_range *range)
 		answer->capacity = answer->capacity ? 2 * answer->capacity : 1024;
 		longer = realloc(answer->ranges, answer->capacity * sizeof(*longer));
 		if (!longer)
-			return -ENOMEM;
+			return ENOMEM;
 		answer->ranges = longer;
 	}
 	answer->ranges[answer->count++] = *range;
 	return 0;
+}
+
+/* They come from where a script keeps them, so a bad one is no wrong usage. */
+static int parse_ids(struct vhdx_changes *changes)
+{
+	int err = vhdx_id_parse(wanted.since, &changes->limit);
+
+	if (!err && wanted.target)
+		err = vhdx_id_parse(wanted.target, &changes->target);
+	return err;
 }
 
 static int ask(const char *name, struct answer *answer)
@@ -61,8 +71,6 @@ static int ask(const char *name, struct answer *answer)
 
 	answer->changes = (struct vhdx_changes) {
 		.size = sizeof(answer->changes),
-		.limit = wanted.since,
-		.target = wanted.target,
 		.offset = wanted.offset,
 		.length = wanted.length,
 		.range_size = sizeof(struct vhdx_range),
@@ -72,12 +80,14 @@ static int ask(const char *name, struct answer *answer)
 	err = vhdx_disk_open(name, wanted.sidecar, 0, &disk);
 	if (err)
 		return err;
-	err = vhdx_disk_get_info(disk, &answer->info);
+	err = parse_ids(&answer->changes);
+	if (!err)
+		err = vhdx_disk_get_info(disk, &answer->info);
 	if (!err)
 		err = vhdx_disk_get_changes(disk, &answer->changes,
 					    wanted.summary ? NULL : keep, answer);
 	vhdx_disk_close(disk);
-	return err;
+	return err > 0 ? -err : err;
 }
 
 static int print_json(const struct answer *answer)
@@ -116,7 +126,7 @@ static int print_table(const struct answer *answer)
 	if (!table)
 		return EXIT_USAGE;
 	for (i = 0; i < answer->count; i++) {
-		cells[OFFSET] = size_text(answer->ranges[i].byte_offset, offset);
+		cells[OFFSET] = offset_text(answer->ranges[i].byte_offset, offset);
 		cells[LENGTH] = size_text(answer->ranges[i].byte_length, length);
 		table_row(table, cells);
 	}
@@ -153,14 +163,14 @@ static int changes(int count, char **arguments)
 	int err;
 
 	(void)count;
-	if (vhdx_id_is_none(&wanted.since))
+	if (!wanted.since)
 		return usage_error("--since ID is needed: `vhdxctl points` lists the ids");
 	if (wanted.map && output.json)
 		return usage_error("--map and --json exclude each other");
 	if (wanted.map && wanted.summary)
 		return usage_error("--map and --summary exclude each other");
 	err = ask(arguments[0], &answer);
-	code = err ? report(err) : print(&answer);
+	code = err ? report_history(err) : print(&answer);
 	free(answer.ranges);
 	return code;
 }
@@ -173,5 +183,5 @@ const struct command changes_command = {
 	.maximum = 1,
 	.options = options,
 	.run = changes,
-	.notes = "Columns: OFFSET LENGTH, in bytes where the output is no terminal.",
+	.notes = "Columns: OFFSET LENGTH, in bytes; LENGTH with a suffix on a terminal.",
 };

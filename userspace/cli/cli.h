@@ -23,7 +23,6 @@ enum option_kind {
 	OPTION_TEXT,	/* const char * */
 	OPTION_SIZE,	/* uint64_t, with a suffix */
 	OPTION_NUMBER,	/* int, not negative */
-	OPTION_ID,	/* struct vhdx_point_id */
 };
 
 struct cli_option {
@@ -88,8 +87,11 @@ extern struct output output;
 	JSON_OPTION, \
 	BYTES_OPTION, \
 	{ "noheadings", NULL, "print no headings", OPTION_FLAG, &output.noheadings }, \
-	{ "output", "COLUMNS", "print these columns, separated by commas", \
+	{ "output", "COLUMNS", "these columns, separated by commas; +COLUMNS: these too", \
 	  OPTION_TEXT, &output.columns }
+
+/* udev looks into a disk that was just attached or written. */
+#define DETACH_PATIENCE_MS	5000
 
 /* ---- usage.c ---- */
 
@@ -97,12 +99,21 @@ extern struct output output;
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and where to find help; returns EXIT_USAGE. */
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The library failed with @err: say so; returns the exit code for it. */
+/* The library failed with @err: say so, in JSON too if that is wanted; returns an exit code. */
 int report(int err);
+/* The same for a question about history: if that is lost, the next backup is a full one. */
+int report_history(int err);
+/*
+ * Did what was printed not arrive, on a full disk say? Then that is said once. Who prints
+ * the name of what it made asks, and takes it back.
+ */
+bool output_is_lost(void);
 void print_help(const char *path, const struct command *command);
 
 /* ---- options.c ---- */
 
+/* The short form of an option; NUL: it has none. */
+char letter_of(const char *option);
 /* Parse and run @command; @path is its name, with the words before it. */
 int run_command(const char *path, const struct command *command, int argc, char **argv);
 
@@ -110,10 +121,12 @@ int run_command(const char *path, const struct command *command, int argc, char 
 
 #define SIZE_TEXT	32
 
-/* "4096", "16K", "16KiB", "16KB" (1000). 0 or -EINVAL. */
+/* "4096", "16K", "1.5KiB", "16KB" (1000). 0 or -EINVAL. */
 int parse_size(const char *text, uint64_t *size);
 /* For people on a terminal, in bytes everywhere else. */
 const char *size_text(uint64_t size, char text[SIZE_TEXT]);
+/* In bytes, always: a place that is rounded is another place. */
+const char *offset_text(uint64_t offset, char text[SIZE_TEXT]);
 /* 0, or EXIT_USAGE: a unit is a power of two between 4K and 1M. */
 int check_unit(uint64_t unit);
 
@@ -123,6 +136,8 @@ struct column {
 	const char *name;
 	bool right;	/* a number */
 	bool hidden;	/* only if asked for */
+	bool spare;	/* the first to go where a terminal is too narrow */
+	bool wrap;	/* a long text: goes on in the next line there */
 };
 
 struct table;
@@ -132,11 +147,15 @@ struct table *table_new(const struct column *columns, size_t count);
 void table_row(struct table *table, const char *const *cells);
 /* Print and free; returns an exit code. */
 int table_finish(struct table *table);
+/* Of what it would have shown not all is known. */
+void table_free(struct table *table);
 
 /* ---- names.c ---- */
 
 const char *tracking_name(unsigned int state);
 const char *kind_name(unsigned int kind);
+/* NULL for an empty one. */
+const char *text_or_null(const char *text);
 /* NULL for VHDX_REASON_NONE. */
 const char *reason_or_null(unsigned int reason);
 

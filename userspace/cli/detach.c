@@ -6,8 +6,6 @@
 #include "cli.h"
 #include "json.h"
 
-/* udev looks into a disk that was just attached or written. */
-#define PATIENCE_MS	5000
 #define PAUSE_MS	50
 
 static struct {
@@ -162,13 +160,13 @@ static int detach_all(struct detaching *detaching)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 	struct disks *left = &detaching->left;
-	int patience = PATIENCE_MS;
+	int patience = DETACH_PATIENCE_MS;
 	int code = EXIT_DONE;
 	size_t i;
 
 	for (;;) {
 		if (try_all(detaching, &code))
-			patience = PATIENCE_MS;
+			patience = DETACH_PATIENCE_MS;
 		/* One may have come meanwhile. */
 		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
 			return report(-ENOMEM);
@@ -190,13 +188,13 @@ static int print_json(const struct disks *gone)
 	size_t i;
 
 	if (!wanted.all && gone->count == 1) {
-		json_bytes(reply, "disk", gone->list[0].index);
+		json_disk(reply, gone->list[0].index);
 		return json_finish(reply);
 	}
 	list = json_list(reply, "list");
 	for (i = 0; i < gone->count; i++) {
 		disk = json_object_new_object();
-		json_bytes(disk, "disk", gone->list[i].index);
+		json_disk(disk, gone->list[i].index);
 		json_object_array_add(list, disk);
 	}
 	return json_finish(reply);

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include "cli.h"
 #include "json.h"
 
+static bool ignore_missing;
+
 static const struct cli_option options[] = {
+	{ "ignore-missing", NULL, "a point that is not there is no failure", OPTION_FLAG,
+	  &ignore_missing },
 	JSON_OPTION,
 	{ 0 }
 };
@@ -29,6 +34,8 @@ static int forget(int count, char **arguments)
 		return report(err);
 	err = vhdx_forget(disk, &id);
 	vhdx_disk_close(disk);
+	if (ignore_missing && err == -ENODATA && vhdx_error_reason() == VHDX_REASON_ID_MISSING)
+		err = 0;
 	if (err)
 		return report(err);
 	return output.json ? print_json(&id) : EXIT_DONE;

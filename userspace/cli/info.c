@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "cli.h"
 #include "json.h"
@@ -18,6 +19,7 @@ static const struct cli_option options[] = {
 /**
  * struct facts - all that is known of a disk
  * @status:	only of an attached one
+ * @sidecar:	in use, or what a file that is not attached is asked with; or NULL
  */
 struct facts {
 	const char *name;
@@ -25,6 +27,7 @@ struct facts {
 	struct vhdx_status status;
 	struct vhdx_info info;
 	struct vhdx_tracking_state state;
+	char *sidecar;
 };
 
 static int gather_from(struct vhdx_disk *disk, struct facts *facts)
@@ -39,6 +42,8 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 		err = vhdx_disk_get_info(disk, &facts->info);
 	if (!err)
 		err = vhdx_disk_get_tracking_state(disk, &facts->state);
+	if (!err)
+		err = vhdx_disk_get_sidecar(disk, &facts->sidecar);
 	/* The status is that of a number, which may have become another disk's. */
 	if (!err && facts->attached && facts->status.disk_seq != facts->info.disk_seq)
 		err = -ENODEV;
@@ -93,12 +98,10 @@ static int print_json(const struct facts *facts)
 	const struct vhdx_info *info = &facts->info;
 	struct json_object *reply = json_reply();
 
-	if (facts->attached)
-		json_bytes(reply, "disk", info->index);
-	else
-		json_text(reply, "disk", NULL);
-	json_text(reply, "device", facts->attached ? facts->status.device : NULL);
+	json_disk(reply, facts->attached ? info->index : -1);
 	json_text(reply, "container", container_path(facts));
+	json_flag(reply, "container_deleted", facts->status.container_deleted);
+	json_text(reply, "sidecar", facts->sidecar);
 	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
@@ -117,10 +120,15 @@ static int print_json(const struct facts *facts)
 	return json_finish(reply);
 }
 
+/* A path may have anything in it; a field is one line. */
 static void print_field(const char *name, const char *text)
 {
-	if (text)
-		printf("%-22s %s\n", name, text);
+	if (!text)
+		return;
+	printf("%-22s ", name);
+	for (; *text; text++)
+		putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+	putchar('\n');
 }
 
 static void print_size(const char *name, uint64_t size)
@@ -143,7 +151,9 @@ static int print_text(const struct facts *facts)
 	const struct vhdx_info *info = &facts->info;
 
 	print_field("Device:", facts->attached ? facts->status.device : "not attached");
-	print_field("Container:", container_path(facts));
+	print_field(facts->status.container_deleted ? "Container (removed):" : "Container:",
+		    container_path(facts));
+	print_field("Sidecar:", facts->sidecar);
 	print_uuid("Virtual disk id:", info->virtual_disk_id);
 	print_uuid("Data write GUID:", info->data_write_guid);
 	print_field("Type:", type_name(facts));
@@ -166,13 +176,17 @@ static int print_text(const struct facts *facts)
 static int info(int count, char **arguments)
 {
 	struct facts facts;
+	int code;
 	int err;
 
 	(void)count;
 	err = gather(arguments[0], &facts);
 	if (err)
-		return report(err);
-	return output.json ? print_json(&facts) : print_text(&facts);
+		code = report(err);
+	else
+		code = output.json ? print_json(&facts) : print_text(&facts);
+	free(facts.sidecar);
+	return code;
 }
 
 const struct command info_command = {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <core/utf8.h>
 #include "cli.h"
 #include "json.h"
 
@@ -27,40 +28,6 @@ int json_finish(struct json_object *object)
 	return EXIT_DONE;
 }
 
-/* Bytes of the UTF-8 sequence that @text begins with; 0 if it is none. */
-static size_t sequence_length(const unsigned char *text)
-{
-	static const struct {
-		unsigned char mask;
-		unsigned char lead;
-		unsigned int least;
-	} forms[] = {
-		{ 0x80, 0x00, 0x0 },
-		{ 0xe0, 0xc0, 0x80 },
-		{ 0xf0, 0xe0, 0x800 },
-		{ 0xf8, 0xf0, 0x10000 },
-	};
-	unsigned int character;
-	size_t length;
-	size_t i;
-
-	for (length = 1; length <= 4; length++) {
-		if ((text[0] & forms[length - 1].mask) != forms[length - 1].lead)
-			continue;
-		character = text[0] & ~forms[length - 1].mask;
-		for (i = 1; i < length; i++) {
-			if ((text[i] & 0xc0) != 0x80)
-				return 0;
-			character = character << 6 | (text[i] & 0x3f);
-		}
-		if (character < forms[length - 1].least || character > 0x10ffff ||
-		    (character >= 0xd800 && character < 0xe000))
-			return 0;
-		return length;
-	}
-	return 0;
-}
-
 /* Paths and labels may be any bytes, JSON may not. */
 static struct json_object *new_string(const char *text)
 {
@@ -68,11 +35,13 @@ static struct json_object *new_string(const char *text)
 	struct json_object *string;
 	char *clean = malloc(3 * strlen(text) + 1);
 	char *out = clean;
+	u32 character;
+	size_t length;
 
 	if (!clean)
 		return NULL;
 	while (*text) {
-		size_t length = sequence_length((const unsigned char *)text);
+		length = vhdx_utf8_decode((const u8 *)text, strlen(text), &character);
 
 		if (length) {
 			out = mempcpy(out, text, length);
@@ -98,6 +67,14 @@ void json_bytes(struct json_object *object, const char *key, uint64_t value)
 	json_object_object_add(object, key, json_object_new_uint64(value));
 }
 
+void json_positive(struct json_object *object, const char *key, uint64_t value)
+{
+	if (value)
+		json_bytes(object, key, value);
+	else
+		json_text(object, key, NULL);
+}
+
 void json_flag(struct json_object *object, const char *key, bool value)
 {
 	json_object_object_add(object, key, json_object_new_boolean(value));
@@ -119,19 +96,41 @@ void json_uuid(struct json_object *object, const char *key, const uint8_t *guid)
 	json_text(object, key, text);
 }
 
+void json_disk(struct json_object *object, int index)
+{
+	char device[VHDX_DEVICE_NAME];
+
+	snprintf(device, sizeof(device), "/dev/vhdx%d", index);
+	if (index >= 0)
+		json_bytes(object, "disk", index);
+	else
+		json_text(object, "disk", NULL);
+	json_text(object, "device", index >= 0 ? device : NULL);
+}
+
 void json_identity(struct json_object *object, const uint8_t *virtual_disk_id,
 		   uint64_t disk_seq)
 {
 	json_uuid(object, "virtual_disk_id", virtual_disk_id);
-	if (disk_seq)
-		json_bytes(object, "disk_seq", disk_seq);
-	else
-		json_text(object, "disk_seq", NULL);
+	json_positive(object, "disk_seq", disk_seq);
 }
 
 void json_reason(struct json_object *object, const char *key, unsigned int reason)
 {
 	json_text(object, key, reason_or_null(reason));
+}
+
+void json_error(int error, unsigned int reason, const char *message, bool full_backup_needed)
+{
+	struct json_object *reply = json_reply();
+	struct json_object *object = json_object_new_object();
+
+	json_bytes(object, "errno", error);
+	json_reason(object, "reason", reason);
+	json_text(object, "message", message);
+	json_flag(object, "full_backup_needed", full_backup_needed);
+	json_object_object_add(reply, "error", object);
+	json_finish(reply);
 }
 
 struct json_object *json_list(struct json_object *object, const char *key)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdio.h>
-#include <unistd.h>
 #include "cli.h"
 #include "json.h"
 
@@ -9,7 +8,9 @@ static const struct cli_option options[] = {
 	{ 0 }
 };
 
-enum { DISK, DEVICE, SIZE, RO, TRACKING, REASON, UNIT, IO, SCAN, CONTAINER, COLUMN_COUNT };
+enum {
+	DISK, DEVICE, SIZE, RO, TRACKING, REASON, UNIT, IO, SCAN, SIDECAR, CONTAINER, COLUMN_COUNT
+};
 
 static const struct column columns[COLUMN_COUNT] = {
 	[DISK] = { "DISK", .right = true, .hidden = true },
@@ -21,7 +22,8 @@ static const struct column columns[COLUMN_COUNT] = {
 	[UNIT] = { "UNIT", .right = true, .hidden = true },
 	[IO] = { "IO", .hidden = true },
 	[SCAN] = { "SCAN", .hidden = true },
-	[CONTAINER] = { "CONTAINER" },
+	[SIDECAR] = { "SIDECAR", .hidden = true, .wrap = true },
+	[CONTAINER] = { "CONTAINER", .wrap = true },
 };
 
 static int add_row(void *context, const struct vhdx_status *status)
@@ -41,6 +43,7 @@ static int add_row(void *context, const struct vhdx_status *status)
 	cells[UNIT] = status->unit ? size_text(status->unit, unit) : NULL;
 	cells[IO] = status->io;
 	cells[SCAN] = status->scan;
+	cells[SIDECAR] = text_or_null(status->sidecar);
 	cells[CONTAINER] = status->container;
 	table_row(context, cells);
 	return 0;
@@ -50,14 +53,18 @@ static int add_object(void *context, const struct vhdx_status *status)
 {
 	struct json_object *disk = json_object_new_object();
 
-	json_bytes(disk, "disk", status->index);
-	json_text(disk, "device", status->device);
+	json_disk(disk, status->index);
 	json_identity(disk, status->virtual_disk_id, status->disk_seq);
-	json_text(disk, "container", status->container[0] ? status->container : NULL);
+	json_text(disk, "container", text_or_null(status->container));
+	json_flag(disk, "container_deleted", status->container_deleted);
+	json_text(disk, "sidecar", text_or_null(status->sidecar));
 	json_flag(disk, "read_only", status->read_only);
 	json_bytes(disk, "size", status->disk_size);
 	json_text(disk, "tracking", tracking_name(status->tracking));
 	json_reason(disk, "reason", status->reason);
+	json_positive(disk, "unit", status->unit);
+	json_text(disk, "io", text_or_null(status->io));
+	json_text(disk, "scan", text_or_null(status->scan));
 	json_object_array_add(context, disk);
 	return 0;
 }
@@ -77,22 +84,21 @@ static int list_json(void)
 static int list_table(void)
 {
 	struct table *table = table_new(columns, COLUMN_COUNT);
-	int code;
 	int err;
 
 	if (!table)
 		return EXIT_USAGE;
 	err = vhdx_list(sizeof(struct vhdx_status), add_row, table);
-	code = table_finish(table);
-	return err ? report(err) : code;
+	if (!err)
+		return table_finish(table);
+	table_free(table);
+	return report(err);
 }
 
 static int list(int count, char **arguments)
 {
 	(void)count;
 	(void)arguments;
-	if (access("/dev/vhdx-control", F_OK))
-		complain("the module is not loaded: `modprobe vhdx`");
 	return output.json ? list_json() : list_table();
 }
 
@@ -103,5 +109,5 @@ const struct command list_command = {
 	.maximum = 0,
 	.options = options,
 	.run = list,
-	.notes = "Columns: DISK DEVICE SIZE RO TRACKING REASON UNIT IO SCAN CONTAINER",
+	.notes = "Columns: DISK DEVICE SIZE RO TRACKING REASON UNIT IO SCAN SIDECAR CONTAINER",
 };

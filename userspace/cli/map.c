@@ -88,7 +88,7 @@ static void draw(const struct map *map, const char *const *shades)
 
 	for (at = map->start; at < map->end; at += map->cell, index++) {
 		if (index % map->width == 0)
-			printf("%*s ", MARGIN - 2, size_text(at, offset));
+			printf("%*s ", MARGIN - 2, offset_text(at, offset));
 		fputs(shade(map, index, shades), stdout);
 		if ((at - map->start) % row == row - map->cell || at + map->cell >= map->end)
 			putchar('\n');

@@ -23,6 +23,11 @@ const char *kind_name(unsigned int kind)
 	return kind == VHDX_POINT_SNAPSHOT ? "snapshot" : "reference";
 }
 
+const char *text_or_null(const char *text)
+{
+	return *text ? text : NULL;
+}
+
 const char *reason_or_null(unsigned int reason)
 {
 	return reason == VHDX_REASON_NONE ? NULL : vhdx_reason_name(reason);

@@ -12,6 +12,28 @@
 #define OPTIONS_MAX	16
 #define HELP		OPTIONS_MAX	/* the value that getopt_long() returns for --help */
 
+/* As lsblk(8) and losetup(8) have them; the same in every command that has the option. */
+static const struct {
+	const char *name;
+	char letter;
+} letters[] = {
+	{ "json", 'J' },
+	{ "bytes", 'b' },
+	{ "noheadings", 'n' },
+	{ "output", 'o' },
+	{ "help", 'h' },
+};
+
+char letter_of(const char *option)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(letters) / sizeof(letters[0]); i++)
+		if (!strcmp(letters[i].name, option))
+			return letters[i].letter;
+	return '\0';
+}
+
 static int parse_number(const char *text, int *number)
 {
 	unsigned long value;
@@ -36,54 +58,80 @@ static int set_option(const struct cli_option *option, const char *text)
 	case OPTION_SIZE:
 		if (!parse_size(text, option->value))
 			return 0;
-		return usage_error("--%s: \"%s\" is not a size (such as 65536, 64K, 64KiB)",
+		return usage_error("--%s: \"%s\" is not a size (such as 65536, 64K, 1.5M)",
 				   option->name, text);
 	case OPTION_NUMBER:
 		if (!parse_number(text, option->value))
 			return 0;
 		return usage_error("--%s: \"%s\" is not a number", option->name, text);
-	case OPTION_ID:
-		if (!vhdx_id_parse(text, option->value))
-			return 0;
-		return usage_error("--%s: %s", option->name, vhdx_error_message());
 	}
 	return EXIT_USAGE;
 }
 
-static void make_getopt(const struct cli_option *options, struct option *table)
+struct parser {
+	struct option table[OPTIONS_MAX + 2];
+	char letters[2 * OPTIONS_MAX + 3];
+};
+
+static void make_parser(const struct cli_option *options, struct parser *parser)
 {
+	char *letters = parser->letters;
 	int i;
 
-	for (i = 0; options[i].name; i++)
-		table[i] = (struct option) {
+	/* A missing value is told from an unknown option. */
+	*letters++ = ':';
+	*letters++ = 'h';
+	for (i = 0; options[i].name; i++) {
+		const char letter = letter_of(options[i].name);
+
+		parser->table[i] = (struct option) {
 			.name = options[i].name,
 			.has_arg = options[i].argument ? required_argument : no_argument,
 			.val = i,
 		};
-	table[i] = (struct option) { .name = "help", .val = HELP };
-	table[i + 1] = (struct option) { 0 };
+		if (!letter)
+			continue;
+		*letters++ = letter;
+		if (options[i].argument)
+			*letters++ = ':';
+	}
+	*letters = '\0';
+	parser->table[i] = (struct option) { .name = "help", .val = HELP };
+	parser->table[i + 1] = (struct option) { 0 };
+}
+
+/* getopt's @value is a letter or a position in the table. */
+static const struct cli_option *option_of(const struct cli_option *options, int value)
+{
+	if (value < HELP)
+		return &options[value];
+	while (letter_of(options->name) != value)
+		options++;
+	return options;
 }
 
 /* 0: go on; -1: help was printed; else an exit code. */
 static int parse_options(const char *path, const struct command *command, int argc, char **argv)
 {
-	struct option table[OPTIONS_MAX + 2];
+	struct parser parser;
 	int value;
 	int code;
 
-	make_getopt(command->options, table);
+	make_parser(command->options, &parser);
 	opterr = 0;
 	optind = 1;
-	while ((value = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
+	while ((value = getopt_long(argc, argv, parser.letters, parser.table, NULL)) != -1) {
 		if (value == HELP || value == 'h') {
 			print_help(path, command);
 			return -1;
 		}
 		if (value == ':')
 			return usage_error("%s: %s needs a value", path, argv[optind - 1]);
+		if (value == '?' && optopt > HELP)
+			return usage_error("%s: unknown option -%c", path, optopt);
 		if (value == '?')
 			return usage_error("%s: unknown option %s", path, argv[optind - 1]);
-		code = set_option(&command->options[value], optarg);
+		code = set_option(option_of(command->options, value), optarg);
 		if (code)
 			return code;
 	}

@@ -19,11 +19,11 @@ enum { ID, KIND, SEQUENCE, TIME, GAP, LABEL, COLUMN_COUNT };
 
 static const struct column columns[COLUMN_COUNT] = {
 	[ID] = { "ID" },
-	[KIND] = { "KIND" },
+	[KIND] = { "KIND", .spare = true },
 	[SEQUENCE] = { "SEQUENCE", .right = true, .hidden = true },
-	[TIME] = { "TIME" },
+	[TIME] = { "TIME", .spare = true },
 	[GAP] = { "GAP" },
-	[LABEL] = { "LABEL" },
+	[LABEL] = { "LABEL", .wrap = true },
 };
 
 /* With a NUL, which the label of the kernel has none of. */
@@ -73,13 +73,14 @@ static int print_json(const struct vhdx_info *info, const struct vhdx_point *poi
 		      size_t count)
 {
 	struct json_object *reply = json_reply();
-	struct json_object *list = json_list(reply, "points");
 	char label[VHDX_LABEL_MAX + 1];
 	struct json_object *object;
+	struct json_object *list;
 	char time[TIME_TEXT];
 	size_t i;
 
 	json_identity(reply, info->virtual_disk_id, info->disk_seq);
+	list = json_list(reply, "points");
 	for (i = 0; i < count; i++) {
 		object = json_object_new_object();
 		copy_label(&points[i], label);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <core/utf8.h>
 #include "cli.h"
 #include "json.h"
 
@@ -29,7 +31,7 @@ static void print_ids(const struct vhdx_point_id *ids, int count)
 	}
 }
 
-static void print_json(char **names, const struct vhdx_info *infos,
+static void print_json(struct vhdx_disk **disks, const struct vhdx_info *infos,
 		       const struct vhdx_point_id *ids, int count)
 {
 	struct json_object *reply = json_reply();
@@ -39,12 +41,28 @@ static void print_json(char **names, const struct vhdx_info *infos,
 
 	for (i = 0; i < count; i++) {
 		point = json_object_new_object();
-		json_text(point, "disk", names[i]);
-		json_id(point, "id", &ids[i]);
+		json_disk(point, vhdx_disk_index(disks[i]));
 		json_identity(point, infos[i].virtual_disk_id, infos[i].disk_seq);
+		json_id(point, "id", &ids[i]);
 		json_object_array_add(list, point);
 	}
 	json_finish(reply);
+}
+
+/* Points that nobody was told of would be nobody's to forget. */
+static int take_back(struct vhdx_disk **disks, const struct vhdx_point_id *ids, int count)
+{
+	char text[VHDX_ID_TEXT];
+	int i;
+
+	for (i = 0; i < count; i++) {
+		vhdx_id_format(&ids[i], text);
+		if (vhdx_forget(disks[i], &ids[i]))
+			complain("%s stays: %s", text, vhdx_error_message());
+		else
+			complain("%s is forgotten again", text);
+	}
+	return EXIT_FAILED;
 }
 
 static int open_all(char **names, struct vhdx_disk **disks, int count)
@@ -81,12 +99,12 @@ static int seal_all(char **names, struct vhdx_disk **disks, struct vhdx_info *in
 	if (!err)
 		err = vhdx_seal(disks, count, wanted.label, ids, NULL);
 	if (err)
-		return report(err);
+		return report_history(err);
 	if (output.json)
-		print_json(names, infos, ids, count);
+		print_json(disks, infos, ids, count);
 	else
 		print_ids(ids, count);
-	return EXIT_DONE;
+	return output_is_lost() ? take_back(disks, ids, count) : EXIT_DONE;
 }
 
 static int seal(int count, char **arguments)
@@ -98,9 +116,11 @@ static int seal(int count, char **arguments)
 	int i;
 
 	if (wanted.freeze)
-		return usage_error("--freeze is not available yet: use `fsfreeze` around it");
+		return usage_error("--freeze is not available yet: keep the file system frozen (`fsfreeze`) until the copy is made");
 	if (wanted.label && strlen(wanted.label) > VHDX_LABEL_MAX)
 		return usage_error("--label: at most %d bytes", VHDX_LABEL_MAX);
+	if (wanted.label && !vhdx_label_is_valid((const u8 *)wanted.label, strlen(wanted.label)))
+		return usage_error("--label: not text: it must be UTF-8 without control characters");
 	disks = calloc(count, sizeof(*disks));
 	infos = calloc(count, sizeof(*infos));
 	ids = calloc(count, sizeof(*ids));
@@ -109,8 +129,7 @@ static int seal(int count, char **arguments)
 		for (i = 0; i < count; i++)
 			vhdx_disk_close(disks[i]);
 	} else {
-		complain("out of memory");
-		code = EXIT_FAILED;
+		code = report(-ENOMEM);
 	}
 	free(ids);
 	free(infos);

@@ -36,17 +36,47 @@ static uint64_t factor_of(const char *suffix)
 	return factor;
 }
 
+static uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+	return b ? common_divisor(b, a % b) : a;
+}
+
+/* The digits behind a point, in parts of @factor: whole bytes, or it is no size. */
+static int parse_fraction(const char *digits, size_t count, uint64_t factor, uint64_t *part)
+{
+	uint64_t scale = 1;
+	uint64_t common;
+	size_t i;
+
+	if (!count || count > 18)
+		return -EINVAL;
+	for (i = 0; i < count; i++)
+		scale *= 10;
+	common = common_divisor(factor, scale);
+	*part = strtoull(digits, NULL, 10);
+	if (*part % (scale / common))
+		return -EINVAL;
+	*part = *part / (scale / common) * (factor / common);
+	return 0;
+}
+
 int parse_size(const char *text, uint64_t *size)
 {
-	const size_t digits = strspn(text, "0123456789");
-	const uint64_t factor = factor_of(text + digits);
+	const char *const decimal = "0123456789";
+	const size_t digits = strspn(text, decimal);
+	const bool has_point = text[digits] == '.';
+	const char *fraction = text + digits + has_point;
+	const size_t more = has_point ? strspn(fraction, decimal) : 0;
+	const uint64_t factor = factor_of(fraction + more);
+	uint64_t part = 0;
 	uint64_t number;
 
-	if (!digits || !factor)
+	if (!digits || !factor || (has_point && parse_fraction(fraction, more, factor, &part)))
 		return -EINVAL;
 	errno = 0;
 	number = strtoull(text, NULL, 10);
-	if (errno || __builtin_mul_overflow(number, factor, size))
+	if (errno || __builtin_mul_overflow(number, factor, size) ||
+	    __builtin_add_overflow(*size, part, size))
 		return -EINVAL;
 	return 0;
 }
@@ -71,6 +101,12 @@ const char *size_text(uint64_t size, char text[SIZE_TEXT])
 		snprintf(text, SIZE_TEXT, "%.1f%c", (double)size / unit, suffixes[power]);
 	else
 		snprintf(text, SIZE_TEXT, "%" PRIu64 "%c", size / unit, suffixes[power]);
+	return text;
+}
+
+const char *offset_text(uint64_t offset, char text[SIZE_TEXT])
+{
+	snprintf(text, SIZE_TEXT, "%" PRIu64, offset);
 	return text;
 }
 

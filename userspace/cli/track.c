@@ -39,14 +39,18 @@ static int print_first_point(const struct vhdx_point_id *first)
 	struct json_object *reply;
 	char text[VHDX_ID_TEXT];
 
+	vhdx_id_format(first, text);
 	if (output.json) {
 		reply = json_reply();
 		json_id(reply, "first_point", first);
-		return json_finish(reply);
+		json_finish(reply);
+	} else {
+		puts(text);
 	}
-	vhdx_id_format(first, text);
-	puts(text);
-	return EXIT_DONE;
+	if (!output_is_lost())
+		return EXIT_DONE;
+	complain("tracking is on all the same, and begins with %s", text);
+	return EXIT_FAILED;
 }
 
 typedef int (*making_fn)(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
@@ -97,19 +101,28 @@ static int disable(int count, char **arguments)
 	return output.json ? json_finish(json_reply()) : EXIT_DONE;
 }
 
+/* Where changes went unrecorded, nobody can say that there were some, or none. */
+static bool is_known(const struct vhdx_tracking_state *state)
+{
+	return state->state == VHDX_TRACKING_ON && !state->gap_reason;
+}
+
 static int print_status_json(const struct vhdx_tracking_state *state)
 {
 	struct json_object *reply = json_reply();
+	char time[TIME_TEXT];
 
 	json_flag(reply, "enabled", state->state == VHDX_TRACKING_ON);
 	json_text(reply, "state", tracking_name(state->state));
-	json_flag(reply, "newer_changes", state->newer_changes);
+	if (is_known(state))
+		json_flag(reply, "newer_changes", state->newer_changes);
+	else
+		json_text(reply, "newer_changes", NULL);
 	json_id(reply, "most_recent_id", &state->most_recent_id);
 	json_reason(reply, "reason", state->gap_reason);
-	if (state->unit)
-		json_bytes(reply, "unit", state->unit);
-	else
-		json_text(reply, "unit", NULL);
+	json_text(reply, "gap_time",
+		  state->gap_time_ns ? time_text(state->gap_time_ns, time) : NULL);
+	json_positive(reply, "unit", state->unit);
 	json_bytes(reply, "points", state->point_count);
 	return json_finish(reply);
 }
@@ -121,7 +134,8 @@ static int print_status(const struct vhdx_tracking_state *state)
 
 	vhdx_id_format(&state->most_recent_id, id);
 	printf("%-16s %s\n", "Tracking:", tracking_name(state->state));
-	printf("%-16s %s\n", "Newer changes:", state->newer_changes ? "yes" : "no");
+	printf("%-16s %s\n", "Newer changes:", !is_known(state) ? "unknown" :
+	       state->newer_changes ? "yes" : "no");
 	printf("%-16s %s\n", "Most recent id:", id[0] ? id : "none");
 	if (state->gap_reason)
 		printf("%-16s %s\n", "Reason:", vhdx_reason_name(state->gap_reason));
@@ -158,9 +172,10 @@ static int verify(int count, char **arguments)
 	err = vhdx_tracking_verify(arguments[0], wanted.sidecar, &points);
 	if (err)
 		return report(err);
-	complain("%s: the sidecar is sound, points: %zu", arguments[0], points);
-	if (!output.json)
+	if (!output.json) {
+		printf("%s: the sidecar is sound, points: %zu\n", arguments[0], points);
 		return EXIT_DONE;
+	}
 	reply = json_reply();
 	json_bytes(reply, "points", points);
 	return json_finish(reply);

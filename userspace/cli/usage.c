@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli.h"
+#include "json.h"
 
 static void say(const char *format, va_list args)
 {
@@ -31,23 +33,54 @@ int usage_error(const char *format, ...)
 	return EXIT_USAGE;
 }
 
-int report(int err)
+bool output_is_lost(void)
 {
-	const unsigned int reason = vhdx_error_reason();
+	static bool lost;
+
+	if (!lost && (fflush(stdout) || ferror(stdout))) {
+		complain("cannot write the output: %s", strerror(errno));
+		lost = true;
+	}
+	return lost;
+}
+
+static int report_as(int err, int code)
+{
 	const char *message = vhdx_error_message();
 
 	/* The library has no words for what failed in here. */
-	complain("%s", *message ? message : strerror(-err));
-	return vhdx_full_backup_needed(err, reason) ? EXIT_FULL_BACKUP : EXIT_FAILED;
+	if (!*message)
+		message = strerror(-err);
+	complain("%s", message);
+	if (output.json)
+		json_error(-err, vhdx_error_reason(), message, code == EXIT_FULL_BACKUP);
+	return code;
 }
 
-static void print_option(const struct cli_option *option)
+int report(int err)
 {
+	return report_as(err, EXIT_FAILED);
+}
+
+int report_history(int err)
+{
+	const bool lost = vhdx_full_backup_needed(err, vhdx_error_reason());
+
+	return report_as(err, lost ? EXIT_FULL_BACKUP : EXIT_FAILED);
+}
+
+static void print_option(const char *name, const char *argument, const char *help)
+{
+	const char letter = letter_of(name);
 	char text[64];
 
-	snprintf(text, sizeof(text), "--%s%s%s", option->name, option->argument ? " " : "",
-		 option->argument ? option->argument : "");
-	printf("  %-28s %s\n", text, option->help);
+	if (letter)
+		printf("  -%c, ", letter);
+	else
+		fputs("      ", stdout);
+	snprintf(text, sizeof(text), "--%s%s%s", name, argument ? " " : "",
+		 argument ? argument : "");
+	printf("%-28s %s\n", text, help);
 }
 
 void print_help(const char *path, const struct command *command)
@@ -66,8 +99,8 @@ void print_help(const char *path, const struct command *command)
 	       command->arguments ? " " : "", command->arguments ? command->arguments : "",
 	       command->summary);
 	for (option = command->options; option->name; option++)
-		print_option(option);
-	printf("  %-28s %s\n", "--help", "print this");
+		print_option(option->name, option->argument, option->help);
+	print_option("help", NULL, "print this");
 	if (command->notes)
 		printf("\n%s\n", command->notes);
 }

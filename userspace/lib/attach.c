@@ -20,7 +20,6 @@
 /**
  * struct attaching - an attach under way
  * @sidecar_fd:	-1: none, or none that can be opened
- * @sidecar_lost: there is one, but it can't be opened
  * @file_write_guid: as it was before; it changes before anything else is written
  */
 struct attaching {
@@ -31,7 +30,6 @@ struct attaching {
 	vhdx_guid file_write_guid;
 	int control;
 	int sidecar_fd;
-	bool sidecar_lost;
 };
 
 static bool wants(const struct attaching *attaching, unsigned int flag)
@@ -58,8 +56,10 @@ static int check_options(const char *path, const struct vhdx_attach_options *opt
 static void warn(struct attaching *attaching, const char *text)
 {
 	struct vhdx_attached *attached = attaching->attached;
+	const size_t length = strlen(attached->warning);
 
-	snprintf(attached->warning, sizeof(attached->warning), "%s", text);
+	snprintf(attached->warning + length, sizeof(attached->warning) - length, "%s%s",
+		 length ? "; " : "", text);
 }
 
 /* As an error of the container would be worded. */
@@ -69,16 +69,58 @@ static void warn_of(struct attaching *attaching, unsigned int reason, const char
 	warn(attaching, vhdx_error_message());
 }
 
-static bool is_empty_file(int fd)
+/* A block device is never empty: where a sidecar would begin, it holds zeroes. */
+static bool is_blank(int fd)
 {
+	static const char zeroes[2 * VHDX_PAGE];
+	char start[sizeof(zeroes)];
 	struct stat st;
 
-	return !fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_size;
+	if (fstat(fd, &st))
+		return false;
+	if (!S_ISBLK(st.st_mode))
+		return !st.st_size;
+	return pread(fd, start, sizeof(start), 0) == sizeof(start) &&
+	       !memcmp(start, zeroes, sizeof(start));
+}
+
+/* The driver would refuse the whole attach; its claims are not for us to see. */
+static int refuse_used_sidecar(const char *path, int fd, bool write)
+{
+	char device[VHDX_DEVICE_NAME];
+	struct stat st;
+	int index;
+
+	if (fstat(fd, &st) || find_by_sidecar(&st, write, &index))
+		return 0;
+	device_name(index, device, sizeof(device));
+	return fail(-EBUSY, VHDX_REASON_IN_USE,
+		    "%s: it is the sidecar of %s, whose container was moved or replaced: detach that disk, or name another sidecar (--sidecar)",
+		    path, device);
+}
+
+static int open_free_sidecar(const char *path, const char *given, bool write)
+{
+	int fd = open_sidecar(path, given, write);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	if (is_blank(fd))
+		err = fail(-ENOENT, VHDX_REASON_NONE,
+			   "%s: empty: tracking was never enabled in it", path);
+	else
+		err = refuse_used_sidecar(path, fd, write);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
 /*
  * Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. An
- * error is only that nobody said where to make one.
+ * error is only that nobody said where to make one, that tracking was asked for, or that
+ * the one that was named is another disk's.
  */
 static int find_sidecar(struct attaching *attaching)
 {
@@ -92,20 +134,18 @@ static int find_sidecar(struct attaching *attaching)
 	err = sidecar_path(&attaching->container, given, &path);
 	if (err)
 		return err;
-	fd = open_sidecar(path, given, attaching->container.write);
+	fd = open_free_sidecar(path, given, attaching->container.write);
 	free(path);
-	if (fd >= 0 && is_empty_file(fd)) {
-		close(fd);
-		fd = -ENOENT;
-	}
-	if (fd >= 0) {
+	if (fd >= 0)
 		attaching->sidecar_fd = fd;
-	} else if (fd != -ENOENT) {
-		attaching->sidecar_lost = true;
+	else if (fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK))
+		return fd;
+	else if (fd == -EBUSY && given)
+		return fd;
+	else if (fd != -ENOENT)
 		warn(attaching, vhdx_error_message());
-	} else if (given && !wants(attaching, VHDX_ATTACH_TRACK)) {
+	else if (given && !wants(attaching, VHDX_ATTACH_TRACK))
 		warn(attaching, vhdx_error_message());
-	}
 	return 0;
 }
 
@@ -214,16 +254,28 @@ static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool i
 
 	err = vhdx_tracking_enable(disk, in_new ? options->sidecar : NULL,
 				   in_new ? options->unit : 0, NULL);
-	/* What else the sidecar holds is the administrator's to give up (track reset). */
-	if (err == -EEXIST) {
-		warn(attaching, vhdx_error_message());
-		return 0;
-	}
 	if (!err) {
 		attached->reason = VHDX_REASON_NONE;
 		attached->warning[0] = '\0';
 	}
 	return err;
+}
+
+/*
+ * What a sidecar holds that the driver could not use is the administrator's to give up.
+ * Refused before the first write: the container still is what it was.
+ */
+static int refuse_unusable_sidecar(struct attaching *attaching)
+{
+	const struct vhdx_attached *attached = attaching->attached;
+
+	if (attaching->sidecar_fd < 0)
+		return 0;
+	if (!attached->warning[0])
+		warn_of(attaching, attached->reason, NULL);
+	return fail(-EEXIST, attached->reason,
+		    "%s; to give its points up, attach without tracking and run `vhdxctl track reset`, then make a full backup",
+		    attached->warning);
 }
 
 static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
@@ -232,6 +284,8 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 	int err;
 
 	err = vhdx_disk_get_tracking_state(disk, &state);
+	if (!err && state.state == VHDX_TRACKING_OFF)
+		err = refuse_unusable_sidecar(attaching);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
 	return err;
@@ -252,10 +306,43 @@ static void undo(const struct vhdx_attached *attached)
 	free(message);
 }
 
+/* Of two copies that are attached, one is likely to be written by mistake. */
+static void warn_of_copy(struct attaching *attaching)
+{
+	char original[VHDX_DEVICE_NAME];
+
+	if (sysfs_read(attaching->attached->index, "vhdx/copy_of", original, sizeof(original)) ||
+	    strncmp(original, "vhdx", 4))
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",
+	     attaching->container.path, original, original);
+	warn(attaching, vhdx_error_message());
+}
+
+/* Without a sidecar, or in a new one, nobody will ever find the history in the old one. */
+static void warn_of_stray(struct attaching *attaching)
+{
+	char name[NAME_MAX + 1];
+	char text[VHDX_UUID_TEXT];
+	vhdx_guid disk_id;
+
+	if (attaching->sidecar_fd >= 0 || wants(attaching, VHDX_ATTACH_NO_TRACK) ||
+	    is_block(&attaching->container) ||
+	    sysfs_read(attaching->attached->index, "vhdx/virtual_disk_id", text, sizeof(text)) ||
+	    vhdx_guid_parse(&disk_id, text) ||
+	    !find_stray_sidecar(&attaching->container, &disk_id, name))
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: attached without %s, which lies beside it and belongs to this disk: to go on with it, detach, then name it (--sidecar) or rename it like the container",
+	     attaching->container.path, name);
+	warn(attaching, vhdx_error_message());
+}
+
 static int finish(struct attaching *attaching)
 {
 	struct vhdx_attached *attached = attaching->attached;
-	bool track = wants(attaching, VHDX_ATTACH_TRACK) && !attaching->sidecar_lost;
+	bool track = wants(attaching, VHDX_ATTACH_TRACK);
 	struct vhdx_disk *disk = NULL;
 	int err;
 
@@ -272,6 +359,8 @@ static int finish(struct attaching *attaching)
 			"writes are not tracked: the sidecar will have a gap here, and the next backup has to be a full one");
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	warn_of_stray(attaching);
+	warn_of_copy(attaching);
 	return 0;
 }
 

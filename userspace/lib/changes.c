@@ -175,9 +175,22 @@ int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range
 	return err;
 }
 
+struct listener {
+	vhdx_range_fn fn;
+	void *context;
+};
+
+static int tell_listener(void *context, const struct vhdx_range *range)
+{
+	const struct listener *listener = context;
+
+	return result_of_caller(listener->fn(listener->context, range));
+}
+
 int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
 			  void *context)
 {
+	struct listener listener = { .fn = fn, .context = context };
 	struct vhdx_changes known;
 	int err;
 
@@ -185,7 +198,7 @@ int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, 
 	err = take_sized(&known, sizeof(known), changes, VHDX_CHANGES_SIZE_VER0, "vhdx_changes");
 	if (err)
 		return err;
-	err = get_changes(disk, &known, fn, NULL, context);
+	err = get_changes(disk, &known, fn ? tell_listener : NULL, NULL, &listener);
 	give_sized(changes, &known, sizeof(known));
 	return err;
 }

@@ -9,18 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <core/vhdx_ondisk.h>
 #include "internal.h"
 
 static const char vhd_set_signature[8] = "vhdsetv1";
 static const char vhd_cookie[8] = "conectix";
 
-/* What the driver would only call "not a VHDX". */
-static int refuse_relatives(const struct container *container)
+/*
+ * What the driver would only call "not a VHDX", and what it would not even read: files of
+ * /proc and /sys are regular ones, as far as they tell.
+ */
+static int refuse_strangers(const struct container *container)
 {
-	char start[8];
+	char start[8] = "";
 
-	if (is_block(container) || pread(container->fd, start, sizeof(start), 0) != sizeof(start))
+	if (is_block(container))
 		return 0;
+	if (pread(container->fd, start, sizeof(start), 0) < 0)
+		return fail_errno(-errno, "%s: cannot read it", container->path);
 	if (!memcmp(start, vhd_set_signature, sizeof(start)))
 		return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
 			    "%s: a VHD Set (.vhds), which is not supported yet: its data lies in the .avhdx that it names",
@@ -28,6 +34,10 @@ static int refuse_relatives(const struct container *container)
 	if (!memcmp(start, vhd_cookie, sizeof(start)))
 		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
 			    "%s: a VHD, not a VHDX: convert it with `qemu-img convert -O vhdx`",
+			    container->path);
+	if (memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)))
+		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
+			    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0",
 			    container->path);
 	return 0;
 }
@@ -65,7 +75,7 @@ static int check_kind(const char *path, const struct stat *st)
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
 	return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-		    "%s: neither a regular file nor a block device", path);
+		    "%s: not a VHDX: neither a regular file nor a block device", path);
 }
 
 int open_container(struct container *container, const char *path, bool write)
@@ -104,7 +114,7 @@ int open_container(struct container *container, const char *path, bool write)
 	if (err == -EBUSY)
 		err = explain_busy(container);
 	if (!err)
-		err = refuse_relatives(container);
+		err = refuse_strangers(container);
 	if (err)
 		goto out_close;
 	return 0;

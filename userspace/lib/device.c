@@ -5,12 +5,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "internal.h"
 
 static int device_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
 	return request(disk->fd, disk->name, command, argument, disk->message);
+}
+
+static int device_sidecar(struct vhdx_disk *disk, char **path)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	int err;
+
+	err = vhdx_get_status(disk->index, &status);
+	if (err || !status.sidecar[0])
+		return err;
+	*path = strdup(status.sidecar);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
 }
 
 static void device_close(struct vhdx_disk *disk)
@@ -22,6 +35,7 @@ static void device_close(struct vhdx_disk *disk)
 
 static const struct disk_ops device_ops = {
 	.call = device_call,
+	.sidecar = device_sidecar,
 	.close = device_close,
 };
 

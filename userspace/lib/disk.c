@@ -83,9 +83,12 @@ int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
 	if (!err)
 		return open_attached(name, index, flags & VHDX_OPEN_WRITE, disk);
 	if (flags)
-		return fail(-ENODEV, VHDX_REASON_NONE,
+		return explain_node(name) ?:
+		       fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: attach it first (`vhdxctl attach`)", name);
-	return open_offline(name, sidecar, disk);
+	err = open_offline(name, sidecar, disk);
+	/* A partition may well hold a VHDX; if it does not, it was meant otherwise. */
+	return err == -EMEDIUMTYPE ? explain_node(name) ?: err : err;
 }
 
 void vhdx_disk_close(struct vhdx_disk *disk)
@@ -134,6 +137,13 @@ int vhdx_disk_open_data(struct vhdx_disk *disk)
 int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
 	return ask(disk, VHDX_GET_INFO, info);
+}
+
+int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path)
+{
+	clear_error();
+	*path = NULL;
+	return disk->ops->sidecar(disk, path);
 }
 
 int vhdx_disk_get_tracking_state(struct vhdx_disk *disk, struct vhdx_tracking_state *state)

@@ -11,7 +11,7 @@
 
 static __thread struct {
 	unsigned int reason;
-	char message[1024];
+	char message[VHDX_PATH_TEXT + 1024];
 } last;
 
 const char *vhdx_error_message(void)
@@ -30,12 +30,21 @@ void clear_error(void)
 	last.message[0] = '\0';
 }
 
+/* A path may have anything in it; a message is one line, and leaves the cursor alone. */
+static void make_one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 static void note(unsigned int reason, const char *format, va_list args)
 {
 	/* The arguments may be parts of the last message. */
 	char text[sizeof(last.message)];
 
 	vsnprintf(text, sizeof(text), format, args);
+	make_one_line(text);
 	memcpy(last.message, text, sizeof(text));
 	last.reason = reason;
 }
@@ -63,6 +72,14 @@ int fail_errno(int err, const char *format, ...)
 	return err;
 }
 
+int result_of_caller(int result)
+{
+	if (result >= 0)
+		return result;
+	return fail(-ECANCELED, VHDX_REASON_NONE, "the caller's own function ended it with %d",
+		    result);
+}
+
 const char *vhdx_reason_name(unsigned int reason)
 {
 	const char *name = vhdx_reason_to_name(reason);
@@ -84,7 +101,7 @@ unsigned int reason_from_name(const char *name)
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message)
 {
 	const bool said = message && *message;
-	const char *text = said ? message : vhdx_reason_to_text(reason);
+	const char *text = said ? message : vhdx_failure_to_text(err, reason);
 	/* A gap that is only warned of is one for the next question. */
 	const bool gap = !err && !said && vhdx_full_backup_needed(-ESTALE, reason);
 
@@ -104,8 +121,14 @@ static const struct {
 } codes[] = {
 	{ 0,		ANY_REASON,		VHDX_CODE_OK },
 	{ EINVAL,	ANY_REASON,		VHDX_CODE_INVALID_PARAMETER },
-	{ ENODATA,	ANY_REASON,		VHDX_CODE_INVALID_STATE },
-	{ ESTALE,	ANY_REASON,		VHDX_CODE_INVALID_STATE },
+	/* A file system has these too, of its own files: only with the reason is it history. */
+	{ ENODATA,	VHDX_REASON_ID_MISSING,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_CHANGED_OFFLINE, VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_INCONSISTENT, VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_DISABLED,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_RESET,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_UNCLEAN,	VHDX_CODE_INVALID_STATE },
+	{ ESTALE,	VHDX_REASON_TRACKING_ERROR, VHDX_CODE_INVALID_STATE },
 	{ EOPNOTSUPP,	VHDX_REASON_NONE,	VHDX_CODE_NOT_SUPPORTED },
 	{ EOPNOTSUPP,	VHDX_REASON_UNSUPPORTED, VHDX_CODE_NOT_SUPPORTED },
 	/* Tracking is not on: DISABLED, or what it was lost to. */
@@ -137,6 +160,8 @@ unsigned int vhdx_code_from_errno(int error, unsigned int reason)
 
 bool vhdx_full_backup_needed(int error, unsigned int reason)
 {
-	/* Exactly what the table calls an invalid state. */
+	/* What the table calls an invalid state; and an id that was damaged where it was kept. */
+	if ((error == EINVAL || error == -EINVAL) && reason == VHDX_REASON_ID_MALFORMED)
+		return true;
 	return vhdx_code_from_errno(error, reason) == VHDX_CODE_INVALID_STATE;
 }

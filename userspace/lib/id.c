@@ -13,8 +13,8 @@ int vhdx_id_parse(const char *text, struct vhdx_point_id *id)
 	int err = text ? vhdx_point_id_parse(id, text) : -EINVAL;
 
 	if (err)
-		return fail(err, VHDX_REASON_ARGUMENT,
-			    "\"%.80s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID}",
+		return fail(err, VHDX_REASON_ID_MALFORMED,
+			    "\"%.80s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID}; if it was damaged where it was kept, make a full backup",
 			    text ? text : "");
 	return 0;
 }

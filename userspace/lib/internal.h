@@ -5,7 +5,9 @@
 #ifndef LIBVHDX_INTERNAL_H
 #define LIBVHDX_INTERNAL_H
 
+#include <limits.h>
 #include <sys/stat.h>
+#include <core/guid.h>
 #include <libvhdx.h>
 
 #define CONTROL_DEVICE	"/dev/vhdx-control"
@@ -24,6 +26,11 @@ int fail_errno(int err, const char *format, ...) __attribute__((format(printf, 2
  */
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
+/*
+ * What a function of the caller's returned. A negative one may be any errno, and would be
+ * taken for the library's own: it becomes -ECANCELED.
+ */
+int result_of_caller(int result);
 
 /* ---- sized.c: structures of callers that were compiled with another header ---- */
 
@@ -70,6 +77,10 @@ int index_from_name(const char *name);
 bool is_container(int index, const struct stat *st);
 /* The disk whose container is the file or device @st; -ENODEV: none. */
 int find_by_container(const struct stat *st, int *index);
+/* A disk whose use of the sidecar @st rules out ours, for writing or for reading; -ENODEV: none. */
+int find_by_sidecar(const struct stat *st, bool write, int *index);
+/* -EINVAL, noted, for a partition or the other device of a disk: these are no disks. Else 0. */
+int explain_node(const char *name);
 /* As vhdx_find(), and tells a file that is not attached: 1. */
 int find_disk(const char *name, int *index);
 
@@ -119,6 +130,12 @@ int create_sidecar(const char *path, const struct stat *container);
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);
 
+/* ---- stray_sidecar.c ---- */
+
+/* The name of a sidecar beside a container file that is of its disk, and in use by none. */
+bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk_id,
+			char name[NAME_MAX + 1]);
+
 /* ---- windows_rct.c ---- */
 
 /**
@@ -151,10 +168,12 @@ void device_name(int index, char *text, size_t size);
 /**
  * struct disk_ops - who answers: the driver, or the file itself
  * @call:	an ioctl of /dev/vhdxcN, as request()
+ * @sidecar:	its path, to be freed; NULL: none. 0 or -errno, noted
  * @close:	let go of it
  */
 struct disk_ops {
 	int (*call)(struct vhdx_disk *disk, unsigned long command, void *argument);
+	int (*sidecar)(struct vhdx_disk *disk, char **path);
 	void (*close)(struct vhdx_disk *disk);
 };
 

@@ -12,6 +12,7 @@
 /**
  * struct offline_disk - a container and its sidecar, for reading
  * @sidecar_fd:		-1: there is none
+ * @sidecar_path:	of what is open
  * @sidecar_error:	why it can't be used: what every question about changes
  *			gets; 0 if it can
  * @sidecar_diag:	the same as a reason and as text
@@ -21,6 +22,7 @@ struct offline_disk {
 	struct container container;
 	struct image_file image;
 	int sidecar_fd;
+	char *sidecar_path;
 	struct file_store sidecar_file;
 	struct vhdx_sidecar sidecar;
 	int sidecar_error;
@@ -159,6 +161,16 @@ static int run(struct offline_disk *offline, unsigned long command,
 	}
 }
 
+static int offline_sidecar(struct vhdx_disk *disk, char **path)
+{
+	const struct offline_disk *offline = to_offline(disk);
+
+	if (offline->sidecar_fd < 0)
+		return 0;
+	*path = strdup(offline->sidecar_path);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
+}
+
 /* Without a message: the caller has it from the library. */
 static int offline_call(struct vhdx_disk *disk, unsigned long command, void *theirs)
 {
@@ -192,11 +204,13 @@ static void offline_close(struct vhdx_disk *disk)
 	if (offline->sidecar_fd >= 0)
 		close(offline->sidecar_fd);
 	close_container(&offline->container);
+	free(offline->sidecar_path);
 	free(offline);
 }
 
 static const struct disk_ops offline_ops = {
 	.call = offline_call,
+	.sidecar = offline_sidecar,
 	.close = offline_close,
 };
 
@@ -205,6 +219,19 @@ static int no_sidecar(struct offline_disk *offline)
 {
 	offline->sidecar_error = -EOPNOTSUPP;
 	offline->sidecar_diag = (struct vhdx_diag) { .reason = VHDX_REASON_DISABLED };
+	return 0;
+}
+
+/* It may be called otherwise: then it is for the caller to say so. */
+static int look_for_sidecar(struct offline_disk *offline)
+{
+	char name[NAME_MAX + 1];
+
+	no_sidecar(offline);
+	if (find_stray_sidecar(&offline->container, &offline->image.image.geo.disk_id, name))
+		vhdx_fail(&offline->sidecar_diag, 0, VHDX_REASON_DISABLED,
+			  "no sidecar of its name is there, but %.120s beside it belongs to this disk: name it (--sidecar); without it",
+			  name);
 	return 0;
 }
 
@@ -229,7 +256,6 @@ static int load_sidecar(struct offline_disk *offline)
 /* No sidecar, or one that can't be used, keeps nobody from asking for the size. */
 static int find_sidecar(struct offline_disk *offline, const char *given)
 {
-	char *path = NULL;
 	int err;
 
 	if (!given && is_block(&offline->container)) {
@@ -238,13 +264,12 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 			  "changes of a block device are known only if its sidecar is named (--sidecar)");
 		return 0;
 	}
-	err = sidecar_path(&offline->container, given, &path);
+	err = sidecar_path(&offline->container, given, &offline->sidecar_path);
 	if (err)
 		return err;
-	offline->sidecar_fd = open_sidecar(path, given, false);
-	free(path);
+	offline->sidecar_fd = open_sidecar(offline->sidecar_path, given, false);
 	if (offline->sidecar_fd == -ENOENT && !given)
-		return no_sidecar(offline);
+		return look_for_sidecar(offline);
 	if (offline->sidecar_fd < 0)
 		return offline->sidecar_fd;
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 #include "internal.h"
 
 int index_from_name(const char *name)
@@ -80,9 +81,63 @@ static int find(bool (*matches)(int index, const struct stat *st), const struct 
 	return found;
 }
 
+int explain_node(const char *name)
+{
+	char link[64];
+	char target[512];
+	const char *own;
+	struct stat st;
+	ssize_t length;
+	int index;
+	int end = 0;
+
+	if (stat(name, &st) || (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode)))
+		return 0;
+	snprintf(link, sizeof(link), "/sys/dev/%s/%u:%u", S_ISBLK(st.st_mode) ? "block" : "char",
+		 major(st.st_rdev), minor(st.st_rdev));
+	length = readlink(link, target, sizeof(target) - 1);
+	if (length < 0)
+		return 0;
+	target[length] = '\0';
+	own = strrchr(target, '/');
+	own = own ? own + 1 : target;
+	if (sscanf(own, "vhdx%dp%*d%n", &index, &end) == 1 && end && !own[end])
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: a partition: name the disk that it is on, /dev/vhdx%d (offsets are the whole disk's)",
+			    name, index);
+	if (sscanf(own, "vhdxc%d%n", &index, &end) == 1 && end && !own[end])
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: the change-tracking device of a disk: name the disk itself, /dev/vhdx%d",
+			    name, index);
+	return 0;
+}
+
 int find_by_container(const struct stat *st, int *index)
 {
 	return find(is_container, st, index);
+}
+
+static bool is_sidecar(int index, const struct stat *st)
+{
+	char path[VHDX_PATH_TEXT];
+	struct stat other;
+
+	return !sysfs_read(index, "vhdx/sidecar", path, sizeof(path)) && !stat(path, &other) &&
+	       (S_ISBLK(st->st_mode) ? S_ISBLK(other.st_mode) && other.st_rdev == st->st_rdev :
+		other.st_dev == st->st_dev && other.st_ino == st->st_ino);
+}
+
+static bool is_sidecar_of_writer(int index, const struct stat *st)
+{
+	char text[8];
+
+	return !sysfs_read(index, "vhdx/read_only", text, sizeof(text)) && text[0] == '0' &&
+	       is_sidecar(index, st);
+}
+
+int find_by_sidecar(const struct stat *st, bool write, int *index)
+{
+	return find(write ? is_sidecar : is_sidecar_of_writer, st, index);
 }
 
 static int find_by_number(const char *name, int number, int *index)
@@ -124,6 +179,8 @@ int vhdx_find(const char *name, int *index)
 
 	clear_error();
 	err = find_disk(name, index);
+	if (err == 1)
+		err = explain_node(name) ?: 1;
 	if (err == 1)
 		return fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: `vhdxctl list` shows what is", name);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <core/utf8.h>
 #include "internal.h"
 
 static int set_label(struct vhdx_seal *seal, const char *label)
@@ -12,6 +13,9 @@ static int set_label(struct vhdx_seal *seal, const char *label)
 	if (length > VHDX_LABEL_MAX)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "the label has %zu bytes, at most %d are kept", length, VHDX_LABEL_MAX);
+	if (!vhdx_label_is_valid((const u8 *)label, length))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "the label is not text: it must be UTF-8 without control characters");
 	if (length)
 		memcpy(seal->label, label, length);
 	seal->label_length = length;
@@ -26,6 +30,17 @@ static __s32 *descriptors(struct vhdx_disk *const *disks, size_t count)
 	for (i = 0; fds && i < count; i++)
 		fds[i] = disks[i]->fd;
 	return fds;
+}
+
+static int refuse_files(struct vhdx_disk *const *disks, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (disks[i]->index < 0)
+			return fail(-ENODEV, VHDX_REASON_NONE,
+				    "%s: not attached: there is nothing to seal", disks[i]->name);
+	return 0;
 }
 
 static int refuse_twins(struct vhdx_disk *const *disks, size_t count)
@@ -75,6 +90,8 @@ int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
 	err = set_label(&seal, label);
+	if (!err)
+		err = refuse_files(disks, count);
 	if (!err)
 		err = refuse_twins(disks, count);
 	if (err)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "internal.h"
 
@@ -18,6 +19,7 @@
 int sysfs_read(int index, const char *attribute, char *text, size_t size)
 {
 	char path[128];
+	size_t length;
 	ssize_t got;
 	int err = 0;
 	int fd;
@@ -32,7 +34,10 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size)
 		err = -errno;
 	else
 		text[got] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	/* One line, but for a path, which may have more in it. */
+	length = strlen(text);
+	if (length && text[length - 1] == '\n')
+		text[length - 1] = '\0';
 	close(fd);
 	return err;
 }
@@ -108,6 +113,31 @@ static unsigned int tracking_from_name(const char *name)
 	return VHDX_TRACKING_OFF;
 }
 
+/* The kernel appends this to the path of a file that was removed. */
+static bool take_off_deleted(char *path, bool exists)
+{
+	static const char mark[] = " (deleted)";
+	const size_t length = strlen(path);
+	const size_t rest = length - (sizeof(mark) - 1);
+
+	if (exists || length < sizeof(mark) || strcmp(path + rest, mark))
+		return false;
+	path[rest] = '\0';
+	return true;
+}
+
+static void read_paths(int index, struct vhdx_status *status)
+{
+	struct stat st;
+
+	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
+	status->container_deleted = take_off_deleted(status->container,
+						     !stat(status->container, &st) &&
+						     is_container(index, &st));
+	sysfs_read(index, "vhdx/sidecar", status->sidecar, sizeof(status->sidecar));
+	status->sidecar_deleted = take_off_deleted(status->sidecar, !stat(status->sidecar, &st));
+}
+
 /* Attributes that an older driver lacks stay empty: the disk itself is what must be there. */
 static int read_status(int index, struct vhdx_status *status)
 {
@@ -126,7 +156,7 @@ static int read_status(int index, struct vhdx_status *status)
 	status->disk_size = strtoull(text, NULL, 10) << SECTOR_SHIFT;
 	status->disk_seq = sysfs_disk_seq(index);
 
-	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
+	read_paths(index, status);
 	sysfs_read(index, "vhdx/io", status->io, sizeof(status->io));
 	sysfs_read(index, "vhdx/scan", status->scan, sizeof(status->scan));
 	sysfs_read(index, "vhdx/virtual_disk_id", text, sizeof(text));
@@ -169,7 +199,7 @@ static int tell_status(const int *indices, size_t count, struct vhdx_status *sho
 		if (read_status(indices[i], &status))
 			continue;
 		give_sized(shown, &status, sizeof(status));
-		err = fn(context, shown);
+		err = result_of_caller(fn(context, shown));
 	}
 	return err;
 }
@@ -183,6 +213,9 @@ int vhdx_list(size_t status_size, vhdx_status_fn fn, void *context)
 
 	clear_error();
 	err = check_sized(&status_size, VHDX_STATUS_SIZE_VER0, "vhdx_status");
+	if (!err && !module_is_loaded())
+		err = fail(-ENODEV, VHDX_REASON_NONE,
+			   "the module is not loaded: `modprobe vhdx`");
 	if (!err)
 		err = sysfs_indices(&indices, &count);
 	if (err)

@@ -75,6 +75,16 @@ class Result:
             assert not self.out, f"output of a failure: {self.out!r}"
         return self
 
+    def expect_error(self, code, error, reason, *parts):
+        """A failure with --json: the same words on both outputs."""
+        said = self.json["error"]
+        assert sorted(said) == ["errno", "full_backup_needed", "message", "reason"], said
+        assert f"vhdxctl: {said['message']}\n" == self.err, self.err
+        assert (said["errno"], said["reason"]) == (error, reason), said
+        assert said["full_backup_needed"] is (code == 3), said
+        self.out = ""
+        self.expect(code, *parts)
+
 
 def ctl(*arguments, env=None, **options):
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}

@@ -9,6 +9,9 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
+ *	real-ids	a disk has the VirtualDiskId of its container
+ *	copy-of		which disk the next ones are copies of
+ *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
  *	diskseq		of the newest attachment
  */
@@ -32,6 +35,7 @@
 
 #define DISKS		8
 #define DISK_SECTORS	2097152ULL	/* 1 GiB */
+#define DISK_ID_OFFSET	0x310010	/* in an image made by qemu-img */
 
 /* ---- below the root ---------------------------------------------------- */
 
@@ -188,6 +192,17 @@ static void write_state(int index, unsigned int state)
 	fclose(file);
 }
 
+/* state-at-attach is how the next disk begins. */
+static void use_state_of_test(int index)
+{
+	char from[PATH_MAX];
+	char to[PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s/state-at-attach", getenv("FAKE_ROOT"));
+	snprintf(to, sizeof(to), "%s/state.%d", getenv("FAKE_ROOT"), index);
+	rename(from, to);
+}
+
 static void make_id(struct vhdx_point_id *id, __u64 sequence)
 {
 	memset(id, 0, sizeof(*id));
@@ -289,21 +304,63 @@ static __u64 disk_seq(int index)
 	return seq;
 }
 
-static void describe_container(int index, int fd)
+static void put_path(int index, const char *attribute, int fd)
 {
 	char link[64];
 	char text[PATH_MAX] = "";
-	struct stat st;
 
-	fstat(fd, &st);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (readlink(link, text, sizeof(text) - 1) < 0)
 		abort();
-	put(index, "vhdx/container", text);
+	put(index, attribute, text);
+}
+
+static void describe_container(int index, int fd)
+{
+	char text[PATH_MAX];
+	struct stat st;
+
+	fstat(fd, &st);
+	put_path(index, "vhdx/container", fd);
 	snprintf(text, sizeof(text), "%u:%u", major(st.st_dev), minor(st.st_dev));
 	put(index, "vhdx/container_dev", text);
 	snprintf(text, sizeof(text), "%" PRIuMAX, (uintmax_t)st.st_ino);
 	put(index, "vhdx/container_ino", text);
+}
+
+/* What the test has in copy-of, or "none". */
+static void put_copy_of(int index)
+{
+	FILE *file = open_file("r", "copy-of");
+	char text[16] = "none";
+
+	if (file) {
+		if (fscanf(file, "%15s", text) != 1)
+			abort();
+		fclose(file);
+	}
+	put(index, "vhdx/copy_of", text);
+}
+
+/* VirtualDiskId lies where qemu-img puts it; most tests had rather know it. */
+static void describe_disk(int index, int fd)
+{
+	unsigned char g[16] = "";
+	FILE *file = open_file("r", "real-ids");
+	char text[40];
+
+	if (!file) {
+		put(index, "vhdx/virtual_disk_id", "11111111-1111-1111-1111-111111111111");
+		return;
+	}
+	fclose(file);
+	if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
+		abort();
+	snprintf(text, sizeof(text),
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12],
+		 g[13], g[14], g[15]);
+	put(index, "vhdx/virtual_disk_id", text);
 }
 
 static int attach(struct vhdx_attach *args)
@@ -335,9 +392,13 @@ static int attach(struct vhdx_attach *args)
 	put(index, "vhdx/unit", layer->sidecar_fd >= 0 ? "16384" : "0");
 	put(index, "vhdx/io", "direct");
 	put(index, "vhdx/scan", "pending");
-	put(index, "vhdx/virtual_disk_id", "11111111-1111-1111-1111-111111111111");
+	put_copy_of(index);
 	describe_container(index, layer->container_fd);
+	describe_disk(index, layer->container_fd);
+	if (layer->sidecar_fd >= 0)
+		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
+	use_state_of_test(index);
 	fclose(open_file("w", "dev/vhdx%d", index));
 	fclose(open_file("w", "dev/vhdxc%d", index));
 	return 0;

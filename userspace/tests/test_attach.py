@@ -2,9 +2,10 @@
 """Attach: sidecars, Windows' own tracking files, what is passed to the driver."""
 import errno
 import os
+import shutil
 import stat
 
-from common import ID, Fake, Skip, ctl, directory, make_image, need_root, TREE
+from common import ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, TREE
 
 
 def call(fake, name):
@@ -62,9 +63,83 @@ def test_unusable_sidecar_never_blocks():
     with directory() as path:
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").mkdir()
+        fake.ctl("attach", "--track", image).expect(1, "disk.vhdx.lrct")
+        assert not fake.calls
         result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct")
         assert result.out == "/dev/vhdx0\n"
         assert call(fake, "ATTACH").endswith("sidecar=0")
+
+
+def test_sidecar_of_another_disk():
+    """A new container under the name of an attached one finds that one's sidecar."""
+    with directory() as path:
+        fake, image = setup(path)
+        (path / "disk.vhdx.lrct").write_text("x")
+        fake.ctl("attach", image).expect(0)
+        image.unlink()
+        make_image(image)
+        fake.calls
+        for option in ("--track", f"--sidecar={image}.lrct"):
+            fake.ctl("attach", option, image).expect(
+                1, "disk.vhdx.lrct", "the sidecar of /dev/vhdx0", "--sidecar")
+        assert not fake.calls
+        fake.ctl("attach", image).expect(0, "warning", "the sidecar of /dev/vhdx0")
+        assert call(fake, "ATTACH").endswith("sidecar=0")
+        # Two that only read may share it.
+        for name in ("0", "1"):
+            fake.ctl("detach", name).expect(0)
+        fake.ctl("attach", "--read-only", image).expect(0)
+        fake.calls
+        fake.ctl("attach", "--read-only", f"--sidecar={image}.lrct",
+                 make_image(path / "other.vhdx")).expect(0)
+        assert call(fake, "ATTACH").endswith("sidecar=1")
+
+
+def test_renamed_container():
+    """The sidecar that it left behind is named, and only that."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
+        sidecar = path / "disk.vhdx.lrct"
+        os.mkfifo(path / "pipe.lrct")
+        os.symlink(sidecar, path / "link.lrct")
+        make_sidecar(make_image(path / "stranger"), "seal a\n", sidecar=path / "lost.vhdx.lrct")
+        copy = path / "copy.vhdx"
+        shutil.copy(image, copy)
+        # The sidecar has its container: it is not the copy's.
+        assert not fake.ctl("attach", copy).expect(0).err
+        fake.ctl("detach", copy).expect(0)
+        renamed = path / "renamed.vhdx"
+        image.rename(renamed)
+        ctl("changes", renamed, "--since", ID).expect(
+            3, "disk.vhdx.lrct beside it", "--sidecar", "full backup")
+        assert not ctl("changes", renamed, "--since", ID, "--sidecar", sidecar).out
+        for options in ([], ["--read-only"], ["--track"]):
+            fake.ctl("attach", *options, renamed).expect(
+                0, "warning", f"{renamed}: attached without disk.vhdx.lrct", "--sidecar")
+            fake.ctl("detach", renamed).expect(0)
+        (path / "renamed.vhdx.lrct").unlink()
+        # As the message says:
+        assert not fake.ctl("attach", "--sidecar", sidecar, renamed).expect(0).err
+        assert fake.ctl("info", "--json", renamed).json["sidecar"] == str(sidecar)
+        # Now it is in use, and is nobody else's.
+        assert not fake.ctl("attach", copy).expect(0).err
+        fake.ctl("detach", renamed).expect(0)
+        sidecar.rename(path / "renamed.vhdx.lrct")
+        assert not fake.ctl("attach", renamed).expect(0).err
+
+
+def test_copy():
+    with directory() as path:
+        fake, image = setup(path)
+        fake.write("copy-of", "vhdx3")
+        done = fake.ctl("attach", "--json", image).expect(0, "VirtualDiskId of /dev/vhdx3")
+        assert "a copy of the other" in done.json["warning"]
+        # A second thing to say does not hide the first.
+        (path / "again.vhdx.lrct").mkdir()
+        fake.ctl("attach", make_image(path / "again.vhdx")).expect(
+            0, "again.vhdx.lrct: ", "VirtualDiskId of /dev/vhdx3")
 
 
 def test_sidecar_behind_a_link():
@@ -141,12 +216,22 @@ def test_track_fails():
 
 
 def test_track_cannot_use_the_sidecar():
-    """That is the administrator's to reset; the disk is attached."""
+    """What it holds is the administrator's to give up; without tracking it is attached."""
     with directory() as path:
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").write_text("x")
-        fake.ctl("attach", image).expect(0)
-        fake.write("state.0", "0 0 4 0 0")
+        fake.fail("ATTACH", 0, "inconsistent", message="sidecar: header 0: bad checksum")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", "--track", image).expect(1, "bad checksum", "vhdxctl track reset")
+        assert [line.split()[0] for line in fake.calls] == ["ATTACH", "DETACH"]
+        assert (path / "disk.vhdx.lrct").read_text() == "x"
+        assert not fake.ctl("list", "--json").json["list"]
+        fake.fail("ATTACH", 0, "inconsistent")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", "--track", image).expect(1, "the sidecar is damaged", "track reset")
+        # As the message says:
+        fake.ctl("attach", image).expect(0, "warning")
+        fake.write("state.0", "0 1 4 0 0")
         fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="the file holds something else")
         fake.ctl("track", "enable", "0").expect(1, "the file holds something else")
         assert (path / "disk.vhdx.lrct").read_text() == "x"
@@ -160,7 +245,7 @@ def test_reset_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", image).expect(0)
-        fake.ctl("track", "reset", "0").expect(3, "no sidecar to reset", "track enable")
+        fake.ctl("track", "reset", "0").expect(1, "no sidecar to reset", "track enable")
         assert not os.path.exists(f"{image}.lrct")
 
 
@@ -281,8 +366,14 @@ def test_not_a_container():
     with directory() as path:
         fake, _ = setup(path)
         os.mkfifo(path / "pipe")
-        for name in (path / "pipe", path, "/dev/null"):
-            fake.ctl("attach", name).expect(1, "neither a regular file nor a block device")
+        (path / "empty").touch()
+        for option in ([], ["--read-only"]):
+            for name in (path / "pipe", path, "/dev/null"):
+                fake.ctl("attach", *option, name).expect(
+                    1, "not a VHDX: neither a regular file nor a block device")
+        for name in ("/proc/version", "/etc/passwd", path / "empty"):
+            fake.ctl("attach", "--read-only", name).expect(1, "not a VHDX: ")
+        fake.ctl("attach", "--read-only", "/proc/self/mem").expect(1, "cannot read it")
         assert not fake.calls
 
 

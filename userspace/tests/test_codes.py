@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """errno and reason as the return values of Windows' GetVirtualDiskChanges."""
+import ctypes
 import errno
 
 from common import REASONS, load_library
@@ -19,6 +20,10 @@ TABLE = [
     (errno.ESTALE, "reset", 32775),
     (errno.ESTALE, "unclean", 32775),
     (errno.ESTALE, "tracking_error", 32775),
+    (errno.ESTALE, "none", 32768),  # NFS says so of a file of its own
+    (errno.ESTALE, "io", 32768),
+    (errno.ENODATA, "none", 32768),  # and a read error of a disk may be this
+    (errno.ENODATA, "io", 32768),
     (errno.EOPNOTSUPP, "disabled", 32775),
     (errno.EOPNOTSUPP, "unsupported", 32770),
     (errno.EOPNOTSUPP, "none", 32770),
@@ -58,3 +63,10 @@ def test_reason_names():
         assert library.vhdx_reason_name(number).decode() == name
     assert library.vhdx_reason_name(len(REASONS)) == b"unknown"
     assert library.vhdx_reason_name(0xffffffff) == b"unknown"
+
+
+def test_labels():
+    """What the driver would refuse is refused with words, whoever calls."""
+    for label in (b"\xff", b"two\nlines", b"x" * 65):
+        assert library.vhdx_seal(None, ctypes.c_size_t(1), label, None, None) == -errno.EINVAL
+        assert b"the label" in library.vhdx_error_message(), label

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Manual pages and completion tell of all that is there."""
+import json
 import re
 import subprocess
 
-from common import BUILD, ID, USERSPACE, attached, ctl, directory, need
+from common import (BUILD, ID, USERSPACE, attached, ctl, directory, make_image, make_sidecar,
+                    need)
 from test_api import declared
 from test_options import COMMANDS, WORDS
 
@@ -15,7 +17,7 @@ def page(name):
 
 
 def options_of(*command):
-    return re.findall(r"^  --([a-z-]+)", ctl(*command, "--help").out, re.M)
+    return re.findall(r"^  (?:-.,|   ) --([a-z-]+)", ctl(*command, "--help").out, re.M)
 
 
 def columns_of(command):
@@ -55,6 +57,132 @@ def test_columns():
             for column in columns:
                 assert fake.ctl(command, *disk, *since, "--output", column).lines[0] \
                     .strip() == column
+
+
+def documented_json():
+    """The shapes that the manual page has: {command: keys}, a list being [keys of an item]."""
+    section = re.search(r"^\.SH JSON\n\.nf\n(.*?)^\.fi$", page("vhdxctl.8"), re.M | re.S).group(1)
+    shapes = {}
+    for names, text in re.findall(r"^(\S[^{]*?)\s*(\{[^\n]*(?:\n  [^\n]*)*)", section, re.M):
+        # {a, b: [{c}]} as JSON that says {"a": null, "b": [{"c": null}]}
+        text = re.sub(r"(\w+)(?=[,}\]])", r'"\1": null', text)
+        text = re.sub(r"(\w+):(?= [\[{])", r'"\1":', text)
+        for name in re.split(r",\s*", names):
+            shapes[name.strip()] = json.loads(text)
+    return shapes
+
+
+def shape_of(value):
+    if isinstance(value, dict):
+        return {key: shape_of(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape_of(value[0])]
+    return None
+
+
+def test_json_keys():
+    """Every command prints the keys that the manual page has, in that order."""
+    shapes = documented_json()
+    with attached() as (fake, image):
+        fake.write("ranges.0", "0 1\n")
+        found = {"attach": fake.ctl("attach", "--json", make_image(fake.root / "b.vhdx"))}
+        found |= {f"track {word}": fake.ctl("track", word, "--json", "0")
+                  for word in ("disable", "enable", "status", "reset")}
+        for command, *rest in (["list"], ["seal", "0"], ["info", "0"], ["points", "0"],
+                               ["forget", "0", ID], ["changes", "0", "--since", ID],
+                               ["detach", "1"]):
+            found[command] = fake.ctl(command, "--json", *rest)
+        make_sidecar(image, "seal a\n")
+        found["track verify"] = fake.ctl("track", "verify", "--json", image)
+        found["a failure"] = fake.ctl("info", "--json", "7")
+        found["detach --all"] = fake.ctl("detach", "--json", "--all")
+        shapes.pop("detach of several")
+        assert set(found) == set(shapes)
+        for command, result in found.items():
+            assert result.out.count("\n") == 1, command
+            assert json.dumps(shape_of(json.loads(result.out))) == \
+                json.dumps(shapes[command]), (command, result.out, shapes[command])
+
+
+DOCUMENTATION = USERSPACE.parent / "Documentation"
+
+
+def constants():
+    """Numbers that the code has, by name."""
+    found = {}
+    for header in ("uapi/linux/vhdx.h", "kmod/core/timeline.h", "kmod/disk.h",
+                   "kmod/core/sidecar_ondisk.h", "kmod/core/changemap.h"):
+        text = (USERSPACE.parent / header).read_text()
+        found |= {name: int(value) for name, value in
+                  re.findall(r"^#define\s+(VHDX_\w+)\s+(\d+)U?\b", text, re.M)}
+        found |= {name: int(value) for name, value in
+                  re.findall(r"static_assert\((VHDX_\w+\(struct \w+\)) == (\d+)\)", text)}
+    return found
+
+
+def limits():
+    """README's section, a text for each of its words."""
+    text = (USERSPACE.parent / "README").read_text()
+    section = text.partition("\nLimits\n------\n\n")[2].partition("\n\n\n")[0]
+    return {word: " ".join(rest.split()) for word, rest in
+            re.findall(r"^(\w+)\t+(.*?)(?=^\S|\Z)", section, re.M | re.S)}
+
+
+def test_limits():
+    """README's numbers are the code's."""
+    code, told = constants(), limits()
+    assert told["Points"].startswith(f"{code['VHDX_POINTS_MAX']} a disk")
+    assert told["Disks"] == (f"{code['VHDX_DISKS_MAX']} attached at once, "
+                             f"{code['VHDX_SEAL_MAX']} in one seal.")
+    assert told["Labels"].startswith(f"{code['VHDX_LABEL_MAX']} bytes of UTF-8")
+    assert f"{code['VHDX_UNIT_DEFAULT'] >> 10} KiB, or a power of two from " \
+        f"{code['VHDX_UNIT_MIN'] >> 10} KiB to {code['VHDX_UNIT_MAX'] >> 20} MiB" in told["Unit"]
+    units = code["VHDX_SIDECAR_BLOCK"] * 8
+    assert f"{units} units" in told["Memory"] and f"{units} units" in told["Sidecar"]
+    assert f"({units * code['VHDX_UNIT_DEFAULT'] >> 20} MiB of disk" in told["Memory"]
+    records = code["VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_point)"]
+    assert f"every {records} points" in told["Sidecar"]
+
+
+def test_discard_is_described_as_it_is():
+    """Neither the queue's limits nor the module's code have it, and README says so."""
+    sources = "".join(path.read_text() for path in (USERSPACE.parent / "kmod").rglob("*.[ch]"))
+    supported = "max_hw_discard_sectors" in sources or "blk_queue_max_discard" in sources
+    readme = (USERSPACE.parent / "README").read_text()
+    assert supported != ("Discard (TRIM) is refused" in readme)
+
+
+def test_recovery():
+    """Every reason has its row, and every command that is advised exists."""
+    text = (DOCUMENTATION / "recovery.rst").read_text()
+    table = text.partition("\nBy reason\n")[2].partition("exit with status 3")[0]
+    rows = re.findall(r"^``(\w+)`` ", table, re.M)
+    uapi = (USERSPACE.parent / "uapi/linux/vhdx.h").read_text()
+    reasons = [name.lower() for name in re.findall(r"^#define VHDX_REASON_(\w+)", uapi, re.M)]
+    assert sorted(rows) == sorted(set(reasons) - {"none"})
+    advised = re.findall(r"``vhdxctl\s+([^`]*)``", text) + \
+        re.findall(r"^\tvhdxctl (.*)$", text, re.M)
+    assert len(advised) > 15
+    for command in advised:
+        words = command.split()
+        path = words[:2] if words[0] == "track" else words[:1]
+        known = options_of(*path)
+        assert known, command
+        for option in re.findall(r"--([a-z-]+)", command):
+            assert option in known, command
+
+
+def test_consistent_images():
+    """The recipe is there, and nobody is told that freezing around the seal is enough."""
+    assert (USERSPACE / "examples/backup-frozen").stat().st_mode & 0o111
+    for text in ((DOCUMENTATION / "agent-guide.rst").read_text(), page("vhdxctl.8"),
+                 (USERSPACE.parent / "README").read_text()):
+        text = " ".join(text.split())
+        assert "/examples/backup-frozen" in text
+        assert re.search(r"around the seal alone (is not enough|gives no consistent image|to)",
+                         text) or "alone is not enough" in text
+    told = ctl("seal", "--freeze", "0").err
+    assert "until the copy is made" in told and "around" not in told
 
 
 def test_functions():
@@ -128,4 +256,4 @@ def test_completion():
         assert "FILES" in complete(fake, "vhdxctl", "info", "")
         assert complete(fake, "vhdxctl", "forget", "0", "") == {ID}
         assert complete(fake, "vhdxctl", "changes", "0", "--since", "") == {ID}
-        assert complete(fake, "vhdxctl", "list", "--output", "S") == {"SIZE", "SCAN"}
+        assert complete(fake, "vhdxctl", "list", "--output", "S") == {"SIZE", "SCAN", "SIDECAR"}

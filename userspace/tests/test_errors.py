@@ -30,8 +30,25 @@ def test_queries():
             fake.fail("CHANGES", error, reason)
             result = fake.ctl("changes", "0", "--since", ID)
             result.expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            fake.ctl("changes", "--json", "0", "--since", ID).expect_error(
+                code, error, None if reason == "none" else reason, text)
             if code == 3:
                 assert "full backup" in result.err, result.err
+
+
+def test_ids_from_storage():
+    """Cut, empty, with the end of a line: what can't be an id any more needs a full backup."""
+    with attached() as (fake, _):
+        for text in ("", "not-an-id", ID[:-1], ID + "0", "rct:", " \n"):
+            for question in (["--since", text], ["--since", ID, "--target", text]):
+                fake.ctl("changes", "0", *question).expect(3, "not the id of a point",
+                                                           "full backup")
+                fake.ctl("changes", "0", *question, "--json").expect_error(
+                    3, errno.EINVAL, "id_malformed")
+        assert not fake.calls
+        for text in (f"{ID}\n", f" {ID.upper()}\t"):
+            assert fake.ctl("changes", "0", "--since", text, "--json").json["limit"] == ID
+        fake.ctl("forget", "0", ID[:-1]).expect(2)
 
 
 def test_failure_in_the_middle():
@@ -73,11 +90,13 @@ def test_seal():
         (errno.EOPNOTSUPP, "disabled", 3, "track enable"),
         (errno.ENOSPC, "no_space", 1, "forget points"),
         (errno.EIO, "io", 1, "kernel log"),
+        (errno.ESTALE, "tracking_error", 3, "full backup"),
     ]
     with attached() as (fake, _):
         for error, reason, code, text in failures:
             fake.fail("SEAL", error, reason)
             fake.ctl("seal", "0").expect(code, "/dev/vhdx0", text)
+            fake.ctl("seal", "--json", "0").expect_error(code, error, reason, text)
 
 
 def test_seal_twice():
@@ -93,14 +112,43 @@ def test_track_and_forget():
         ("ENABLE", ["track", "enable", "0"], errno.EROFS, "read_only", 1, "read-only"),
         ("DISABLE", ["track", "disable", "0"], errno.EALREADY, "disabled", 1,
          "disabled already"),
-        ("RESET", ["track", "reset", "0"], errno.EOPNOTSUPP, "disabled", 3, "track enable"),
-        ("FORGET", ["forget", "0", ID], errno.ENODATA, "id_missing", 3, "does not know"),
+        ("DISABLE", ["track", "disable", "0"], errno.EOPNOTSUPP, "disabled", 1,
+         "not enabled"),
+        ("RESET", ["track", "reset", "0"], errno.EOPNOTSUPP, "disabled", 1, "track enable"),
+        ("FORGET", ["forget", "0", ID], errno.ENODATA, "id_missing", 1, "does not know"),
         ("FORGET", ["forget", "0", ID], errno.EBUSY, "in_use", 1, "in use"),
     ]
     with attached() as (fake, _):
         for call, arguments, error, reason, code, text in calls:
             fake.fail(call, error, reason)
             fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            fake.ctl(*arguments, "--json").expect_error(
+                code, error, None if reason == "none" else reason, text)
+
+
+def test_forget_what_is_gone():
+    with attached() as (fake, _):
+        fake.fail("FORGET", errno.ENODATA, "id_missing")
+        fake.ctl("forget", "--ignore-missing", "0", ID).expect(0)
+        assert fake.ctl("forget", "--ignore-missing", "--json", "0", ID).json == {"id": ID}
+        fake.fail("FORGET", errno.ENODATA, "io")
+        fake.ctl("forget", "--ignore-missing", "0", ID).expect(1)
+        fake.fail("FORGET", errno.EBUSY, "in_use")
+        fake.ctl("forget", "--ignore-missing", "0", ID).expect(1, "in use")
+
+
+def test_not_of_tracking():
+    """What a file system says of its own files is no word about history."""
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "disk.vhdx")
+        for error in (errno.ESTALE, errno.ENODATA):
+            fake.fail("ATTACH", error, "io")
+            fake.ctl("attach", image).expect(1)
+    with attached() as (fake, _):
+        for error in (errno.ESTALE, errno.ENODATA):
+            fake.fail("CHANGES", error, "none")
+            fake.ctl("changes", "0", "--since", ID).expect(1, "/dev/vhdx0: ")
 
 
 def test_kernel_message_of_enable():
@@ -118,7 +166,8 @@ def test_module_absent():
         fake.ctl("attach", image).expect(1, "modprobe vhdx")
         fake.ctl("info", "0").expect(1, "modprobe vhdx")
         fake.ctl("detach", "/dev/vhdx0").expect(1, "modprobe vhdx")
-        fake.ctl("list").expect(0, "modprobe vhdx")
+        fake.ctl("list").expect(1, "modprobe vhdx")
+        fake.ctl("list", "--json").expect_error(1, errno.ENODEV, None, "modprobe vhdx")
 
 
 def test_no_such_disk():

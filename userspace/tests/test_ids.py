@@ -3,7 +3,7 @@
 import ctypes
 import errno
 
-from common import PointId, load_library
+from common import REASONS, PointId, load_library
 
 library = load_library()
 
@@ -41,8 +41,23 @@ def test_snapshot():
 
 
 def test_upper_case():
-    err, point = parse(REFERENCE[:4] + REFERENCE[4:].upper())
-    assert not err and as_text(point) == REFERENCE
+    for text in (REFERENCE, SNAPSHOT, WINDOWS):
+        err, point = parse(text.upper())
+        assert not err and as_text(point) == text
+
+
+def test_white_space():
+    """As it comes out of a file, or of a table."""
+    for text in (REFERENCE, SNAPSHOT, WINDOWS):
+        for odd in (text + b"\n", b" " + text + b"\r\n", b"\t\v\f" + text + b" " * 1000):
+            err, point = parse(odd)
+            assert not err and as_text(point) == text, odd
+        assert parse(text[:10] + b" " + text[10:])[0]
+
+
+def test_bare_guid():
+    err, point = parse(SNAPSHOT[1:-1])
+    assert not err and as_text(point) == SNAPSHOT
 
 
 def test_windows():
@@ -52,14 +67,14 @@ def test_windows():
 
 
 def test_malformed():
-    wrong = [b"", b"rct:", b"now", REFERENCE[:-1], REFERENCE + b"0", REFERENCE + b" ",
-             b" " + REFERENCE, REFERENCE.replace(b"-", b":"), SNAPSHOT[:-1], SNAPSHOT + b"}",
-             SNAPSHOT[1:-1], REFERENCE.replace(b"c", b"g"), WINDOWS[:-1], WINDOWS + b"0",
+    wrong = [b"", b"rct:", b"now", REFERENCE[:-1], REFERENCE + b"0", REFERENCE.replace(b"-", b":"),
+             SNAPSHOT[:-1], SNAPSHOT + b"}", SNAPSHOT[1:], SNAPSHOT[1:-2], REFERENCE.replace(b"c", b"g"), WINDOWS[:-1], WINDOWS + b"0",
              b"rct:" + b"9" * 5000, b"{" * 40]
     for text in wrong:
         err, _ = parse(text)
         assert err == -errno.EINVAL, text
-        assert library.vhdx_error_reason() == 1
+        assert library.vhdx_error_reason() == REASONS["id_malformed"]
+        assert library.vhdx_full_backup_needed(err, library.vhdx_error_reason())
         assert b"is not the id of a point" in library.vhdx_error_message()
 
 

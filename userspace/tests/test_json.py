@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What commands print: shapes of JSON, tables, lines that scripts read."""
+import errno
 import os
 import subprocess
 
@@ -28,14 +29,43 @@ def test_list():
         reply = fake.ctl("list", "--json").expect(0).json
         assert reply == {"list": [{
             "disk": 0, "device": "/dev/vhdx0", **WHICH, "container": str(image),
-            "read_only": True, "size": GIB, "tracking": "on", "reason": "unclean"}]}
+            "container_deleted": False, "sidecar": f"{image}.lrct", "read_only": True,
+            "size": GIB, "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
+            "scan": "pending"}]}
+
+
+def test_removed_container():
+    """The kernel's mark is no part of the name; a name that ends so is one."""
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "a (deleted)")
+        fake.ctl("attach", image).expect(0)
+
+        def shown():
+            disk = fake.ctl("list", "--json").json["list"][0]
+            info = fake.ctl("info", "--json", "0").json
+            for key in ("container", "container_deleted", "sidecar"):
+                assert info[key] == disk[key], key
+            return disk["container"], disk["container_deleted"]
+        assert shown() == (str(image), False)
+        assert f"Container:             {image}" in fake.ctl("info", "0").lines
+        image.unlink()
+        fake.attribute(0, "container", f"{image} (deleted)")
+        assert shown() == (str(image), True)
+        assert f"Container (removed):   {image}" in fake.ctl("info", "0").lines
+        make_image(image)
+        assert shown() == (str(image), True)
+        assert f"{image} (deleted)" not in fake.ctl("list").out
 
 
 def test_list_absent_is_null():
     with attached() as (fake, _):
         fake.attribute(0, "tracking", "off")
+        fake.attribute(0, "unit", "0")
+        fake.attribute(0, "sidecar", "")
         entry = fake.ctl("list", "--json").expect(0).json["list"][0]
         assert entry["reason"] is None and entry["tracking"] == "off"
+        assert entry["unit"] is None and entry["sidecar"] is None
 
 
 def test_list_of_nothing():
@@ -77,11 +107,28 @@ def test_odd_path():
         assert fake.ctl("list", "--json").json["list"][0]["container"] == "/x/bad\ufffd.vhdx"
 
 
+def test_path_of_lines():
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "two\nlines\x1b[2J\n")
+        fake.ctl("attach", image).expect(0)
+        assert fake.ctl("list", "--json").json["list"][0]["container"] == str(image)
+        shown = "two?lines?[2J?"
+        assert f"Container:             {path}/{shown}" in fake.ctl("info", "0").lines
+        fake.fail("ATTACH", errno.EBUSY, "in_use")
+        done = fake.ctl("attach", image)
+        done.expect(1, f"vhdxctl: {path}/{shown}: ")
+        assert done.err.count("\n") == 1
+        # However long a path is, the message comes to what is wrong.
+        assert fake.ctl("info", "d/" * 2000).err.endswith("No such file or directory\n")
+
+
 def test_info():
     with attached() as (fake, image):
         reply = fake.ctl("info", "--json", "0").expect(0).json
         assert reply == {
             "disk": 0, "device": "/dev/vhdx0", "container": str(image), **WHICH,
+            "container_deleted": False, "sidecar": f"{image}.lrct",
             "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
@@ -97,7 +144,8 @@ def test_seal():
         assert result.lines == [ID, ID] and not result.err
         assert "SEAL count=2 label=nightly" in fake.calls
         reply = fake.ctl("seal", "--json", "vhdx0").expect(0).json
-        assert reply == {"points": [{"disk": "vhdx0", "id": SECOND, **WHICH}]}
+        assert reply == {"points": [
+            {"disk": 0, "device": "/dev/vhdx0", **WHICH, "id": SECOND}]}
 
 
 def test_points():
@@ -131,9 +179,16 @@ def test_track():
     with attached() as (fake, _):
         fake.write("state.0", "2 1 5 16384 0")
         reply = fake.ctl("track", "status", "--json", "0").expect(0).json
-        assert reply == {"enabled": False, "state": "disabled", "newer_changes": True,
-                         "most_recent_id": None, "reason": "disabled", "unit": 16384,
+        assert reply == {"enabled": False, "state": "disabled", "newer_changes": None,
+                         "most_recent_id": None, "reason": "disabled", "gap_time": None, "unit": 16384,
                          "points": 0}
+        assert "Newer changes:   unknown" in fake.ctl("track", "status", "0").lines
+        for state, text, value in (("1 0 0", "no", False), ("1 1 0", "yes", True),
+                                   ("1 1 7", "unknown", None), ("0 1 4", "unknown", None)):
+            fake.write("state.0", f"{state} 16384 0")
+            assert f"Newer changes:   {text}" in fake.ctl("track", "status", "0").lines, state
+            assert fake.ctl("track", "status", "--json", "0").json["newer_changes"] is value
+        fake.write("state.0", "2 1 5 16384 0")
         assert fake.ctl("track", "enable", "0").expect(0).out == ID + "\n"
         reply = fake.ctl("track", "reset", "--json", "0").expect(0).json
         assert reply == {"first_point": SECOND}
@@ -226,9 +281,11 @@ def test_map():
 
 def test_detach():
     with attached() as (fake, image):
-        assert fake.ctl("detach", "--json", image).expect(0).json == {"disk": 0}
+        assert fake.ctl("detach", "--json", image).expect(0).json == {
+            "disk": 0, "device": "/dev/vhdx0"}
     with attached() as (fake, image):
-        assert fake.ctl("detach", "--all", "--json").expect(0).json == {"list": [{"disk": 0}]}
+        assert fake.ctl("detach", "--all", "--json").expect(0).json == {
+            "list": [{"disk": 0, "device": "/dev/vhdx0"}]}
         assert fake.ctl("detach", "--all", "--json").expect(0).json == {"list": []}
 
 
@@ -238,8 +295,41 @@ def test_verify():
         ctl("track", "verify", image).expect(1, "disk.vhdx.lrct")
 
 
+def run_into(where, fake, *arguments):
+    """vhdxctl with its standard output there; None: closed."""
+    target = "1>&-" if where is None else f">{where}"
+    done = subprocess.run(["sh", "-c", f'exec "$@" {target}', "sh", BUILD / "vhdxctl",
+                           *map(str, arguments)], stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, **fake.env}, check=False)
+    return done.returncode, done.stderr
+
+
 def test_full_disk():
-    with attached() as (fake, _), open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([BUILD / "vhdxctl", "list"], stdout=full, stderr=subprocess.PIPE,
-                              env={**os.environ, **fake.env}, check=False)
-        assert done.returncode == 1 and b"cannot write the output" in done.stderr
+    with attached() as (fake, _):
+        code, said = run_into("/dev/full", fake, "list")
+        assert code == 1 and "cannot write the output" in said
+
+
+def test_nobody_listens():
+    """What has no name that arrived is not left behind."""
+    for where in ("/dev/full", None):
+        for option in ((), ("--json",)):
+            with attached() as (fake, image):
+                before = image.read_bytes()
+                code, said = run_into(where, fake, "attach", *option,
+                                      make_image(fake.root / "b.vhdx"))
+                assert code == 1 and "/dev/vhdx1 is detached again" in said, said
+                assert said.count("cannot write the output") == 1, said
+                assert [call.split()[0] for call in fake.calls] == ["ATTACH", "DETACH"]
+                code, said = run_into(where, fake, "seal", *option, image)
+                assert code == 1 and f"{ID} is forgotten again" in said, said
+                assert [call.split()[0] for call in fake.calls] == ["SEAL", "FORGET"]
+                fake.fail("FORGET", errno.EIO, "io")
+                code, said = run_into(where, fake, "seal", *option, image)
+                assert code == 1 and f"{SECOND} stays: /dev/vhdx0: " in said, said
+                for word in ("enable", "reset"):
+                    fake.write("state.0", "0 1 0 0 0" if word == "enable" else "1 0 0 16384 0")
+                    (fake.root / "points.0").unlink(missing_ok=True)
+                    code, said = run_into(where, fake, "track", word, *option, image)
+                    assert code == 1 and f"begins with {ID}" in said, said
+                assert image.read_bytes() == before

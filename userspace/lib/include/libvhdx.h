@@ -104,8 +104,8 @@ VHDX_API unsigned int vhdx_code_from_errno(int error, unsigned int reason);
  * @error:	an errno, negative or positive
  * @reason:	VHDX_REASON_*
  *
- * Return: true for an id that is not known, for any gap, and where tracking is
- * disabled. Everything else may be cured and tried again.
+ * Return: true for an id that is not known or is none, for any gap, and where
+ * tracking is disabled. Everything else may be cured and tried again.
  */
 VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
 
@@ -118,10 +118,11 @@ VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
 
 /**
  * vhdx_id_parse() - read the text form of a point's id
- * @text:	rct:GUID:16 hex digits, {GUID} of a snapshot, or a Windows rctX:… id
+ * @text:	rct:GUID:16 hex digits, {GUID} or GUID of a snapshot, or a Windows
+ *		rctX:… id; in any case, white space around it is ignored
  * @id:		filled in
  *
- * Return: 0 or -EINVAL.
+ * Return: 0; -EINVAL with VHDX_REASON_ID_MALFORMED.
  */
 VHDX_API int vhdx_id_parse(const char *text, struct vhdx_point_id *id);
 
@@ -220,7 +221,9 @@ struct vhdx_attached {
  * can't be opened or resumed is a warning, not an error. Where
  * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
  *
- * Return: 0 or a negative errno. Both device nodes can be opened on return.
+ * Return: 0 or a negative errno; -EEXIST where VHDX_ATTACH_TRACK finds a sidecar
+ * that is not usable for this disk (vhdx_error_reason() says why). Both device
+ * nodes can be opened on return.
  */
 VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
 			 struct vhdx_attached *attached);
@@ -263,11 +266,14 @@ VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int tim
  * @disk_seq:	tells this attachment from every other one, as in struct vhdx_info
  * @virtual_disk_id: VirtualDiskId, as in struct vhdx_info
  * @read_only:	attached read-only
+ * @container_deleted: the container was removed: @container is what it was called
+ * @sidecar_deleted: likewise
  * @device:	path of the block device
  * @io:		how the container is used: "direct", "buffered" or "block"
  * @scan:	the check that goes before the first allocation: "pending", "ok"
  *		or "failed: …"
  * @container:	path of the container, as the kernel sees it now
+ * @sidecar:	path of the sidecar in use, likewise; empty where there is none
  */
 struct vhdx_status {
 	size_t size;
@@ -279,20 +285,24 @@ struct vhdx_status {
 	uint64_t disk_seq;
 	uint8_t virtual_disk_id[16];
 	bool read_only;
+	bool container_deleted;
+	bool sidecar_deleted;
 	char device[VHDX_DEVICE_NAME];
 	char io[16];
 	char scan[VHDX_STATE_TEXT];
 	char container[VHDX_PATH_TEXT];
+	char sidecar[VHDX_PATH_TEXT];
 };
 
-#define VHDX_STATUS_SIZE_VER0	(offsetof(struct vhdx_status, container) + VHDX_PATH_TEXT)
+#define VHDX_STATUS_SIZE_VER0	(offsetof(struct vhdx_status, sidecar) + VHDX_PATH_TEXT)
 
 /**
  * typedef vhdx_status_fn - told of every attached disk
  * @context:	the caller's own
  * @status:	the disk; gone when the function returns
  *
- * Return: 0 to go on; anything else ends the list and is returned.
+ * Return: 0 to go on; a positive number ends the list and is returned; a negative
+ * one ends it too, and -ECANCELED is returned.
  */
 typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
 
@@ -302,7 +312,8 @@ typedef int (*vhdx_status_fn)(void *context, const struct vhdx_status *status);
  * @fn:		told of each
  * @context:	handed to @fn
  *
- * Return: 0, a negative errno, or what @fn returned.
+ * Return: 0, a negative errno, or the positive number that @fn returned; -ENODEV
+ * where the module is not loaded.
  */
 VHDX_API int vhdx_list(size_t status_size, vhdx_status_fn fn, void *context);
 
@@ -388,6 +399,16 @@ VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
 VHDX_API int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info);
 
 /**
+ * vhdx_disk_get_sidecar() - where changes of a disk are kept
+ * @disk:	the disk
+ * @path:	out: to be given to free(3); NULL where there is no sidecar. One of a
+ *		file that is not attached need not be usable
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path);
+
+/**
  * vhdx_disk_get_tracking_state() - is it tracked, and what is its newest point?
  * @disk:	the disk
  * @state:	its size is set by the caller, the rest is filled in
@@ -455,7 +476,9 @@ struct vhdx_changes {
  * @context:	the caller's own
  * @range:	ascending, never touching the one before
  *
- * Return: 0 to go on; anything else ends the query and is returned.
+ * Return: 0 to go on; a positive number ends the query and is returned; a
+ * negative one ends it too, and -ECANCELED is returned: an errno of the caller's
+ * own can't be mistaken for the library's.
  */
 typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
 
@@ -469,7 +492,8 @@ typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
  * Asks until all of the length is processed. Ranges told before a failure are
  * not the whole answer: throw them away.
  *
- * Return: 0 when all of it was processed, a negative errno, or what @fn returned.
+ * Return: 0 when all of it was processed, a negative errno, or the positive
+ * number that @fn returned.
  */
 VHDX_API int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes,
 				   vhdx_range_fn fn, void *context);
@@ -488,7 +512,8 @@ VHDX_API int vhdx_disk_get_changes_once(struct vhdx_disk *disk,
  * vhdx_seal() - seal one point on each of several disks at the same instant
  * @disks:	disks opened with VHDX_OPEN_WRITE
  * @count:	how many
- * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 to know the points by, or NULL
+ * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 without control characters to
+ *		know the points by, or NULL
  * @ids:	filled in, one a disk
  * @failed:	out, on failure: the position of the disk that failed; may be NULL
  *
