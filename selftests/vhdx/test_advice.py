@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
+# vm: takes=5
 #
 # test_advice - what the driver's messages say to do is done here, and helps
 #

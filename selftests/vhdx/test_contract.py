@@ -4,7 +4,7 @@
 # test_contract - what callers may rely on, whatever their headers know: sizes of elements,
 # outputs, messages, which disk it is, and that something changed
 #
-# vm: timeout=300
+# vm: timeout=300 takes=10
 import contextlib
 import ctypes
 import errno
@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import images, ktap, sidecar, uapi  # noqa: E402
-from vhdxtest.device import Control, Failure, Handle, ioctl  # noqa: E402
+from vhdxtest.device import Control, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index, opened  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.sidecar import Delta, EVERY_SECOND, LEAF_UNITS  # noqa: E402

@@ -3,7 +3,7 @@
 #
 # test_detach - several disks at once, all of them, and at the last close
 #
-# vm: timeout=300 on=uml,6.1,6.12,newest long=debug takes=60
+# vm: timeout=300 on=uml,6.1,6.12,newest long=debug takes=75
 import contextlib
 import errno
 import os
@@ -63,7 +63,7 @@ def several():
         ctl.run("detach", nodes[0], "/dev/vhdx77", status=ctl.FAILED)
         ktap.equal(attached_now(), [0, 1, 2], "attached: one of the names was wrong")
         ktap.equal(ctl.json("detach", nodes[0], paths[2], "vhdx0")["list"],
-                   [{"disk": 0}, {"disk": 2}])
+                   [{"disk": 0, "device": nodes[0]}, {"disk": 2, "device": nodes[2]}])
         ktap.equal(attached_now(), [1], "attached")
 
 

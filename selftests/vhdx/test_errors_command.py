@@ -3,7 +3,7 @@
 #
 # test_errors_command - what scripts may rely on: exit status, one line of words, JSON keys
 #
-# vm: timeout=300 takes=45
+# vm: timeout=300 takes=35
 import contextlib
 import json
 import pathlib
@@ -63,7 +63,7 @@ def wrong_usage():
                       ("attach", "--track", "--unit", "2M", path),
                       ("attach", "--track", "--unit", "many", path),
                       ("attach", "--index", "-1", path), ("attach", "--index", "x", path),
-                      ("detach",), ("detach", "1", "2"), ("list", "x"), ("info",), ("track",),
+                      ("detach",), ("detach", "--all", "1"), ("list", "x"), ("info",), ("track",),
                       ("track", "frobnicate", disk.node), ("track", "enable"),
                       ("seal",), ("seal", "--label", "x" * 65, disk.node), ("points",),
                       ("forget", disk.node), ("forget", disk.node, "rct:1"),

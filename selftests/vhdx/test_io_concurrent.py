@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1,6.12,newest long=debug takes=70
+# vm: long=debug on=uml,6.1,newest takes=55
 """Many at once: writers of one new block, readers beside them, commits, detach, unload."""
 
 import errno
