@@ -83,6 +83,7 @@ int attach_disk(const char *container, const char *sidecar, bool read_only)
 		.flags = read_only ? VHDX_ATTACH_READ_ONLY : 0,
 		.layers = (uintptr_t)&layer,
 		.layer_count = 1,
+		.layer_size = sizeof(layer),
 		.index = VHDX_INDEX_ANY,
 		.message = (uintptr_t)message,
 		.message_capacity = sizeof(message),
@@ -224,6 +225,7 @@ static void get_points(struct disk *d)
 	struct vhdx_get_points argument = {
 		.size = sizeof(argument),
 		.output = (uintptr_t)d->points,
+		.point_size = sizeof(d->points[0]),
 		.output_capacity = POINTS,
 	};
 
@@ -280,6 +282,7 @@ static int ask(struct disk *d, const struct vhdx_point_id *limit,
 		.limit_id = *limit,
 		.byte_length = d->info.virtual_disk_size,
 		.output = (uintptr_t)ranges,
+		.range_size = sizeof(ranges[0]),
 		.output_capacity = one_in(2) ? RANGES : 1 + random_below(4),
 	};
 	unsigned int i;

@@ -139,6 +139,7 @@ static int attach_at(int control, unsigned int disk)
 		.size = sizeof(argument),
 		.layers = (uintptr_t)&layer,
 		.layer_count = 1,
+		.layer_size = sizeof(layer),
 		.index = disk,
 	};
 
