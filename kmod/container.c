@@ -34,7 +34,7 @@ static int store_read(struct vhdx_store *store, u64 offset, void *buf, size_t le
 }
 
 /**
- * struct errand - a write, or a flush if there is no @buf, that a worker does for a task
+ * struct errand - a transfer, or a flush if there is no @buf, that a worker does for a task
  */
 struct errand {
 	struct work_struct work;
@@ -42,6 +42,7 @@ struct errand {
 	u64 offset;
 	void *buf;
 	size_t length;
+	bool write;
 	int err;
 };
 
@@ -51,7 +52,7 @@ static void errand_work(struct work_struct *work)
 	struct vhdx_container *c = e->container;
 	unsigned int noio = memalloc_noio_save();
 
-	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, true) : c->ops->flush(c);
+	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) : c->ops->flush(c);
 	memalloc_noio_restore(noio);
 }
 
@@ -84,6 +85,7 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 		.offset = offset,
 		.buf = (void *)buf,
 		.length = length,
+		.write = true,
 	};
 	int err;
 
@@ -101,6 +103,30 @@ static int store_flush(struct vhdx_store *store)
 {
 	struct errand errand = {
 		.container = container_of(store, struct vhdx_container, store),
+	};
+
+	/* A file system that is only read may not know how to. */
+	return errand.container->read_only ? 0 : run_errand(&errand);
+}
+
+/**
+ * vhdx_container_read_whole() - read what a commit depends on
+ * @container:	open
+ * @offset:	in bytes
+ * @buf:	of the caller, not on his stack
+ * @length:	in bytes
+ *
+ * Like the store's read, but not cut short if the caller is killed, and without memory that
+ * I/O has to free: locks that writes wait for may be held. Sleeps. Returns 0 or -errno.
+ */
+int vhdx_container_read_whole(struct vhdx_container *container, u64 offset, void *buf,
+			      size_t length)
+{
+	struct errand errand = {
+		.container = container,
+		.offset = offset,
+		.buf = buf,
+		.length = length,
 	};
 
 	return run_errand(&errand);
@@ -160,6 +186,7 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 
 	container->file = file;
 	container->what = what;
+	container->lost = false;
 	container->read_only = read_only;
 	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
 	container->store.read = store_read;

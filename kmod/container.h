@@ -88,6 +88,8 @@ struct vhdx_container {
 extern const struct vhdx_container_ops vhdx_container_bdev_ops;
 extern const struct vhdx_container_ops vhdx_container_file_ops;
 
+int vhdx_container_read_whole(struct vhdx_container *container, u64 offset, void *buf,
+			      size_t length);
 int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
 			const char *what, struct vhdx_diag *diag);
 bool vhdx_container_is_unlinked(const struct vhdx_container *container);

@@ -266,6 +266,9 @@ static int file_extend(struct vhdx_container *c, u64 size)
 {
 	int err = 0;
 
+	/* Making it long again would hide that somebody cut it. */
+	if (!vhdx_container_is_whole(c))
+		return -EIO;
 	/* Somebody may have made it longer than we know: that is not ours to cut off. */
 	if (size > vhdx_container_length(c))
 		err = vfs_truncate(&c->file->f_path, size);

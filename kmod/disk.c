@@ -493,6 +493,9 @@ static int disk_start(struct vhdx_disk *disk)
 fail_handle:
 	vhdx_handle_detach(disk->handle);
 	vhdx_handle_remove(disk->handle);
+	/* Somebody may have used it already. */
+	vhdx_journal_stop(&disk->journal);
+	vhdx_loss_stop(disk);
 fail_gendisk:
 	put_disk(disk->gd);
 fail_ref:

@@ -154,7 +154,7 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 	mutex_lock(&journal->lock);
 	err = journal->error;
 	if (!err && journal->open) {
-		err = disk->container.ops->flush(&disk->container);
+		err = disk->container.store.flush(&disk->container.store);
 		journal->error = err;
 	}
 	if (!err) {

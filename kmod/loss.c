@@ -83,7 +83,8 @@ void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 	       disk->index, how);
 	if (!disk->commit_wq)
 		return;
-	queue_delayed_work(disk->slow_wq, &loss->release_work, patience());
+	/* Not on a queue of the disk's, whose items may all hang in its container. */
+	schedule_delayed_work(&loss->release_work, patience());
 	queue_work(disk->commit_wq, &loss->gap_work);
 }
 

@@ -13,6 +13,7 @@
  */
 #include "disk.h"
 
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <linux/uuid.h>
@@ -242,13 +243,19 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	      struct vhdx_point_id *ids, struct vhdx_diag *diag)
 {
 	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
+	unsigned int noio;
 	u32 i, locked = 0;
 	int err;
 
 	args->failed = 0;
 	if (!seals)
 		return vhdx_no_memory(diag);
-	mutex_lock(&seal_lock);
+	if (mutex_lock_killable(&seal_lock)) {
+		kvfree(seals);
+		return -EINTR;
+	}
+	/* Writes wait for these locks (rule K3). */
+	noio = memalloc_noio_save();
 	err = begin_sessions(trackers, count, &args->failed);
 	for (; locked < count; locked++) {
 		seals[locked].tracker = trackers[locked];
@@ -269,6 +276,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	}
 	while (locked--)
 		up_write(&trackers[locked]->lock);
+	memalloc_noio_restore(noio);
 	mutex_unlock(&seal_lock);
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(trackers[i]->disk);

@@ -35,7 +35,6 @@ void vhdx_session_destroy(struct vhdx_session *session)
  */
 static int read_back(struct vhdx_disk *disk)
 {
-	struct vhdx_store *store = &disk->container.store;
 	const struct vhdx_header *header = &disk->image.header;
 	u64 where = vhdx_header_offset(header->slot);
 	void *buf = disk->session.header;
@@ -44,7 +43,7 @@ static int read_back(struct vhdx_disk *disk)
 
 	if (vhdx_loss_found(disk))
 		return -EIO;
-	err = store->read(store, where, buf, VHDX_PAGE);
+	err = vhdx_container_read_whole(&disk->container, where, buf, VHDX_PAGE);
 	if (vhdx_loss_found(disk))
 		return -EIO;
 	if (!err && !vhdx_header_is_in(header, buf)) {

@@ -415,6 +415,8 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
 			       tracker->disk->index, err);
 			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
 		}
+		/* Only now it is durable, or as durable as it gets. */
+		vhdx_tracker_changed(tracker);
 	}
 	up_write(&tracker->lock);
 }

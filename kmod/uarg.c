@@ -4,6 +4,7 @@
 
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/sched/mm.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/vhdx.h>
 
@@ -45,8 +46,13 @@ static int check(const struct vhdx_ioctl *row, const void *arg, struct vhdx_call
 	return vhdx_argument_check(row->argument, arg, &call->diag);
 }
 
+/*
+ * What is done to a disk takes locks that its I/O waits for: memory that this I/O would have
+ * to free first must not be waited for under them (rule K3).
+ */
 static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 {
+	unsigned int noio;
 	int err;
 
 	if (!row->needs_disk)
@@ -54,7 +60,9 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 	call->disk = vhdx_handle_enter(call->handle);
 	if (!call->disk)
 		return vhdx_handle_is_gone(&call->diag);
+	noio = memalloc_noio_save();
 	err = row->run(call, arg);
+	memalloc_noio_restore(noio);
 	vhdx_handle_leave(call->handle);
 	return err;
 }
