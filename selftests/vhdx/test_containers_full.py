@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 takes=20
+# vm: on=uml,6.1 takes=5
 """No room to grow: the write that needs a block fails with ENOSPC; the disk goes on, and
 nothing is lost. When there is room again, the same write succeeds.
 """

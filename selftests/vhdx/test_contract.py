@@ -4,7 +4,7 @@
 # test_contract - what callers may rely on, whatever their headers know: sizes of elements,
 # outputs, messages, which disk it is, and that something changed
 #
-# vm: timeout=300 takes=10
+# vm: timeout=300 takes=5
 import contextlib
 import ctypes
 import errno

@@ -5,7 +5,7 @@
 #
 # One case for each row of the table of errors; libvhdx.so.0 through ctypes.
 #
-# vm: disk=64M timeout=300 takes=25
+# vm: disk=64M timeout=300 takes=15
 import contextlib
 import ctypes
 import errno

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=95
+# vm: takes=60
 """Containers that are odd, or damaged in a block only: they attach.
 
 What can be read reads as the oracle reads it; what can't is EIO. A reader changes

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=40
+# vm: takes=30
 """Containers that must be refused: the right error, a message that names structure and
 place, and not one byte changed.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=40
+# vm: takes=15
 """Images that others made: QEMU's of every kind, Windows' and disk2vhd's oddities, and
 disks of 64 TiB.
 """

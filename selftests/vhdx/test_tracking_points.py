@@ -3,7 +3,7 @@
 #
 # test_tracking_points - points come and go, and no change is lost for those that stay
 #
-# vm: timeout=400 takes=35
+# vm: timeout=400 takes=15
 import contextlib
 import errno
 import itertools
