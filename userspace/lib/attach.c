@@ -138,13 +138,9 @@ static int find_sidecar(struct attaching *attaching)
 	free(path);
 	if (fd >= 0)
 		attaching->sidecar_fd = fd;
-	else if (fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK))
+	else if ((fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK)) || (fd == -EBUSY && given))
 		return fd;
-	else if (fd == -EBUSY && given)
-		return fd;
-	else if (fd != -ENOENT)
-		warn(attaching, vhdx_error_message());
-	else if (given && !wants(attaching, VHDX_ATTACH_TRACK))
+	else if (fd != -ENOENT || (given && !wants(attaching, VHDX_ATTACH_TRACK)))
 		warn(attaching, vhdx_error_message());
 	return 0;
 }
@@ -312,7 +308,7 @@ static void warn_of_copy(struct attaching *attaching)
 	char original[VHDX_DEVICE_NAME];
 
 	if (sysfs_read(attaching->attached->index, "vhdx/copy_of", original, sizeof(original)) ||
-	    strncmp(original, "vhdx", 4))
+	    strncmp(original, "vhdx", 4) != 0)
 		return;
 	fail(0, VHDX_REASON_NONE,
 	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",

@@ -35,7 +35,7 @@ static int refuse_strangers(const struct container *container)
 		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
 			    "%s: a VHD, not a VHDX: convert it with `qemu-img convert -O vhdx`",
 			    container->path);
-	if (memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)))
+	if (memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)) != 0)
 		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
 			    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0",
 			    container->path);

@@ -22,7 +22,7 @@ static bool is_wanted(void)
 {
 	const char *wanted = secure_getenv("LIBVHDX_DEBUG");
 
-	return wanted && *wanted && strcmp(wanted, "0");
+	return wanted && *wanted && strcmp(wanted, "0") != 0;
 }
 
 void tell_request(const char *subject, unsigned long command, void *argument, int err,

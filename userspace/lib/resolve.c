@@ -81,15 +81,26 @@ static int find(bool (*matches)(int index, const struct stat *st), const struct 
 	return found;
 }
 
+/* Is a name of the kernel's the prefix and a number, and what comes behind it? */
+static bool is_numbered(const char *name, const char *prefix, int *index, char **rest)
+{
+	const size_t length = strlen(prefix);
+
+	if (strncmp(name, prefix, length) != 0 || name[length] < '0' || name[length] > '9')
+		return false;
+	*index = (int)strtol(name + length, rest, 10);
+	return true;
+}
+
 int explain_node(const char *name)
 {
 	char link[64];
 	char target[512];
 	const char *own;
+	char *rest;
 	struct stat st;
 	ssize_t length;
 	int index;
-	int end = 0;
 
 	if (stat(name, &st) || (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode)))
 		return 0;
@@ -101,11 +112,11 @@ int explain_node(const char *name)
 	target[length] = '\0';
 	own = strrchr(target, '/');
 	own = own ? own + 1 : target;
-	if (sscanf(own, "vhdx%dp%*d%n", &index, &end) == 1 && end && !own[end])
+	if (is_numbered(own, "vhdx", &index, &rest) && *rest == 'p')
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: a partition: name the disk that it is on, /dev/vhdx%d (offsets are the whole disk's)",
 			    name, index);
-	if (sscanf(own, "vhdxc%d%n", &index, &end) == 1 && end && !own[end])
+	if (is_numbered(own, "vhdxc", &index, &rest) && !*rest)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: the change-tracking device of a disk: name the disk itself, /dev/vhdx%d",
 			    name, index);

@@ -22,7 +22,7 @@ static bool is_alone(int directory, const char *name)
 	char container[NAME_MAX + 1];
 	struct stat st;
 
-	if (length <= suffix || strcmp(name + length - suffix, SIDECAR_SUFFIX))
+	if (length <= suffix || strcmp(name + length - suffix, SIDECAR_SUFFIX) != 0)
 		return false;
 	snprintf(container, sizeof(container), "%.*s", (int)(length - suffix), name);
 	return fstatat(directory, container, &st, 0);

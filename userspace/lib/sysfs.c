@@ -120,7 +120,7 @@ static bool take_off_deleted(char *path, bool exists)
 	const size_t length = strlen(path);
 	const size_t rest = length - (sizeof(mark) - 1);
 
-	if (exists || length < sizeof(mark) || strcmp(path + rest, mark))
+	if (exists || length < sizeof(mark) || strcmp(path + rest, mark) != 0)
 		return false;
 	path[rest] = '\0';
 	return true;
