@@ -6,7 +6,7 @@
 # The block layer only warns of a write to a read-only device, and device mapper does not
 # look: a table that is loaded for writing sends them. And what can only be read is enough.
 #
-# vm: on=uml,6.1,6.12 takes=5
+# vm: on=uml,6.1 takes=5
 import contextlib
 import errno
 import os

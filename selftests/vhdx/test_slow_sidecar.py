@@ -3,7 +3,7 @@
 #
 # test_slow_sidecar - a sidecar that is slow holds up nobody, and who waits for it can be killed
 #
-# vm: timeout=400 on=uml,6.12 takes=50
+# vm: timeout=400 takes=50
 import contextlib
 import os
 import pathlib
