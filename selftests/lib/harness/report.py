@@ -57,7 +57,7 @@ class Report:
             self.passed += results.passed
             self.failed += results.failed
             self.skipped += results.skipped
-            self.cases.setdefault(name.partition(" ")[0], set()).update(results.passed_cases)
+            self.cases.setdefault(name.partition(" ")[0], set()).update(results.passed_cases())
 
     def _alone(self, verdict, name, text, suffix=""):
         self.number += 1

@@ -26,7 +26,9 @@ class Results:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
-        self.passed_cases = set()
+        # Names of cases that passed, by indentation; of those that were summed up, with the
+        # name of the sum before it: file.case.
+        self.names = {}
         self.levels = {}
         self.skip_reason = None
         self.complaints = []
@@ -59,6 +61,8 @@ class Results:
         level.failed += not good
         deeper = [i for i in self.levels if i > indent]
         if deeper:
+            self.names.setdefault(indent, []).extend(
+                f"{name}.{case}" for i in deeper for case in self.names.pop(i, ()))
             failed_below = sum(self.levels[i].failed for i in deeper)
             for i in deeper:
                 self.check_plan(self.levels.pop(i))
@@ -70,7 +74,11 @@ class Results:
             self.skipped += 1
         else:
             self.passed += 1
-            self.passed_cases.add(name)
+            self.names.setdefault(indent, []).append(name)
+
+    def passed_cases(self):
+        """The names of all that passed."""
+        return {name for names in self.names.values() for name in names}
 
     def complain(self, text):
         """Notes what is wrong with the suite itself: one failure, however much it is."""
