@@ -33,9 +33,7 @@ static int store_read(struct vhdx_store *store, u64 offset, void *buf, size_t le
 	return err;
 }
 
-/**
- * struct errand - a transfer, or a flush if there is no @buf, that a worker does for a task
- */
+/* A transfer, or a flush if there is no buffer, that a worker does for a task. */
 struct errand {
 	struct work_struct work;
 	struct vhdx_container *container;
