@@ -68,7 +68,6 @@ def environment(kernel):
     """What COMMAND finds in its environment, besides its disks."""
     variables = {
         "VHDX_KERNEL": kernel.release,
-        "VHDX_MACHINE": kernel.machine,
         "VHDX_SRC": "/src",
         "VHDX_IN": "/in",
         "VHDX_OUT": "/out",
