@@ -6,6 +6,7 @@
 # vm: timeout=300 takes=25
 import contextlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -203,6 +204,17 @@ def failures_of_others():
     with container(track=False) as path, attached(path, "--read-only") as disk:
         refuse(1, "track", "enable", disk.node, said=["read-only"])
         ktap.check(not pathlib.Path(f"{path}.lrct").exists(), "a sidecar is left behind")
+
+
+@ktap.case
+def detach_of_what_was_cut():
+    """The disk is gone, and nobody is told that the next attach mends its container."""
+    for form in ((), ("--json",)):
+        with container() as path:
+            node = ctl.line("attach", path)
+            os.truncate(path, MIB)
+            refuse(1, "detach", *form, node, said=[f"{node}: detached", "was cut", "left as it is"])
+            ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
 
 
 @ktap.case

@@ -18,10 +18,6 @@ static int explain(int err, const struct vhdx_detach *detach, const char *device
 	case -EPERM:
 		return fail(err, VHDX_REASON_NONE, "%s: detaching needs root (CAP_SYS_ADMIN)",
 			    device);
-	case -EIO:
-		return fail(err, detach->reason,
-			    "%s: detached, but its container could not be closed cleanly (see the kernel log): the next attach replays its log",
-			    device);
 	default:
 		return fail_kernel(err, detach->reason, device, message);
 	}

@@ -219,9 +219,9 @@ def test_several_detached():
 def test_one_of_all_fails():
     with attached() as (fake, image):
         fake.ctl("attach", make_image(image.parent / "other.vhdx")).expect(0)
-        fake.fail("DETACH", errno.EIO, "io", times=1)
+        fake.fail("DETACH", errno.EIO, "io", times=1, message="detached, but not cleanly")
         result = fake.ctl("detach", "--all")
-        result.expect(1, "/dev/vhdx0", "not be closed cleanly")
+        result.expect(1, "/dev/vhdx0: detached, but not cleanly")
         assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
         assert len(fake.ctl("list", "--noheadings").lines) == 1
 
@@ -240,8 +240,14 @@ def test_another_disk_gets_the_name():
 
 
 def test_unclean_detach():
+    """Only the driver knows what becomes of the container: its words are the command's."""
     with attached() as (fake, _):
-        fake.fail("DETACH", errno.EIO, "io")
-        fake.ctl("detach", "0").expect(1, "not be closed cleanly", "replays its log")
+        for words in ("detached, but not closed: its log is replayed at the next attach",
+                      "detached, but the container was cut: it was left as it is"):
+            fake.fail("DETACH", errno.EIO, "io", message=words)
+            result = fake.ctl("detach", "0")
+            result.expect(1)
+            assert result.err == f"vhdxctl: /dev/vhdx0: {words}\n", result.err
+            fake.ctl("detach", "--json", "0").expect_error(1, errno.EIO, "io", words)
         fake.fail("DETACH", errno.EPERM)
         fake.ctl("detach", "0").expect(1, "CAP_SYS_ADMIN")
