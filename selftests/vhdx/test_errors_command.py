@@ -67,8 +67,7 @@ def wrong_usage():
                       ("detach",), ("detach", "--all", "1"), ("list", "x"), ("info",), ("track",),
                       ("track", "frobnicate", disk.node), ("track", "enable"),
                       ("seal",), ("seal", "--label", "x" * 65, disk.node), ("points",),
-                      ("forget", disk.node), ("forget", disk.node, "rct:1"),
-                      ("changes", disk.node), ("changes", "--since", point),
+                      ("forget", disk.node), ("changes", disk.node), ("changes", "--since", point),
                       ("changes", disk.node, "--since", point, "--offset", "-1"),
                       ("changes", disk.node, "--since", point, "--length", "1Q"),
                       ("changes", disk.node, "--since", point, "--offset", "20E"),
@@ -101,6 +100,7 @@ def full_backup_is_needed():
                    said=["full backup"])
             refuse(3, "changes", disk.node, "--since", str(mine)[:-1],
                    said=["not the id", "full backup"])
+            refuse(1, "forget", disk.node, str(mine)[:-1], "--json", said=["not the id"])
             fresh = disk.handle.reset()
             refuse(3, "changes", disk.node, "--since", mine, said=["reset", "full backup"])
             ctl.run("changes", disk.node, "--since", fresh)

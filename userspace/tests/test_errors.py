@@ -48,7 +48,18 @@ def test_ids_from_storage():
         assert not fake.calls
         for text in (f"{ID}\n", f" {ID.upper()}\t"):
             assert fake.ctl("changes", "0", "--since", text, "--json").json["limit"] == ID
-        fake.ctl("forget", "0", ID[:-1]).expect(2)
+
+
+def test_ids_from_storage_to_forget():
+    """The same, but there is no history to lose: neither wrong usage nor a full backup."""
+    with attached() as (fake, _):
+        for text in ("", "not-an-id", ID[:-1], " \n"):
+            for options in ([], ["--ignore-missing"]):
+                fake.ctl("forget", *options, "0", text).expect(1, "not the id of a point")
+                fake.ctl("forget", *options, "0", text, "--json").expect_error(
+                    1, errno.EINVAL, "id_malformed")
+        assert not fake.calls
+        fake.ctl("forget", "0", f" {ID.upper()}\n").expect(0)
 
 
 def test_failure_in_the_middle():
