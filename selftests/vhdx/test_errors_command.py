@@ -352,6 +352,28 @@ def track_or_nothing():
                 ktap.equal(len(disk.handle.ids()), 1, "points")
 
 
+@ktap.case
+def second_history():
+    """Beside the sidecar that a renamed container left behind none is begun; as the message
+    says, that one goes on."""
+    with container() as path:
+        point = ctl.json("points", path)["points"][0]["id"]
+        renamed = path.rename(path.with_name("renamed.vhdx"))
+        old = pathlib.Path(f"{path}.lrct")
+        before = renamed.read_bytes()
+        refuse(1, "attach", "--track", renamed, said=[renamed, old.name, "--sidecar"])
+        ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
+        ktap.equal(sorted(one.name for one in path.parent.iterdir()),
+                   sorted([renamed.name, old.name]), "files")
+        ktap.check(renamed.read_bytes() == before, "the container was written")
+        with attached(renamed, "--track", "--sidecar", str(old)) as disk:
+            disk.write(0, b"x" * 4096)
+        old.rename(f"{renamed}.lrct")
+        with attached(renamed, "--track") as disk:
+            ktap.equal(ctl.json("changes", disk.node, "--since", point)["ranges"],
+                       [{"offset": 0, "length": 16 * KIB}], "changes")
+
+
 # ---- JSON --------------------------------------------------------------------------------
 
 def check(value, shape, where):

@@ -320,13 +320,11 @@ static void warn_of_copy(struct attaching *attaching)
 static void warn_of_stray(struct attaching *attaching)
 {
 	char name[NAME_MAX + 1];
-	char text[VHDX_UUID_TEXT];
 	vhdx_guid disk_id;
 
+	memcpy(disk_id.b, attaching->attached->virtual_disk_id, sizeof(disk_id.b));
 	if (attaching->sidecar_fd >= 0 || wants(attaching, VHDX_ATTACH_NO_TRACK) ||
 	    is_block(&attaching->container) ||
-	    sysfs_read(attaching->attached->index, "vhdx/virtual_disk_id", text, sizeof(text)) ||
-	    vhdx_guid_parse(&disk_id, text) ||
 	    !find_stray_sidecar(&attaching->container, &disk_id, name))
 		return;
 	fail(0, VHDX_REASON_NONE,

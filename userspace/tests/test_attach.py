@@ -115,11 +115,10 @@ def test_renamed_container():
         ctl("changes", renamed, "--since", ID).expect(
             3, "disk.vhdx.lrct beside it", "--sidecar", "full backup")
         assert not ctl("changes", renamed, "--since", ID, "--sidecar", sidecar).out
-        for options in ([], ["--read-only"], ["--track"]):
+        for options in ([], ["--read-only"]):
             fake.ctl("attach", *options, renamed).expect(
                 0, "warning", f"{renamed}: attached without disk.vhdx.lrct", "--sidecar")
             fake.ctl("detach", renamed).expect(0)
-        (path / "renamed.vhdx.lrct").unlink()
         # As the message says:
         assert not fake.ctl("attach", "--sidecar", sidecar, renamed).expect(0).err
         assert fake.ctl("info", "--json", renamed).json["sidecar"] == str(sidecar)
@@ -128,6 +127,40 @@ def test_renamed_container():
         fake.ctl("detach", renamed).expect(0)
         sidecar.rename(path / "renamed.vhdx.lrct")
         assert not fake.ctl("attach", renamed).expect(0).err
+
+
+def test_second_history():
+    """Beside a sidecar that was left behind none is begun, unless it is named."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
+        renamed = image.rename(path / "renamed.vhdx")
+        words = f"{renamed}: disk.vhdx.lrct lies beside it", "--sidecar", "rename it"
+        before = renamed.read_bytes()
+        for lrct in (False, True):
+            if lrct:  # empty: of no use yet
+                (path / "renamed.vhdx.lrct").touch()
+            fake.ctl("attach", "--track", renamed).expect(1, *words)
+            assert not [call for call in fake.calls if call.startswith("ENABLE")]
+            assert not fake.ctl("list", "--json").json["list"]
+            fake.ctl("attach", renamed).expect(0, "warning")
+            fake.ctl("track", "enable", renamed).expect(1, *words)
+            assert not [call for call in fake.calls if call.startswith("ENABLE")]
+            fake.ctl("detach", renamed).expect(0)
+            assert (path / "renamed.vhdx.lrct").exists() == lrct
+        assert renamed.read_bytes() == before
+        # As the message says: to go on,
+        assert not fake.ctl("attach", "--track", "--sidecar", path / "disk.vhdx.lrct",
+                            renamed).expect(0).err
+        fake.ctl("detach", renamed).expect(0)
+        # to give it up,
+        (path / "renamed.vhdx.lrct").unlink()
+        fake.ctl("attach", "--track", "--sidecar", path / "new", renamed).expect(
+            0, "warning", "attached without disk.vhdx.lrct")
+        fake.ctl("detach", renamed).expect(0)
+        (path / "disk.vhdx.lrct").rename(path / "renamed.vhdx.lrct")
+        assert not fake.ctl("attach", "--track", renamed).expect(0).err
 
 
 def test_copy():

@@ -222,8 +222,9 @@ struct vhdx_attached {
  * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
  *
  * Return: 0 or a negative errno; -EEXIST where VHDX_ATTACH_TRACK finds a sidecar
- * that is not usable for this disk (vhdx_error_reason() says why). Both device
- * nodes can be opened on return.
+ * that is not usable for this disk (vhdx_error_reason() says why), or one beside
+ * the container that is of this disk, under another name (VHDX_REASON_NONE). Both
+ * device nodes can be opened on return.
  */
 VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
 			 struct vhdx_attached *attached);
@@ -545,7 +546,8 @@ VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
  * file gets the container's owner and mode, and is removed again on failure.
  *
  * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
- * the sidecar holds something else (see vhdx_tracking_reset()).
+ * the sidecar holds something else (see vhdx_tracking_reset()), or where none was
+ * named, and one beside the container is of this disk, under another name.
  */
 VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 				  struct vhdx_point_id *first_point);
