@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
 
 from common import ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, TREE
 
@@ -407,6 +408,24 @@ def test_not_a_container():
         for name in ("/proc/version", "/etc/passwd", path / "empty"):
             fake.ctl("attach", "--read-only", name).expect(1, "not a VHDX: ")
         fake.ctl("attach", "--read-only", "/proc/self/mem").expect(1, "cannot read it")
+        assert not fake.calls
+
+
+def test_other_files():
+    """Images of other formats, and what is no image at all, from a byte on."""
+    with directory() as path:
+        fake, _ = setup(path)
+        for suffix, options in (("qcow2", "-fqcow2"), ("vmdk", "-fvmdk"), ("vdi", "-fvdi"),
+                                ("raw", "-fraw"), ("vhd", "-fvpc -osubformat=fixed")):
+            subprocess.run(["qemu-img", "create", "-q", *options.split(), path / f"image.{suffix}",
+                            "8M"], check=True)
+        (path / "image.zip").write_bytes(b"PK\3\4" + bytes(1000))
+        (path / "image.one").write_bytes(b"v")
+        (path / "image.text").write_text("vhdxfil")
+        for image in path.glob("image.*"):
+            for option in ([], ["--read-only"]):
+                result = fake.ctl("attach", *option, image).expect(1, f"{image}: not a VHDX: ")
+                assert result.err.count("\n") == 1, result.err
         assert not fake.calls
 
 
