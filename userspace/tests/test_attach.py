@@ -384,6 +384,15 @@ def test_windows_rct_comes_back():
         fake.fail("ATTACH", errno.EBUSY, "in_use")
         fake.ctl("attach", "--retire-windows-rct", image).expect(1, "in use")
         assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        # Nor did one that is taken back.
+        fake.fail("ATTACH", 0)
+        fake.fail("ENABLE", errno.ENOSPC, "no_space")
+        fake.ctl("attach", "--track", "--retire-windows-rct", image).expect(1, "room in")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        # But a disk that stays may be written.
+        fake.fail("DETACH", errno.EPERM)
+        fake.ctl("attach", "--track", "--retire-windows-rct", image).expect(1, "room in")
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
 
 
 def test_windows_rct_of_something_else():
