@@ -657,7 +657,7 @@ struct vhdx_forget {
  *			for none; anything else is EOPNOTSUPP at present
  * @output:		pointer to an array of struct vhdx_range
  * @output_capacity:	its length; 0 is EINVAL, except with VHDX_CHANGES_COUNT
- * @output_count:	out: how many ranges were filled in, or would have been
+ * @output_count:	out: how many ranges were filled in; with VHDX_CHANGES_COUNT 0
  * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
  *			vhdx_range); may be 0 with VHDX_CHANGES_COUNT
  * @time_limit_ms:	end early after this long; 0: no limit
