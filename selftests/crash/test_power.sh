@@ -7,7 +7,7 @@
 # and 5: the container is a valid VHDX for the oracle and for qemu-img, nothing that was
 # acknowledged is lost, and tracking says that it doesn't know (UNCLEAN).
 
-# vm: on=6.12
+# vm: on=6.1
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"

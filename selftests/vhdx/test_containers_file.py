@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1,6.12 takes=5
+# vm: on=uml,6.1 full=6.12 takes=5
 """Containers in files: which file systems, direct or buffered, and what sysfs says of it.
 
 A file whose direct I/O wants larger pieces than the disk's sectors, or that takes none,

@@ -3,7 +3,7 @@
 #
 # test_limits - what the container can or needs, the disk says of itself, as dm-linear does
 #
-# vm: on=uml,6.1,6.12,newest takes=5
+# vm: on=uml,6.1 full=6.12,newest takes=5
 import contextlib
 import errno
 import os

@@ -3,7 +3,7 @@
 #
 # test_query_callers - who may ask: 32-bit programs, unprivileged users, those in a hurry
 #
-# vm: timeout=300 on=uml,6.1,6.12,newest takes=10
+# vm: timeout=300 on=uml,6.1 full=6.12,newest takes=10
 import contextlib
 import ctypes
 import errno

@@ -11,20 +11,20 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent.parent
 TREE = SELFTESTS.parent
 
-# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm on=uml,6.12
-# long=debug takes=40": what its machine has, for how many seconds at most, which kernels it is
-# worth its time on (in the long run: which others), and how many seconds it takes on User Mode
-# Linux, so that machines side by side get as much to do.
+# A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm on=uml,6.1
+# full=6.12 long=debug takes=40": what its machine has, for how many seconds at most, which kernels
+# it is worth its time on (in the full run and in the long one: on which others), and how many
+# seconds it takes on User Mode Linux, so that machines side by side get as much to do.
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
 # The kernel that every suite in a machine is for, unless it says otherwise; those that are
 # emulated have what depends on the kernel's version.
 UML = "uml"
-# What runs have: each has what the one before has, and more.
-KERNELS = (UML, "6.1", "6.12")
-FULL_KERNELS = (*KERNELS, "newest")
-LONG_KERNELS = (*FULL_KERNELS, "debug")
+# What can be asked for without a name, in the order in which it is there.
+KERNELS = (UML, "6.1", "6.12", "newest", "debug")
+# Words of a header that name kernels, and where they are kept.
+KERNELS_OF = {"on": "on", "full": "full_on", "long": "long_on"}
 # How many minutes it takes to build one.
 BUILT = {"uml": 8, "uml-lockdep": 10, "debug": 18}
 
@@ -48,17 +48,19 @@ class Suite:
     make: tuple = ()
     # Only in the full run.
     full: bool = False
-    # The kernels that it is worth its time on, and in the long run.
+    # The kernels that it is worth its time on; others in the full run, and in the long one.
     on: tuple = (UML,)
-    long: tuple = ()
+    full_on: tuple = ()
+    long_on: tuple = ()
     # Seconds on User Mode Linux.
     takes: int = 10
     # Patterns of its cases; none: all.
     cases: tuple = ()
 
-    def is_worth(self, kernel, long):
+    def is_worth(self, kernel, full, long):
         """Is it worth its time on a kernel?"""
-        return kernel in self.on or long and kernel in self.long
+        return kernel in self.on or full and kernel in self.full_on or \
+            long and kernel in self.long_on
 
 
 def size(text):
@@ -89,8 +91,8 @@ def with_needs(suite):
             suite.timeout = int(value)
         elif key == "disk":
             needs += [("disk", size) for size in value.split(",")]
-        elif key in ("on", "long"):
-            setattr(suite, key, tuple(value.split(",")))
+        elif key in KERNELS_OF:
+            setattr(suite, KERNELS_OF[key], tuple(value.split(",")))
         elif key == "takes":
             suite.takes = int(value)
         elif key in ("mem", "smp"):
@@ -136,13 +138,13 @@ def all_suites():
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT,
                         make=("-C", str(TREE / "userspace"), f"O={TREE}/build/userspace", "tests")))
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT,
-                        per_kernel=True, on=(UML, "6.12")))
+                        per_kernel=True, full_on=("6.12",)))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
-                        per_kernel=True, full=True, long=("debug",)))
+                        per_kernel=True, full=True, long_on=("debug",)))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
     suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True,
-                                long=("debug",)))
+                                long_on=("debug",)))
                for path in programs(SELFTESTS / "debug")]
     suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
                                timeout=HOST_TIMEOUT))
@@ -212,12 +214,12 @@ def machine_of(suites):
 
 
 def table(suites):
-    """What runs where: a line for each suite."""
+    """What runs where: a line for each suite, with what each run has besides."""
     for suite in suites:
         where = ",".join(suite.on) if suite.in_vm or suite.per_kernel else "host"
-        more = ",".join(suite.long)
-        when = "check-full" if suite.full else "check"
-        yield f"{suite.name:<28} {when:<11} {where:<22} {more}".rstrip()
+        check, full = ("-", (where, *suite.full_on)) if suite.full else (where, suite.full_on)
+        rest = [",".join(more) or "-" for more in (full, suite.long_on)]
+        yield f"{suite.name:<28} {check:<10} {rest[0]:<18} {rest[1]}"
 
 
 def builds(suites):
