@@ -164,6 +164,32 @@ def test_second_history():
         assert not fake.ctl("attach", "--track", renamed).expect(0).err
 
 
+def test_linked_container():
+    """A link under its old name: the sidecar of that name is its own all the same."""
+    for link in (os.symlink, os.link):
+        with directory() as path:
+            fake, image = setup(path)
+            make_sidecar(image, "seal a\n")
+            fake.write("real-ids", "")
+            renamed = image.rename(path / "renamed.vhdx")
+            link(renamed, image)
+            fake.ctl("attach", "--track", renamed).expect(1, "disk.vhdx.lrct lies beside it")
+            fake.ctl("attach", renamed).expect(0, "warning", "disk.vhdx.lrct")
+
+
+def test_own_sidecar():
+    """One that can't be used is no second history: the driver has the word."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", image).expect(0)
+        fake.attribute(0, "sidecar", "")
+        fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="header 0: bad checksum")
+        fake.ctl("track", "enable", "0").expect(1, "header 0: bad checksum")
+
+
 def test_copy():
     with directory() as path:
         fake, image = setup(path)
