@@ -15,7 +15,7 @@ import struct
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi  # noqa: E402
+from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -76,11 +76,11 @@ ktap.add("linear_tracked", linear, True)
 @contextlib.contextmanager
 def volume():
     """The logical volume, activated for writing."""
-    images.command("vgchange", "--config", LVM, "--noudevsync", "-ay", "vhdxtest")
-    images.command("vgmknodes", "--config", LVM, "vhdxtest")
     try:
-        yield "/dev/vhdxtest/lv"
+        images.command("vgchange", "--config", LVM, "--noudevsync", "-ay", "vhdxtest")
+        yield mapper.node("vhdxtest-lv")
     finally:
+        udev.settle()
         images.command("vgchange", "--config", LVM, "--noudevsync", "-an", "vhdxtest")
 
 
