@@ -217,6 +217,20 @@ def test_busy_for_long():
         assert len(fake.calls) > 50
 
 
+def test_held():
+    """By device mapper, say: nobody waits for that, unless it is all disks."""
+    with attached() as (fake, image):
+        (fake.root / "sys/block/vhdx0/holders/dm-3").mkdir(parents=True)
+        fake.fail("DETACH", errno.EBUSY, "in_use")
+        fake.ctl("detach", "0").expect(1, "busy: /dev/vhdx0 is used by dm-3")
+        assert len(fake.calls) <= 2
+        fake.ctl("detach", "--all").expect(1, "busy: /dev/vhdx0 is used by dm-3")
+        assert len(fake.calls) > 50
+        (fake.root / "sys/block/vhdx0/holders/dm-3").rmdir()
+        (fake.root / "sys/block/vhdx0/vhdx0p2/holders/md0").mkdir(parents=True)
+        fake.ctl("detach", image).expect(1, "busy: /dev/vhdx0p2 is used by md0")
+
+
 def test_several_detached():
     with attached() as (fake, image):
         other = make_image(image.parent / "other.vhdx")
