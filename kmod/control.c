@@ -38,9 +38,8 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 		return err;
 	err = vhdx_fields_check(vhdx_layer_fields, layer, diag);
 	if (!err && layer->sidecar_fd < -1)
-		err = vhdx_bad_argument(diag,
-			"sidecar_fd %d: it must be a descriptor, or -1 for none",
-			layer->sidecar_fd);
+		err = vhdx_bad_argument(diag, "sidecar_fd %d: want a descriptor, or -1 for none",
+					layer->sidecar_fd);
 	return err;
 }
 
