@@ -3,7 +3,7 @@
 #
 # test_detach - several disks at once, all of them, and at the last close
 #
-# vm: timeout=300 long=debug full=6.1 takes=60
+# vm: timeout=300 long=uml-lockdep,debug full=6.1 takes=60
 import contextlib
 import errno
 import fcntl
