@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Manual pages and completion tell of all that is there."""
+import errno
 import json
 import re
 import subprocess
@@ -95,6 +96,10 @@ def test_json_keys():
         make_sidecar(image, "seal a\n")
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
         found["a failure"] = fake.ctl("info", "--json", "7")
+        fake.ctl("attach", make_image(fake.root / "c.vhdx")).expect(0)
+        fake.fail("DETACH", errno.EIO, "io", times=1)
+        found["detach that failed\nfor some"] = fake.ctl("detach", "--json", "--all")
+        fake.ctl("attach", image).expect(0)
         found["detach --all"] = fake.ctl("detach", "--json", "--all")
         shapes.pop("detach of several")
         assert set(found) == set(shapes)
