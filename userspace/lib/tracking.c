@@ -171,7 +171,7 @@ static int write_anew(struct vhdx_disk *disk, const char *sidecar, uint32_t unit
 	*first_point = enable.first_point;
 	if (err == -ENOENT)
 		return fail(-EOPNOTSUPP, VHDX_REASON_DISABLED,
-			    "%s: there is no sidecar to reset: enable tracking (`vhdxctl track enable`)",
+			    "%s: there is no sidecar of the container's name to reset: enable tracking (`vhdxctl track enable`), or name the sidecar (--sidecar)",
 			    disk->name);
 	return err;
 }

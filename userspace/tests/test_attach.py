@@ -66,7 +66,8 @@ def test_unusable_sidecar_never_blocks():
         (path / "disk.vhdx.lrct").mkdir()
         fake.ctl("attach", "--track", image).expect(1, "disk.vhdx.lrct")
         assert not fake.calls
-        result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct")
+        result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct",
+                                                  "changes are not tracked")
         assert result.out == "/dev/vhdx0\n"
         assert call(fake, "ATTACH").endswith("sidecar=0")
 
@@ -305,7 +306,8 @@ def test_reset_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", image).expect(0)
-        fake.ctl("track", "reset", "0").expect(1, "no sidecar to reset", "track enable")
+        fake.ctl("track", "reset", "0").expect(1, "no sidecar of the container's name", "track enable",
+                                             "--sidecar")
         assert not os.path.exists(f"{image}.lrct")
 
 
