@@ -146,6 +146,15 @@ static void print_uuid(const char *name, const uint8_t *guid)
 	print_field(name, text);
 }
 
+/* Without writing, a log is replayed in memory, and stays what it is in the container. */
+static const char *log_text(const struct facts *facts)
+{
+	if (!has(facts, VHDX_DISK_REPLAYED))
+		return "was empty";
+	return facts->attached && !has(facts, VHDX_DISK_READ_ONLY) ? "was replayed" :
+	       "not empty: replayed in memory only";
+}
+
 static int print_text(const struct facts *facts)
 {
 	const struct vhdx_info *info = &facts->info;
@@ -162,7 +171,7 @@ static int print_text(const struct facts *facts)
 	print_size("Logical sector size:", info->logical_sector_size);
 	print_size("Physical sector size:", info->physical_sector_size);
 	print_field("Read-only:", has(facts, VHDX_DISK_READ_ONLY) ? "yes" : "no");
-	print_field("Log:", has(facts, VHDX_DISK_REPLAYED) ? "was replayed" : "was empty");
+	print_field("Log:", log_text(facts));
 	print_field("I/O:", io_of(facts));
 	print_field("Scan:", scan_of(facts));
 	print_field("Writes:", has(facts, VHDX_DISK_POISONED) ?
