@@ -117,6 +117,11 @@ static inline bool is_block(const struct container *container)
 	return S_ISBLK(container->st.st_mode);
 }
 
+/* ---- foreign_image.c ---- */
+
+/* Is it a disk image of another format? Then -EMEDIUMTYPE, noted; else 0. */
+int explain_foreign_image(const struct container *container);
+
 /* ---- sidecar_file.c ---- */
 
 /* @given, or FILE.lrct; free() it. -ENOENT for a block device: nothing lies beside a node. */
