@@ -102,6 +102,7 @@ static int print_json(const struct facts *facts)
 	json_text(reply, "container", container_path(facts));
 	json_flag(reply, "container_deleted", facts->status.container_deleted);
 	json_text(reply, "sidecar", facts->sidecar);
+	json_flag(reply, "sidecar_deleted", facts->status.sidecar_deleted);
 	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
@@ -162,7 +163,8 @@ static int print_text(const struct facts *facts)
 	print_field("Device:", facts->attached ? facts->status.device : "not attached");
 	print_field(facts->status.container_deleted ? "Container (removed):" : "Container:",
 		    container_path(facts));
-	print_field("Sidecar:", facts->sidecar);
+	print_field(facts->status.sidecar_deleted ? "Sidecar (removed):" : "Sidecar:",
+		    facts->sidecar);
 	print_uuid("Virtual disk id:", info->virtual_disk_id);
 	print_uuid("Data write GUID:", info->data_write_guid);
 	print_field("Type:", type_name(facts));

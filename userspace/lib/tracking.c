@@ -110,7 +110,7 @@ static int refuse_choice(struct vhdx_disk *disk, const char *sidecar, uint32_t u
 	if (!sidecar && !unit)
 		return 0;
 	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now",
+		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now: to give its points up for another one, detach, attach with --no-track, and run `vhdxctl track reset` with these options",
 		    disk->name);
 }
 

@@ -139,6 +139,7 @@ def test_limits():
     assert told["Points"].startswith(f"{code['VHDX_POINTS_MAX']} a disk")
     assert told["Disks"] == (f"{code['VHDX_DISKS_MAX']} attached at once, "
                              f"{code['VHDX_SEAL_MAX']} in one seal.")
+    assert f"N up to {code['VHDX_DISKS_MAX'] - 1}." in page("vhdxctl.8")
     assert told["Labels"].startswith(f"{code['VHDX_LABEL_MAX']} bytes of UTF-8")
     assert f"{code['VHDX_UNIT_DEFAULT'] >> 10} KiB, or a power of two from " \
         f"{code['VHDX_UNIT_MIN'] >> 10} KiB to {code['VHDX_UNIT_MAX'] >> 20} MiB" in told["Unit"]

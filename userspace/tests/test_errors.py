@@ -132,7 +132,8 @@ def test_track_and_forget():
     with attached() as (fake, _):
         for call, arguments, error, reason, code, text in calls:
             fake.fail(call, error, reason)
-            fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            done = fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            assert "full backup" not in done.err, done.err
             fake.ctl(*arguments, "--json").expect_error(
                 code, error, None if reason == "none" else reason, text)
 
