@@ -67,6 +67,7 @@ def test_removed_sidecar():
                       fake.ctl("info", "--json", "0").json):
             assert (shown["sidecar"], shown["sidecar_deleted"]) == (lrct, True), shown
         assert f"Sidecar (removed):     {lrct}" in fake.ctl("info", "0").lines
+        assert "Sidecar:         removed: " in fake.ctl("track", "status", "0").out
 
 
 def test_list_absent_is_null():
