@@ -57,7 +57,8 @@ static void explain(struct vhdx_diag *diag, u32 gap_reason, const vhdx_guid *kno
 	switch (gap_reason) {
 	case VHDX_REASON_UNCLEAN:
 		vhdx_fail(diag, 0, gap_reason,
-			  "sidecar: the disk was not detached (power loss or crash): what changed since its newest point is not known" SEAL_AFRESH);
+			  "sidecar: the disk was not detached (power loss or crash): what changed since its newest point is not known"
+			  SEAL_AFRESH);
 		break;
 	case VHDX_REASON_DISABLED:
 		vhdx_fail(diag, 0, gap_reason,
@@ -67,7 +68,8 @@ static void explain(struct vhdx_diag *diag, u32 gap_reason, const vhdx_guid *kno
 		vhdx_guid_format(known, ours);
 		vhdx_guid_format(found, theirs);
 		vhdx_fail(diag, 0, gap_reason,
-			  "sidecar: written without it, or one of the two is an older copy; it knows DataWriteGuid %s, the container has %s" SEAL_AFRESH,
+			  "sidecar: written without it, or one of the two is an older copy; it knows DataWriteGuid %s, the container has %s"
+			  SEAL_AFRESH,
 			  ours, theirs);
 	}
 }
