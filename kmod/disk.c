@@ -261,7 +261,7 @@ static int load_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		return err;
 	if (disk->image.geo.has_parent)
 		return vhdx_unsupported(diag,
-			"metadata: this is a differencing disk (it has a parent), which is not supported yet");
+			"metadata: this is a differencing disk (it has a parent), which is not supported yet; make one without of it on its Hyper-V host (Convert-VHD)");
 	return vhdx_container_suits(&disk->container, disk->image.geo.logical_sector_size, diag);
 }
 

@@ -32,7 +32,8 @@ Exit status:
 
 uml and uml-lockdep are User Mode Linux, a process of this host, the others run in QEMU.
 User Mode Linux runs no 32-bit programs, and a machine of it that is killed leaves disks
-to which all was written that the guest was told is written, flushed or not.
+to which all was written that the guest was told is written, flushed or not. It has no
+overlayfs, and loop devices after `modprobe loop`.
 
 The kernel log is kept as kernel.log in --out DIR, or else below build/vm/log;
 with 124 and 125 it is also printed on stderr.
