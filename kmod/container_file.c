@@ -5,11 +5,11 @@
  */
 #include "container.h"
 #include "io.h"
+#include "writer.h"
 
 #include <linux/bio.h>
 #include <linux/falloc.h>
 #include <linux/pagemap.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
@@ -209,7 +209,7 @@ static void file_io_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_container *c = io->container;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 	struct bio *clone = &io->clone;
 	bool write = op_is_write(bio_op(clone));
 	struct bvec_iter biter;
@@ -247,7 +247,7 @@ static void file_io_work(struct work_struct *work)
 	}
 	file_io_put(io);
 out:
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 static void file_submit(struct vhdx_container *c, struct vhdx_io *io)

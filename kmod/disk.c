@@ -4,11 +4,11 @@
  */
 #include "disk.h"
 #include "chardev.h"
+#include "writer.h"
 
 #include <linux/blkdev.h>
 #include <linux/idr.h>
 #include <linux/module.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -276,6 +276,7 @@ static int forgive(struct vhdx_diag *diag)
  */
 static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
+	unsigned int flags;
 	int err;
 
 	disk->store = &disk->container.store;
@@ -292,7 +293,10 @@ static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (err || disk->read_only)
 		return err;
 	drop_overlay(disk);
-	return replay_on_disk(disk, diag) ?: load_image(disk, diag);
+	flags = vhdx_writer_enter();
+	err = replay_on_disk(disk, diag);
+	vhdx_writer_leave(flags);
+	return err ?: load_image(disk, diag);
 }
 
 static void close_image(struct vhdx_disk *disk)
@@ -553,6 +557,7 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
 	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
+	unsigned int flags;
 	int index, err;
 
 	if (!try_module_get(THIS_MODULE))
@@ -571,8 +576,11 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	err = open_image(disk, diag);
 	if (err)
 		goto fail_disk;
-	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK))
+	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
+		flags = vhdx_writer_enter();
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
+		vhdx_writer_leave(flags);
+	}
 	if (err)
 		goto fail_disk;
 	/* What was read for a caller who was killed meanwhile may have been cut short. To

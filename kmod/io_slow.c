@@ -6,8 +6,8 @@
  */
 #include "io.h"
 #include "disk.h"
+#include "writer.h"
 
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 /**
@@ -30,7 +30,7 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 	void *handle;
 	int err = 0;
 
@@ -44,7 +44,7 @@ static void slow_work(struct work_struct *work)
 		vhdx_io_map(io);
 		disk->map->unload(disk, handle);
 	}
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -128,7 +128,7 @@ static void allocate_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 	struct vhdx_allocation *allocation;
 	struct vhdx_mapping mapping;
 	enum vhdx_place place;
@@ -173,7 +173,7 @@ fail_allocation:
 fail_io:
 	vhdx_io_end(io, errno_to_blk_status(err));
 out:
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -191,7 +191,7 @@ static void publish_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_allocation *allocation = io->allocation;
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 
 	if (io->status)
 		disk->map->abandon(disk, allocation->where,
@@ -202,7 +202,7 @@ static void publish_work(struct work_struct *work)
 	io->allocation = NULL;
 	end_allocation(disk, allocation);
 	vhdx_io_done(io, io->status);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /**

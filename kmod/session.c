@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "session.h"
 #include "disk.h"
+#include "writer.h"
 
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -241,7 +242,11 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
-	return close_cleanly(disk, disk->session.begun);
+	unsigned int flags = vhdx_writer_enter();
+	int err = close_cleanly(disk, disk->session.begun);
+
+	vhdx_writer_leave(flags);
+	return err;
 }
 
 /**
@@ -256,6 +261,7 @@ int vhdx_session_end(struct vhdx_disk *disk)
 int vhdx_session_shut(struct vhdx_disk *disk)
 {
 	struct vhdx_session *session = &disk->session;
+	unsigned int flags = vhdx_writer_enter();
 	bool begun;
 	int err = 0;
 
@@ -265,5 +271,6 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	if (begun)
 		err = close_cleanly(disk, true);
 	mutex_unlock(&session->begin_lock);
+	vhdx_writer_leave(flags);
 	return err;
 }
