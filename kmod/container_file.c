@@ -66,20 +66,12 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	if (err)
 		return vhdx_io_failed(diag, err, "%s: the file can't be flushed (error %d)",
 				      c->what, err);
-	/* A worker that waits for memory must not wait for this very disk (rule K3).
-	 * There is only one writer of a file, so nobody else changes the mask.
-	 */
-	if (!c->read_only)
-		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) & ~(__GFP_IO | __GFP_FS));
 	return 0;
 }
 
+/* The file itself and the claim are the container's. */
 static void file_close(struct vhdx_container *c)
 {
-	struct address_space *mapping = c->file->f_mapping;
-
-	if (!c->read_only)
-		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) | __GFP_IO | __GFP_FS);
 }
 
 static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_iter *iter,
