@@ -64,12 +64,12 @@ static int run_errand(struct errand *e)
 {
 	struct vhdx_container *c = e->container;
 
-	if (!c->workqueue || current->flags & PF_KTHREAD) {
+	if (!c->queue.workqueue || current->flags & PF_KTHREAD) {
 		errand_work(&e->work);
 		return e->err;
 	}
 	INIT_WORK_ONSTACK(&e->work, errand_work);
-	queue_work(c->workqueue, &e->work);
+	queue_work(c->queue.workqueue, &e->work);
 	flush_work(&e->work);
 	destroy_work_on_stack(&e->work);
 	return e->err;

@@ -12,10 +12,10 @@
 #include "claim.h"
 #include "compat.h"
 #include "core/diag.h"
+#include "file_queue.h"
 
 struct vhdx_container;
 struct vhdx_io;
-struct workqueue_struct;
 
 /**
  * struct vhdx_container_ops - what a back end does
@@ -57,8 +57,8 @@ struct vhdx_container_ops {
  * @bdev:	the block device, or NULL
  * @bdev_claim:	our own exclusive open of it; the holder is the module, so that disks
  *		of ours can share it for reading
- * @workqueue:	where the file back end runs, and what a killed task must not cut short; set
- *		by the owner before payload I/O
+ * @queue:	file: payload I/O on its way to the file system. Its workqueue, also of a block
+ *		device, does what a killed task must not cut short
  * @size:	length as we know it: what others cut is not taken off. It grows only: see
  *		vhdx_container_grew()
  * @lost:	somebody cut it or wrote something else over it: it is not written any more
@@ -75,7 +75,7 @@ struct vhdx_container {
 	struct vhdx_claim claim;
 	struct block_device *bdev;
 	compat_bdev_claim bdev_claim;
-	struct workqueue_struct *workqueue;
+	struct vhdx_file_queue queue;
 	u64 size;
 	u32 alignment;
 	u32 dma_alignment;

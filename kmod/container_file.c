@@ -5,18 +5,20 @@
  */
 #include "container.h"
 #include "io.h"
-#include "writer.h"
 
 #include <linux/bio.h>
+#include <linux/blk-cgroup.h>
 #include <linux/falloc.h>
+#include <linux/kthread.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
-#include <linux/workqueue.h>
 #include <uapi/linux/vhdx.h>
 
 #define RW_PAGES	32
 #define ZERO_CHUNK	(64 * 1024)
+
+static void file_start(struct vhdx_io *io);
 
 /*
  * What direct I/O on this file must be aligned to; 0: it takes none. A file system
@@ -53,6 +55,7 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 			"%s: the file system of this file can't be written from the kernel; attach read-only, or copy it to another one",
 			c->what);
 
+	vhdx_file_queue_init(&c->queue, file_start);
 	c->size = i_size_read(mapping->host);
 	c->dma_alignment = 511;
 	c->stable_writes = mapping_stable_writes(mapping) ||
@@ -88,6 +91,16 @@ static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_it
 	return ret;
 }
 
+static ssize_t transfer(struct vhdx_container *c, u64 offset, struct iov_iter *iter, bool write)
+{
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, c->file);
+	iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
+	iocb.ki_pos = offset;
+	return start(c, &iocb, iter, write);
+}
+
 static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
 {
 	bvec->bv_page = is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
@@ -107,7 +120,6 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 	struct bio_vec bvecs[RW_PAGES];
 	u64 known = READ_ONCE(c->size);
 	struct iov_iter iter;
-	struct kiocb iocb;
 	unsigned int count;
 	size_t chunk, n;
 	ssize_t ret;
@@ -119,10 +131,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 			chunk += n;
 		}
 		iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST, bvecs, count, chunk);
-		init_sync_kiocb(&iocb, c->file);
-		iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
-		iocb.ki_pos = offset;
-		ret = start(c, &iocb, &iter, write);
+		ret = transfer(c, offset, &iter, write);
 		if (ret < 0)
 			return ret;
 		if (!ret) {
@@ -148,6 +157,74 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 	return 0;
 }
 
+static size_t joined_size(const struct vhdx_io *first)
+{
+	size_t size = first->clone.bi_iter.bi_size;
+	const struct vhdx_io *io;
+
+	list_for_each_entry(io, &first->file.joined, link)
+		size += io->clone.bi_iter.bi_size;
+	return size;
+}
+
+/* Whatever is wrong with some of it, each finds out for itself. */
+static void end_joined(struct vhdx_io *first, long ret)
+{
+	struct vhdx_container *c = first->container;
+	bool all = ret == joined_size(first);
+	struct vhdx_io *io, *next;
+	LIST_HEAD(ended);
+
+	list_add_tail(&first->link, &ended);
+	list_splice_tail_init(&first->file.joined, &ended);
+	vhdx_file_queue_back(&c->queue, first);
+	list_for_each_entry_safe(io, next, &ended, link) {
+		list_del_init(&io->link);
+		if (all) {
+			vhdx_io_done(io, BLK_STS_OK);
+		} else {
+			io->file.alone = true;
+			vhdx_file_queue_add(&c->queue, io);
+		}
+	}
+}
+
+static unsigned int add_bvecs(struct bio_vec *table, unsigned int count, const struct vhdx_io *io)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+
+	bio_for_each_bvec(bvec, &io->clone, iter)
+		table[count++] = bvec;
+	return count;
+}
+
+static void joined_iter(struct vhdx_io *first, struct iov_iter *iter, bool write)
+{
+	unsigned int count = add_bvecs(first->file.table, 0, first);
+	const struct vhdx_io *io;
+
+	list_for_each_entry(io, &first->file.joined, link)
+		count = add_bvecs(first->file.table, count, io);
+	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, first->file.table, count,
+		      joined_size(first));
+}
+
+static void own_iter(struct vhdx_io *io, struct iov_iter *iter, bool write)
+{
+	struct bio *clone = &io->clone;
+	unsigned int count = 0;
+	struct bvec_iter biter;
+	struct bio_vec bvec;
+
+	bio_for_each_bvec(bvec, clone, biter)
+		count++;
+	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST,
+		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
+		      clone->bi_iter.bi_size);
+	iter->iov_offset = compat_bvec_iter_done(&clone->bi_iter);
+}
+
 /*
  * The kiocb, the bvec table and the iterator are in use until the file system has
  * both returned and completed, whichever comes last: two references.
@@ -162,6 +239,11 @@ static void file_io_put(struct vhdx_io *io)
 	if (!atomic_dec_and_test(&io->file.refs))
 		return;
 	ret = io->file.result;
+	if (io->file.table) {
+		end_joined(io, ret);
+		return;
+	}
+	vhdx_file_queue_back(&c->queue, io);
 
 	if (ret < 0) {
 		vhdx_io_done(io, errno_to_blk_status(ret));
@@ -184,7 +266,7 @@ static void file_io_put(struct vhdx_io *io)
 		vhdx_io_done(io, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
-	queue_work(c->workqueue, &io->work);
+	vhdx_file_queue_add(&c->queue, io);
 }
 
 static void file_io_complete(struct kiocb *iocb, long ret)
@@ -197,32 +279,27 @@ static void file_io_complete(struct kiocb *iocb, long ret)
 	file_io_put(io);
 }
 
-static void file_io_work(struct work_struct *work)
+/* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
+static void file_start(struct vhdx_io *io)
 {
-	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_container *c = io->container;
-	unsigned int flags = vhdx_writer_enter();
 	struct bio *clone = &io->clone;
 	bool write = op_is_write(bio_op(clone));
-	struct bvec_iter biter;
 	struct iov_iter iter;
-	struct bio_vec bvec;
-	unsigned int count = 0;
 	ssize_t ret;
 
 	/* It may have waited here for long. */
 	if (unlikely(!vhdx_container_is_whole(c))) {
-		vhdx_io_done(io, BLK_STS_IOERR);
-		goto out;
+		io->file.result = -EIO;
+		atomic_set(&io->file.refs, 1);
+		file_io_put(io);
+		return;
 	}
 	io->file.known = READ_ONCE(c->size);
-	bio_for_each_bvec(bvec, clone, biter)
-		count++;
-	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
-		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
-		      clone->bi_iter.bi_size);
-	iter.iov_offset = compat_bvec_iter_done(&clone->bi_iter);
-
+	if (io->file.table)
+		joined_iter(io, &iter, write);
+	else
+		own_iter(io, &iter, write);
 	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
 	io->file.iocb.ki_filp = c->file;
 	io->file.iocb.ki_pos = io->offset;
@@ -232,21 +309,20 @@ static void file_io_work(struct work_struct *work)
 				 (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
 	atomic_set(&io->file.refs, 2);
 
+	kthread_associate_blkcg(bio_blkcg_css(io->orig));
 	ret = start(c, &io->file.iocb, &iter, write);
+	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;
 		file_io_put(io);
 	}
 	file_io_put(io);
-out:
-	vhdx_writer_leave(flags);
 }
 
 static void file_submit(struct vhdx_container *c, struct vhdx_io *io)
 {
 	io->container = c;
-	INIT_WORK(&io->work, file_io_work);
-	queue_work(c->workqueue, &io->work);
+	vhdx_file_queue_add(&c->queue, io);
 }
 
 static int file_flush(struct vhdx_container *c)

@@ -312,20 +312,24 @@ static void io_drained(struct percpu_ref *ref)
 	complete(&container_of(ref, struct vhdx_disk, io_ref)->drained);
 }
 
+/* However much is asked of it, a disk keeps no more than these threads busy in a queue. */
+#define QUEUE_WORKERS	8
+
 static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *what)
 {
-	return alloc_workqueue("vhdx%d-%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, disk->index, what);
+	return alloc_workqueue("vhdx%d-%s", WQ_UNBOUND | WQ_MEM_RECLAIM, QUEUE_WORKERS,
+			       disk->index, what);
 }
 
 static void free_queues(struct vhdx_disk *disk)
 {
 	struct workqueue_struct **all[] = {
 		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->sidecar_wq,
-		&disk->container.workqueue,
+		&disk->container.queue.workqueue,
 	};
 	int i;
 
-	disk->tracker.file.workqueue = NULL;
+	disk->tracker.file.queue.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -333,6 +337,7 @@ static void free_queues(struct vhdx_disk *disk)
 	}
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
+	vhdx_file_queue_release(&disk->container.queue);
 }
 
 static int make_queues(struct vhdx_disk *disk)
@@ -343,15 +348,17 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->allocate_wq = queue(disk, "allocate");
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
-	disk->container.workqueue = queue(disk, "file");
-	disk->tracker.file.workqueue = disk->sidecar_wq;
+	disk->container.queue.workqueue = queue(disk, "file");
+	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
-	    !disk->sidecar_wq || !disk->container.workqueue)
+	    !disk->sidecar_wq || !disk->container.queue.workqueue)
 		goto fail;
 	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
+	if (!err && !disk->container.bdev)
+		err = vhdx_file_queue_prepare(&disk->container.queue);
 	if (err)
 		goto fail;
 	return 0;

@@ -34,6 +34,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->commit = false;
 	io->status = BLK_STS_OK;
 	io->start_time = 0;
+	io->file.alone = false;
 	return io;
 }
 

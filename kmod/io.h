@@ -36,7 +36,9 @@ struct vhdx_disk;
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @start_time:	for the disk's statistics
- * @file:	what the file back end needs; known: the container's size when it was sent
+ * @file:	what the file back end needs: of the first one, where several are one request.
+ *		@known: the container's size when it was sent; @joined: the others, in order;
+ *		@table: the memory of all of them. @alone: it is not to be joined
  * @clone:	last: bios are allocated with this structure in front
  */
 struct vhdx_io {
@@ -59,6 +61,9 @@ struct vhdx_io {
 		atomic_t refs;
 		long result;
 		u64 known;
+		struct list_head joined;
+		struct bio_vec *table;
+		bool alone;
 	} file;
 	struct bio clone;
 };
