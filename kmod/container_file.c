@@ -10,13 +10,13 @@
 #include <linux/blk-cgroup.h>
 #include <linux/falloc.h>
 #include <linux/kthread.h>
+#include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <uapi/linux/vhdx.h>
 
 #define RW_PAGES	32
-#define ZERO_CHUNK	(64 * 1024)
 
 static void file_start(struct vhdx_io *io);
 
@@ -330,54 +330,107 @@ static int file_flush(struct vhdx_container *c)
 	return vfs_fsync(c->file, 1);
 }
 
-static int file_extend(struct vhdx_container *c, u64 size)
+/*
+ * To look at the length and to change it is one step, under the lock that whoever cuts the file
+ * takes as well: a cut in between would be made good unseen.
+ */
+static int begin_resize(struct vhdx_container *c)
 {
-	int err = 0;
+	int err = mnt_want_write_file(c->file);
 
-	/* Making it long again would hide that somebody cut it. */
+	if (!err)
+		inode_lock(file_inode(c->file));
+	return err;
+}
+
+static void end_resize(struct vhdx_container *c)
+{
+	inode_unlock(file_inode(c->file));
+	mnt_drop_write_file(c->file);
+}
+
+static int resize(struct vhdx_container *c, u64 size)
+{
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_FILE,
+		.ia_size = size,
+		.ia_file = c->file,
+	};
+
+	return compat_notify_change(c->file, &attr);
+}
+
+static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
+{
+	int err = begin_resize(c);
+
+	if (err)
+		return err;
+	*from = vhdx_container_length(c);
 	if (!vhdx_container_is_whole(c))
-		return -EIO;
+		err = -EIO;
 	/* Somebody may have made it longer than we know: that is not ours to cut off. */
-	if (size > vhdx_container_length(c))
-		err = vfs_truncate(&c->file->f_path, size);
+	else if (size > *from)
+		err = resize(c, size);
 	if (!err)
 		vhdx_container_grew(c, size);
+	end_resize(c);
 	return err;
 }
 
-/* A file system that can't reserve has to be trusted. */
-static int file_reserve(struct vhdx_container *c, u64 offset, u64 length)
+static int file_trim(struct vhdx_container *c, u64 size)
 {
-	int err = vfs_fallocate(c->file, FALLOC_FL_KEEP_SIZE, offset, length);
+	int err = begin_resize(c);
 
-	return err == -EOPNOTSUPP ? 0 : err;
-}
-
-static int write_zeroes(struct vhdx_container *c, u64 offset, u64 length)
-{
-	void *zeroes = kvzalloc(ZERO_CHUNK, GFP_KERNEL);
-	int err = zeroes ? 0 : -ENOMEM;
-
-	while (length && !err) {
-		size_t n = min_t(u64, length, ZERO_CHUNK);
-
-		err = file_rw(c, offset, zeroes, n, true);
-		offset += n;
-		length -= n;
+	if (err)
+		return err;
+	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
+		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
+		WRITE_ONCE(c->size, size);
+		err = resize(c, size);
 	}
-	kvfree(zeroes);
-	return err;
+	end_resize(c);
+	return err ?: file_flush(c);
 }
 
+/*
+ * As payload is written: fallocate() would wait for all I/O on the file, and zero what is
+ * less than a page through the page cache, beside direct I/O on the same page.
+ */
 static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
+{
+	struct bio_vec bvecs[RW_PAGES];
+	struct iov_iter iter;
+	ssize_t ret;
+	size_t n;
+	int i;
+
+	for (i = 0; i < RW_PAGES; i++)
+		bvecs[i] = (struct bio_vec){ .bv_page = ZERO_PAGE(0), .bv_len = PAGE_SIZE };
+	for (; length; offset += ret, length -= ret) {
+		/* Nor would it become longer again unseen. */
+		if (!vhdx_container_is_whole(c))
+			return -EIO;
+		n = min_t(u64, length, RW_PAGES * PAGE_SIZE);
+		iov_iter_bvec(&iter, ITER_SOURCE, bvecs, DIV_ROUND_UP(n, PAGE_SIZE), n);
+		ret = transfer(c, offset, &iter, true);
+		if (ret <= 0)
+			return ret ?: -EIO;
+	}
+	return 0;
+}
+
+/* Whole MiB: no page is zeroed in part. */
+static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 {
 	int err;
 
-	err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+	length = round_up(length, VHDX_MIB);
+	err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 	if (err)
-		err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				    offset, length);
-	return err ? write_zeroes(c, offset, length) : 0;
+		err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
+				    length);
+	return err;
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
@@ -388,6 +441,7 @@ const struct vhdx_container_ops vhdx_container_file_ops = {
 	.submit	= file_submit,
 	.flush	= file_flush,
 	.extend	= file_extend,
-	.reserve = file_reserve,
+	.trim	= file_trim,
 	.zero	= file_zero,
+	.clear	= file_clear,
 };

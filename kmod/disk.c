@@ -205,6 +205,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	struct vhdx_container *c = &disk->container;
 	struct vhdx_log_scan *log = &disk->image.log;
 	vhdx_guid file_write_guid;
+	u64 from;
 	int err;
 
 	/* Who must be refused is refused before the first byte is written. */
@@ -216,7 +217,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (err)
 		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);
 	disk->session.file_write_guid_renewed = true;
-	err = c->ops->extend(c, log->last_file_offset);
+	err = c->ops->extend(c, log->last_file_offset, &from);
 	if (err)
 		return no_room_for_replay(disk, err, diag);
 	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
@@ -324,8 +325,8 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 static void free_queues(struct vhdx_disk *disk)
 {
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->sidecar_wq,
-		&disk->container.queue.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->commit_wq,
+		&disk->sidecar_wq, &disk->container.queue.workqueue,
 	};
 	int i;
 
@@ -346,12 +347,13 @@ static int make_queues(struct vhdx_disk *disk)
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
+	disk->space_wq = queue(disk, "space");
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.queue.workqueue = queue(disk, "file");
 	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->commit_wq ||
 	    !disk->sidecar_wq || !disk->container.queue.workqueue)
 		goto fail;
 	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
@@ -505,6 +507,7 @@ fail_handle:
 	vhdx_handle_detach(disk->handle);
 	vhdx_handle_remove(disk->handle);
 	/* Somebody may have used it already. */
+	vhdx_allocator_stop(&disk->allocator);
 	vhdx_journal_stop(&disk->journal);
 	vhdx_loss_stop(disk);
 fail_gendisk:
@@ -669,6 +672,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	del_gendisk(disk->gd);
 	percpu_ref_kill(&disk->io_ref);
 	wait_for_completion(&disk->drained);
+	vhdx_allocator_stop(&disk->allocator);
 	vhdx_journal_stop(&disk->journal);
 
 	err = vhdx_session_end(disk);

@@ -92,6 +92,7 @@ struct vhdx_disk {
 	struct bio_set split_bios;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
+	struct workqueue_struct *space_wq;
 	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *sidecar_wq;
 };

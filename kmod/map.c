@@ -72,20 +72,9 @@ static void bat_unload(struct vhdx_disk *disk, void *handle)
 
 static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed)
 {
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_meta_page *page = handle;
-	int err;
+	int err = vhdx_loss_found(disk) ? -EIO : vhdx_meta_reserve(&disk->meta, handle);
 
-	if (vhdx_loss_found(disk))
-		return -EIO;
-	/* The BAT may be a hole of a sparse file. Two who come at once both reserve. */
-	if (!READ_ONCE(page->reserved)) {
-		err = c->ops->reserve(c, page->index * VHDX_PAGE, VHDX_PAGE);
-		if (err)
-			return err;
-		WRITE_ONCE(page->reserved, true);
-	}
-	return vhdx_allocator_take(disk, where, zeroed);
+	return err ?: vhdx_allocator_take(disk, where, zeroed);
 }
 
 static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *handle)

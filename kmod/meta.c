@@ -156,6 +156,33 @@ void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 	spin_unlock(&meta->lock);
 }
 
+/**
+ * vhdx_meta_reserve() - make sure that writing a page in place does not run out of space
+ * @meta:	the cache
+ * @page:	pinned; not changed yet, unless it was reserved before
+ *
+ * It may lie in a hole of a sparse file, or be shared with a copy of it. To write what is
+ * there already makes room by the way that payload takes, which waits for nobody else.
+ * Sleeps. Returns 0, -ENOSPC, or -errno.
+ */
+int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
+{
+	struct mutex *loader = &meta->loaders[page->index % VHDX_META_LOADERS];
+	struct vhdx_container *c = &meta->disk->container;
+	int err = 0;
+
+	if (READ_ONCE(page->reserved) || c->bdev)
+		return 0;
+	/* One of those who come at once: once it is reserved the page may change. */
+	mutex_lock(loader);
+	if (!page->reserved)
+		err = c->store.write(&c->store, page->index * VHDX_PAGE, page->entries, VHDX_PAGE);
+	if (!err)
+		WRITE_ONCE(page->reserved, true);
+	mutex_unlock(loader);
+	return err;
+}
+
 /* ---- changes ------------------------------------------------------------------ */
 
 /**

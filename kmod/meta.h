@@ -67,6 +67,7 @@ void vhdx_meta_destroy(struct vhdx_meta *meta);
 struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
 struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
 void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
 void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
 		   u64 value);
 

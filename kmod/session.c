@@ -229,9 +229,11 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_save(&disk->tracker, &data_write_guid);
 	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
-	if (!err)
-		vhdx_tracker_saved(&disk->tracker);
-	return err;
+	if (err)
+		return err;
+	vhdx_tracker_saved(&disk->tracker);
+	vhdx_allocator_trim(disk);
+	return 0;
 }
 
 /**
@@ -268,8 +270,10 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	mutex_lock(&session->begin_lock);
 	begun = session->begun;
 	WRITE_ONCE(session->begun, false);
-	if (begun)
+	if (begun) {
+		vhdx_allocator_stop(&disk->allocator);
 		err = close_cleanly(disk, true);
+	}
 	mutex_unlock(&session->begin_lock);
 	vhdx_writer_leave(flags);
 	return err;
