@@ -339,6 +339,7 @@ static void free_queues(struct vhdx_disk *disk)
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
 	vhdx_file_queue_release(&disk->container.queue);
+	mempool_exit(&disk->allocations);
 }
 
 static int make_queues(struct vhdx_disk *disk)
@@ -359,6 +360,8 @@ static int make_queues(struct vhdx_disk *disk)
 	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
+	if (!err)
+		err = vhdx_io_make_pool(disk);
 	if (!err && !disk->container.bdev)
 		err = vhdx_file_queue_prepare(&disk->container.queue);
 	if (err)
@@ -410,7 +413,6 @@ static void disk_free(struct vhdx_disk *disk)
 	vhdx_meta_destroy(&disk->meta);
 	close_image(disk);
 	vhdx_container_close(&disk->container);
-	xa_destroy(&disk->allocating);
 	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
@@ -427,7 +429,8 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->map = &vhdx_map_bat;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
-	xa_init(&disk->allocating);
+	spin_lock_init(&disk->allocating_lock);
+	hash_init(disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);
 	vhdx_allocator_init(&disk->allocator);
 	vhdx_loss_init(&disk->loss);

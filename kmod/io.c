@@ -31,6 +31,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->length = bio->bi_iter.bi_size;
 	io->offset = 0;
 	io->allocation = NULL;
+	io->parked = false;
 	io->commit = false;
 	io->status = BLK_STS_OK;
 	io->start_time = 0;
@@ -227,6 +228,11 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
+	if (io->parked && !err) {
+		io->parked = false;
+		vhdx_io_allocate(io);
+		return;
+	}
 	if (err || io->commit || !io->length) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 		return;

@@ -33,6 +33,7 @@ struct vhdx_disk;
  * @length:	in bytes; zero for a bare flush
  * @offset:	first byte in the container, once mapped
  * @allocation:	the new block that it fills, until that is published
+ * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @start_time:	for the disk's statistics
@@ -53,6 +54,7 @@ struct vhdx_io {
 	u64 length;
 	u64 offset;
 	struct vhdx_allocation *allocation;
+	bool parked;
 	bool commit;
 	blk_status_t status;
 	unsigned long start_time;
@@ -82,6 +84,7 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_committed(struct vhdx_io *io, int err);
 
 /* io_slow.c */
+int vhdx_io_make_pool(struct vhdx_disk *disk);
 void vhdx_io_slow(struct vhdx_io *io);
 void vhdx_io_allocate(struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);

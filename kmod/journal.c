@@ -218,9 +218,18 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
 	if (READ_ONCE(journal->disk->meta.dirty_count) >= VHDX_LOG_PAGES_MAX)
-		mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
+		vhdx_journal_hurry(journal);
 	else
 		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);
+}
+
+/**
+ * vhdx_journal_hurry() - commit what is dirty, now
+ * @journal:	the journal
+ */
+void vhdx_journal_hurry(struct vhdx_journal *journal)
+{
+	mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
 }
 
 /**

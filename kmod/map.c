@@ -35,7 +35,7 @@ static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
 	if (!page)
 		goto out;
 	place = VHDX_PLACE_BAD;
-	if (unlikely(page->bad) && test_bit(slot_of(where), page->bad))
+	if (unlikely(page->any_bad) && test_bit(slot_of(where), page->bad))
 		goto out;
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot_of(where)])));
 	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
