@@ -429,6 +429,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->map = &vhdx_map_bat;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
+	vhdx_swap_out_init(&disk->swap_out);
 	spin_lock_init(&disk->allocating_lock);
 	hash_init(disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);

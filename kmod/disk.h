@@ -20,6 +20,7 @@
 #include "meta.h"
 #include "session.h"
 #include "shutdown.h"
+#include "swap_out.h"
 #include "tracker.h"
 
 #include <linux/completion.h>
@@ -55,6 +56,7 @@ struct vhdx_info;
  * @image:	header (session.header_lock), geometry, extents
  * @io_ref:	one reference for each piece under way (rule K2); gone: detached
  * @drained:	the last one is gone
+ * @swap_out:	writes of memory that is being swapped out
  * @allocating_lock: @allocating, and the lists of who waits for a block
  * @allocating:	blocks that are being made, by number
  * @allocations: what they are made of
@@ -88,6 +90,7 @@ struct vhdx_disk {
 	struct vhdx_loss loss;
 	struct percpu_ref io_ref;
 	struct completion drained;
+	struct vhdx_swap_out swap_out;
 	spinlock_t allocating_lock;
 	DECLARE_HASHTABLE(allocating, 6);
 	mempool_t allocations;

@@ -36,6 +36,7 @@ struct vhdx_disk;
  * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
+ * @swap_out:	one of those under way (swap_out.h)
  * @start_time:	for the disk's statistics
  * @file:	what the file back end needs: of the first one, where several are one request.
  *		@known: the container's size when it was sent; @joined: the others, in order;
@@ -57,6 +58,7 @@ struct vhdx_io {
 	bool parked;
 	bool commit;
 	blk_status_t status;
+	bool swap_out;
 	unsigned long start_time;
 	struct {
 		struct kiocb iocb;
@@ -77,6 +79,7 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
+void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out);
 void vhdx_io_map(struct vhdx_io *io);
 void vhdx_io_send(struct vhdx_io *io, u64 offset);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
