@@ -3,10 +3,16 @@
 
 #include "allocator.h"
 #include "disk.h"
+#include "writer.h"
 
 #include <linux/slab.h>
 
 #define SCAN_PAGES	16
+
+/* What a container grows by, at the least. */
+#define GROW_STEP	(32 * VHDX_MIB)
+
+static void prepare_work(struct work_struct *work);
 
 /**
  * vhdx_allocator_init() - nothing is known yet
@@ -16,6 +22,16 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator)
 {
 	mutex_init(&allocator->lock);
 	spin_lock_init(&allocator->state_lock);
+	INIT_WORK(&allocator->prepare, prepare_work);
+}
+
+/**
+ * vhdx_allocator_stop() - the container does not grow any more
+ * @allocator:	nobody allocates
+ */
+void vhdx_allocator_stop(struct vhdx_allocator *allocator)
+{
+	cancel_work_sync(&allocator->prepare);
 }
 
 /**
@@ -42,6 +58,24 @@ void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
 		pr_warn("no more blocks are allocated: %s\n", why);
 	}
 	spin_unlock(&allocator->state_lock);
+}
+
+/*
+ * What the container has behind the last block is whatever somebody left there, and
+ * perhaps what we did before a crash. Once it is cleared, or the container has grown
+ * beyond it, new blocks need not be zeroed one by one.
+ */
+static void take_tail(struct vhdx_disk *disk, u64 end)
+{
+	struct vhdx_container *c = &disk->container;
+	struct vhdx_allocator *a = &disk->allocator;
+
+	a->end = end;
+	a->found = READ_ONCE(c->size);
+	a->ready = max(end, a->found);
+	a->zero = a->ready;
+	if (end < a->ready && !c->ops->clear(c, end, a->ready - end))
+		a->zero = end;
 }
 
 /*
@@ -81,7 +115,7 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		cond_resched();
 	}
 	if (!err)
-		disk->allocator.end = space.end;
+		take_tail(disk, space.end);
 	vhdx_space_release(&space);
 	kvfree(buf);
 	return err;
@@ -109,38 +143,97 @@ static int scan_once(struct vhdx_disk *disk)
 
 /*
  * A commit must not run out of space in the middle, and the log may be a hole of a sparse
- * file. Only what was allocated is logged: whoever writes in place needs no room for it.
+ * file, or shared with a copy of it. Only what was allocated is logged, so there is no entry
+ * in it yet; and whoever writes in place needs no room for it.
  */
 static int reserve_log(struct vhdx_disk *disk)
 {
 	const struct vhdx_header *header = &disk->image.header;
 	struct vhdx_container *c = &disk->container;
-	int err;
+	int err = 0;
 
 	if (disk->allocator.log_reserved)
 		return 0;
-	err = c->ops->reserve(c, header->log_offset, header->log_length);
+	if (!c->bdev)
+		err = c->ops->zero(c, header->log_offset, header->log_length);
 	disk->allocator.log_reserved = !err;
 	return err;
 }
 
-/* Behind the last block. */
-static int grow(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+/*
+ * Room for one block is enough: that there is not more fails nobody. @from receives where the
+ * container ended: what we make it grow by is zero; what somebody else gave it meanwhile is
+ * whatever is there.
+ */
+static int grow(struct vhdx_disk *disk, u64 end, u64 *from)
+{
+	struct vhdx_container *c = &disk->container;
+	u32 block_size = disk->image.geo.block_size;
+	int err;
+
+	err = c->ops->extend(c, end + max_t(u64, block_size, GROW_STEP), from);
+	return err ? c->ops->extend(c, end + block_size, from) : 0;
+}
+
+static void prepare_work(struct work_struct *work)
+{
+	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
+	struct vhdx_disk *disk = container_of(a, struct vhdx_disk, allocator);
+	unsigned int flags = vhdx_writer_enter();
+	u64 end, from = 0;
+	int err;
+
+	mutex_lock(&a->lock);
+	err = vhdx_loss_found(disk) ? -EIO : scan_once(disk);
+	if (!err)
+		err = reserve_log(disk);
+	end = a->end;
+	mutex_unlock(&a->lock);
+	if (!err)
+		err = grow(disk, end, &from);
+	mutex_lock(&a->lock);
+	a->error = err;
+	/* Given by somebody else: neither zero, nor ours to cut off. */
+	if (from > a->ready) {
+		a->zero = from;
+		a->found = from;
+	}
+	a->ready = max(a->ready, READ_ONCE(disk->container.size));
+	mutex_unlock(&a->lock);
+	vhdx_writer_leave(flags);
+}
+
+static int wait_for_room(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+
+	mutex_unlock(&a->lock);
+	queue_work(disk->space_wq, &a->prepare);
+	flush_work(&a->prepare);
+	mutex_lock(&a->lock);
+	return a->error;
+}
+
+static bool take_ready(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &disk->allocator;
 	u32 block_size = disk->image.geo.block_size;
-	/* What we make the container grow by is zero; what it had behind the last block,
-	 * or was given by somebody else meanwhile, is whatever is there.
-	 */
-	u64 known_end = vhdx_container_length(&disk->container);
-	int err = disk->container.ops->extend(&disk->container, a->end + block_size);
 
-	if (err)
-		return err;
+	if (a->scan != VHDX_SCAN_OK || !a->log_reserved)
+		return false;
+	*zeroed = false;
+	if (a->spare_count) {
+		*offset = a->spare[--a->spare_count];
+		return true;
+	}
+	if (a->end + block_size > a->ready)
+		return false;
 	*offset = a->end;
-	*zeroed = a->end >= known_end;
+	*zeroed = a->end >= a->zero;
 	a->end += block_size;
-	return 0;
+	if (a->ready - a->end < max_t(u64, block_size, GROW_STEP / 2))
+		queue_work(disk->space_wq, &a->prepare);
+	return true;
 }
 
 static u64 oldest_bad(struct vhdx_allocator *a)
@@ -157,31 +250,22 @@ static u64 oldest_bad(struct vhdx_allocator *a)
  * @offset:	receives its container offset
  * @zeroed:	it reads as zeroes already
  *
- * Sleeps; runs the scan the first time. Returns 0, -EUCLEAN (the scan failed), -ENOSPC,
- * or -errno.
+ * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed),
+ * -ENOSPC, or -errno.
  */
 int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &disk->allocator;
-	int err;
+	int err = 0;
 
 	mutex_lock(&a->lock);
-	err = scan_once(disk);
-	if (!err)
-		err = reserve_log(disk);
-	if (err)
-		goto out;
-	*zeroed = false;
-	if (a->spare_count) {
-		*offset = a->spare[--a->spare_count];
-		goto out;
-	}
-	err = grow(disk, offset, zeroed);
-	if (err && a->bad_count) {
+	while (!err && !take_ready(disk, offset, zeroed))
+		err = wait_for_room(disk);
+	if (err && a->scan == VHDX_SCAN_OK && a->bad_count) {
 		*offset = oldest_bad(a);
+		*zeroed = false;
 		err = 0;
 	}
-out:
 	mutex_unlock(&a->lock);
 	return err;
 }
@@ -219,4 +303,20 @@ void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err)
 	a->spare[a->spare_count++] = offset;
 out:
 	mutex_unlock(&a->lock);
+}
+
+/**
+ * vhdx_allocator_trim() - the session has ended: cut what was grown ahead
+ * @disk:	its allocator is stopped, and its log durably empty (rule V2): until then a
+ *		log entry may refer to the size that the container had
+ *
+ * What was behind the last block when the disk was attached stays, and what somebody else
+ * appended since. A failure leaves room that nobody uses, which is no damage.
+ */
+void vhdx_allocator_trim(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+
+	if (a->scan == VHDX_SCAN_OK)
+		disk->container.ops->trim(&disk->container, max(a->end, a->found));
 }

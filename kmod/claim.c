@@ -2,9 +2,34 @@
 #include "claim.h"
 
 #include <linux/mutex.h>
+#include <linux/pagemap.h>
 
 static LIST_HEAD(claims);
 static DEFINE_MUTEX(claims_lock);
+
+/*
+ * The mask is a plain store, and file systems have masks of their own (XFS forbids itself
+ * __GFP_FS): what was there comes back. Both under the lock, and there is one writer.
+ */
+static bool has_page_cache(const struct vhdx_claim *claim)
+{
+	return claim->write && S_ISREG(claim->inode->i_mode);
+}
+
+static void restrict_page_cache(struct vhdx_claim *claim)
+{
+	if (!has_page_cache(claim))
+		return;
+	claim->gfp_mask = mapping_gfp_mask(claim->inode->i_mapping);
+	mapping_set_gfp_mask(claim->inode->i_mapping,
+			     claim->gfp_mask & ~(__GFP_IO | __GFP_FS));
+}
+
+static void restore_page_cache(struct vhdx_claim *claim)
+{
+	if (has_page_cache(claim))
+		mapping_set_gfp_mask(claim->inode->i_mapping, claim->gfp_mask);
+}
 
 /**
  * vhdx_claim_file() - claim what @file names
@@ -32,6 +57,7 @@ int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int
 		claim->inode = inode;
 		claim->write = write;
 		list_add(&claim->link, &claims);
+		restrict_page_cache(claim);
 	}
 	mutex_unlock(&claims_lock);
 	return err;
@@ -47,6 +73,7 @@ void vhdx_claim_release(struct vhdx_claim *claim)
 		return;
 	mutex_lock(&claims_lock);
 	list_del(&claim->link);
+	restore_page_cache(claim);
 	mutex_unlock(&claims_lock);
 	claim->inode = NULL;
 }

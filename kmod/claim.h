@@ -2,6 +2,9 @@
 /*
  * Who uses which container and which sidecar (rule K5): one writer, or any number
  * of readers, over all disks of this module.
+ *
+ * While a file is claimed for writing, its page cache is allocated without starting I/O:
+ * a worker that waits for memory must not wait for this very disk (rule K3).
  */
 #ifndef VHDX_CLAIM_H
 #define VHDX_CLAIM_H
@@ -16,12 +19,14 @@
  * @inode:	the inode that the bytes belong to; of a block device its own, which
  *		is the same for every node that names it. NULL: nothing claimed
  * @write:	for writing
+ * @gfp_mask:	of a file that is written: what its page cache was allocated with before
  */
 struct vhdx_claim {
 	int disk;
 	struct list_head link;
 	struct inode *inode;
 	bool write;
+	gfp_t gfp_mask;
 };
 
 int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder);

@@ -170,6 +170,18 @@ static inline unsigned int compat_bvec_iter_done(const struct bvec_iter *iter)
 #endif
 }
 
+/* ---- files ------------------------------------------------------------------ */
+
+/* With the inode's lock, and write access to the mount. */
+static inline int compat_notify_change(struct file *file, struct iattr *attr)
+{
+#ifdef HAVE_FILE_MNT_IDMAP
+	return notify_change(file_mnt_idmap(file), file->f_path.dentry, attr, NULL);
+#else
+	return notify_change(file_mnt_user_ns(file), file->f_path.dentry, attr, NULL);
+#endif
+}
+
 /* ---- device model ---------------------------------------------------------- */
 
 #ifdef HAVE_CLASS_DEVNODE_CONST

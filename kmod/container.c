@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "container.h"
+#include "writer.h"
 
 #include <linux/file.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/vhdx.h>
@@ -48,10 +48,10 @@ static void errand_work(struct work_struct *work)
 {
 	struct errand *e = container_of(work, struct errand, work);
 	struct vhdx_container *c = e->container;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 
 	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) : c->ops->flush(c);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /*
@@ -64,12 +64,12 @@ static int run_errand(struct errand *e)
 {
 	struct vhdx_container *c = e->container;
 
-	if (!c->workqueue || current->flags & PF_KTHREAD) {
+	if (!c->queue.workqueue || current->flags & PF_KTHREAD) {
 		errand_work(&e->work);
 		return e->err;
 	}
 	INIT_WORK_ONSTACK(&e->work, errand_work);
-	queue_work(c->workqueue, &e->work);
+	queue_work(c->queue.workqueue, &e->work);
 	flush_work(&e->work);
 	destroy_work_on_stack(&e->work);
 	return e->err;
@@ -91,6 +91,8 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 		return -EROFS;
 	if (!vhdx_container_is_whole(c))
 		return -EIO;
+	/* Some lock is held that payload waits for: the session's, the journal's, a tracker's. */
+	vhdx_writer_assert();
 	err = run_errand(&errand);
 	if (!err)
 		vhdx_container_grew(c, offset + length);

@@ -12,10 +12,10 @@
 #include "claim.h"
 #include "compat.h"
 #include "core/diag.h"
+#include "file_queue.h"
 
 struct vhdx_container;
 struct vhdx_io;
-struct workqueue_struct;
 
 /**
  * struct vhdx_container_ops - what a back end does
@@ -29,11 +29,15 @@ struct workqueue_struct;
  * @submit:	start io->clone at io->offset and return; vhdx_io_done() is called
  *		when it is done, perhaps before this returns
  * @flush:	make everything that completed durable
- * @extend:	make the container at least @size bytes long; what is new reads as
- *		zeroes. -ENOSPC where it can't grow
- * @reserve:	make sure that writing this range, which is within the container, does not
- *		run out of space; keeps what it holds. 0, -ENOSPC, or -errno
- * @zero:	overwrite with zeroes; any 512-byte alignment
+ * @extend:	make the container at least @size bytes long. What is new starts at @from, where
+ *		it ended until then, and reads as zeroes. -ENOSPC where it can't grow; -EIO
+ *		where somebody cut it: to make it as long again would hide that
+ * @trim:	cut what is behind @size, which nobody uses; durable afterwards. Only where
+ *		the length is what we made it
+ * @zero:	overwrite with zeroes, as payload is written; any 512-byte alignment.
+ *		Allocates nothing
+ * @clear:	make a range that nobody uses read as zeroes, without writing it. May wait
+ *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
  */
 struct vhdx_container_ops {
 	const char *name;
@@ -43,9 +47,10 @@ struct vhdx_container_ops {
 		  bool write);
 	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
 	int (*flush)(struct vhdx_container *container);
-	int (*extend)(struct vhdx_container *container, u64 size);
-	int (*reserve)(struct vhdx_container *container, u64 offset, u64 length);
+	int (*extend)(struct vhdx_container *container, u64 size, u64 *from);
+	int (*trim)(struct vhdx_container *container, u64 size);
 	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
+	int (*clear)(struct vhdx_container *container, u64 offset, u64 length);
 };
 
 /**
@@ -57,10 +62,10 @@ struct vhdx_container_ops {
  * @bdev:	the block device, or NULL
  * @bdev_claim:	our own exclusive open of it; the holder is the module, so that disks
  *		of ours can share it for reading
- * @workqueue:	where the file back end runs, and what a killed task must not cut short; set
- *		by the owner before payload I/O
- * @size:	length as we know it: what others cut is not taken off. It grows only: see
- *		vhdx_container_grew()
+ * @queue:	file: payload I/O on its way to the file system. Its workqueue, also of a block
+ *		device, does what a killed task must not cut short
+ * @size:	length as we know it: what others cut is not taken off. It grows only, see
+ *		vhdx_container_grew(), until a clean close trims the file
  * @lost:	somebody cut it or wrote something else over it: it is not written any more
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O
@@ -75,7 +80,7 @@ struct vhdx_container {
 	struct vhdx_claim claim;
 	struct block_device *bdev;
 	compat_bdev_claim bdev_claim;
-	struct workqueue_struct *workqueue;
+	struct vhdx_file_queue queue;
 	u64 size;
 	u32 alignment;
 	u32 dma_alignment;

@@ -102,16 +102,17 @@ static int bdev_flush(struct vhdx_container *c)
 	return blkdev_issue_flush(c->bdev);
 }
 
-static int bdev_extend(struct vhdx_container *c, u64 size)
+static int bdev_extend(struct vhdx_container *c, u64 size, u64 *from)
 {
+	*from = vhdx_container_length(c);
 	/* A volume may have grown since: its new room is used without a reattach. */
-	if (size > vhdx_container_length(c))
+	if (size > *from)
 		return -ENOSPC;
 	vhdx_container_grew(c, size);
 	return 0;
 }
 
-static int bdev_reserve(struct vhdx_container *c, u64 offset, u64 length)
+static int bdev_trim(struct vhdx_container *c, u64 size)
 {
 	return 0;
 }
@@ -122,6 +123,12 @@ static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length)
 				    GFP_NOIO, 0);
 }
 
+/* What a device has behind the last block may be most of it. */
+static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
+{
+	return -EOPNOTSUPP;
+}
+
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
 	.name	= "block",
 	.open	= bdev_open,
@@ -130,6 +137,7 @@ const struct vhdx_container_ops vhdx_container_bdev_ops = {
 	.submit	= bdev_submit,
 	.flush	= bdev_flush,
 	.extend	= bdev_extend,
-	.reserve = bdev_reserve,
+	.trim	= bdev_trim,
 	.zero	= bdev_zero,
+	.clear	= bdev_clear,
 };

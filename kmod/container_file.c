@@ -7,16 +7,19 @@
 #include "io.h"
 
 #include <linux/bio.h>
+#include <linux/blk-cgroup.h>
 #include <linux/falloc.h>
+#include <linux/kthread.h>
+#include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
-#include <linux/workqueue.h>
 #include <uapi/linux/vhdx.h>
 
 #define RW_PAGES	32
-#define ZERO_CHUNK	(64 * 1024)
+
+static void file_start(struct vhdx_io *io);
 
 /*
  * What direct I/O on this file must be aligned to; 0: it takes none. A file system
@@ -53,6 +56,7 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 			"%s: the file system of this file can't be written from the kernel; attach read-only, or copy it to another one",
 			c->what);
 
+	vhdx_file_queue_init(&c->queue, file_start);
 	c->size = i_size_read(mapping->host);
 	c->dma_alignment = 511;
 	c->stable_writes = mapping_stable_writes(mapping) ||
@@ -66,20 +70,12 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	if (err)
 		return vhdx_io_failed(diag, err, "%s: the file can't be flushed (error %d)",
 				      c->what, err);
-	/* A worker that waits for memory must not wait for this very disk (rule K3).
-	 * There is only one writer of a file, so nobody else changes the mask.
-	 */
-	if (!c->read_only)
-		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) & ~(__GFP_IO | __GFP_FS));
 	return 0;
 }
 
+/* The file itself and the claim are the container's. */
 static void file_close(struct vhdx_container *c)
 {
-	struct address_space *mapping = c->file->f_mapping;
-
-	if (!c->read_only)
-		mapping_set_gfp_mask(mapping, mapping_gfp_mask(mapping) | __GFP_IO | __GFP_FS);
 }
 
 static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_iter *iter,
@@ -94,6 +90,16 @@ static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_it
 	if (ret != -EIOCBQUEUED)
 		kiocb_end_write(iocb);
 	return ret;
+}
+
+static ssize_t transfer(struct vhdx_container *c, u64 offset, struct iov_iter *iter, bool write)
+{
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, c->file);
+	iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
+	iocb.ki_pos = offset;
+	return start(c, &iocb, iter, write);
 }
 
 static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
@@ -115,7 +121,6 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 	struct bio_vec bvecs[RW_PAGES];
 	u64 known = READ_ONCE(c->size);
 	struct iov_iter iter;
-	struct kiocb iocb;
 	unsigned int count;
 	size_t chunk, n;
 	ssize_t ret;
@@ -127,10 +132,7 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 			chunk += n;
 		}
 		iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST, bvecs, count, chunk);
-		init_sync_kiocb(&iocb, c->file);
-		iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
-		iocb.ki_pos = offset;
-		ret = start(c, &iocb, &iter, write);
+		ret = transfer(c, offset, &iter, write);
 		if (ret < 0)
 			return ret;
 		if (!ret) {
@@ -156,6 +158,74 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 	return 0;
 }
 
+static size_t joined_size(const struct vhdx_io *first)
+{
+	size_t size = first->clone.bi_iter.bi_size;
+	const struct vhdx_io *io;
+
+	list_for_each_entry(io, &first->file.joined, link)
+		size += io->clone.bi_iter.bi_size;
+	return size;
+}
+
+/* Whatever is wrong with some of it, each finds out for itself. */
+static void end_joined(struct vhdx_io *first, long ret)
+{
+	struct vhdx_container *c = first->container;
+	bool all = ret == joined_size(first);
+	struct vhdx_io *io, *next;
+	LIST_HEAD(ended);
+
+	list_add_tail(&first->link, &ended);
+	list_splice_tail_init(&first->file.joined, &ended);
+	vhdx_file_queue_back(&c->queue, first);
+	list_for_each_entry_safe(io, next, &ended, link) {
+		list_del_init(&io->link);
+		if (all) {
+			vhdx_io_done(io, BLK_STS_OK);
+		} else {
+			io->file.alone = true;
+			vhdx_file_queue_add(&c->queue, io);
+		}
+	}
+}
+
+static unsigned int add_bvecs(struct bio_vec *table, unsigned int count, const struct vhdx_io *io)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+
+	bio_for_each_bvec(bvec, &io->clone, iter)
+		table[count++] = bvec;
+	return count;
+}
+
+static void joined_iter(struct vhdx_io *first, struct iov_iter *iter, bool write)
+{
+	unsigned int count = add_bvecs(first->file.table, 0, first);
+	const struct vhdx_io *io;
+
+	list_for_each_entry(io, &first->file.joined, link)
+		count = add_bvecs(first->file.table, count, io);
+	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, first->file.table, count,
+		      joined_size(first));
+}
+
+static void own_iter(struct vhdx_io *io, struct iov_iter *iter, bool write)
+{
+	struct bio *clone = &io->clone;
+	unsigned int count = 0;
+	struct bvec_iter biter;
+	struct bio_vec bvec;
+
+	bio_for_each_bvec(bvec, clone, biter)
+		count++;
+	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST,
+		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
+		      clone->bi_iter.bi_size);
+	iter->iov_offset = compat_bvec_iter_done(&clone->bi_iter);
+}
+
 /*
  * The kiocb, the bvec table and the iterator are in use until the file system has
  * both returned and completed, whichever comes last: two references.
@@ -170,6 +240,11 @@ static void file_io_put(struct vhdx_io *io)
 	if (!atomic_dec_and_test(&io->file.refs))
 		return;
 	ret = io->file.result;
+	if (io->file.table) {
+		end_joined(io, ret);
+		return;
+	}
+	vhdx_file_queue_back(&c->queue, io);
 
 	if (ret < 0) {
 		vhdx_io_done(io, errno_to_blk_status(ret));
@@ -192,7 +267,7 @@ static void file_io_put(struct vhdx_io *io)
 		vhdx_io_done(io, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
-	queue_work(c->workqueue, &io->work);
+	vhdx_file_queue_add(&c->queue, io);
 }
 
 static void file_io_complete(struct kiocb *iocb, long ret)
@@ -205,56 +280,79 @@ static void file_io_complete(struct kiocb *iocb, long ret)
 	file_io_put(io);
 }
 
-static void file_io_work(struct work_struct *work)
+/*
+ * What file systems do at the end of a direct write, converting the extents that it filled, they
+ * do in workers of their own, with locks of theirs: such a worker may reclaim memory by swapping
+ * out, and wait for the very writes that wait for its locks. Where a write of swapped memory is
+ * waited for, its end comes in our worker, whose scope forbids that (rule K3).
+ */
+static bool is_waited_for(const struct bio *clone)
 {
-	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
+	return clone->bi_opf & REQ_SWAP && op_is_write(bio_op(clone));
+}
+
+/*
+ * With locks that everybody else waits for, it must not look for memory by going through pages
+ * that it may not write: it has what is kept for those who free some. There are no more of them
+ * than workers.
+ */
+static ssize_t start_from_reserve(struct vhdx_container *c, struct kiocb *iocb,
+				  struct iov_iter *iter)
+{
+	unsigned int flags = memalloc_noreclaim_save();
+	ssize_t ret = start(c, iocb, iter, true);
+
+	memalloc_noreclaim_restore(flags);
+	return ret;
+}
+
+/* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
+static void file_start(struct vhdx_io *io)
+{
 	struct vhdx_container *c = io->container;
-	unsigned int noio = memalloc_noio_save();
 	struct bio *clone = &io->clone;
 	bool write = op_is_write(bio_op(clone));
-	struct bvec_iter biter;
 	struct iov_iter iter;
-	struct bio_vec bvec;
-	unsigned int count = 0;
 	ssize_t ret;
 
 	/* It may have waited here for long. */
 	if (unlikely(!vhdx_container_is_whole(c))) {
-		vhdx_io_done(io, BLK_STS_IOERR);
-		goto out;
+		io->file.result = -EIO;
+		atomic_set(&io->file.refs, 1);
+		file_io_put(io);
+		return;
 	}
 	io->file.known = READ_ONCE(c->size);
-	bio_for_each_bvec(bvec, clone, biter)
-		count++;
-	iov_iter_bvec(&iter, write ? ITER_SOURCE : ITER_DEST,
-		      __bvec_iter_bvec(clone->bi_io_vec, clone->bi_iter), count,
-		      clone->bi_iter.bi_size);
-	iter.iov_offset = compat_bvec_iter_done(&clone->bi_iter);
-
+	if (io->file.table)
+		joined_iter(io, &iter, write);
+	else
+		own_iter(io, &iter, write);
 	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
 	io->file.iocb.ki_filp = c->file;
 	io->file.iocb.ki_pos = io->offset;
-	io->file.iocb.ki_complete = file_io_complete;
+	io->file.iocb.ki_complete = is_waited_for(clone) ? NULL : file_io_complete;
 	io->file.iocb.ki_ioprio = clone->bi_ioprio;
 	io->file.iocb.ki_flags = (c->direct ? IOCB_DIRECT : 0) |
 				 (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
 	atomic_set(&io->file.refs, 2);
 
-	ret = start(c, &io->file.iocb, &iter, write);
+	kthread_associate_blkcg(bio_blkcg_css(io->orig));
+	if (unlikely(is_waited_for(clone)))
+		ret = start_from_reserve(c, &io->file.iocb, &iter);
+	else
+		ret = start(c, &io->file.iocb, &iter, write);
+	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;
 		file_io_put(io);
 	}
 	file_io_put(io);
-out:
-	memalloc_noio_restore(noio);
 }
 
 static void file_submit(struct vhdx_container *c, struct vhdx_io *io)
 {
 	io->container = c;
-	INIT_WORK(&io->work, file_io_work);
-	queue_work(c->workqueue, &io->work);
+	vhdx_file_queue_add(&c->queue, io);
 }
 
 static int file_flush(struct vhdx_container *c)
@@ -262,54 +360,107 @@ static int file_flush(struct vhdx_container *c)
 	return vfs_fsync(c->file, 1);
 }
 
-static int file_extend(struct vhdx_container *c, u64 size)
+/*
+ * To look at the length and to change it is one step, under the lock that whoever cuts the file
+ * takes as well: a cut in between would be made good unseen.
+ */
+static int begin_resize(struct vhdx_container *c)
 {
-	int err = 0;
+	int err = mnt_want_write_file(c->file);
 
-	/* Making it long again would hide that somebody cut it. */
+	if (!err)
+		inode_lock(file_inode(c->file));
+	return err;
+}
+
+static void end_resize(struct vhdx_container *c)
+{
+	inode_unlock(file_inode(c->file));
+	mnt_drop_write_file(c->file);
+}
+
+static int resize(struct vhdx_container *c, u64 size)
+{
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_FILE,
+		.ia_size = size,
+		.ia_file = c->file,
+	};
+
+	return compat_notify_change(c->file, &attr);
+}
+
+static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
+{
+	int err = begin_resize(c);
+
+	if (err)
+		return err;
+	*from = vhdx_container_length(c);
 	if (!vhdx_container_is_whole(c))
-		return -EIO;
+		err = -EIO;
 	/* Somebody may have made it longer than we know: that is not ours to cut off. */
-	if (size > vhdx_container_length(c))
-		err = vfs_truncate(&c->file->f_path, size);
+	else if (size > *from)
+		err = resize(c, size);
 	if (!err)
 		vhdx_container_grew(c, size);
+	end_resize(c);
 	return err;
 }
 
-/* A file system that can't reserve has to be trusted. */
-static int file_reserve(struct vhdx_container *c, u64 offset, u64 length)
+static int file_trim(struct vhdx_container *c, u64 size)
 {
-	int err = vfs_fallocate(c->file, FALLOC_FL_KEEP_SIZE, offset, length);
+	int err = begin_resize(c);
 
-	return err == -EOPNOTSUPP ? 0 : err;
-}
-
-static int write_zeroes(struct vhdx_container *c, u64 offset, u64 length)
-{
-	void *zeroes = kvzalloc(ZERO_CHUNK, GFP_KERNEL);
-	int err = zeroes ? 0 : -ENOMEM;
-
-	while (length && !err) {
-		size_t n = min_t(u64, length, ZERO_CHUNK);
-
-		err = file_rw(c, offset, zeroes, n, true);
-		offset += n;
-		length -= n;
+	if (err)
+		return err;
+	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
+		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
+		WRITE_ONCE(c->size, size);
+		err = resize(c, size);
 	}
-	kvfree(zeroes);
-	return err;
+	end_resize(c);
+	return err ?: file_flush(c);
 }
 
+/*
+ * As payload is written: fallocate() would wait for all I/O on the file, and zero what is
+ * less than a page through the page cache, beside direct I/O on the same page.
+ */
 static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
+{
+	struct bio_vec bvecs[RW_PAGES];
+	struct iov_iter iter;
+	ssize_t ret;
+	size_t n;
+	int i;
+
+	for (i = 0; i < RW_PAGES; i++)
+		bvecs[i] = (struct bio_vec){ .bv_page = ZERO_PAGE(0), .bv_len = PAGE_SIZE };
+	for (; length; offset += ret, length -= ret) {
+		/* Nor would it become longer again unseen. */
+		if (!vhdx_container_is_whole(c))
+			return -EIO;
+		n = min_t(u64, length, RW_PAGES * PAGE_SIZE);
+		iov_iter_bvec(&iter, ITER_SOURCE, bvecs, DIV_ROUND_UP(n, PAGE_SIZE), n);
+		ret = transfer(c, offset, &iter, true);
+		if (ret <= 0)
+			return ret ?: -EIO;
+	}
+	return 0;
+}
+
+/* Whole MiB: no page is zeroed in part. */
+static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 {
 	int err;
 
-	err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+	length = round_up(length, VHDX_MIB);
+	err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 	if (err)
-		err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				    offset, length);
-	return err ? write_zeroes(c, offset, length) : 0;
+		err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
+				    length);
+	return err;
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
@@ -320,6 +471,7 @@ const struct vhdx_container_ops vhdx_container_file_ops = {
 	.submit	= file_submit,
 	.flush	= file_flush,
 	.extend	= file_extend,
-	.reserve = file_reserve,
+	.trim	= file_trim,
 	.zero	= file_zero,
+	.clear	= file_clear,
 };

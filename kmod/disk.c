@@ -4,11 +4,11 @@
  */
 #include "disk.h"
 #include "chardev.h"
+#include "writer.h"
 
 #include <linux/blkdev.h>
 #include <linux/idr.h>
 #include <linux/module.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -206,6 +206,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	struct vhdx_container *c = &disk->container;
 	struct vhdx_log_scan *log = &disk->image.log;
 	vhdx_guid file_write_guid;
+	u64 from;
 	int err;
 
 	/* Who must be refused is refused before the first byte is written. */
@@ -217,7 +218,7 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (err)
 		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);
 	disk->session.file_write_guid_renewed = true;
-	err = c->ops->extend(c, log->last_file_offset);
+	err = c->ops->extend(c, log->last_file_offset, &from);
 	if (err)
 		return no_room_for_replay(disk, err, diag);
 	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
@@ -277,6 +278,7 @@ static int forgive(struct vhdx_diag *diag)
  */
 static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
+	unsigned int flags;
 	int err;
 
 	disk->store = &disk->container.store;
@@ -293,7 +295,10 @@ static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (err || disk->read_only)
 		return err;
 	drop_overlay(disk);
-	return replay_on_disk(disk, diag) ?: load_image(disk, diag);
+	flags = vhdx_writer_enter();
+	err = replay_on_disk(disk, diag);
+	vhdx_writer_leave(flags);
+	return err ?: load_image(disk, diag);
 }
 
 static void close_image(struct vhdx_disk *disk)
@@ -309,20 +314,24 @@ static void io_drained(struct percpu_ref *ref)
 	complete(&container_of(ref, struct vhdx_disk, io_ref)->drained);
 }
 
+/* However much is asked of it, a disk keeps no more than these threads busy in a queue. */
+#define QUEUE_WORKERS	8
+
 static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *what)
 {
-	return alloc_workqueue("vhdx%d-%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, disk->index, what);
+	return alloc_workqueue("vhdx%d-%s", WQ_UNBOUND | WQ_MEM_RECLAIM, QUEUE_WORKERS,
+			       disk->index, what);
 }
 
 static void free_queues(struct vhdx_disk *disk)
 {
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->commit_wq, &disk->sidecar_wq,
-		&disk->container.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->commit_wq,
+		&disk->sidecar_wq, &disk->container.queue.workqueue,
 	};
 	int i;
 
-	disk->tracker.file.workqueue = NULL;
+	disk->tracker.file.queue.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -330,6 +339,8 @@ static void free_queues(struct vhdx_disk *disk)
 	}
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
+	vhdx_file_queue_release(&disk->container.queue);
+	mempool_exit(&disk->allocations);
 }
 
 static int make_queues(struct vhdx_disk *disk)
@@ -338,17 +349,24 @@ static int make_queues(struct vhdx_disk *disk)
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
+	disk->space_wq = queue(disk, "space");
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
-	disk->container.workqueue = queue(disk, "file");
-	disk->tracker.file.workqueue = disk->sidecar_wq;
+	disk->container.queue.workqueue = queue(disk, "file");
+	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->commit_wq ||
-	    !disk->sidecar_wq || !disk->container.workqueue)
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->commit_wq ||
+	    !disk->sidecar_wq || !disk->container.queue.workqueue)
 		goto fail;
-	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
+	/* Whoever swaps out does not wait for those that are under way (rule K1). */
+	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
+			  offsetof(struct vhdx_io, clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
+	if (!err)
+		err = vhdx_io_make_pool(disk);
+	if (!err && !disk->container.bdev)
+		err = vhdx_file_queue_prepare(&disk->container.queue);
 	if (err)
 		goto fail;
 	return 0;
@@ -398,7 +416,6 @@ static void disk_free(struct vhdx_disk *disk)
 	vhdx_meta_destroy(&disk->meta);
 	close_image(disk);
 	vhdx_container_close(&disk->container);
-	xa_destroy(&disk->allocating);
 	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
@@ -415,7 +432,9 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->map = &vhdx_map_bat;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
-	xa_init(&disk->allocating);
+	vhdx_swap_out_init(&disk->swap_out);
+	spin_lock_init(&disk->allocating_lock);
+	hash_init(disk->allocating);
 	vhdx_journal_init(&disk->journal, disk);
 	vhdx_allocator_init(&disk->allocator);
 	vhdx_loss_init(&disk->loss);
@@ -495,6 +514,7 @@ fail_handle:
 	vhdx_handle_detach(disk->handle);
 	vhdx_handle_remove(disk->handle);
 	/* Somebody may have used it already. */
+	vhdx_allocator_stop(&disk->allocator);
 	vhdx_journal_stop(&disk->journal);
 	vhdx_loss_stop(disk);
 fail_gendisk:
@@ -554,6 +574,7 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
 	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
+	unsigned int flags;
 	int index, err;
 
 	if (!try_module_get(THIS_MODULE))
@@ -572,8 +593,11 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	err = open_image(disk, diag);
 	if (err)
 		goto fail_disk;
-	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK))
+	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
+		flags = vhdx_writer_enter();
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
+		vhdx_writer_leave(flags);
+	}
 	if (err)
 		goto fail_disk;
 	/* What was read for a caller who was killed meanwhile may have been cut short. To
@@ -655,6 +679,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	del_gendisk(disk->gd);
 	percpu_ref_kill(&disk->io_ref);
 	wait_for_completion(&disk->drained);
+	vhdx_allocator_stop(&disk->allocator);
 	vhdx_journal_stop(&disk->journal);
 
 	err = vhdx_session_end(disk);

@@ -20,11 +20,13 @@
 #include "meta.h"
 #include "session.h"
 #include "shutdown.h"
+#include "swap_out.h"
 #include "tracker.h"
 
 #include <linux/completion.h>
+#include <linux/hashtable.h>
+#include <linux/mempool.h>
 #include <linux/percpu-refcount.h>
-#include <linux/xarray.h>
 
 struct vhdx_attach;
 struct vhdx_handle;
@@ -54,7 +56,10 @@ struct vhdx_info;
  * @image:	header (session.header_lock), geometry, extents
  * @io_ref:	one reference for each piece under way (rule K2); gone: detached
  * @drained:	the last one is gone
- * @allocating:	blocks that are being made, by number; its lock guards their lists
+ * @swap_out:	writes of memory that is being swapped out
+ * @allocating_lock: @allocating, and the lists of who waits for a block
+ * @allocating:	blocks that are being made, by number
+ * @allocations: what they are made of
  * @detach_work: detaches it after the last close; it is in nobody else's hands then
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
@@ -85,13 +90,17 @@ struct vhdx_disk {
 	struct vhdx_loss loss;
 	struct percpu_ref io_ref;
 	struct completion drained;
-	struct xarray allocating;
+	struct vhdx_swap_out swap_out;
+	spinlock_t allocating_lock;
+	DECLARE_HASHTABLE(allocating, 6);
+	mempool_t allocations;
 	struct work_struct detach_work;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;
 	struct bio_set split_bios;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
+	struct workqueue_struct *space_wq;
 	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *sidecar_wq;
 };

@@ -31,9 +31,12 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->length = bio->bi_iter.bi_size;
 	io->offset = 0;
 	io->allocation = NULL;
+	io->parked = false;
 	io->commit = false;
 	io->status = BLK_STS_OK;
+	io->swap_out = false;
 	io->start_time = 0;
+	io->file.alone = false;
 	return io;
 }
 
@@ -61,12 +64,46 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 }
 
 /**
+ * vhdx_io_start() - a bio with data sets out
+ * @disk:	the disk
+ * @bio:	holds a reference of disk->io_ref, which goes with it
+ * @swap_out:	it has entered disk->swap_out
+ *
+ * Waits for nothing but memory that earlier ones give back, and not even for that if the bio
+ * does not wait.
+ */
+void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
+{
+	struct vhdx_io *io = NULL;
+
+	bio = front_of(disk, bio);
+	if (bio)
+		io = io_alloc(disk, bio);
+	if (!io)
+		goto fail;
+	io->swap_out = swap_out;
+	io->start_time = bio_start_io_acct(bio);
+	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
+		return;
+	vhdx_io_map(io);
+	return;
+
+fail:
+	if (bio)
+		bio_wouldblock_error(bio);
+	if (swap_out)
+		vhdx_swap_out_leave(disk);
+	percpu_ref_put(&disk->io_ref);
+}
+
+/**
  * vhdx_submit_bio() - the disk's ->submit_bio
  * @bio:	from the block layer, or resubmitted by us
  */
 void vhdx_submit_bio(struct bio *bio)
 {
 	struct vhdx_disk *disk = bio->bi_bdev->bd_disk->private_data;
+	bool swap_out = false;
 	struct vhdx_io *io;
 
 	if (!percpu_ref_tryget_live(&disk->io_ref)) {
@@ -101,18 +138,12 @@ void vhdx_submit_bio(struct bio *bio)
 		return;
 	}
 
-	bio = front_of(disk, bio);
-	if (!bio) {
-		percpu_ref_put(&disk->io_ref);
-		return;
+	if (unlikely(vhdx_is_swap_out(bio))) {
+		swap_out = true;
+		if (!vhdx_swap_out_enter(disk, bio))
+			return;
 	}
-	io = io_alloc(disk, bio);
-	if (!io)
-		goto would_wait;
-	io->start_time = bio_start_io_acct(bio);
-	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
-		return;
-	vhdx_io_map(io);
+	vhdx_io_start(disk, bio, swap_out);
 	return;
 
 would_wait:
@@ -226,6 +257,11 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
+	if (io->parked && !err) {
+		io->parked = false;
+		vhdx_io_allocate(io);
+		return;
+	}
 	if (err || io->commit || !io->length) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 		return;
@@ -254,6 +290,8 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 	if (unlikely(status) && vhdx_loss_park(io, status))
 		return;
 	vhdx_inflight_leave(&disk->tracker, io);
+	if (unlikely(io->swap_out))
+		vhdx_swap_out_leave(disk);
 	if (io->start_time)
 		bio_end_io_acct(bio, io->start_time);
 	if (status)

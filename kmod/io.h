@@ -33,10 +33,14 @@ struct vhdx_disk;
  * @length:	in bytes; zero for a bare flush
  * @offset:	first byte in the container, once mapped
  * @allocation:	the new block that it fills, until that is published
+ * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
+ * @swap_out:	one of those under way (swap_out.h)
  * @start_time:	for the disk's statistics
- * @file:	what the file back end needs; known: the container's size when it was sent
+ * @file:	what the file back end needs: of the first one, where several are one request.
+ *		@known: the container's size when it was sent; @joined: the others, in order;
+ *		@table: the memory of all of them. @alone: it is not to be joined
  * @clone:	last: bios are allocated with this structure in front
  */
 struct vhdx_io {
@@ -51,14 +55,19 @@ struct vhdx_io {
 	u64 length;
 	u64 offset;
 	struct vhdx_allocation *allocation;
+	bool parked;
 	bool commit;
 	blk_status_t status;
+	bool swap_out;
 	unsigned long start_time;
 	struct {
 		struct kiocb iocb;
 		atomic_t refs;
 		long result;
 		u64 known;
+		struct list_head joined;
+		struct bio_vec *table;
+		bool alone;
 	} file;
 	struct bio clone;
 };
@@ -70,6 +79,7 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
+void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out);
 void vhdx_io_map(struct vhdx_io *io);
 void vhdx_io_send(struct vhdx_io *io, u64 offset);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
@@ -77,6 +87,7 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_committed(struct vhdx_io *io, int err);
 
 /* io_slow.c */
+int vhdx_io_make_pool(struct vhdx_disk *disk);
 void vhdx_io_slow(struct vhdx_io *io);
 void vhdx_io_allocate(struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);

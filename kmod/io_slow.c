@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The slow path: what has to wait. Three queues, so that none waits for an item of its
- * own: pages are loaded and sessions begun on one, blocks are allocated on another
- * (which may run the scan), and the container and the journal have theirs.
+ * The slow path: what has to wait. Several queues, so that none waits for an item of its
+ * own: pages are loaded and sessions begun on one, blocks are allocated on another, the
+ * room for them is made on a third, and the container and the journal have theirs. What
+ * waits for memory waits for what the journal's queue gives back, which needs none.
  */
 #include "io.h"
 #include "disk.h"
+#include "writer.h"
 
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
+
+/* Blocks that can be made without memory: more of them wait for these. */
+#define ALLOCATION_RESERVE	8
+
+/* First writes wait for a commit while this many pages wait for theirs: a few transactions. */
+#define DIRTY_PAGES_MAX		(4 * VHDX_LOG_PAGES_MAX)
 
 /**
  * struct vhdx_allocation - a payload block that is being made
- * @block:	its number: index in disk->allocating
+ * @link:	in disk->allocating
+ * @block:	its number
  * @where:	its place in the container
  * @handle:	from ->load(): keeps the page that will name it
  * @waiting:	other writes to it, which go on once it is mapped
  */
 struct vhdx_allocation {
+	struct hlist_node link;
 	u64 block;
 	u64 where;
 	void *handle;
@@ -30,7 +39,7 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 	void *handle;
 	int err = 0;
 
@@ -44,7 +53,7 @@ static void slow_work(struct work_struct *work)
 		vhdx_io_map(io);
 		disk->map->unload(disk, handle);
 	}
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -66,26 +75,29 @@ void vhdx_io_slow(struct vhdx_io *io)
 static struct vhdx_allocation *become_allocator(struct vhdx_io *io)
 {
 	struct vhdx_disk *disk = io->disk;
+	u64 block = io->disk_offset >> disk->image.geo.block_shift;
 	struct vhdx_allocation *new, *other;
 
-	new = kzalloc(sizeof(*new), GFP_KERNEL);
-	if (!new)
-		return ERR_PTR(-ENOMEM);
-	new->block = io->disk_offset >> disk->image.geo.block_shift;
+	/* What is in use comes back as soon as its data is written. */
+	new = mempool_alloc(&disk->allocations, GFP_NOIO);
+	memset(new, 0, sizeof(*new));
+	new->block = block;
 	INIT_LIST_HEAD(&new->waiting);
 
-	/* One operation: __xa_store() may drop the lock for memory, after which
-	 * somebody else may be there.
-	 */
-	xa_lock(&disk->allocating);
-	other = __xa_cmpxchg(&disk->allocating, new->block, NULL, new, GFP_NOIO);
-	if (other && !xa_is_err(other))
+	spin_lock(&disk->allocating_lock);
+	hash_for_each_possible(disk->allocating, other, link, block) {
+		if (other->block == block)
+			break;
+	}
+	if (other)
 		list_add_tail(&io->link, &other->waiting);
-	xa_unlock(&disk->allocating);
+	else
+		hash_add(disk->allocating, &new->link, block);
+	spin_unlock(&disk->allocating_lock);
 	if (!other)
 		return new;
-	kfree(new);
-	return xa_is_err(other) ? ERR_PTR(xa_err(other)) : NULL;
+	mempool_free(new, &disk->allocations);
+	return NULL;
 }
 
 /* The block is mapped, or it is not: those who waited find out by themselves. */
@@ -94,14 +106,14 @@ static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *alloc
 	struct vhdx_io *io, *next;
 	LIST_HEAD(waiting);
 
-	xa_lock(&disk->allocating);
-	__xa_erase(&disk->allocating, allocation->block);
+	spin_lock(&disk->allocating_lock);
+	hash_del(&allocation->link);
 	list_splice_init(&allocation->waiting, &waiting);
-	xa_unlock(&disk->allocating);
+	spin_unlock(&disk->allocating_lock);
 
 	if (allocation->handle)
 		disk->map->unload(disk, allocation->handle);
-	kfree(allocation);
+	mempool_free(allocation, &disk->allocations);
 	list_for_each_entry_safe(io, next, &waiting, link) {
 		list_del_init(&io->link);
 		vhdx_io_map(io);
@@ -128,17 +140,19 @@ static void allocate_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 	struct vhdx_allocation *allocation;
 	struct vhdx_mapping mapping;
 	enum vhdx_place place;
 	bool zeroed;
 	int err;
 
+	if (READ_ONCE(disk->meta.dirty_count) >= DIRTY_PAGES_MAX) {
+		io->parked = true;
+		vhdx_journal_wait(&disk->journal, io);
+		goto out;
+	}
 	allocation = become_allocator(io);
-	err = PTR_ERR_OR_ZERO(allocation);
-	if (err)
-		goto fail_io;
 	if (!allocation)
 		goto out;
 
@@ -170,10 +184,21 @@ fail_place:
 	disk->map->abandon(disk, allocation->where, err);
 fail_allocation:
 	end_allocation(disk, allocation);
-fail_io:
 	vhdx_io_end(io, errno_to_blk_status(err));
 out:
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
+}
+
+/**
+ * vhdx_io_make_pool() - memory for blocks that are made while there is none (rule K3)
+ * @disk:	its pool is exited with its queues
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_io_make_pool(struct vhdx_disk *disk)
+{
+	return mempool_init_kmalloc_pool(&disk->allocations, ALLOCATION_RESERVE,
+					 sizeof(struct vhdx_allocation));
 }
 
 /**
@@ -191,7 +216,7 @@ static void publish_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_allocation *allocation = io->allocation;
 	struct vhdx_disk *disk = io->disk;
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 
 	if (io->status)
 		disk->map->abandon(disk, allocation->where,
@@ -202,7 +227,7 @@ static void publish_work(struct work_struct *work)
 	io->allocation = NULL;
 	end_allocation(disk, allocation);
 	vhdx_io_done(io, io->status);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -210,11 +235,12 @@ static void publish_work(struct work_struct *work)
  * @io:		with its allocation
  * @status:	how the write went
  *
- * Any context. Not on the queue of allocations: those may wait for the scan.
+ * Any context. Not on the queue of allocations, nor on that of pages: those may wait for
+ * what is given back here.
  */
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status)
 {
 	io->status = status;
 	INIT_WORK(&io->work, publish_work);
-	queue_work(io->disk->slow_wq, &io->work);
+	queue_work(io->disk->commit_wq, &io->work);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "journal.h"
 #include "disk.h"
+#include "writer.h"
 
 #include <linux/random.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 
@@ -97,7 +97,6 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 {
 	struct vhdx_disk *disk = journal->disk;
 	struct vhdx_meta *meta = &disk->meta;
-	unsigned int noio = memalloc_noio_save();
 	unsigned long dirty;
 	unsigned int count;
 	int err;
@@ -130,7 +129,6 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 		vhdx_disk_poison(disk, "commit", err);
 	}
 	mutex_unlock(&journal->lock);
-	memalloc_noio_restore(noio);
 	return err;
 }
 
@@ -148,7 +146,6 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 {
 	static const vhdx_guid none;
 	struct vhdx_disk *disk = journal->disk;
-	unsigned int noio = memalloc_noio_save();
 	int err;
 
 	mutex_lock(&journal->lock);
@@ -164,13 +161,13 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 	if (err)
 		vhdx_disk_poison(disk, "header update", err);
 	mutex_unlock(&journal->lock);
-	memalloc_noio_restore(noio);
 	return err;
 }
 
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
+	unsigned int flags = vhdx_writer_enter();
 	struct vhdx_io *io, *next;
 	LIST_HEAD(served);
 	int err;
@@ -184,14 +181,17 @@ static void commit_work(struct work_struct *work)
 		list_del(&io->link);
 		vhdx_io_committed(io, err);
 	}
+	vhdx_writer_leave(flags);
 }
 
 static void timer_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(to_delayed_work(work), struct vhdx_journal, timer);
+	unsigned int flags = vhdx_writer_enter();
 
 	if (!READ_ONCE(j->error))
 		vhdx_journal_commit(j);
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -218,9 +218,18 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
 	if (READ_ONCE(journal->disk->meta.dirty_count) >= VHDX_LOG_PAGES_MAX)
-		mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
+		vhdx_journal_hurry(journal);
 	else
 		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);
+}
+
+/**
+ * vhdx_journal_hurry() - commit what is dirty, now
+ * @journal:	the journal
+ */
+void vhdx_journal_hurry(struct vhdx_journal *journal)
+{
+	mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
 }
 
 /**

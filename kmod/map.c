@@ -35,7 +35,7 @@ static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
 	if (!page)
 		goto out;
 	place = VHDX_PLACE_BAD;
-	if (unlikely(page->bad) && test_bit(slot_of(where), page->bad))
+	if (unlikely(page->any_bad) && test_bit(slot_of(where), page->bad))
 		goto out;
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot_of(where)])));
 	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
@@ -72,20 +72,9 @@ static void bat_unload(struct vhdx_disk *disk, void *handle)
 
 static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed)
 {
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_meta_page *page = handle;
-	int err;
+	int err = vhdx_loss_found(disk) ? -EIO : vhdx_meta_reserve(&disk->meta, handle);
 
-	if (vhdx_loss_found(disk))
-		return -EIO;
-	/* The BAT may be a hole of a sparse file. Two who come at once both reserve. */
-	if (!READ_ONCE(page->reserved)) {
-		err = c->ops->reserve(c, page->index * VHDX_PAGE, VHDX_PAGE);
-		if (err)
-			return err;
-		WRITE_ONCE(page->reserved, true);
-	}
-	return vhdx_allocator_take(disk, where, zeroed);
+	return err ?: vhdx_allocator_take(disk, where, zeroed);
 }
 
 static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *handle)

@@ -2,17 +2,37 @@
 #include "meta.h"
 #include "disk.h"
 
+#include <linux/hash.h>
+#include <linux/log2.h>
 #include <linux/slab.h>
 
 /* ---- pages ------------------------------------------------------------------ */
 
-static void page_free(struct vhdx_meta_page *page)
+static void *pool_alloc(gfp_t gfp, void *unused)
 {
+	struct vhdx_meta_page *page = kmalloc(sizeof(*page), gfp);
+
 	if (!page)
-		return;
-	kfree(page->bad);
+		return NULL;
+	page->entries = kmalloc(VHDX_PAGE, gfp);
+	if (!page->entries) {
+		kfree(page);
+		return NULL;
+	}
+	return page;
+}
+
+static void pool_free(void *element, void *unused)
+{
+	struct vhdx_meta_page *page = element;
+
 	kfree(page->entries);
 	kfree(page);
+}
+
+static void page_free(struct vhdx_meta_page *page)
+{
+	mempool_free(page, &page->meta->pool);
 }
 
 static void page_free_rcu(struct rcu_head *rcu)
@@ -20,8 +40,69 @@ static void page_free_rcu(struct rcu_head *rcu)
 	page_free(container_of(rcu, struct vhdx_meta_page, rcu));
 }
 
+/* With the lock; not pinned, on no list. */
+static void drop(struct vhdx_meta_page *page)
+{
+	hlist_del_rcu(&page->chain);
+	call_rcu(&page->rcu, page_free_rcu);
+}
+
+/* Take the clean page that was used least lately out of the cache; false: there is none. */
+static bool evict(struct vhdx_meta *meta)
+{
+	struct vhdx_meta_page *page;
+
+	spin_lock(&meta->lock);
+	page = list_first_entry_or_null(&meta->clean, struct vhdx_meta_page, link);
+	if (page) {
+		list_del_init(&page->link);
+		meta->clean_count--;
+		drop(page);
+	}
+	spin_unlock(&meta->lock);
+	return page;
+}
+
+static void starve(struct vhdx_meta *meta, int by)
+{
+	spin_lock(&meta->lock);
+	meta->starving += by;
+	spin_unlock(&meta->lock);
+}
+
+/*
+ * Without memory, and with the reserve in use, a page comes back to the reserve a grace
+ * period after nobody needs it any more. All that a dirty one needs for that is a commit,
+ * which takes no page.
+ */
+static struct vhdx_meta_page *page_alloc_slowly(struct vhdx_meta *meta)
+{
+	struct vhdx_meta_page *page;
+
+	starve(meta, 1);
+	if (!evict(meta))
+		vhdx_journal_hurry(&meta->disk->journal);
+	page = mempool_alloc(&meta->pool, GFP_NOIO);
+	starve(meta, -1);
+	return page;
+}
+
+static struct vhdx_meta_page *page_alloc(struct vhdx_meta *meta)
+{
+	struct vhdx_meta_page *page = mempool_alloc(&meta->pool, GFP_NOWAIT | __GFP_NOWARN);
+	__le64 *entries;
+
+	if (!page)
+		page = page_alloc_slowly(meta);
+	entries = page->entries;
+	memset(page, 0, sizeof(*page));
+	page->meta = meta;
+	page->entries = entries;
+	return page;
+}
+
 /* Rule V6: an entry that is wrong by itself makes its block unusable, no more. */
-static int judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
+static void judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
 {
 	const struct vhdx_geometry *geo = &disk->image.geo;
 	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
@@ -35,46 +116,50 @@ static int judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
 		if (!vhdx_bat_check(&disk->image, first + i, le64_to_cpu(page->entries[i]),
 				    size, &diag))
 			continue;
-		if (!page->bad)
-			page->bad = kcalloc(BITS_TO_LONGS(VHDX_META_ENTRIES), sizeof(long),
-					    GFP_KERNEL);
-		if (!page->bad)
-			return -ENOMEM;
+		page->any_bad = true;
 		__set_bit(i, page->bad);
 		vhdx_allocator_refuse(&disk->allocator, diag.text);
 	}
-	return 0;
 }
 
 static struct vhdx_meta_page *page_load(struct vhdx_disk *disk, u64 index)
 {
-	struct vhdx_meta_page *page = kzalloc(sizeof(*page), GFP_KERNEL);
-	int err = -ENOMEM;
+	struct vhdx_meta_page *page = page_alloc(&disk->meta);
+	int err;
 
-	if (!page)
-		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&page->link);
 	page->index = index;
 	page->pins = 1;
-	page->entries = kmalloc(VHDX_PAGE, GFP_KERNEL);
-	if (!page->entries)
-		goto fail;
 	err = disk->store->read(disk->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
 	if (vhdx_loss_found(disk))
 		err = -EIO;
-	if (err)
-		goto fail;
-	err = judge_entries(disk, page);
-	if (err)
-		goto fail;
+	if (err) {
+		page_free(page);
+		return ERR_PTR(err);
+	}
+	judge_entries(disk, page);
 	return page;
-
-fail:
-	page_free(page);
-	return ERR_PTR(err);
 }
 
 /* ---- lookup ------------------------------------------------------------------ */
+
+static struct hlist_head *chain_of(struct vhdx_meta *meta, u64 index)
+{
+	return &meta->chains[hash_64(index, meta->chain_bits)];
+}
+
+/* Under RCU, or with the lock. */
+static struct vhdx_meta_page *find(struct vhdx_meta *meta, u64 index)
+{
+	struct vhdx_meta_page *page;
+
+	hlist_for_each_entry_rcu(page, chain_of(meta, index), chain,
+				 lockdep_is_held(&meta->lock)) {
+		if (page->index == index)
+			return page;
+	}
+	return NULL;
+}
 
 /**
  * vhdx_meta_peek() - the page of a container offset, if it is in memory
@@ -85,7 +170,11 @@ fail:
  */
 struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset)
 {
-	return xa_load(&meta->pages, offset / VHDX_PAGE);
+	struct vhdx_meta_page *page = find(meta, offset / VHDX_PAGE);
+
+	if (page && !READ_ONCE(page->used))
+		WRITE_ONCE(page->used, true);
+	return page;
 }
 
 static struct vhdx_meta_page *pin(struct vhdx_meta *meta, u64 index)
@@ -93,7 +182,7 @@ static struct vhdx_meta_page *pin(struct vhdx_meta *meta, u64 index)
 	struct vhdx_meta_page *page;
 
 	spin_lock(&meta->lock);
-	page = xa_load(&meta->pages, index);
+	page = find(meta, index);
 	if (page && !page->pins++ && !list_empty(&page->link)) {
 		list_del_init(&page->link);
 		meta->clean_count--;
@@ -114,7 +203,6 @@ struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset)
 	u64 index = offset / VHDX_PAGE;
 	struct mutex *loader = &meta->loaders[index % VHDX_META_LOADERS];
 	struct vhdx_meta_page *page = pin(meta, index);
-	int err;
 
 	if (page)
 		return page;
@@ -126,11 +214,9 @@ struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset)
 	page = page_load(meta->disk, index);
 	if (IS_ERR(page))
 		goto out;
-	err = xa_insert(&meta->pages, index, page, GFP_KERNEL);
-	if (err) {
-		page_free(page);
-		page = ERR_PTR(err);
-	}
+	spin_lock(&meta->lock);
+	hlist_add_head_rcu(&page->chain, chain_of(meta, index));
+	spin_unlock(&meta->lock);
 out:
 	mutex_unlock(loader);
 	return page;
@@ -140,6 +226,10 @@ static void unpin_locked(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 {
 	if (--page->pins)
 		return;
+	if (meta->starving) {
+		drop(page);
+		return;
+	}
 	list_add_tail(&page->link, &meta->clean);
 	meta->clean_count++;
 }
@@ -154,6 +244,33 @@ void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 	spin_lock(&meta->lock);
 	unpin_locked(meta, page);
 	spin_unlock(&meta->lock);
+}
+
+/**
+ * vhdx_meta_reserve() - make sure that writing a page in place does not run out of space
+ * @meta:	the cache
+ * @page:	pinned; not changed yet, unless it was reserved before
+ *
+ * It may lie in a hole of a sparse file, or be shared with a copy of it. To write what is
+ * there already makes room by the way that payload takes, which waits for nobody else.
+ * Sleeps. Returns 0, -ENOSPC, or -errno.
+ */
+int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
+{
+	struct mutex *loader = &meta->loaders[page->index % VHDX_META_LOADERS];
+	struct vhdx_container *c = &meta->disk->container;
+	int err = 0;
+
+	if (READ_ONCE(page->reserved) || c->bdev)
+		return 0;
+	/* One of those who come at once: once it is reserved the page may change. */
+	mutex_lock(loader);
+	if (!page->reserved)
+		err = c->store.write(&c->store, page->index * VHDX_PAGE, page->entries, VHDX_PAGE);
+	if (!err)
+		WRITE_ONCE(page->reserved, true);
+	mutex_unlock(loader);
+	return err;
 }
 
 /* ---- changes ------------------------------------------------------------------ */
@@ -259,35 +376,55 @@ void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
 
 /* ---- reclaim ------------------------------------------------------------------ */
 
+/*
+ * Who reclaims memory may need the disk for it, and leaves some pages; who drops caches by
+ * hand gets all of them.
+ */
+static unsigned long kept(void)
+{
+	return current->flags & PF_MEMALLOC ? VHDX_META_KEPT : 0;
+}
+
 static unsigned long count_clean(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct vhdx_meta *meta = compat_shrinker_object(shrinker);
 	unsigned long count = READ_ONCE(meta->clean_count);
 
-	return count ?: SHRINK_EMPTY;
+	return count > kept() ? count - kept() : SHRINK_EMPTY;
+}
+
+/* The next page goes to the end if it was used since reclaim last came by. */
+static bool second_chance(struct vhdx_meta *meta)
+{
+	struct vhdx_meta_page *page;
+	bool used = false;
+
+	spin_lock(&meta->lock);
+	page = list_first_entry_or_null(&meta->clean, struct vhdx_meta_page, link);
+	if (page && page->used) {
+		WRITE_ONCE(page->used, false);
+		list_move_tail(&page->link, &meta->clean);
+		used = true;
+	}
+	spin_unlock(&meta->lock);
+	return used;
 }
 
 static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct vhdx_meta *meta = compat_shrinker_object(shrinker);
-	struct vhdx_meta_page *page;
-	unsigned long freed = 0;
+	unsigned long scanned, freed = 0;
 
-	while (freed < sc->nr_to_scan) {
-		spin_lock(&meta->lock);
-		page = list_first_entry_or_null(&meta->clean, struct vhdx_meta_page, link);
-		if (page) {
-			list_del_init(&page->link);
-			meta->clean_count--;
-			xa_erase(&meta->pages, page->index);
-		}
-		spin_unlock(&meta->lock);
-		if (!page)
+	for (scanned = 0; scanned < sc->nr_to_scan; scanned++) {
+		if (READ_ONCE(meta->clean_count) <= kept())
 			break;
-		call_rcu(&page->rcu, page_free_rcu);
+		if (kept() && second_chance(meta))
+			continue;
+		if (!evict(meta))
+			break;
 		freed++;
 	}
-	return freed ?: SHRINK_STOP;
+	return scanned ? freed : SHRINK_STOP;
 }
 
 /* ---- life ------------------------------------------------------------------ */
@@ -299,19 +436,34 @@ static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control
  */
 int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
 {
+	u64 pages = DIV_ROUND_UP(disk->image.geo.bat_entry_count, VHDX_META_ENTRIES);
 	int i, err;
 
-	meta->disk = disk;
-	xa_init(&meta->pages);
 	spin_lock_init(&meta->lock);
 	INIT_LIST_HEAD(&meta->clean);
 	INIT_LIST_HEAD(&meta->dirty);
 	for (i = 0; i < VHDX_META_LOADERS; i++)
 		mutex_init(&meta->loaders[i]);
+	meta->chain_bits = clamp(ilog2(pages), 1, VHDX_META_CHAIN_BITS);
+	meta->chains = kvcalloc(1 << meta->chain_bits, sizeof(*meta->chains), GFP_KERNEL);
+	if (!meta->chains)
+		return -ENOMEM;
+	err = mempool_init(&meta->pool, disk->read_only ? 1 : VHDX_META_RESERVE, pool_alloc,
+			   pool_free, NULL);
+	if (err)
+		goto fail_chains;
 	err = compat_shrinker_register(&meta->shrinker, meta, count_clean, free_clean,
 				       "vhdx-metadata");
 	if (err)
-		meta->disk = NULL;
+		goto fail_pool;
+	meta->disk = disk;
+	return 0;
+
+fail_pool:
+	mempool_exit(&meta->pool);
+fail_chains:
+	kvfree(meta->chains);
+	meta->chains = NULL;
 	return err;
 }
 
@@ -322,14 +474,19 @@ int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
 void vhdx_meta_destroy(struct vhdx_meta *meta)
 {
 	struct vhdx_meta_page *page;
-	unsigned long index;
+	struct hlist_node *next;
+	unsigned int i;
 
 	if (!meta->disk)
 		return;
 	compat_shrinker_unregister(&meta->shrinker);
 	rcu_barrier();
-	xa_for_each(&meta->pages, index, page)
-		page_free(page);
-	xa_destroy(&meta->pages);
+	for (i = 0; i < 1 << meta->chain_bits; i++) {
+		hlist_for_each_entry_safe(page, next, &meta->chains[i], chain)
+			page_free(page);
+	}
+	mempool_exit(&meta->pool);
+	kvfree(meta->chains);
+	meta->chains = NULL;
 	meta->disk = NULL;
 }

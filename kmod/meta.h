@@ -4,6 +4,10 @@
  * ones reclaimable. The BAT of a 64 TB disk never needs to be in memory at once.
  *
  * Lookups from the fast path take RCU only. A page that is dirty, or pinned, stays.
+ *
+ * While memory is reclaimed through the disk (rule K3), a page is still to be had: some
+ * are kept in reserve, and those that nobody needs make room for others. To find a page
+ * takes no memory.
  */
 #ifndef VHDX_META_H
 #define VHDX_META_H
@@ -11,52 +15,73 @@
 #include "compat.h"
 #include "core/log.h"
 
+#include <linux/mempool.h>
 #include <linux/mutex.h>
+#include <linux/rculist.h>
 #include <linux/rcupdate.h>
-#include <linux/xarray.h>
 
 struct vhdx_disk;
 
 #define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
 #define VHDX_META_LOADERS	16
+/* Pages that are kept in reserve by a disk that is written. */
+#define VHDX_META_RESERVE	8
+/* Clean pages that reclaim leaves: those that it will need to go on. */
+#define VHDX_META_KEPT		32
+/* More chains than this are not worth their memory. */
+#define VHDX_META_CHAIN_BITS	12
 
 /**
  * struct vhdx_meta_page - one page
+ * @meta:	whose it is
  * @index:	container offset / 4096
+ * @chain:	in meta->chains
  * @link:	in meta->clean (unpinned and clean) or meta->dirty, or in neither
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
  * @undurable:	has changes that are not in the log yet (rule V4)
  * @reserved:	writing it in place can't run out of space
- * @bad:	one bit for each entry that must not be used, or NULL (rule V6)
+ * @used:	looked at since reclaim last came by
+ * @any_bad:	@bad has a bit
+ * @bad:	one bit for each entry that must not be used (rule V6)
  * @entries:	the page, as it is on disk
  */
 struct vhdx_meta_page {
+	struct vhdx_meta *meta;
 	u64 index;
+	struct hlist_node chain;
 	struct list_head link;
 	unsigned int pins;
 	bool dirty;
 	bool undurable;
 	bool reserved;
-	unsigned long *bad;
+	bool used;
+	bool any_bad;
+	DECLARE_BITMAP(bad, VHDX_META_ENTRIES);
 	__le64 *entries;
 	struct rcu_head rcu;
 };
 
 /**
  * struct vhdx_meta - the cache of one container
- * @lock:	everything below, and the contents of pages while they change
+ * @pool:	what pages are made of
+ * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
+ * @lock:	everything below, @chains, and the contents of pages while they change
+ * @starving:	how many wait for a page: what is not needed any more goes back at once
  * @loaders:	one of these is held while a page is read, chosen by its index: two
  *		copies of one page never come to be
  */
 struct vhdx_meta {
 	struct vhdx_disk *disk;
-	struct xarray pages;
+	mempool_t pool;
+	struct hlist_head *chains;
+	unsigned int chain_bits;
 	spinlock_t lock;
 	struct list_head clean;
 	struct list_head dirty;
 	unsigned long clean_count;
 	unsigned long dirty_count;
+	unsigned int starving;
 	struct mutex loaders[VHDX_META_LOADERS];
 	struct compat_shrinker shrinker;
 };
@@ -67,6 +92,7 @@ void vhdx_meta_destroy(struct vhdx_meta *meta);
 struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
 struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
 void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
 void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
 		   u64 value);
 

@@ -6,7 +6,6 @@
 
 #include <linux/blkdev.h>
 #include <linux/ktime.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -131,7 +130,6 @@ static int settle(struct query *q)
 static int run_batch(struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
-	unsigned int noio;
 	u32 leaves;
 	int ret;
 
@@ -140,8 +138,6 @@ static int run_batch(struct query *q)
 		return ret;
 	if (down_read_killable(&q->tracker->lock))
 		return -EINTR;
-	/* The first write of a session waits for this lock (rule K3). */
-	noio = memalloc_noio_save();
 	ret = find_span(q);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
@@ -160,7 +156,6 @@ static int run_batch(struct query *q)
 		else if (ret < 0)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
-	memalloc_noio_restore(noio);
 	up_read(&q->tracker->lock);
 	return ret;
 }

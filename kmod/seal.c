@@ -12,8 +12,8 @@
  * between would be in the sealed delta, and power loss could take it back unseen.
  */
 #include "disk.h"
+#include "writer.h"
 
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <linux/uuid.h>
@@ -243,7 +243,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	      struct vhdx_point_id *ids, struct vhdx_diag *diag)
 {
 	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
-	unsigned int noio;
+	unsigned int flags;
 	u32 i, locked = 0;
 	int err;
 
@@ -255,7 +255,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 		return -EINTR;
 	}
 	/* Writes wait for these locks (rule K3). */
-	noio = memalloc_noio_save();
+	flags = vhdx_writer_enter();
 	err = begin_sessions(trackers, count, &args->failed);
 	for (; locked < count; locked++) {
 		seals[locked].tracker = trackers[locked];
@@ -276,7 +276,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	}
 	while (locked--)
 		up_write(&trackers[locked]->lock);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 	mutex_unlock(&seal_lock);
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(trackers[i]->disk);

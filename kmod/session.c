@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "session.h"
 #include "disk.h"
+#include "writer.h"
 
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -240,9 +241,11 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_save(&disk->tracker, &data_write_guid);
 	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
-	if (!err)
-		vhdx_tracker_saved(&disk->tracker);
-	return err;
+	if (err)
+		return err;
+	vhdx_tracker_saved(&disk->tracker);
+	vhdx_allocator_trim(disk);
+	return 0;
 }
 
 /**
@@ -253,7 +256,11 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
-	return close_cleanly(disk, disk->session.begun);
+	unsigned int flags = vhdx_writer_enter();
+	int err = close_cleanly(disk, disk->session.begun);
+
+	vhdx_writer_leave(flags);
+	return err;
 }
 
 /**
@@ -268,14 +275,18 @@ int vhdx_session_end(struct vhdx_disk *disk)
 int vhdx_session_shut(struct vhdx_disk *disk)
 {
 	struct vhdx_session *session = &disk->session;
+	unsigned int flags = vhdx_writer_enter();
 	bool begun;
 	int err = 0;
 
 	mutex_lock(&session->begin_lock);
 	begun = session->begun;
 	WRITE_ONCE(session->begun, false);
-	if (begun)
+	if (begun) {
+		vhdx_allocator_stop(&disk->allocator);
 		err = close_cleanly(disk, true);
+	}
 	mutex_unlock(&session->begin_lock);
+	vhdx_writer_leave(flags);
 	return err;
 }

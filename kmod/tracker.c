@@ -5,9 +5,9 @@
  */
 #include "disk.h"
 #include "handle.h"
+#include "writer.h"
 
 #include <linux/moduleparam.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 
@@ -58,10 +58,10 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
-	unsigned int noio = memalloc_noio_save();
+	unsigned int flags = vhdx_writer_enter();
 
 	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 	complete(&t->commit_done);
 }
 

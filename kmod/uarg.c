@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "uarg.h"
 #include "handle.h"
+#include "writer.h"
 
 #include <linux/capability.h>
 #include <linux/fs.h>
-#include <linux/sched/mm.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/vhdx.h>
 
@@ -52,7 +52,7 @@ static int check(const struct vhdx_ioctl *row, const void *arg, struct vhdx_call
  */
 static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 {
-	unsigned int noio;
+	unsigned int flags;
 	int err;
 
 	if (!row->needs_disk)
@@ -60,9 +60,9 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 	call->disk = vhdx_handle_enter(call->handle);
 	if (!call->disk)
 		return vhdx_handle_is_gone(&call->diag);
-	noio = memalloc_noio_save();
+	flags = vhdx_writer_enter();
 	err = row->run(call, arg);
-	memalloc_noio_restore(noio);
+	vhdx_writer_leave(flags);
 	vhdx_handle_leave(call->handle);
 	return err;
 }

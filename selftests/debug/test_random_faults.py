@@ -24,6 +24,8 @@ from vhdxtest.slots import Slots  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 DISK = 600 * MIB
+# Pages of the BAT, each with the entries of 512 blocks: several times what is kept in reserve.
+PAGES = 40
 PERCENT = (10,) if ktap.BRIEF else (2, 10, 30)
 SECONDS = 4
 THREADS = 4
@@ -190,6 +192,30 @@ def sessions(where, fault, poisons):
         with raw_attached(place.path, sidecar) as disk:
             ledger.judge(disk.handle, GAPS)
             look(disk, sidecar, slots, ledger)
+        judge.valid(place.path)
+
+
+@ktap.case
+def no_memory_on_a_block_device():
+    """Nothing at all can be allocated: blocks are read, written and made all the same, and
+    pages of the BAT come and go (rule K3)."""
+    where = [page * 512 * MIB + 4 * KIB * page for page in range(PAGES)]
+    with images.directory() as scratch, udev.asleep(), faulty.on_device(
+            scratch, lambda path: images.create(path, PAGES * 512 * MIB, MIB)) as place:
+        with raw_attached(place.path) as disk:
+            # The session, the scan of the BAT, a first commit.
+            disk.write(MIB, judge.pattern(0, 4 * KIB))
+            disk.data.flush()
+            with inject.failing(100, inject.NEAR):
+                for page, offset in enumerate(where):
+                    disk.write(offset, judge.pattern(page, 4 * KIB))
+                for page, offset in enumerate(where):
+                    ktap.equal(disk.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB), "content")
+                disk.data.flush()
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+        with vhdxoracle.open_disk(place.path) as image:
+            for page, offset in enumerate(where):
+                ktap.equal(image.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB), "content")
         judge.valid(place.path)
 
 

@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import dio, filesystem, images, judge, ktap
 from vhdxtest.disk import attached
-from vhdxtest.images import KIB, MIB
+from vhdxtest.images import KIB, MIB, command
 
 SIZE = 16 * MIB
 
@@ -61,6 +61,38 @@ ktap.add("tmpfs_disk_of_4096", on, "tmpfs", 4096, 512,
 ktap.add("ramfs", on, "ramfs", 512, 512, ("buffered",))
 ktap.add("ext4_on_sectors_of_4096_disk_of_4096", on, "ext4", 4096, 4096, ("direct",))
 ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
+
+
+# Not all kernels have them. Direct I/O of btrfs takes whole pages.
+ktap.add("btrfs", on, "btrfs", 512, 512, ("buffered", "direct"))
+ktap.add("btrfs_disk_of_4096", on, "btrfs", 4096, 512, ("direct",))
+ktap.add("ntfs3", on, "ntfs3", 512, 512, ("direct",))
+
+
+def load(kind):
+    """A file system on a disk, filled and read again: many new blocks at a time, in any order."""
+    with filesystem.mounted(kind, 512 * MIB) as directory, images.directory() as scratch:
+        path = images.create(directory / "disk.vhdx", 160 * MIB, 2 * MIB)
+        with attached(path) as disk:
+            command("mkfs.ext4", "-q", disk.node)
+            command("mount", disk.node, scratch)
+            try:
+                command("cp", "-r", "/usr/lib/python3", scratch)
+                command("dd", "if=/dev/urandom", f"of={scratch}/big", "bs=1M", "count=20",
+                        "status=none")
+                command("sync", "-f", scratch)
+                command("diff", "-rq", "/usr/lib/python3", scratch / "python3")
+            finally:
+                command("umount", scratch)
+            command("e2fsck", "-fn", disk.node)
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+        judge.valid(path)
+        with attached(path, "--read-only") as disk:
+            command("e2fsck", "-fn", disk.node)
+
+
+for _kind in ("ext4", "xfs", "btrfs"):
+    ktap.add(f"load_on_{_kind}", load, _kind)
 
 
 @ktap.case

@@ -9,9 +9,11 @@
 #
 # vm: timeout=600 takes=115
 import errno
+import mmap
 import os
 import pathlib
 import sys
+import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
@@ -52,6 +54,7 @@ class Victim:
 
     def __init__(self, path, sidecar):
         self.path, self.sidecar = path, sidecar
+        self.size = os.stat(path).st_size
         with raw_attached(path) as disk:
             with opened(sidecar, os.O_RDWR | os.O_CREAT) as fd:
                 disk.handle.enable(fd)
@@ -146,8 +149,13 @@ def detach(disk):
 # ---- what happens to it --------------------------------------------------------------------
 
 def cut(victim):
-    """Its last blocks are gone."""
-    os.truncate(victim.path, os.stat(victim.path).st_size - 3 * BLOCK)
+    """Its last blocks are gone, and the room that it grew by."""
+    os.truncate(victim.path, victim.size - 3 * BLOCK)
+
+
+def cut_ahead(victim):
+    """Room that the disk made for itself, and has not used yet."""
+    os.truncate(victim.path, os.stat(victim.path).st_size - BLOCK)
 
 
 def emptied(victim):
@@ -169,7 +177,9 @@ def same_length(victim):
 
 def longer(victim):
     """One that has more in it."""
-    images.command("cp", make(victim.path.with_name("other"), 2, 2 * FULL), victim.path)
+    other = make(victim.path.with_name("other"), 2, 2 * FULL)
+    os.truncate(other, max(other.stat().st_size, victim.path.stat().st_size + BLOCK))
+    images.command("cp", other, victim.path)
 
 
 def overwritten(victim):
@@ -207,6 +217,15 @@ def after_a_cut(victim):
         disk.read(0, 4096)
 
 
+def after_a_cut_ahead(victim):
+    """Everything that was committed is there; nobody knows that."""
+    with victim.attached(closes=True) as disk:
+        victim.expect_gap(disk)
+        disk.read(LAST, 4096)
+        disk.write(NEW, b"4" * 4096)
+    judge.valid(victim.path)
+
+
 def after_a_copy(victim):
     """The other image is as good as ever, and the sidecar is not its own."""
     with victim.attached(closes=True) as disk:
@@ -228,6 +247,8 @@ def next_attach_of(how, session):
     """See story()."""
     if how is emptied or how is cut and session == "flushed":
         return refused
+    if how is cut_ahead:
+        return after_a_cut_ahead
     return after_a_cut if how is cut else after_a_copy
 
 
@@ -265,6 +286,7 @@ tell(cut, (read, read_across, write, new_block, flush, seal, query, state, detac
 tell(cut, (read, write, seal, query, timer, detach), ("written",))
 tell(cut, (read, new_block, flush, detach), ("flushed",))
 tell(cut, (read, query, detach), ("sealed",))
+tell(cut_ahead, (read, new_block, query, detach), ("written",))
 tell(emptied, (read, query, detach), ("read", "written"))
 tell(shorter, (read, write, seal, query, detach), ("read", "written"))
 # Whoever is as long as it was is known by its header only.
@@ -333,17 +355,52 @@ def grown_device():
                 judge.same_disk(disk, truth)
 
 
-# ---- a file that grew -----------------------------------------------------------------------
+# ---- a file that grows ----------------------------------------------------------------------
+
+# New blocks after which the room that a disk made for itself is about to be made larger.
+UNTIL_IT_GROWS = 16
+
 
 @ktap.case
-def appended_to():
+def cut_just_before_it_grows():
+    """Both wait for one who holds the file: the growth does not make good what was cut off."""
+    with images.directory() as directory, udev.asleep(), \
+            faulty.device(directory / "backing", MIB) as slow:
+        victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
+        with victim.attached() as disk, open(slow.path, "rb") as source, \
+                mmap.mmap(source.fileno(), 4096, prot=mmap.PROT_READ) as late, \
+                open(victim.path, "r+b", buffering=0) as file:
+            for number in range(FULL, FULL + UNTIL_IT_GROWS):
+                disk.write(number * BLOCK, b"5" * 4096)
+            end = os.stat(victim.path).st_size
+            steps = ((os.pwrite, file.fileno(), late, end - BLOCK), (cut, victim),
+                     (outcome, disk.write, (FULL + UNTIL_IT_GROWS) * BLOCK, b"5" * 4096))
+            threads = [threading.Thread(target=step[0], args=step[1:]) for step in steps]
+            images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", slow.name)
+            try:
+                for thread in threads:
+                    thread.start()
+                    time.sleep(1)
+                ktap.equal(os.stat(victim.path).st_size, end, "size while it is held")
+            finally:
+                images.command("dmsetup", "resume", "--noudevsync", slow.name)
+            for thread in threads:
+                thread.join()
+            victim.expect_gap(disk)
+            victim.expect_lost(disk)
+
+
+# ---- a file that grew -----------------------------------------------------------------------
+
+def appended_to(session):
     """What somebody appends is neither damage, nor ours to cut off, nor zero."""
     with images.directory() as directory, udev.asleep():
         path = make(directory / "disk.vhdx")
         with judge.Truth(directory / "truth", DISK, path) as truth:
             with raw_attached(path) as disk:
-                disk.write(NEW, b"5" * 4096)
-                truth.write(NEW, b"5" * 4096)
+                if session == "written":
+                    disk.write(NEW, b"5" * 4096)
+                    truth.write(NEW, b"5" * 4096)
                 length = os.stat(path).st_size + 5 * BLOCK
                 judge.fill(path, 0xee, length - 5 * BLOCK, length)
                 for offset in range(NEW + BLOCK, NEW + 4 * BLOCK, BLOCK):
@@ -352,6 +409,10 @@ def appended_to():
                 judge.same_disk(disk, truth)
             ktap.check(os.stat(path).st_size >= length, "it was cut")
             judge.same_container(path, truth)
+
+
+for life in ("read", "written"):
+    ktap.add(f"appended_to_{life}", appended_to, life)
 
 
 @ktap.case

@@ -2,18 +2,38 @@
 """File systems of a test's own.
 
     with filesystem.mounted("ext4", 96 * MIB) as where:        a directory
+    with filesystem.made("ntfs3", device) as where:            on a device that is there
 """
 
 import contextlib
 import os
+import subprocess
+
+import ktap
 
 from . import images
 from .images import MIB, command
 
 MAKE = {
     "ext4": ("mkfs.ext4", "-q", "-m", "0"),
-    "xfs": ("mkfs.xfs", "-q", "-K"),
+    "xfs": ("mkfs.xfs", "-q", "-f", "-K"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f", "-K"),
+    "ntfs3": ("mkfs.ntfs", "-q", "-Q", "-F"),
 }
+
+
+@contextlib.contextmanager
+def made(kind, device):
+    """One of those in MAKE on a device; the case is skipped where the kernel hasn't got it."""
+    if subprocess.run(["modprobe", kind], capture_output=True, check=False).returncode:
+        ktap.skip(f"the kernel has no {kind}")
+    command(*MAKE[kind], device)
+    with images.directory() as where:
+        command("mount", "-t", kind, device, where)
+        try:
+            yield where
+        finally:
+            command("umount", where)
 
 
 @contextlib.contextmanager
@@ -23,18 +43,17 @@ def mounted(kind, size=512 * MIB, sector_size=512):
     In memory are tmpfs, and ramfs: it has no size, and neither direct I/O nor fallocate(), so
     nothing can be reserved and no hole made.
     """
-    with images.directory() as scratch, contextlib.ExitStack() as stack:
-        where = scratch / "mounted"
-        where.mkdir()
-        if kind not in MAKE:
-            command("mount", "-t", kind, "-o", f"size={size}", "none", where)
-        else:
+    with images.directory() as scratch:
+        if kind in MAKE:
             (scratch / "backing").touch()
             os.truncate(scratch / "backing", size)
-            device = stack.enter_context(images.loop(scratch / "backing", sector_size))
-            command("modprobe", kind)
-            command(*MAKE[kind], device)
-            command("mount", "-t", kind, device, where)
+            with images.loop(scratch / "backing", sector_size) as device, \
+                    made(kind, device) as where:
+                yield where
+            return
+        where = scratch / "mounted"
+        where.mkdir()
+        command("mount", "-t", kind, "-o", f"size={size}", "none", where)
         try:
             yield where
         finally:

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Payload I/O of a container in a file, on its way to the file system: one list, and a
+ * few workers that drain it. However much is asked of a disk, it keeps no more threads
+ * than these busy, and no more than VHDX_FILE_IN_FLIGHT requests in the file system.
+ *
+ * What lies side by side in the file goes there as one request, as it does where the block
+ * layer merges: a page that is swapped out should not cost the file system a bio and an
+ * extent of its own while there is no memory for either.
+ *
+ * Even one bio may be too much. Those of file systems come from the same reserve as those
+ * of whoever swaps out, which are all in this queue by then. So the queue has some of them
+ * in hand, and lets them go one by one while nothing moves.
+ */
+#ifndef VHDX_FILE_QUEUE_H
+#define VHDX_FILE_QUEUE_H
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+
+struct bio;
+struct bio_vec;
+struct vhdx_io;
+struct vhdx_file_queue;
+
+/* Writes that wait for the inode's lock keep a thread each; reads need not stand behind them. */
+#define VHDX_FILE_WORKERS	4
+/* What loop has, whose requests are the block layer's. */
+#define VHDX_FILE_IN_FLIGHT	128
+/* Requests that are made of several at a time; what each may consist of; and how far away in
+ * the list these may be.
+ */
+#define VHDX_FILE_TABLES	8
+#define VHDX_FILE_TABLE_BVECS	256
+#define VHDX_FILE_LOOK_AHEAD	64
+/* Bios in hand: more than there are tasks that reclaim memory at a time. */
+#define VHDX_FILE_BIOS	32
+
+/**
+ * struct vhdx_file_worker - one of those that drain the list
+ * @link:	in queue->idle, or in no list: it runs or is about to
+ */
+struct vhdx_file_worker {
+	struct work_struct work;
+	struct list_head link;
+	struct vhdx_file_queue *queue;
+};
+
+/**
+ * struct vhdx_file_queue - see the file comment
+ * @workqueue:	where the workers run; set by the owner before payload I/O
+ * @memory:	of the tables
+ * @start:	hands one to the file system; may sleep
+ * @lock:	everything below; irq-safe
+ * @waiting:	not handed to the file system yet, by io->link
+ * @idle:	workers that found nothing to do
+ * @in_flight:	handed to it, and not back
+ * @tables:	those that are free
+ * @table_count: how many
+ * @bios:	in hand
+ * @bio_count:	how many
+ * @back:	how many requests came back, and @seen: when @stall last looked
+ * @stall:	looks whether any did, while some are under way
+ */
+struct vhdx_file_queue {
+	struct workqueue_struct *workqueue;
+	struct bio_vec *memory;
+	void (*start)(struct vhdx_io *io);
+	spinlock_t lock;
+	struct list_head waiting;
+	struct list_head idle;
+	unsigned int in_flight;
+	struct bio_vec *tables[VHDX_FILE_TABLES];
+	unsigned int table_count;
+	struct bio *bios[VHDX_FILE_BIOS];
+	unsigned int bio_count;
+	unsigned int back;
+	unsigned int seen;
+	struct timer_list stall;
+	struct vhdx_file_worker workers[VHDX_FILE_WORKERS];
+};
+
+void vhdx_file_queue_init(struct vhdx_file_queue *queue, void (*start)(struct vhdx_io *io));
+int vhdx_file_queue_prepare(struct vhdx_file_queue *queue);
+void vhdx_file_queue_release(struct vhdx_file_queue *queue);
+void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_io *io);
+void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_io *io);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who writes for others (rule K3): while memory is reclaimed through a disk, whoever
+ * carries its writes on must not wait for that reclaim.
+ *
+ * No allocation starts I/O, and balance_dirty_pages() does not hold the writer up for
+ * the pages that it is there to clean. Scopes begin where a task comes in: the worker's
+ * function, the ioctl, attach and detach. Everything below takes it for granted.
+ */
+#ifndef VHDX_WRITER_H
+#define VHDX_WRITER_H
+
+#include <linux/sched.h>
+
+#define VHDX_WRITER_FLAGS	(PF_LOCAL_THROTTLE | PF_MEMALLOC_NOIO)
+
+/* What vhdx_writer_leave() wants back. */
+static inline unsigned int vhdx_writer_enter(void)
+{
+	unsigned int flags = current->flags;
+
+	current->flags |= VHDX_WRITER_FLAGS;
+	return flags;
+}
+
+static inline void vhdx_writer_leave(unsigned int flags)
+{
+	current_restore_flags(flags, VHDX_WRITER_FLAGS);
+}
+
+/* Whoever holds a lock that I/O waits for is in such a scope. */
+static inline void vhdx_writer_assert(void)
+{
+	WARN_ON_ONCE((current->flags & VHDX_WRITER_FLAGS) != VHDX_WRITER_FLAGS);
+}
+
+#endif

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# vm: on=uml,6.1 full=6.12 takes=40
+"""What a disk takes from the machine that it works for, and asks of the file system below.
+
+Threads, memory for what is not committed yet, changes of the file's size: each is bounded.
+Whoever wrote pays for it, and a file is left as it was found.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from vhdxtest import dio, filesystem, images, judge, knob, ktap, mapper
+from vhdxtest.disk import attached
+from vhdxtest.images import MIB, command
+
+SECTOR = 512
+# Of the kernel's include/linux/sched.h.
+PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
+TRACING = pathlib.Path("/sys/kernel/tracing")
+
+
+def eventually(condition, patience=30):
+    """Waits until it is true."""
+    end = time.monotonic() + patience
+    while not condition():
+        ktap.check(time.monotonic() < end, f"{condition.__name__}: not within {patience} s")
+        time.sleep(0.1)
+
+
+# ---- threads ----------------------------------------------------------------------------
+
+def workers(disk):
+    """{process: its flags} of the kernel's workers that are busy for a disk."""
+    found = {}
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"+vhdx{disk.index}-" in (process / "comm").read_text(encoding="ascii"):
+                stat = (process / "stat").read_text(encoding="ascii")
+                found[process.name] = int(stat.rpartition(")")[2].split()[6])
+    return found
+
+
+@contextlib.contextmanager
+def frozen(where):
+    """The file system lets nobody write meanwhile."""
+    command("fsfreeze", "--freeze", where)
+    try:
+        yield
+    finally:
+        command("fsfreeze", "--unfreeze", where)
+
+
+def stuck_writes(fixed):
+    """Hundreds of writes that the file system holds up keep a few threads, which may neither
+    start I/O for memory nor be throttled for what they write."""
+    with filesystem.mounted("ext4", 96 * MIB) as where:
+        path = images.create(where / "disk.vhdx", 48 * MIB, MIB, fixed=fixed)
+        with attached(path) as disk:
+            disk.write(0, bytes(4096))
+            disk.data.flush()
+            load = ("fio", "--name=load", f"--filename={disk.node}", "--direct=1", "--bs=4k",
+                    "--ioengine=libaio", "--iodepth=256", "--rw=randwrite", "--size=48M",
+                    "--number_ios=256")
+            inflight = pathlib.Path(f"/sys/block/vhdx{disk.index}/inflight")
+            thaw = contextlib.ExitStack()
+            thaw.enter_context(frozen(where))
+            with images.process(*load) as running:
+                with thaw:
+                    eventually(lambda: int(inflight.read_text(encoding="ascii").split()[1]) >= 200)
+                    time.sleep(1)
+                    busy = workers(disk)
+                running.wait(60)
+            ktap.diag(f"{len(busy)} threads")
+            ktap.check(0 < len(busy) <= 24, f"{len(busy)} threads for one disk")
+            for process, flags in busy.items():
+                ktap.check(flags & PF_MEMALLOC_NOIO, f"{process} may start I/O: {flags:#x}")
+                ktap.check(flags & PF_LOCAL_THROTTLE, f"{process} may be throttled: {flags:#x}")
+
+
+ktap.add("stuck_writes_in_place", stuck_writes, True)
+ktap.add("stuck_first_writes", stuck_writes, False)
+
+
+# ---- metadata that is not committed -------------------------------------------------------
+
+# Entries of the BAT for a page of 4 KiB, and pages that go into one log entry.
+ENTRIES, TRANSACTION = 512, 126
+PAGES = 1000
+
+
+def slow_flushes(device, size, delay):
+    """A table for device-mapper: flushes take so many milliseconds."""
+    return f"0 {size // SECTOR} delay {device} 0 0 {device} 0 0 {device} 0 {delay}"
+
+
+def first_writes(disk, numbers, done, failures):
+    """A block in each of these pages of the BAT."""
+    try:
+        with dio.Direct(disk.node, True) as data:
+            for number in numbers:
+                data.write(number * ENTRIES * MIB, b"w" * 4096)
+                done.append(number)
+    except OSError as failure:
+        failures.append(failure)
+
+
+@ktap.case
+def first_writes_wait_for_commits():
+    """While commits are slow, a few transactions' worth of pages becomes dirty, not all."""
+    size = 2048 * MIB
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        (scratch / "backing").touch()
+        os.truncate(scratch / "backing", size)
+        device = stack.enter_context(images.loop(scratch / "backing"))
+        command("modprobe", "dm-delay")
+        path = stack.enter_context(mapper.mapped("slow", slow_flushes(device, size, 0)))
+        where = stack.enter_context(filesystem.made("ext4", path))
+        container = images.create(where / "disk.vhdx", PAGES * ENTRIES * MIB, MIB)
+        with attached(container) as disk:
+            disk.write(MIB, b"w" * 4096)
+            disk.data.flush()
+            done, failures = [], []
+            threads = [threading.Thread(target=first_writes,
+                                        args=(disk, range(n, PAGES, 4), done, failures))
+                       for n in range(4)]
+            mapper.load("slow", slow_flushes(device, size, 12000))
+            for thread in threads:
+                thread.start()
+            time.sleep(10)
+            before = len(done)
+            mapper.load("slow", slow_flushes(device, size, 0))
+            for thread in threads:
+                thread.join()
+            ktap.diag(f"{before} before the first commit ended")
+            ktap.equal(failures, [], "failures")
+            ktap.equal(len(done), PAGES, "first writes")
+            ktap.check(before >= TRANSACTION, f"only {before} in 10 s")
+            ktap.check(before <= 6 * TRANSACTION, f"{before} pages wait for their commit")
+            for number in (0, PAGES // 2, PAGES - 1):
+                ktap.equal(disk.read(number * ENTRIES * MIB, 4096), b"w" * 4096, "content")
+        judge.valid(container)
+
+
+# ---- the file's size ----------------------------------------------------------------------
+
+def growth(kind):
+    """A file grows ahead in large steps, and ends behind its last block when it is closed."""
+    with filesystem.mounted(kind) as where:
+        path = images.create(where / "disk.vhdx", 256 * MIB, MIB)
+        before = os.path.getsize(path)
+        sizes = set()
+        with attached(path) as disk:
+            for number in range(100):
+                disk.write(number * MIB, b"w" * 4096)
+                # What is asked for later is made ready meanwhile.
+                time.sleep(0.01)
+                sizes.add(os.path.getsize(path))
+        ktap.diag(f"{len(sizes)} sizes")
+        ktap.check(min(sizes) >= before + 16 * MIB, f"it grew from {before} to {min(sizes)} only")
+        ktap.check(len(sizes) <= 10, f"{len(sizes)} sizes while 100 blocks were made")
+        ktap.equal(os.path.getsize(path), before + 100 * MIB, "size at the end")
+        judge.valid(path)
+
+
+for _kind in ("ext4", "tmpfs"):
+    ktap.add(f"growth_on_{_kind}", growth, _kind)
+
+
+@ktap.case
+def growth_that_fails():
+    """Where there is room for a block, but not for a step, the block is made."""
+    with filesystem.mounted("ext4") as where:
+        path = images.create(where / "disk.vhdx", 64 * MIB, MIB)
+        before = os.path.getsize(path)
+        with images.directory() as scratch, judge.Truth(scratch / "truth", 64 * MIB) as truth:
+            # A device's end is as good as a file's limit.
+            os.truncate(path, before + 5 * MIB)
+            with images.loop(path) as device:
+                with attached(device, "--no-track") as disk:
+                    for number in range(5):
+                        data = judge.pattern(number, 4096)
+                        disk.write(number * MIB + 4096, data)
+                        truth.write(number * MIB + 4096, data)
+                    judge.same_disk(disk, truth)
+            judge.same_container(path, truth)
+
+
+# ---- who pays -------------------------------------------------------------------------------
+
+@ktap.case
+def control_group():
+    """The file system's device sees the writes as those of the writer's control group."""
+    with images.directory() as scratch, filesystem.mounted("ext4") as where:
+        groups = scratch / "groups"
+        groups.mkdir()
+        if "cgroup2" not in pathlib.Path("/proc/filesystems").read_text(encoding="ascii"):
+            ktap.skip("no control groups in this kernel")
+        command("mount", "-t", "cgroup2", "none", groups)
+        group = groups / "writer"
+        try:
+            if "io" not in (groups / "cgroup.controllers").read_text(encoding="ascii").split():
+                ktap.skip("no control of I/O in this kernel")
+            (groups / "cgroup.subtree_control").write_text("+io", encoding="ascii")
+            group.mkdir()
+            path = images.create(where / "disk.vhdx", 64 * MIB, MIB, fixed=True)
+            number = os.stat(where).st_dev
+            with attached(path) as disk:
+                disk.write(0, bytes(4096))
+                command("sh", "-c", f"echo $$ >{group}/cgroup.procs && exec dd if=/dev/zero "
+                        f"of={disk.node} bs=1M count=16 oflag=direct conv=notrunc status=none")
+            said = (group / "io.stat").read_text(encoding="ascii")
+            ktap.diag(said)
+            found = re.search(rf"^{os.major(number)}:{os.minor(number)} .*wbytes=(\d+)", said, re.M)
+            ktap.check(found and int(found[1]) >= 16 * MIB, "its writes were somebody else's")
+        finally:
+            if group.exists():
+                group.rmdir()
+            command("umount", groups)
+
+
+# ---- the file's page cache ------------------------------------------------------------------
+
+def allocated_with(path):
+    """The flags that pages of a file are allocated with, as the kernel names them.
+
+    Zeroes are written where there are zeroes: to read is a scope of its own.
+    """
+    event = TRACING / "events/kmem/mm_page_alloc"
+    trace = TRACING / "trace"
+    with open(path, "r+b", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        trace.write_text("", encoding="ascii")
+        (event / "filter").write_text(f"common_pid == {os.getpid()}", encoding="ascii")
+        with knob.turned(event / "enable", "1"):
+            for page in range(2000, 2064, 4):
+                os.pwrite(file.fileno(), bytes(4096), page * 4096)
+        (event / "filter").write_text("0", encoding="ascii")
+        lines = trace.read_text(encoding="ascii").splitlines()
+        os.fsync(file.fileno())
+    flags = [set(line.rpartition("gfp_flags=")[2].split("|")) for line in lines
+             if "mm_page_alloc:" in line]
+    # A page of a file may be anywhere, and nobody waits for others to be written for it.
+    pages = [one for one in flags if any("HIGHUSER" in name or "MOVABLE" in name or
+                                         "HARDWALL" in name for name in one)]
+    ktap.check(pages, f"no page was allocated: {lines[-3:]}")
+    return {"|".join(sorted(one)) for one in pages}
+
+
+def page_cache(kind):
+    """While a disk writes a file, the file's pages are allocated without I/O; then as before."""
+    with filesystem.mounted(kind) as where:
+        if not TRACING.exists() or not list(TRACING.iterdir()):
+            command("mount", "-t", "tracefs", "none", TRACING, check=False)
+        if not (TRACING / "events/kmem/mm_page_alloc").exists():
+            ktap.skip("the kernel can't trace allocations")
+        path = images.create(where / "disk.vhdx", 16 * MIB, MIB, fixed=True)
+        before = allocated_with(path)
+        with attached(path, "--read-only"):
+            ktap.equal(allocated_with(path), before, "for a disk that is only read")
+        with attached(path) as disk:
+            disk.write(0, bytes(4096))
+            meanwhile = allocated_with(path)
+        after = allocated_with(path)
+        ktap.diag(f"{before} {meanwhile}")
+        ktap.check(meanwhile.isdisjoint(before), f"{meanwhile} for a disk that is written")
+        ktap.equal(after, before, "after detach")
+
+
+for _kind in ("ext4", "xfs"):
+    ktap.add(f"page_cache_on_{_kind}", page_cache, _kind)
+
+ktap.main()
