@@ -292,6 +292,17 @@ static void file_io_complete(struct kiocb *iocb, long ret)
 	file_io_put(io);
 }
 
+/*
+ * What file systems do at the end of a direct write, converting the extents that it filled, they
+ * do in workers of their own, with locks of theirs: such a worker may reclaim memory by swapping
+ * out, and wait for the very writes that wait for its locks. Where a write of swapped memory is
+ * waited for, its end comes in our worker, whose scope forbids that (rule K3).
+ */
+static bool is_waited_for(const struct bio *clone)
+{
+	return clone->bi_opf & REQ_SWAP && op_is_write(bio_op(clone));
+}
+
 /* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
 static void file_start(struct vhdx_io *io)
 {
@@ -316,7 +327,7 @@ static void file_start(struct vhdx_io *io)
 	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
 	io->file.iocb.ki_filp = c->file;
 	io->file.iocb.ki_pos = io->offset;
-	io->file.iocb.ki_complete = file_io_complete;
+	io->file.iocb.ki_complete = is_waited_for(clone) ? NULL : file_io_complete;
 	io->file.iocb.ki_ioprio = clone->bi_ioprio;
 	io->file.iocb.ki_flags = (c->direct ? IOCB_DIRECT : 0) |
 				 (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);

@@ -36,10 +36,12 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 				    args->layer_size);
 	if (err)
 		return err;
-	if (layer->flags || layer->reserved || layer->sidecar_fd < -1)
-		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
-				 "layer 0: unknown flags, or a bad sidecar descriptor");
-	return 0;
+	err = vhdx_fields_check(vhdx_layer_fields, layer, diag);
+	if (!err && layer->sidecar_fd < -1)
+		err = vhdx_bad_argument(diag,
+			"sidecar_fd %d: it must be a descriptor, or -1 for none",
+			layer->sidecar_fd);
+	return err;
 }
 
 static int attach(struct vhdx_call *call, void *arg)

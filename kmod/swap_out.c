@@ -39,7 +39,13 @@ void vhdx_swap_out_init(struct vhdx_swap_out *swap_out)
 {
 	spin_lock_init(&swap_out->lock);
 	bio_list_init(&swap_out->waiting);
+	init_waitqueue_head(&swap_out->ended);
 	INIT_WORK(&swap_out->work, start_work);
+}
+
+static bool has_room(const struct vhdx_swap_out *swap_out)
+{
+	return READ_ONCE(swap_out->under_way) < VHDX_SWAP_OUTS;
 }
 
 /**
@@ -47,7 +53,8 @@ void vhdx_swap_out_init(struct vhdx_swap_out *swap_out)
  * @disk:	the disk
  * @bio:	vhdx_is_swap_out(), with a reference of disk->io_ref
  *
- * Any context. Returns false if it waits: vhdx_io_start() is called for it later.
+ * Sleeps for a bounded time. Returns false if the bio waits: vhdx_io_start() is called for it
+ * later.
  */
 bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 {
@@ -55,6 +62,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	unsigned long flags;
 	bool starts;
 
+	if (!(current->flags & PF_MEMALLOC_NOFS))
+		wait_event_timeout(swap_out->ended, has_room(swap_out), VHDX_SWAP_PATIENCE);
 	spin_lock_irqsave(&swap_out->lock, flags);
 	starts = swap_out->under_way < VHDX_SWAP_OUTS && bio_list_empty(&swap_out->waiting);
 	if (starts)
@@ -81,4 +90,5 @@ void vhdx_swap_out_leave(struct vhdx_disk *disk)
 	if (!bio_list_empty(&swap_out->waiting))
 		queue_work(disk->slow_wq, &swap_out->work);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
+	wake_up(&swap_out->ended);
 }

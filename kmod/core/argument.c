@@ -27,6 +27,12 @@ const struct vhdx_argument vhdx_argument_attach = {
 	.fields = attach_fields,
 };
 
+const struct vhdx_field vhdx_layer_fields[] = {
+	FIELD(RESERVED, struct vhdx_layer, flags),
+	FIELD(RESERVED, struct vhdx_layer, reserved),
+	{ }
+};
+
 static const struct vhdx_field detach_fields[] = {
 	FIELD(RESERVED, struct vhdx_detach, reserved),
 	{ }
@@ -130,16 +136,33 @@ const struct vhdx_argument vhdx_argument_changes = {
 	.fields = changes_fields,
 };
 
+static const struct vhdx_field allocated_fields[] = {
+	FIELD(RESULT, struct vhdx_get_allocated_ranges, output_count),
+	FIELD(RESULT, struct vhdx_get_allocated_ranges, processed_byte_length),
+	FIELD(RESULT, struct vhdx_get_allocated_ranges, allocated_bytes),
+	FIELD(RESULT, struct vhdx_get_allocated_ranges, virtual_disk_size),
+	FIELD(RESULT, struct vhdx_get_allocated_ranges, disk_seq),
+	{ }
+};
+
 const struct vhdx_argument vhdx_argument_allocated = {
 	ARGUMENT(struct vhdx_get_allocated_ranges, GET_ALLOCATED_RANGES,
 		 VHDX_GET_ALLOCATED_RANGES_SIZE_VER0),
 	.later_flags = VHDX_ALLOCATED_ZEROES,
 	MESSAGE(struct vhdx_get_allocated_ranges),
+	.fields = allocated_fields,
+};
+
+static const struct vhdx_field layers_fields[] = {
+	FIELD(RESULT, struct vhdx_get_layers, output_count),
+	FIELD(RESULT, struct vhdx_get_layers, layer_count),
+	{ }
 };
 
 const struct vhdx_argument vhdx_argument_layers = {
 	ARGUMENT(struct vhdx_get_layers, GET_LAYERS, VHDX_GET_LAYERS_SIZE_VER0),
 	MESSAGE(struct vhdx_get_layers),
+	.fields = layers_fields,
 };
 
 static const struct vhdx_field enable_fields[] = {
@@ -233,16 +256,23 @@ static int check_field(const struct vhdx_field *field, const void *arg, struct v
 	return 0;
 }
 
+int vhdx_fields_check(const struct vhdx_field *fields, const void *arg, struct vhdx_diag *diag)
+{
+	const struct vhdx_field *field;
+	int err = 0;
+
+	for (field = fields; field && field->name && !err; field++)
+		err = check_field(field, arg, diag);
+	return err;
+}
+
 int vhdx_argument_check(const struct vhdx_argument *argument, const void *arg,
 			struct vhdx_diag *diag)
 {
-	const struct vhdx_field *field;
 	/* Behind the size, in every argument. */
 	int err = check_flags(argument, ((const u32 *)arg)[1], diag);
 
-	for (field = argument->fields; field && field->name && !err; field++)
-		err = check_field(field, arg, diag);
-	return err;
+	return err ? err : vhdx_fields_check(argument->fields, arg, diag);
 }
 
 void vhdx_argument_clear(const struct vhdx_argument *argument, void *arg,

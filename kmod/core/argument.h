@@ -91,6 +91,9 @@ extern const struct vhdx_argument vhdx_argument_disable;
 extern const struct vhdx_argument vhdx_argument_reset;
 extern const struct vhdx_argument vhdx_argument_forget;
 
+/* Those of struct vhdx_layer, of which attach takes an array. */
+extern const struct vhdx_field vhdx_layer_fields[];
+
 /* That of an ioctl; NULL: there is no such ioctl. */
 const struct vhdx_argument *vhdx_argument_of(unsigned int command);
 
@@ -104,6 +107,9 @@ const struct vhdx_argument *vhdx_argument_of(unsigned int command);
  */
 int vhdx_argument_check(const struct vhdx_argument *argument, const void *arg,
 			struct vhdx_diag *diag);
+
+/* The same of the fields of an array's element: -EINVAL, -EOPNOTSUPP. */
+int vhdx_fields_check(const struct vhdx_field *fields, const void *arg, struct vhdx_diag *diag);
 
 /* Make all fields of a kind zero. */
 void vhdx_argument_clear(const struct vhdx_argument *argument, void *arg,

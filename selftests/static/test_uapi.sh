@@ -3,8 +3,8 @@
 #
 # test_uapi - is the contract the same for every caller?
 #
-# The header alone: as strict C, without padding, as C++. Then, with every offset
-# asserted, for 32 and for 64 bits.
+# The header alone, without padding; the library's header; then, with every offset asserted,
+# the layout: each as strict C and as C++, for 32 and for 64 bits.
 #
 # shellcheck disable=SC2317 # ktap_run calls the cases
 
@@ -15,32 +15,41 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/tree.sh"
 need_packages gcc-multilib g++
 
-flags=(-I "$tree/uapi" -fsyntax-only -Wall -Wextra -Wpadded -pedantic -Werror)
+flags=(-I "$tree/uapi" -fsyntax-only -Wall -Wextra -pedantic -Werror)
 
-header_c99() {
-	echo '#include <linux/vhdx.h>' >"$work/alone.c"
-	gcc -std=c99 -m32 "${flags[@]}" "$work/alone.c"
-	gcc -std=c99 -m64 "${flags[@]}" "$work/alone.c"
+# compile FILE FLAG...: as C99 and as C++ of old and of late, for both widths
+compile() {
+	local file=$1 width
+	shift
+	for width in -m32 -m64; do
+		gcc -x c -std=c99 "$width" "${flags[@]}" "$@" "$file"
+		g++ -x c++ -std=c++98 -Wno-long-long "$width" "${flags[@]}" "$@" "$file"
+		g++ -x c++ -std=c++17 "$width" "${flags[@]}" "$@" "$file"
+	done
 }
 
-header_cxx() {
-	echo '#include <linux/vhdx.h>' >"$work/alone.cc"
-	g++ -std=c++98 -Wno-long-long "${flags[@]}" "$work/alone.cc"
-	g++ -std=c++17 "${flags[@]}" "$work/alone.cc"
+header() {
+	echo '#include <linux/vhdx.h>' >"$work/alone.h"
+	compile "$work/alone.h" -Wpadded
+}
+
+library_header() {
+	echo '#include <libvhdx.h>' >"$work/library.h"
+	compile "$work/library.h" -I "$tree/userspace/lib/include"
 }
 
 layout() {
-	cat >"$work/layout.c" <<-'EOF'
+	cat >"$work/layout.h" <<-'EOF'
 	#include <stddef.h>
 	#include <linux/vhdx.h>
-	#ifndef __cplusplus
-	#define static_assert(condition) _Static_assert(condition, #condition)
+	#if __cplusplus < 201103L
+	#define GLUE(a, b) a##b
+	#define NAME(line) GLUE(assertion_, line)
+	#define static_assert(condition) extern char NAME(__LINE__)[(condition) ? 1 : -1]
 	#endif
 	#include "uapi_layout.h"
 	EOF
-	gcc -std=c11 -m32 "${flags[@]}" -iquote "$tree/kmod" "$work/layout.c"
-	gcc -std=c11 -m64 "${flags[@]}" -iquote "$tree/kmod" "$work/layout.c"
-	g++ -std=c++17 "${flags[@]}" -iquote "$tree/kmod" -x c++ "$work/layout.c"
+	compile "$work/layout.h" -iquote "$tree/kmod"
 }
 
-ktap_run header_c99 header_cxx layout
+ktap_run header library_header layout

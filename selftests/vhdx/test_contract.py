@@ -157,6 +157,9 @@ RESULTS = {
     uapi.GetPoints: ("output_count", "point_count", "generation"),
     uapi.GetChanges: ("output_count", "processed_byte_length", "changed_bytes", "unit",
                       "answer_flags"),
+    uapi.GetAllocatedRanges: ("output_count", "processed_byte_length", "allocated_bytes",
+                              "virtual_disk_size", "disk_seq"),
+    uapi.GetLayers: ("output_count", "layer_count"),
 }
 
 

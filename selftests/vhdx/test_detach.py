@@ -13,7 +13,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, slow, uapi, udev  # noqa: E402
+from vhdxtest import ctl, images, ktap, mapper, slow, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
@@ -112,6 +112,88 @@ def all_while_others_come():
         ktap.equal(attached_now(), [], "attached")
         for path in paths:
             must_be_clean(path)
+
+
+# ---- who keeps it, and for how long ---------------------------------------------------------
+
+def detached_in(node, status=ctl.DONE):
+    """Seconds that it took, and what was said."""
+    begin = time.monotonic()
+    said = ctl.run("detach", node, status=status).stderr
+    return time.monotonic() - begin, said
+
+
+@ktap.case
+def opened_for_a_while():
+    """As udev and others do, who look into it: for these it waits, for a second say."""
+    with containers() as (path,), udev.asleep():
+        node = ctl.line("attach", path)
+        looking = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+        letting_go = threading.Timer(1, os.close, (looking,))
+        letting_go.start()
+        took, _ = detached_in(node)
+        letting_go.join()
+        ktap.check(0.9 < took < 5, f"it took {took:.1f} s")
+
+
+@ktap.case
+def opened_for_ever():
+    with containers() as (path,), udev.asleep():
+        node = ctl.line("attach", path)
+        with opened(node, os.O_RDONLY):
+            took, said = detached_in(node, ctl.FAILED)
+        ktap.check(4.9 < took < 15, f"it took {took:.1f} s")
+        ktap.check("busy" in said and node in said, said)
+        ktap.equal(attached_now(), [0], "attached")
+
+
+@contextlib.contextmanager
+def mounted(node, where):
+    """A file system, made and mounted."""
+    images.command("mkfs.ext4", "-q", "-F", node)
+    where.mkdir(exist_ok=True)
+    images.command("mount", node, where)
+    try:
+        yield f"{node} is mounted on {where}"
+    finally:
+        images.command("umount", where)
+
+
+@contextlib.contextmanager
+def swapped(node, _):
+    """Swap."""
+    images.command("mkswap", node)
+    images.command("swapon", node)
+    try:
+        yield f"{node} is used as swap"
+    finally:
+        images.command("swapoff", node)
+
+
+@contextlib.contextmanager
+def mapped(node, _):
+    """A linear device on it."""
+    with mapper.mapped("held", f"0 2048 linear {node} 0") as above:
+        yield f"{node} is used by {above.removeprefix('/dev/')}"
+
+
+@ktap.case
+def held():
+    """Who has it until he is told otherwise is named, and nobody waits for him; once he has
+    let go, udev's look at it is waited for."""
+    with containers() as (path,):
+        for held_by, partition in ((mounted, False), (mounted, True), (swapped, False),
+                                   (mapped, True)):
+            node = ctl.line("attach", path)
+            if partition:
+                images.command("sfdisk", "-q", node, stdin="1M,20M\n")
+                udev.settle()
+            with held_by(f"{node}p1" if partition else node, path.with_name("a b")) as holder:
+                took, said = detached_in(node, ctl.FAILED)
+                ktap.check(took < 3, f"{holder}: it took {took:.1f} s")
+                ktap.check(holder.replace("/a b", r"/a\040b") in said,
+                           f"{said}: not {holder}")
+            detached_in(node)
 
 
 # ---- at the last close --------------------------------------------------------------------

@@ -6,6 +6,7 @@
 # vm: timeout=300 takes=25
 import contextlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -66,8 +67,7 @@ def wrong_usage():
                       ("detach",), ("detach", "--all", "1"), ("list", "x"), ("info",), ("track",),
                       ("track", "frobnicate", disk.node), ("track", "enable"),
                       ("seal",), ("seal", "--label", "x" * 65, disk.node), ("points",),
-                      ("forget", disk.node), ("forget", disk.node, "rct:1"),
-                      ("changes", disk.node), ("changes", "--since", point),
+                      ("forget", disk.node), ("changes", disk.node), ("changes", "--since", point),
                       ("changes", disk.node, "--since", point, "--offset", "-1"),
                       ("changes", disk.node, "--since", point, "--length", "1Q"),
                       ("changes", disk.node, "--since", point, "--offset", "20E"),
@@ -100,6 +100,7 @@ def full_backup_is_needed():
                    said=["full backup"])
             refuse(3, "changes", disk.node, "--since", str(mine)[:-1],
                    said=["not the id", "full backup"])
+            refuse(1, "forget", disk.node, str(mine)[:-1], "--json", said=["not the id"])
             fresh = disk.handle.reset()
             refuse(3, "changes", disk.node, "--since", mine, said=["reset", "full backup"])
             ctl.run("changes", disk.node, "--since", fresh)
@@ -203,6 +204,17 @@ def failures_of_others():
     with container(track=False) as path, attached(path, "--read-only") as disk:
         refuse(1, "track", "enable", disk.node, said=["read-only"])
         ktap.check(not pathlib.Path(f"{path}.lrct").exists(), "a sidecar is left behind")
+
+
+@ktap.case
+def detach_of_what_was_cut():
+    """The disk is gone, and nobody is told that the next attach mends its container."""
+    for form in ((), ("--json",)):
+        with container() as path:
+            node = ctl.line("attach", path)
+            os.truncate(path, MIB)
+            refuse(1, "detach", *form, node, said=[f"{node}: detached", "was cut", "left as it is"])
+            ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
 
 
 @ktap.case
@@ -338,6 +350,28 @@ def track_or_nothing():
                 ktap.equal(disk.sysfs("tracking"), "on", "tracking")
             with attached(path, "--track") as disk:
                 ktap.equal(len(disk.handle.ids()), 1, "points")
+
+
+@ktap.case
+def second_history():
+    """Beside the sidecar that a renamed container left behind none is begun; as the message
+    says, that one goes on."""
+    with container() as path:
+        point = ctl.json("points", path)["points"][0]["id"]
+        renamed = path.rename(path.with_name("renamed.vhdx"))
+        old = pathlib.Path(f"{path}.lrct")
+        before = renamed.read_bytes()
+        refuse(1, "attach", "--track", renamed, said=[renamed, old.name, "--sidecar"])
+        ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
+        ktap.equal(sorted(one.name for one in path.parent.iterdir()),
+                   sorted([renamed.name, old.name]), "files")
+        ktap.check(renamed.read_bytes() == before, "the container was written")
+        with attached(renamed, "--track", "--sidecar", str(old)) as disk:
+            disk.write(0, b"x" * 4096)
+        old.rename(f"{renamed}.lrct")
+        with attached(renamed, "--track") as disk:
+            ktap.equal(ctl.json("changes", disk.node, "--since", point)["ranges"],
+                       [{"offset": 0, "length": 16 * KIB}], "changes")
 
 
 # ---- JSON --------------------------------------------------------------------------------

@@ -9,9 +9,11 @@
 #
 # vm: timeout=600 takes=115
 import errno
+import mmap
 import os
 import pathlib
 import sys
+import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
@@ -351,6 +353,41 @@ def grown_device():
             judge.same_container(device.path, truth)
             with raw_attached(device.path) as disk:
                 judge.same_disk(disk, truth)
+
+
+# ---- a file that grows ----------------------------------------------------------------------
+
+# New blocks after which the room that a disk made for itself is about to be made larger.
+UNTIL_IT_GROWS = 16
+
+
+@ktap.case
+def cut_just_before_it_grows():
+    """Both wait for one who holds the file: the growth does not make good what was cut off."""
+    with images.directory() as directory, udev.asleep(), \
+            faulty.device(directory / "backing", MIB) as slow:
+        victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
+        with victim.attached() as disk, open(slow.path, "rb") as source, \
+                mmap.mmap(source.fileno(), 4096, prot=mmap.PROT_READ) as late, \
+                open(victim.path, "r+b", buffering=0) as file:
+            for number in range(FULL, FULL + UNTIL_IT_GROWS):
+                disk.write(number * BLOCK, b"5" * 4096)
+            end = os.stat(victim.path).st_size
+            steps = ((os.pwrite, file.fileno(), late, end - BLOCK), (cut, victim),
+                     (outcome, disk.write, (FULL + UNTIL_IT_GROWS) * BLOCK, b"5" * 4096))
+            threads = [threading.Thread(target=step[0], args=step[1:]) for step in steps]
+            images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", slow.name)
+            try:
+                for thread in threads:
+                    thread.start()
+                    time.sleep(1)
+                ktap.equal(os.stat(victim.path).st_size, end, "size while it is held")
+            finally:
+                images.command("dmsetup", "resume", "--noudevsync", slow.name)
+            for thread in threads:
+                thread.join()
+            victim.expect_gap(disk)
+            victim.expect_lost(disk)
 
 
 # ---- a file that grew -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ import struct
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi  # noqa: E402
+from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -76,11 +76,11 @@ ktap.add("linear_tracked", linear, True)
 @contextlib.contextmanager
 def volume():
     """The logical volume, activated for writing."""
-    images.command("vgchange", "--config", LVM, "--noudevsync", "-ay", "vhdxtest")
-    images.command("vgmknodes", "--config", LVM, "vhdxtest")
     try:
-        yield "/dev/vhdxtest/lv"
+        images.command("vgchange", "--config", LVM, "--noudevsync", "-ay", "vhdxtest")
+        yield mapper.node("vhdxtest-lv")
     finally:
+        udev.settle()
         images.command("vgchange", "--config", LVM, "--noudevsync", "-an", "vhdxtest")
 
 
@@ -160,18 +160,19 @@ def without_writing(kind, module, build):
         (scratch / "image").write_bytes(build(source.read_bytes()))
         mounted = scratch / "mounted"
         mounted.mkdir()
-        images.command("mount", "-t", kind, "-o", "ro,loop", scratch / "image", mounted)
-        try:
-            path = mounted / "d.vhd"
-            ktap.check(path.read_bytes() == source.read_bytes(), "the image of the file system")
-            with attached(path, "--read-only") as disk:
-                ktap.equal(disk.sysfs("io"), "buffered", "io")
-                unharmed(disk)
-                ktap.equal(disk.read(7 * MIB, MIB), bytes(MIB), "a block that is not there")
-            said = ctl.run("attach", path, status=ctl.FAILED).stderr
-            ktap.check("read-only" in said, said)
-        finally:
-            images.command("umount", mounted)
+        with images.loop(scratch / "image", direct=False) as below:
+            images.command("mount", "-t", kind, "-o", "ro", below, mounted)
+            try:
+                path = mounted / "d.vhd"
+                ktap.check(path.read_bytes() == source.read_bytes(), "the image of the file system")
+                with attached(path, "--read-only") as disk:
+                    ktap.equal(disk.sysfs("io"), "buffered", "io")
+                    unharmed(disk)
+                    ktap.equal(disk.read(7 * MIB, MIB), bytes(MIB), "a block that is not there")
+                said = ctl.run("attach", path, status=ctl.FAILED).stderr
+                ktap.check("read-only" in said, said)
+            finally:
+                images.command("umount", mounted)
 
 
 ktap.add("iso9660", without_writing, "iso9660", "isofs", iso9660)

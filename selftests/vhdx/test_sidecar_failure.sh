@@ -22,22 +22,23 @@ setup() {
 	loop=$(losetup --find --show sidecar.raw)
 	table="0 131072 linear $loop 0"
 	dmsetup create --noudevsync sidecar --table "$table"
-	dmsetup mknodes
+	# By the node that the kernel gives it: names are udev's.
+	sidecar=/dev/$(dmsetup info --columns --noheadings -o blkdevname sidecar)
 	qemu-img create -q -f vhdx -o block_size=1M disk.vhdx 64M
-	device=$(vhdxctl attach --track --sidecar /dev/mapper/sidecar disk.vhdx)
+	device=$(vhdxctl attach --track --sidecar "$sidecar" disk.vhdx)
 	disk=${device##*/}
 	point=$(vhdxctl seal "$disk")
 }
 
 reattach() {
 	vhdxctl detach "$disk"
-	device=$(vhdxctl attach --sidecar /dev/mapper/sidecar disk.vhdx)
+	device=$(vhdxctl attach --sidecar "$sidecar" disk.vhdx)
 	disk=${device##*/}
 }
 
 teardown() {
 	vhdxctl detach "$disk"
-	dmsetup remove --noudevsync sidecar
+	dmsetup remove --noudevsync --retry sidecar
 	losetup --detach "$loop"
 }
 

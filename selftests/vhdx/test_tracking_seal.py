@@ -14,7 +14,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, faulty, images, judge, ktap, uapi  # noqa: E402
+from vhdxtest import ctl, dio, faulty, filesystem, images, judge, ktap, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, ioctl, label_array  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -233,6 +233,36 @@ def room_in_the_sidecar():
                 disk.handle.forget(point)
             disk.handle.seal("again")
             ktap.equal(disk.handle.changes(points[0]), everything, "changes")
+            ktap.equal(disk.sysfs("reason"), "none", "reason")
+
+
+@ktap.case
+def full_file_system():
+    """That of the sidecar: forgetting points is no help, and the reason says so."""
+    with images.directory() as directory, filesystem.mounted("tmpfs", MIB) as where:
+        path = images.create(directory / "disk.vhdx", 64 * MIB, block_size=MIB)
+        with raw_attached(path) as disk:
+            with opened(where / "sidecar", os.O_RDWR | os.O_CREAT) as fd:
+                points = [disk.handle.enable(fd, UNIT)]
+            images.command("dd", "if=/dev/zero", f"of={where / 'filler'}", "bs=4k", check=False)
+            written = []
+            while len(points) < 100:
+                written.append((2 * len(written) * UNIT, UNIT))
+                disk.write(written[-1][0], b"x" * UNIT)
+                try:
+                    points.append(disk.handle.seal())
+                except Failure as failure:
+                    ktap.equal((failure.errno, failure.reason), (errno.ENOSPC, uapi.HOST_FULL))
+                    break
+            ktap.check(len(points) < 100, "the file system is not full")
+            said = ctl.run("seal", disk.node, status=ctl.FAILED).stderr
+            ktap.check("is full: make room there" in said, said)
+            ktap.equal(disk.handle.ids(), points, "points")
+            ktap.equal(disk.handle.changes(points[0]), written, "changes")
+            (where / "filler").unlink()
+            # As the message says.
+            points.append(disk.handle.seal())
+            ktap.equal(disk.handle.changes(*points[-2:]), written[-1:], "the last delta")
             ktap.equal(disk.sysfs("reason"), "none", "reason")
 
 

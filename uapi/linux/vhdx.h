@@ -273,10 +273,11 @@ struct vhdx_attach {
  * Commits all metadata, saves the live delta, closes the container cleanly and
  * drops the open files before it returns. EBUSY while the block device is open
  * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
- * one than @disk_seq has the index now. EIO the container could not be closed
- * cleanly: the disk is gone all the same, and its log is replayed at the next
- * attach. EPERM without CAP_SYS_ADMIN. ESHUTDOWN the machine is shutting down,
- * and the disk is closed by that: it can be read to the end.
+ * one than @disk_seq has the index now. EIO the disk is gone, but the container
+ * could not be closed cleanly, and its log is replayed at the next attach; or it
+ * was cut or written over by somebody, and left as it is: the message says which.
+ * EPERM without CAP_SYS_ADMIN. ESHUTDOWN the machine is shutting down, and the
+ * disk is closed by that: it can be read to the end.
  */
 struct vhdx_detach {
 	__u32 size;
@@ -656,7 +657,7 @@ struct vhdx_forget {
  *			for none; anything else is EOPNOTSUPP at present
  * @output:		pointer to an array of struct vhdx_range
  * @output_capacity:	its length; 0 is EINVAL, except with VHDX_CHANGES_COUNT
- * @output_count:	out: how many ranges were filled in, or would have been
+ * @output_count:	out: how many ranges were filled in; with VHDX_CHANGES_COUNT 0
  * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
  *			vhdx_range); may be 0 with VHDX_CHANGES_COUNT
  * @time_limit_ms:	end early after this long; 0: no limit

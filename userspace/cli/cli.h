@@ -90,7 +90,7 @@ extern struct output output;
 	{ "output", "COLUMNS", "these columns, separated by commas; +COLUMNS: these too", \
 	  OPTION_TEXT, &output.columns }
 
-/* udev looks into a disk that was just attached or written. */
+/* udev looks into a disk that was just attached, and into one that a writer closed. */
 #define DETACH_PATIENCE_MS	5000
 
 /* ---- usage.c ---- */

@@ -155,7 +155,22 @@ static bool try_all(struct detaching *detaching, int *code)
 	return busy < count;
 }
 
-/* As long as one goes now and then: the others may lie below it. */
+/* Waiting for these would be in vain: they are mounted, say. */
+static bool all_are_held(const struct disks *disks)
+{
+	char holder[256];
+	size_t i;
+
+	for (i = 0; i < disks->count; i++)
+		if (!vhdx_is_held(disks->list[i].index, holder, sizeof(holder)))
+			return false;
+	return true;
+}
+
+/*
+ * As long as one goes now and then: the others may lie below it. With --all that is waited
+ * for in any case: at a shutdown somebody is unmounting beside.
+ */
 static int detach_all(struct detaching *detaching)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
@@ -170,7 +185,7 @@ static int detach_all(struct detaching *detaching)
 		/* One may have come meanwhile. */
 		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
 			return report(-ENOMEM);
-		if (!left->count || patience <= 0)
+		if (!left->count || patience <= 0 || (!wanted.all && all_are_held(left)))
 			break;
 		nanosleep(&pause, NULL);
 		patience -= PAUSE_MS;
@@ -228,5 +243,6 @@ const struct command detach_command = {
 	.maximum = -1,
 	.options = options,
 	.run = detach,
-	.notes = "A disk that is open or mounted is tried again for 5 seconds, then refused.",
+	.notes = "A disk that is open is tried again for 5 seconds, then refused; one that is mounted, or\n"
+		 "used by device mapper or as swap, at once.",
 };

@@ -27,12 +27,12 @@ static int forget(int count, char **arguments)
 	int err;
 
 	(void)count;
-	if (vhdx_id_parse(arguments[1], &id))
-		return usage_error("%s", vhdx_error_message());
 	err = vhdx_disk_open(arguments[0], NULL, VHDX_OPEN_WRITE, &disk);
 	if (err)
 		return report(err);
-	err = vhdx_forget(disk, &id);
+	err = vhdx_id_parse(arguments[1], &id);
+	if (!err)
+		err = vhdx_forget(disk, &id);
 	vhdx_disk_close(disk);
 	if (ignore_missing && err == -ENODATA && vhdx_error_reason() == VHDX_REASON_ID_MISSING)
 		err = 0;

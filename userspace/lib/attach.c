@@ -288,16 +288,17 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 }
 
 /* The error that led here is the one to report. */
-static void undo(const struct vhdx_attached *attached)
+static void undo(struct attaching *attaching)
 {
 	unsigned int reason = vhdx_error_reason();
 	char *message = strdup(vhdx_error_message());
 	struct vhdx_detach detach = {
-		.index = attached->index,
-		.disk_seq = attached->disk_seq,
+		.index = attaching->attached->index,
+		.disk_seq = attaching->attached->disk_seq,
 	};
 
-	detach_attachment(&detach, UNDO_TIMEOUT_MS);
+	if (!detach_attachment(&detach, UNDO_TIMEOUT_MS))
+		unsettle_windows_rct(attaching);
 	fail(0, reason, "%s", message ? message : "");
 	free(message);
 }
@@ -320,13 +321,11 @@ static void warn_of_copy(struct attaching *attaching)
 static void warn_of_stray(struct attaching *attaching)
 {
 	char name[NAME_MAX + 1];
-	char text[VHDX_UUID_TEXT];
 	vhdx_guid disk_id;
 
+	memcpy(disk_id.b, attaching->attached->virtual_disk_id, sizeof(disk_id.b));
 	if (attaching->sidecar_fd >= 0 || wants(attaching, VHDX_ATTACH_NO_TRACK) ||
 	    is_block(&attaching->container) ||
-	    sysfs_read(attaching->attached->index, "vhdx/virtual_disk_id", text, sizeof(text)) ||
-	    vhdx_guid_parse(&disk_id, text) ||
 	    !find_stray_sidecar(&attaching->container, &disk_id, name))
 		return;
 	fail(0, VHDX_REASON_NONE,
@@ -347,7 +346,7 @@ static int finish(struct attaching *attaching)
 		err = enable_tracking(attaching, disk);
 	vhdx_disk_close(disk);
 	if (err) {
-		undo(attached);
+		undo(attaching);
 		return err;
 	}
 	if (wants(attaching, VHDX_ATTACH_NO_TRACK) && attaching->sidecar_fd >= 0)

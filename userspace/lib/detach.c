@@ -10,17 +10,17 @@
 static int explain(int err, const struct vhdx_detach *detach, const char *device,
 		   const char *message)
 {
+	char holder[MESSAGE_SIZE];
+
 	switch (err) {
 	case -EBUSY:
+		if (vhdx_is_held(detach->index, holder, sizeof(holder)))
+			return fail(err, VHDX_REASON_IN_USE, "%s: busy: %s", device, holder);
 		return fail(err, VHDX_REASON_IN_USE,
 			    "%s: busy: it, or a partition of it, is open or mounted (see `lsblk %s`, `fuser -v %s`)",
 			    device, device, device);
 	case -EPERM:
 		return fail(err, VHDX_REASON_NONE, "%s: detaching needs root (CAP_SYS_ADMIN)",
-			    device);
-	case -EIO:
-		return fail(err, detach->reason,
-			    "%s: detached, but its container could not be closed cleanly (see the kernel log): the next attach replays its log",
 			    device);
 	default:
 		return fail_kernel(err, detach->reason, device, message);
@@ -50,6 +50,7 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 	char device[VHDX_DEVICE_NAME];
+	char holder[MESSAGE_SIZE];
 	char message[MESSAGE_SIZE];
 	int control;
 	int err;
@@ -61,7 +62,8 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms)
 		return control;
 	for (;;) {
 		err = request(control, device, VHDX_DETACH, detach, message);
-		if (err != -EBUSY || timeout_ms < PAUSE_MS)
+		if (err != -EBUSY || timeout_ms < PAUSE_MS ||
+		    vhdx_is_held(detach->index, holder, sizeof(holder)))
 			break;
 		nanosleep(&pause, NULL);
 		timeout_ms -= PAUSE_MS;

@@ -14,7 +14,7 @@ int vhdx_id_parse(const char *text, struct vhdx_point_id *id)
 
 	if (err)
 		return fail(err, VHDX_REASON_ID_MALFORMED,
-			    "\"%.80s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID}; if it was damaged where it was kept, make a full backup",
+			    "\"%.80s\" is not the id of a point: want rct:GUID:16 hex digits, or {GUID} (`vhdxctl points` lists them); where the id of the last backup was damaged, make a full backup",
 			    text ? text : "");
 	return 0;
 }

@@ -61,6 +61,8 @@ void tell_request(const char *subject, unsigned long command, void *argument, in
 
 /* ---- sysfs.c ---- */
 
+#define SYS_BLOCK	"/sys/block"
+
 /* The first line of /sys/block/vhdxN/@attribute, without its newline. 0 or -errno. */
 int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);

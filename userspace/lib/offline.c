@@ -4,6 +4,7 @@
  * the same fields, the same errors and the same reasons as the driver would.
  */
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 #include <core/argument.h>
 #include <core/report.h>
@@ -96,6 +97,14 @@ static int get_points(const struct vhdx_history *history, struct vhdx_get_points
 	return err;
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static int answer(const struct vhdx_history *history, const struct vhdx_span *span,
 		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
 {
@@ -109,15 +118,17 @@ static int answer(const struct vhdx_history *history, const struct vhdx_span *sp
 		.capacity = query->output_capacity,
 		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
 	};
+	const uint64_t limit = query->time_limit_ms ? query->time_limit_ms : UINT64_MAX;
+	const uint64_t begin = now_ms();
 	int more;
 
 	if (!answer.words)
 		return vhdx_no_memory(diag);
 	do {
 		more = vhdx_answer_leaf(&answer, vhdx_report_leaf, &source);
-	} while (more > 0);
+	} while (more > 0 && now_ms() - begin < limit);
 	vhdx_free(answer.words);
-	if (more)
+	if (more < 0)
 		return vhdx_report_failure(more, diag);
 	query->output_count = answer.count;
 	query->processed_byte_length = answer.offset - query->byte_offset;

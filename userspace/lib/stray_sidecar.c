@@ -14,8 +14,11 @@
 /* A directory may be full of other disks' sidecars. */
 #define LOOKED_AT_MAX	1024
 
-/* Named like a sidecar, and nothing is there that it could be the sidecar of. */
-static bool is_alone(int directory, const char *name)
+/*
+ * Named like a sidecar, and nothing else is there that it could be the sidecar of: nothing, or
+ * this very container, which a link has another name for.
+ */
+static bool is_alone(int directory, const char *name, const struct container *ours)
 {
 	const size_t suffix = strlen(SIDECAR_SUFFIX);
 	const size_t length = strlen(name);
@@ -25,7 +28,10 @@ static bool is_alone(int directory, const char *name)
 	if (length <= suffix || strcmp(name + length - suffix, SIDECAR_SUFFIX) != 0)
 		return false;
 	snprintf(container, sizeof(container), "%.*s", (int)(length - suffix), name);
-	return fstatat(directory, container, &st, 0);
+	if (!strcmp(container, strrchr(ours->path, '/') + 1))
+		return false;
+	return fstatat(directory, container, &st, 0) ||
+	       (st.st_dev == ours->st.st_dev && st.st_ino == ours->st.st_ino);
 }
 
 /* Whoever owns the directory may have put anything there: a pipe must not be waited for. */
@@ -89,7 +95,7 @@ bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk
 	if (!directory)
 		return false;
 	while (!found && looked_at < LOOKED_AT_MAX && (entry = readdir(directory))) {
-		if (!is_alone(dirfd(directory), entry->d_name))
+		if (!is_alone(dirfd(directory), entry->d_name, container))
 			continue;
 		looked_at++;
 		found = is_stray(dirfd(directory), entry->d_name, disk_id);

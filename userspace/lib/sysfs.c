@@ -13,7 +13,6 @@
 #include <unistd.h>
 #include "internal.h"
 
-#define SYS_BLOCK	"/sys/block"
 #define SECTOR_SHIFT	9	/* the unit of /sys/block/vhdxN/size, whatever the disk's sector */
 
 int sysfs_read(int index, const char *attribute, char *text, size_t size)

@@ -27,23 +27,39 @@ static int call_enable(struct vhdx_disk *disk, struct vhdx_tracking_enable *enab
 }
 
 /* Path of the sidecar of an attached disk, and whose it is to be. free() the path. */
-static int place_sidecar(struct vhdx_disk *disk, const char *given, struct stat *owner,
+static int place_sidecar(struct vhdx_disk *disk, const char *given, struct container *container,
 			 char **path)
 {
-	struct container container = CONTAINER_NONE;
-	int err;
+	int err = locate_container(container, disk->name);
 
-	err = locate_container(&container, disk->name);
 	if (err && given) {
 		/* Then the sidecar is its maker's. */
-		memset(&container.st, 0, sizeof(container.st));
+		memset(&container->st, 0, sizeof(container->st));
 		err = 0;
 	}
-	if (!err)
-		err = sidecar_path(&container, given, path);
-	*owner = container.st;
-	close_container(&container);
-	return err;
+	return err ? err : sidecar_path(container, given, path);
+}
+
+/*
+ * A second history would be the end of the first one: the container is written without it.
+ * Whoever wants that names a new sidecar.
+ */
+static int refuse_second_history(struct vhdx_disk *disk, const struct container *container)
+{
+	struct vhdx_info info = { .size = sizeof(info) };
+	char name[NAME_MAX + 1];
+	vhdx_guid disk_id;
+	int err;
+
+	err = vhdx_disk_get_info(disk, &info);
+	if (err)
+		return err;
+	memcpy(disk_id.b, info.virtual_disk_id, sizeof(disk_id.b));
+	if (!find_stray_sidecar(container, &disk_id, name))
+		return 0;
+	return fail(-EEXIST, VHDX_REASON_NONE,
+		    "%s: %s lies beside it and belongs to this disk: to go on with it, name it when you attach (--sidecar), or rename it like the container; to give it up, name a new one",
+		    container->path, name);
 }
 
 static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct stat *owner,
@@ -64,23 +80,27 @@ static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct 
 static int enable_in_file(struct vhdx_disk *disk, const char *given, bool create,
 			  struct vhdx_tracking_enable *enable)
 {
-	struct stat owner;
-	char *path;
+	struct container container = CONTAINER_NONE;
+	char *path = NULL;
 	int err;
 
-	err = place_sidecar(disk, given, &owner, &path);
+	err = place_sidecar(disk, given, &container, &path);
+	if (!err && create && !given)
+		err = refuse_second_history(disk, &container);
 	if (err)
-		return err;
+		goto out;
 	enable->sidecar_fd = open_sidecar(path, given, true);
 	if (enable->sidecar_fd >= 0) {
 		err = call_enable(disk, enable);
 		close(enable->sidecar_fd);
 	} else if (enable->sidecar_fd == -ENOENT && create) {
-		err = enable_in_new(disk, path, &owner, enable);
+		err = enable_in_new(disk, path, &container.st, enable);
 	} else {
 		err = enable->sidecar_fd;
 	}
+out:
 	free(path);
+	close_container(&container);
 	return err;
 }
 

@@ -10,6 +10,7 @@
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	real-ids	a disk has the VirtualDiskId of its container
+ *	id.N		the VirtualDiskId of disk N
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
@@ -345,17 +346,19 @@ static void put_copy_of(int index)
 /* VirtualDiskId lies where qemu-img puts it; most tests had rather know it. */
 static void describe_disk(int index, int fd)
 {
-	unsigned char g[16] = "";
 	FILE *file = open_file("r", "real-ids");
+	unsigned char g[16];
 	char text[40];
 
-	if (!file) {
-		put(index, "vhdx/virtual_disk_id", "11111111-1111-1111-1111-111111111111");
-		return;
+	memset(g, 0x11, sizeof(g));
+	if (file) {
+		fclose(file);
+		if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
+			abort();
 	}
+	file = open_file("w", "id.%d", index);
+	fwrite(g, sizeof(g), 1, file);
 	fclose(file);
-	if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
-		abort();
 	snprintf(text, sizeof(text),
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
 		 g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12],
@@ -463,10 +466,13 @@ static int seal(struct vhdx_seal *args)
 static int get_info(int index, struct vhdx_info *info)
 {
 	int error = wanted_failure("INFO", &info->reason, 0, 0);
+	FILE *file = open_file("r", "id.%d", index);
 
+	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1)
+		abort();
+	fclose(file);
 	info->index = index;
 	info->virtual_disk_size = DISK_SECTORS * 512;
-	memset(info->virtual_disk_id, 0x11, 16);
 	memset(info->data_write_guid, 0x22, 16);
 	info->block_size = 8 << 20;
 	info->logical_sector_size = 512;

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
 
 from common import ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, TREE
 
@@ -115,11 +116,10 @@ def test_renamed_container():
         ctl("changes", renamed, "--since", ID).expect(
             3, "disk.vhdx.lrct beside it", "--sidecar", "full backup")
         assert not ctl("changes", renamed, "--since", ID, "--sidecar", sidecar).out
-        for options in ([], ["--read-only"], ["--track"]):
+        for options in ([], ["--read-only"]):
             fake.ctl("attach", *options, renamed).expect(
                 0, "warning", f"{renamed}: attached without disk.vhdx.lrct", "--sidecar")
             fake.ctl("detach", renamed).expect(0)
-        (path / "renamed.vhdx.lrct").unlink()
         # As the message says:
         assert not fake.ctl("attach", "--sidecar", sidecar, renamed).expect(0).err
         assert fake.ctl("info", "--json", renamed).json["sidecar"] == str(sidecar)
@@ -128,6 +128,66 @@ def test_renamed_container():
         fake.ctl("detach", renamed).expect(0)
         sidecar.rename(path / "renamed.vhdx.lrct")
         assert not fake.ctl("attach", renamed).expect(0).err
+
+
+def test_second_history():
+    """Beside a sidecar that was left behind none is begun, unless it is named."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
+        renamed = image.rename(path / "renamed.vhdx")
+        words = f"{renamed}: disk.vhdx.lrct lies beside it", "--sidecar", "rename it"
+        before = renamed.read_bytes()
+        for lrct in (False, True):
+            if lrct:  # empty: of no use yet
+                (path / "renamed.vhdx.lrct").touch()
+            fake.ctl("attach", "--track", renamed).expect(1, *words)
+            assert not [call for call in fake.calls if call.startswith("ENABLE")]
+            assert not fake.ctl("list", "--json").json["list"]
+            fake.ctl("attach", renamed).expect(0, "warning")
+            fake.ctl("track", "enable", renamed).expect(1, *words)
+            assert not [call for call in fake.calls if call.startswith("ENABLE")]
+            fake.ctl("detach", renamed).expect(0)
+            assert (path / "renamed.vhdx.lrct").exists() == lrct
+        assert renamed.read_bytes() == before
+        # As the message says: to go on,
+        assert not fake.ctl("attach", "--track", "--sidecar", path / "disk.vhdx.lrct",
+                            renamed).expect(0).err
+        fake.ctl("detach", renamed).expect(0)
+        # to give it up,
+        (path / "renamed.vhdx.lrct").unlink()
+        fake.ctl("attach", "--track", "--sidecar", path / "new", renamed).expect(
+            0, "warning", "attached without disk.vhdx.lrct")
+        fake.ctl("detach", renamed).expect(0)
+        (path / "disk.vhdx.lrct").rename(path / "renamed.vhdx.lrct")
+        assert not fake.ctl("attach", "--track", renamed).expect(0).err
+
+
+def test_linked_container():
+    """A link under its old name: the sidecar of that name is its own all the same."""
+    for link in (os.symlink, os.link):
+        with directory() as path:
+            fake, image = setup(path)
+            make_sidecar(image, "seal a\n")
+            fake.write("real-ids", "")
+            renamed = image.rename(path / "renamed.vhdx")
+            link(renamed, image)
+            fake.ctl("attach", "--track", renamed).expect(1, "disk.vhdx.lrct lies beside it")
+            fake.ctl("attach", renamed).expect(0, "warning", "disk.vhdx.lrct")
+
+
+def test_own_sidecar():
+    """One that can't be used is no second history: the driver has the word."""
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("real-ids", "")
+        fake.write("state-at-attach", "0 1 4 0 0")
+        fake.ctl("attach", image).expect(0)
+        fake.attribute(0, "sidecar", "")
+        fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="header 0: bad checksum")
+        fake.ctl("track", "enable", "0").expect(1, "header 0: bad checksum")
 
 
 def test_copy():
@@ -350,6 +410,15 @@ def test_windows_rct_comes_back():
         fake.fail("ATTACH", errno.EBUSY, "in_use")
         fake.ctl("attach", "--retire-windows-rct", image).expect(1, "in use")
         assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        # Nor did one that is taken back.
+        fake.fail("ATTACH", 0)
+        fake.fail("ENABLE", errno.ENOSPC, "no_space")
+        fake.ctl("attach", "--track", "--retire-windows-rct", image).expect(1, "room in")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        # But a disk that stays may be written.
+        fake.fail("DETACH", errno.EPERM)
+        fake.ctl("attach", "--track", "--retire-windows-rct", image).expect(1, "room in")
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
 
 
 def test_windows_rct_of_something_else():
@@ -374,6 +443,24 @@ def test_not_a_container():
         for name in ("/proc/version", "/etc/passwd", path / "empty"):
             fake.ctl("attach", "--read-only", name).expect(1, "not a VHDX: ")
         fake.ctl("attach", "--read-only", "/proc/self/mem").expect(1, "cannot read it")
+        assert not fake.calls
+
+
+def test_other_files():
+    """Images of other formats, and what is no image at all, from a byte on."""
+    with directory() as path:
+        fake, _ = setup(path)
+        for suffix, options in (("qcow2", "-fqcow2"), ("vmdk", "-fvmdk"), ("vdi", "-fvdi"),
+                                ("raw", "-fraw"), ("vhd", "-fvpc -osubformat=fixed")):
+            subprocess.run(["qemu-img", "create", "-q", *options.split(), path / f"image.{suffix}",
+                            "8M"], check=True)
+        (path / "image.zip").write_bytes(b"PK\3\4" + bytes(1000))
+        (path / "image.one").write_bytes(b"v")
+        (path / "image.text").write_text("vhdxfil")
+        for image in path.glob("image.*"):
+            for option in ([], ["--read-only"]):
+                result = fake.ctl("attach", *option, image).expect(1, f"{image}: not a VHDX: ")
+                assert result.err.count("\n") == 1, result.err
         assert not fake.calls
 
 

@@ -48,7 +48,18 @@ def test_ids_from_storage():
         assert not fake.calls
         for text in (f"{ID}\n", f" {ID.upper()}\t"):
             assert fake.ctl("changes", "0", "--since", text, "--json").json["limit"] == ID
-        fake.ctl("forget", "0", ID[:-1]).expect(2)
+
+
+def test_ids_from_storage_to_forget():
+    """The same, but there is no history to lose: neither wrong usage nor a full backup."""
+    with attached() as (fake, _):
+        for text in ("", "not-an-id", ID[:-1], " \n"):
+            for options in ([], ["--ignore-missing"]):
+                fake.ctl("forget", *options, "0", text).expect(1, "not the id of a point")
+                fake.ctl("forget", *options, "0", text, "--json").expect_error(
+                    1, errno.EINVAL, "id_malformed")
+        assert not fake.calls
+        fake.ctl("forget", "0", f" {ID.upper()}\n").expect(0)
 
 
 def test_failure_in_the_middle():
@@ -206,6 +217,20 @@ def test_busy_for_long():
         assert len(fake.calls) > 50
 
 
+def test_held():
+    """By device mapper, say: nobody waits for that, unless it is all disks."""
+    with attached() as (fake, image):
+        (fake.root / "sys/block/vhdx0/holders/dm-3").mkdir(parents=True)
+        fake.fail("DETACH", errno.EBUSY, "in_use")
+        fake.ctl("detach", "0").expect(1, "busy: /dev/vhdx0 is used by dm-3")
+        assert len(fake.calls) <= 2
+        fake.ctl("detach", "--all").expect(1, "busy: /dev/vhdx0 is used by dm-3")
+        assert len(fake.calls) > 50
+        (fake.root / "sys/block/vhdx0/holders/dm-3").rmdir()
+        (fake.root / "sys/block/vhdx0/vhdx0p2/holders/md0").mkdir(parents=True)
+        fake.ctl("detach", image).expect(1, "busy: /dev/vhdx0p2 is used by md0")
+
+
 def test_several_detached():
     with attached() as (fake, image):
         other = make_image(image.parent / "other.vhdx")
@@ -219,9 +244,9 @@ def test_several_detached():
 def test_one_of_all_fails():
     with attached() as (fake, image):
         fake.ctl("attach", make_image(image.parent / "other.vhdx")).expect(0)
-        fake.fail("DETACH", errno.EIO, "io", times=1)
+        fake.fail("DETACH", errno.EIO, "io", times=1, message="detached, but not cleanly")
         result = fake.ctl("detach", "--all")
-        result.expect(1, "/dev/vhdx0", "not be closed cleanly")
+        result.expect(1, "/dev/vhdx0: detached, but not cleanly")
         assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
         assert len(fake.ctl("list", "--noheadings").lines) == 1
 
@@ -240,8 +265,14 @@ def test_another_disk_gets_the_name():
 
 
 def test_unclean_detach():
+    """Only the driver knows what becomes of the container: its words are the command's."""
     with attached() as (fake, _):
-        fake.fail("DETACH", errno.EIO, "io")
-        fake.ctl("detach", "0").expect(1, "not be closed cleanly", "replays its log")
+        for words in ("detached, but not closed: its log is replayed at the next attach",
+                      "detached, but the container was cut: it was left as it is"):
+            fake.fail("DETACH", errno.EIO, "io", message=words)
+            result = fake.ctl("detach", "0")
+            result.expect(1)
+            assert result.err == f"vhdxctl: /dev/vhdx0: {words}\n", result.err
+            fake.ctl("detach", "--json", "0").expect_error(1, errno.EIO, "io", words)
         fake.fail("DETACH", errno.EPERM)
         fake.ctl("detach", "0").expect(1, "CAP_SYS_ADMIN")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A file that is not attached answers like the driver, and is not written."""
+import ctypes
 import errno
 import hashlib
 import os
@@ -7,7 +8,8 @@ import random
 import subprocess
 import sys
 
-from common import TREE, ctl, directory, make_image, make_sidecar, need, need_root
+from common import (TREE, PointId, ctl, directory, load_library, make_image, make_sidecar, need,
+                    need_root)
 
 GIB = 1 << 30
 UNIT = 16384
@@ -56,6 +58,41 @@ def test_points_and_changes():
         state = ctl("track", "status", image, "--json").json
         assert state["enabled"] and state["newer_changes"] and state["most_recent_id"] == c
         assert state["unit"] == UNIT and state["points"] == 3
+
+
+class Query(ctypes.Structure):
+    """struct vhdx_get_virtual_disk_changes"""
+
+    _fields_ = [("size", ctypes.c_uint32), ("flags", ctypes.c_uint32), ("limit", PointId),
+                ("target", PointId), ("offset", ctypes.c_uint64), ("length", ctypes.c_uint64),
+                ("later", ctypes.c_uint64 * 2), ("output", ctypes.c_uint64),
+                ("output_capacity", ctypes.c_uint32), ("output_count", ctypes.c_uint32),
+                ("range_size", ctypes.c_uint32), ("time_limit_ms", ctypes.c_uint32),
+                ("processed", ctypes.c_uint64), ("changed_bytes", ctypes.c_uint64),
+                ("others", ctypes.c_uint64 * 10)]
+
+
+def test_time_limit():
+    """A call that has no time processes something all the same; the rest follows."""
+    with directory() as path:
+        size = 1024 * GIB
+        image = make_image(path / "disk.vhdx", "1T")
+        point, = make_sidecar(image, f"seal a\nmark 0 {size}\n", unit=4096)
+        library, disk = load_library(), ctypes.c_void_p()
+        assert not library.vhdx_disk_open(str(image).encode(), None, 0, ctypes.byref(disk))
+        for limit, whole in ((1, False), (600000, True)):
+            query = Query(size=ctypes.sizeof(Query), flags=2, time_limit_ms=limit)
+            assert not library.vhdx_id_parse(point.encode(), ctypes.byref(query.limit))
+            changed = calls = 0
+            while query.offset < size:
+                query.length = size - query.offset
+                assert not library.vhdx_disk_get_changes_once(disk, ctypes.byref(query))
+                assert query.processed > 0
+                query.offset += query.processed
+                changed += query.changed_bytes
+                calls += 1
+            assert changed == size and (calls == 1) == whole, (changed, calls)
+        library.vhdx_disk_close(disk)
 
 
 def test_errors_like_the_driver():

@@ -42,7 +42,6 @@ WRONG = [
     ["seal", "--label", "\udcff", "0"],
     ["points"],
     ["forget", "0"],
-    ["forget", "0", "not-an-id"],
     ["changes", "0"],
     ["changes", "--since", ID, "--offset", "-1", "0"],
     ["changes", "--since", ID, "--length", "1X", "0"],

@@ -74,9 +74,10 @@ def make_hung():
     loop = run("losetup", "--find", "--show", HUNG_SIDECAR)
     run("dmsetup", "create", "--noudevsync", "hung", "--table",
         f"0 {8 * MIB // 512} linear {loop} 0")
-    run("dmsetup", "mknodes")
     vhdxoracle.create(str(HUNG), 16 * MIB, block_size=MIB)
-    device = attach(HUNG, "--track", "--sidecar", "/dev/mapper/hung")
+    # By the node that the kernel gives it: names are udev's.
+    sidecar = run("dmsetup", "info", "--columns", "--noheadings", "-o", "blkdevname", "hung")
+    device = attach(HUNG, "--track", "--sidecar", f"/dev/{sidecar}")
     write(device, 0, 1)
     run("dmsetup", "suspend", "--noflush", "--nolockfs", "hung")
 

@@ -222,19 +222,32 @@ struct vhdx_attached {
  * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
  *
  * Return: 0 or a negative errno; -EEXIST where VHDX_ATTACH_TRACK finds a sidecar
- * that is not usable for this disk (vhdx_error_reason() says why). Both device
- * nodes can be opened on return.
+ * that is not usable for this disk (vhdx_error_reason() says why), or one beside
+ * the container that is of this disk, under another name (VHDX_REASON_NONE). Both
+ * device nodes can be opened on return.
  */
 VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options *options,
 			 struct vhdx_attached *attached);
 
 /**
+ * vhdx_is_held() - is somebody there who keeps the disk until he is told to let go?
+ * @index:	N of /dev/vhdxN
+ * @text:	out: who, such as "/dev/vhdx0p1 is mounted on /mnt"; empty where there is nobody
+ * @size:	room for it, with the NUL; it is cut
+ *
+ * Such are mounts in the caller's mount namespace, swap, device mapper and md. That nobody
+ * of them is there does not mean that nobody has the disk open.
+ */
+VHDX_API bool vhdx_is_held(int index, char *text, size_t size);
+
+/**
  * vhdx_detach() - detach a disk
  * @name:	name of the disk
- * @timeout_ms:	keep trying for this long while the disk is busy (udev probes
- *		new disks); 0: try once
+ * @timeout_ms:	keep trying for this long while somebody has the disk open, as udev
+ *		does when it is new, and when a writer closed it; 0: try once
  *
- * A disk that is attached under the same name meanwhile is left alone.
+ * A disk that is attached under the same name meanwhile is left alone. One that is held
+ * (vhdx_is_held()) is not waited for.
  *
  * Return: 0 or a negative errno; -EBUSY while it is open or mounted.
  */
@@ -545,7 +558,8 @@ VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
  * file gets the container's owner and mode, and is removed again on failure.
  *
  * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
- * the sidecar holds something else (see vhdx_tracking_reset()).
+ * the sidecar holds something else (see vhdx_tracking_reset()), or where none was
+ * named, and one beside the container is of this disk, under another name.
  */
 VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 				  struct vhdx_point_id *first_point);

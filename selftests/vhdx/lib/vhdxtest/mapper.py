@@ -18,14 +18,20 @@ def load(name, table):
     command("dmsetup", "resume", "--noudevsync", name)
 
 
+def node(name):
+    """The node that the kernel gives a device: names below /dev/mapper are udev's, who may be
+    making them this moment, and whoever makes them beside him fails."""
+    return "/dev/" + command("dmsetup", "info", "--columns", "--noheadings", "-o", "blkdevname",
+                             name).strip()
+
+
 @contextlib.contextmanager
 def mapped(name, table):
-    """The path of a new device, which is removed when udev is done with it."""
+    """The node of a new device, which is removed when udev is done with it."""
     command("modprobe", "dm-mod")
     command("dmsetup", "create", "--noudevsync", name, stdin=table)
-    command("dmsetup", "mknodes")
     try:
-        yield f"/dev/mapper/{name}"
+        yield node(name)
     finally:
         udev.settle()
         command("dmsetup", "remove", "--noudevsync", "--retry", name)
