@@ -12,6 +12,7 @@
 #include <linux/kthread.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <uapi/linux/vhdx.h>
@@ -303,6 +304,21 @@ static bool is_waited_for(const struct bio *clone)
 	return clone->bi_opf & REQ_SWAP && op_is_write(bio_op(clone));
 }
 
+/*
+ * With locks that everybody else waits for, it must not look for memory by going through pages
+ * that it may not write: it has what is kept for those who free some. There are no more of them
+ * than workers.
+ */
+static ssize_t start_from_reserve(struct vhdx_container *c, struct kiocb *iocb,
+				  struct iov_iter *iter)
+{
+	unsigned int flags = memalloc_noreclaim_save();
+	ssize_t ret = start(c, iocb, iter, true);
+
+	memalloc_noreclaim_restore(flags);
+	return ret;
+}
+
 /* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
 static void file_start(struct vhdx_io *io)
 {
@@ -334,7 +350,10 @@ static void file_start(struct vhdx_io *io)
 	atomic_set(&io->file.refs, 2);
 
 	kthread_associate_blkcg(bio_blkcg_css(io->orig));
-	ret = start(c, &io->file.iocb, &iter, write);
+	if (unlikely(is_waited_for(clone)))
+		ret = start_from_reserve(c, &io->file.iocb, &iter);
+	else
+		ret = start(c, &io->file.iocb, &iter, write);
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;

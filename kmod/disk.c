@@ -357,7 +357,9 @@ static int make_queues(struct vhdx_disk *disk)
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->commit_wq ||
 	    !disk->sidecar_wq || !disk->container.queue.workqueue)
 		goto fail;
-	err = bioset_init(&disk->io_bios, BIO_POOL_SIZE, offsetof(struct vhdx_io, clone), 0);
+	/* Whoever swaps out does not wait for those that are under way (rule K1). */
+	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
+			  offsetof(struct vhdx_io, clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
 	if (!err)

@@ -62,7 +62,7 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	unsigned long flags;
 	bool starts;
 
-	if (!(current->flags & PF_MEMALLOC_NOFS))
+	if (!(current->flags & (PF_MEMALLOC_NOFS | PF_MEMALLOC_NOIO)))
 		wait_event_timeout(swap_out->ended, has_room(swap_out), VHDX_SWAP_PATIENCE);
 	spin_lock_irqsave(&swap_out->lock, flags);
 	starts = swap_out->under_way < VHDX_SWAP_OUTS && bio_list_empty(&swap_out->waiting);
