@@ -22,15 +22,28 @@
 static void file_start(struct vhdx_io *io);
 
 /*
- * What direct I/O on this file must be aligned to; 0: it takes none. A file system
- * that doesn't say is believed to need the sectors of its device.
+ * Is direct I/O the file system's own, which keeps to it? Where it is a method of the page
+ * cache, the generic code around it turns to the page cache for what is short, and the file
+ * system for what was never written in front of a write: a page is dirty then while a direct
+ * write to another part of it is under way. That is an error of the file (rule V8), for good.
+ */
+static bool is_direct_io_pure(const struct file *file)
+{
+	const struct address_space_operations *a_ops = file->f_mapping->a_ops;
+
+	return !a_ops->direct_IO || a_ops->direct_IO == noop_direct_IO;
+}
+
+/*
+ * What direct I/O on this file must be aligned to; 0: it takes none, or not only. A file
+ * system that doesn't say is believed to need the sectors of its device.
  */
 static u32 direct_alignment(struct file *file, u32 *dma_alignment)
 {
 	struct super_block *sb = file_inode(file)->i_sb;
 	struct kstat stat;
 
-	if (!(file->f_mode & FMODE_CAN_ODIRECT))
+	if (!(file->f_mode & FMODE_CAN_ODIRECT) || !is_direct_io_pure(file))
 		return 0;
 	if (!vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0) &&
 	    (stat.result_mask & STATX_DIOALIGN)) {

@@ -3,9 +3,9 @@
 # vm: on=uml,6.1 full=6.12 takes=5
 """Containers in files: which file systems, direct or buffered, and what sysfs says of it.
 
-A file whose direct I/O wants larger pieces than the disk's sectors, or that takes none,
-is used buffered (rule V8); a disk on it works all the same, and what is acknowledged is
-in the file.
+A file whose direct I/O wants larger pieces than the disk's sectors or mixes with the page
+cache, or that takes none, is used buffered (rule V8); a disk on it works all the same, and
+what is acknowledged is in the file.
 """
 
 import os
@@ -66,7 +66,9 @@ ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
 # Not all kernels have them. Direct I/O of btrfs takes whole pages.
 ktap.add("btrfs", on, "btrfs", 512, 512, ("buffered", "direct"))
 ktap.add("btrfs_disk_of_4096", on, "btrfs", 4096, 512, ("direct",))
-ktap.add("ntfs3", on, "ntfs3", 512, 512, ("direct",))
+# Direct I/O that turns to the page cache: of ntfs3 before 7.0, of FUSE on a block device always.
+ktap.add("ntfs3", on, "ntfs3", 512, 512, ("buffered",) if kernel() < (7, 0) else ("direct",))
+ktap.add("fuse", on, "ntfs-3g", 512, 512, ("buffered",))
 
 
 def load(kind):
@@ -91,7 +93,7 @@ def load(kind):
             command("e2fsck", "-fn", disk.node)
 
 
-for _kind in ("ext4", "xfs", "btrfs"):
+for _kind in ("ext4", "xfs", "btrfs", "ntfs3"):
     ktap.add(f"load_on_{_kind}", load, _kind)
 
 

@@ -19,13 +19,18 @@ MAKE = {
     "xfs": ("mkfs.xfs", "-q", "-f", "-K"),
     "btrfs": ("mkfs.btrfs", "-q", "-f", "-K"),
     "ntfs3": ("mkfs.ntfs", "-q", "-Q", "-F"),
+    "ntfs-3g": ("mkfs.ntfs", "-q", "-Q", "-F"),
 }
+
+# Of what is not a module of that name.
+MODULE = {"ntfs-3g": "fuse"}
 
 
 @contextlib.contextmanager
 def made(kind, device):
     """One of those in MAKE on a device; the case is skipped where the kernel hasn't got it."""
-    if subprocess.run(["modprobe", kind], capture_output=True, check=False).returncode:
+    if subprocess.run(["modprobe", MODULE.get(kind, kind)], capture_output=True,
+                      check=False).returncode:
         ktap.skip(f"the kernel has no {kind}")
     command(*MAKE[kind], device)
     with images.directory() as where:
