@@ -15,9 +15,13 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
+#include <linux/vmstat.h>
 #include <uapi/linux/vhdx.h>
 
 #define RW_PAGES	32
+
+/* Pages that are free before a write of swapped memory may use the kernel's reserve. */
+#define RESERVE_LEAST	512
 
 static void file_start(struct vhdx_io *io);
 
@@ -307,15 +311,18 @@ static bool is_waited_for(const struct bio *clone)
 /*
  * With locks that everybody else waits for, it must not look for memory by going through pages
  * that it may not write: it has what is kept for those who free some. There are no more of them
- * than workers.
+ * than workers, and not when next to nothing of that is left: file systems insist on memory,
+ * and nobody may do that who does not reclaim any.
  */
 static ssize_t start_from_reserve(struct vhdx_container *c, struct kiocb *iocb,
 				  struct iov_iter *iter)
 {
-	unsigned int flags = memalloc_noreclaim_save();
+	bool reserve = global_zone_page_state(NR_FREE_PAGES) >= RESERVE_LEAST;
+	unsigned int flags = reserve ? memalloc_noreclaim_save() : 0;
 	ssize_t ret = start(c, iocb, iter, true);
 
-	memalloc_noreclaim_restore(flags);
+	if (reserve)
+		memalloc_noreclaim_restore(flags);
 	return ret;
 }
 
