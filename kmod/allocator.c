@@ -114,6 +114,9 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		}
 		cond_resched();
 	}
+	/* What follows is cleared: it had better still be ours. */
+	if (!err)
+		err = vhdx_session_verify(disk);
 	if (!err)
 		take_tail(disk, space.end);
 	vhdx_space_release(&space);
@@ -150,12 +153,13 @@ static int reserve_log(struct vhdx_disk *disk)
 {
 	const struct vhdx_header *header = &disk->image.header;
 	struct vhdx_container *c = &disk->container;
-	int err = 0;
+	int err;
 
 	if (disk->allocator.log_reserved)
 		return 0;
-	if (!c->bdev)
-		err = c->ops->zero(c, header->log_offset, header->log_length);
+	err = vhdx_session_verify(disk);
+	if (!err && !c->bdev)
+		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
 	disk->allocator.log_reserved = !err;
 	return err;
 }

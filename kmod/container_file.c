@@ -399,6 +399,10 @@ static void end_resize(struct vhdx_container *c)
 	mnt_drop_write_file(c->file);
 }
 
+/*
+ * All that is written to the file waits for its lock meanwhile. So this does not wait for memory
+ * that those writes would free: it is short and rare, and has what is kept for that.
+ */
 static int resize(struct vhdx_container *c, u64 size)
 {
 	struct iattr attr = {
@@ -407,7 +411,11 @@ static int resize(struct vhdx_container *c, u64 size)
 		.ia_file = c->file,
 	};
 
-	return compat_notify_change(c->file, &attr);
+	unsigned int flags = memalloc_noreclaim_save();
+	int err = compat_notify_change(c->file, &attr);
+
+	memalloc_noreclaim_restore(flags);
+	return err;
 }
 
 static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
@@ -422,6 +430,9 @@ static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
 	/* Somebody may have made it longer than we know: that is not ours to cut off. */
 	else if (size > *from)
 		err = resize(c, size);
+	/* A file system that only says so is not asked again and again. */
+	if (!err && vhdx_container_length(c) < size)
+		err = -EIO;
 	if (!err)
 		vhdx_container_grew(c, size);
 	end_resize(c);

@@ -326,8 +326,9 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 static void free_queues(struct vhdx_disk *disk)
 {
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->commit_wq,
-		&disk->sidecar_wq, &disk->container.queue.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
+		&disk->swap_wq, &disk->commit_wq, &disk->sidecar_wq,
+		&disk->container.queue.workqueue,
 	};
 	int i;
 
@@ -350,13 +351,15 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
 	disk->space_wq = queue(disk, "space");
+	disk->publish_wq = queue(disk, "publish");
+	disk->swap_wq = queue(disk, "swap");
 	disk->commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
 	disk->container.queue.workqueue = queue(disk, "file");
 	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->commit_wq ||
-	    !disk->sidecar_wq || !disk->container.queue.workqueue)
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->publish_wq ||
+	    !disk->swap_wq || !disk->commit_wq || !disk->sidecar_wq || !disk->container.queue.workqueue)
 		goto fail;
 	/* Whoever swaps out does not wait for those that are under way (rule K1). */
 	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,

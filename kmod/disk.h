@@ -4,7 +4,8 @@
  *
  * Lock order, outermost first:
  *	disks_lock (disk.c) > seal_lock (seal.c) > session.begin_lock >
- *	tracker.lock > journal.lock > allocator.lock > session.header_lock > spinlocks
+ *	tracker.lock > journal.lock > allocator.lock > session.header_lock >
+ *	meta.loaders, meta.reserve_lock > spinlocks
  */
 #ifndef VHDX_DISK_H
 #define VHDX_DISK_H
@@ -101,6 +102,8 @@ struct vhdx_disk {
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
 	struct workqueue_struct *space_wq;
+	struct workqueue_struct *publish_wq;
+	struct workqueue_struct *swap_wq;
 	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *sidecar_wq;
 };

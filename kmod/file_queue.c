@@ -78,6 +78,12 @@ static void watch(struct vhdx_file_queue *queue)
 		mod_timer(&queue->stall, jiffies + STALL);
 }
 
+/* Who needs one now waits for one. */
+static bool reserve_is_empty(void)
+{
+	return !READ_ONCE(fs_bio_set.bio_pool.curr_nr);
+}
+
 static void stalled(struct timer_list *timer)
 {
 	struct vhdx_file_queue *queue = container_of(timer, struct vhdx_file_queue, stall);
@@ -86,7 +92,7 @@ static void stalled(struct timer_list *timer)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	if (queue->in_flight) {
-		if (queue->back == queue->seen && queue->bio_count)
+		if (queue->back == queue->seen && queue->bio_count && reserve_is_empty())
 			bio = queue->bios[--queue->bio_count];
 		watch(queue);
 	}
@@ -213,8 +219,7 @@ int vhdx_file_queue_prepare(struct vhdx_file_queue *queue)
 	for (i = 0; i < VHDX_FILE_TABLES; i++)
 		queue->tables[i] = queue->memory + i * VHDX_FILE_TABLE_BVECS;
 	queue->table_count = VHDX_FILE_TABLES;
-	while (queue->bio_count < VHDX_FILE_BIOS)
-		queue->bios[queue->bio_count++] = bio_alloc(NULL, 0, 0, GFP_KERNEL);
+	refill(queue);
 	return 0;
 }
 

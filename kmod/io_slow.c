@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The slow path: what has to wait. Several queues, so that none waits for an item of its
- * own: pages are loaded and sessions begun on one, blocks are allocated on another, the
- * room for them is made on a third, and the container and the journal have theirs. What
- * waits for memory waits for what the journal's queue gives back, which needs none.
+ * own, which without memory for a thread stands behind it: pages are loaded and sessions begun
+ * on one, blocks are allocated on another, the room for them is made on a third and writes of
+ * swapped memory are started on a fourth; the container and the journal have theirs. What
+ * waits for memory waits for what is given back on the queue of publications, which waits for
+ * nothing.
  */
 #include "io.h"
 #include "disk.h"
@@ -235,12 +237,11 @@ static void publish_work(struct work_struct *work)
  * @io:		with its allocation
  * @status:	how the write went
  *
- * Any context. Not on the queue of allocations, nor on that of pages: those may wait for
- * what is given back here.
+ * Any context. A queue of its own: all the others may wait for what is given back here.
  */
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status)
 {
 	io->status = status;
 	INIT_WORK(&io->work, publish_work);
-	queue_work(io->disk->commit_wq, &io->work);
+	queue_work(io->disk->publish_wq, &io->work);
 }

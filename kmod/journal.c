@@ -10,6 +10,22 @@
 /* A page is in the log at most this long after it became dirty. */
 #define COMMIT_INTERVAL		(5 * HZ)
 
+/* Many times the largest entry. */
+#define RING_MAX		(16 * VHDX_MIB)
+
+/**
+ * vhdx_journal_ring() - how much of the log entries go round in
+ * @header:	the container's
+ *
+ * From its beginning. Whoever replays it looks at all of it; what is behind the ring has the
+ * GUID of no generation of ours. A container may say that its log is a GiB long, all of it a
+ * hole that room would have to be made for.
+ */
+u32 vhdx_journal_ring(const struct vhdx_header *header)
+{
+	return min_t(u32, header->log_length, RING_MAX);
+}
+
 static u32 entry_length(unsigned int pages)
 {
 	return VHDX_PAGE * (1 + pages);
@@ -68,7 +84,7 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
 	unsigned int i;
 	int err = 0;
 
-	if (!j->open || j->offset + entry_length(count) > j->disk->image.header.log_length)
+	if (!j->open || j->offset + entry_length(count) > vhdx_journal_ring(&j->disk->image.header))
 		err = new_generation(j);
 	if (!err)
 		err = write_entry(j, j->offset, count);
@@ -217,7 +233,10 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
  */
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
-	if (READ_ONCE(journal->disk->meta.dirty_count) >= VHDX_LOG_PAGES_MAX)
+	const struct vhdx_meta *meta = &journal->disk->meta;
+
+	/* Who waits for a page without memory gets one that is clean again. */
+	if (READ_ONCE(meta->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(meta->starving))
 		vhdx_journal_hurry(journal);
 	else
 		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);

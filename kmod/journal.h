@@ -63,6 +63,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal);
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid);
 void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io);
 void vhdx_journal_kick(struct vhdx_journal *journal);
+u32 vhdx_journal_ring(const struct vhdx_header *header);
 void vhdx_journal_hurry(struct vhdx_journal *journal);
 void vhdx_journal_stop(struct vhdx_journal *journal);
 

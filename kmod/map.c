@@ -70,11 +70,17 @@ static void bat_unload(struct vhdx_disk *disk, void *handle)
 	vhdx_meta_put(&disk->meta, handle);
 }
 
+/* Room first: the allocator looks whose container it is before anything of it is written. */
 static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed)
 {
-	int err = vhdx_loss_found(disk) ? -EIO : vhdx_meta_reserve(&disk->meta, handle);
+	int err = vhdx_loss_found(disk) ? -EIO : vhdx_allocator_take(disk, where, zeroed);
 
-	return err ?: vhdx_allocator_take(disk, where, zeroed);
+	if (err)
+		return err;
+	err = vhdx_meta_reserve(&disk->meta, handle);
+	if (err)
+		vhdx_allocator_give_back(disk, *where, err);
+	return err;
 }
 
 static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *handle)

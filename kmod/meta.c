@@ -257,19 +257,18 @@ void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
  */
 int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 {
-	struct mutex *loader = &meta->loaders[page->index % VHDX_META_LOADERS];
 	struct vhdx_container *c = &meta->disk->container;
 	int err = 0;
 
 	if (READ_ONCE(page->reserved) || c->bdev)
 		return 0;
 	/* One of those who come at once: once it is reserved the page may change. */
-	mutex_lock(loader);
+	mutex_lock(&meta->reserve_lock);
 	if (!page->reserved)
 		err = c->store.write(&c->store, page->index * VHDX_PAGE, page->entries, VHDX_PAGE);
 	if (!err)
 		WRITE_ONCE(page->reserved, true);
-	mutex_unlock(loader);
+	mutex_unlock(&meta->reserve_lock);
 	return err;
 }
 
@@ -440,6 +439,7 @@ int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
 	int i, err;
 
 	spin_lock_init(&meta->lock);
+	mutex_init(&meta->reserve_lock);
 	INIT_LIST_HEAD(&meta->clean);
 	INIT_LIST_HEAD(&meta->dirty);
 	for (i = 0; i < VHDX_META_LOADERS; i++)

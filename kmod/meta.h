@@ -68,6 +68,7 @@ struct vhdx_meta_page {
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change
  * @starving:	how many wait for a page: what is not needed any more goes back at once
+ * @reserve_lock: one page at a time is reserved
  * @loaders:	one of these is held while a page is read, chosen by its index: two
  *		copies of one page never come to be
  */
@@ -82,6 +83,7 @@ struct vhdx_meta {
 	unsigned long clean_count;
 	unsigned long dirty_count;
 	unsigned int starving;
+	struct mutex reserve_lock;
 	struct mutex loaders[VHDX_META_LOADERS];
 	struct compat_shrinker shrinker;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "disk.h"
+#include "writer.h"
 #include "handle.h"
 #include "core/report.h"
 
@@ -130,14 +131,19 @@ static int settle(struct query *q)
 static int run_batch(struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
+	unsigned int flags;
 	u32 leaves;
 	int ret;
 
 	ret = settle(q);
 	if (ret)
 		return ret;
-	if (down_read_killable(&q->tracker->lock))
+	/* The first write of a session waits for this lock (rule K3). */
+	flags = vhdx_writer_enter();
+	if (down_read_killable(&q->tracker->lock)) {
+		vhdx_writer_leave(flags);
 		return -EINTR;
+	}
 	ret = find_span(q);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
@@ -157,6 +163,7 @@ static int run_batch(struct query *q)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
 	up_read(&q->tracker->lock);
+	vhdx_writer_leave(flags);
 	return ret;
 }
 

@@ -88,7 +88,7 @@ void vhdx_swap_out_leave(struct vhdx_disk *disk)
 	spin_lock_irqsave(&swap_out->lock, flags);
 	swap_out->under_way--;
 	if (!bio_list_empty(&swap_out->waiting))
-		queue_work(disk->slow_wq, &swap_out->work);
+		queue_work(disk->swap_wq, &swap_out->work);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
 	wake_up(&swap_out->ended);
 }
