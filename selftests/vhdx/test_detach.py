@@ -268,12 +268,12 @@ def autoclear_frees_the_container_first():
         for _ in range(5):
             for index, path in enumerate(paths):
                 container = lock_of(path, fcntl.F_WRLCK)
-                control.attach(container, flags=uapi.ATTACH_AUTOCLEAR, index=index)
+                take_index(control, container, index, uapi.ATTACH_AUTOCLEAR)
                 os.close(container)
             for index, _ in enumerate(paths):
                 os.close(os.open(f"/dev/vhdx{index}", os.O_RDWR))
             for index, path in enumerate(paths):
-                take_index(control, successor, index)
+                take_index(control, successor, index, uapi.ATTACH_READ_ONLY)
                 free = lock_of(path, fcntl.F_WRLCK)
                 if free is None:
                     late += 1
@@ -284,12 +284,12 @@ def autoclear_frees_the_container_first():
         ktap.equal(late, 0, "of 200 containers were locked still")
 
 
-def take_index(control, container, index):
-    """Attaches for reading as soon as the index is free."""
+def take_index(control, container, index, flags):
+    """Attaches as soon as the index is free: whoever had it may be on his way out."""
     end = time.monotonic() + 20
     while True:
         try:
-            return control.attach(container, flags=uapi.ATTACH_READ_ONLY, index=index)
+            return control.attach(container, flags=flags, index=index)
         except Failure as failure:
             ktap.check(failure.errno == errno.EBUSY and time.monotonic() < end, control.message)
 
