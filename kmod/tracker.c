@@ -147,6 +147,9 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 			return vhdx_fail_plainly(diag, err, VHDX_REASON_NO_SPACE);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL);
 	case -EROFS:
+		/* It was attached for writing, and what it lives on was made read-only. */
+		if (!tracker->disk->read_only)
+			return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_READ_ONLY);
 	case -EOPNOTSUPP:
 		return vhdx_fail_plainly(diag, err, tracker->off_reason ?: VHDX_REASON_DISABLED);

@@ -81,7 +81,8 @@
  * VHDX_REASON_CORRUPT		a damaged container (EUCLEAN)
  * VHDX_REASON_IN_USE		somebody uses the container, the sidecar or the
  *				disk (EBUSY)
- * VHDX_REASON_READ_ONLY	the disk is attached read-only (EROFS)
+ * VHDX_REASON_READ_ONLY	the disk is attached read-only, or the block device of its
+ *				container or sidecar is read-only (EROFS)
  * VHDX_REASON_NO_SPACE		out of points, or of room in a container or sidecar
  *				that can't grow (ENOSPC)
  * VHDX_REASON_IO		reading or writing the container or the sidecar
@@ -237,10 +238,10 @@ struct vhdx_layer {
  * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged; EOPNOTSUPP a feature that is
  * not supported (a differencing disk, more layers than one); EBUSY the container
  * or sidecar is attached already, the index is taken, or a block device is held
- * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
- * mode; EINVAL; EPERM without CAP_SYS_ADMIN; ENOSPC no room to replay the log;
- * EIO; ENOMEM; EINTR the caller was killed; ESHUTDOWN the machine is shutting
- * down.
+ * by somebody; EROFS the block device is read-only, and the attach is not; EBADF a
+ * bad descriptor; EACCES a descriptor without the needed mode; EINVAL; EPERM without
+ * CAP_SYS_ADMIN; ENOSPC no room to replay the log; EIO; ENOMEM; EINTR the caller was
+ * killed; ESHUTDOWN the machine is shutting down.
  */
 struct vhdx_attach {
 	__u32 size;

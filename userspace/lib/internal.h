@@ -107,6 +107,8 @@ struct container {
 
 #define CONTAINER_NONE	{ .fd = -1 }
 
+/* A descriptor with @flags, or -errno, not noted: -EROFS also for a read-only block device. */
+int open_for(const char *path, bool write, int flags);
 int open_container(struct container *container, const char *path, bool write);
 void close_container(struct container *container);
 /* Path and owner of a disk's container, attached or not, without opening it. */
