@@ -6,6 +6,13 @@
 static LIST_HEAD(claims);
 static DEFINE_MUTEX(claims_lock);
 
+/* A file of an overlay is itself, too: who writes it writes what its readers see from then on. */
+static bool is_same(const struct file *one, const struct file *other)
+{
+	return one->f_mapping->host == other->f_mapping->host ||
+	       vhdx_inode_below(one) == vhdx_inode_below(other);
+}
+
 /**
  * vhdx_claim_file() - claim what @file names
  * @claim:	zero but for its disk, or released before; released by vhdx_claim_release()
@@ -17,19 +24,18 @@ static DEFINE_MUTEX(claims_lock);
  */
 int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder)
 {
-	struct inode *inode = file->f_mapping->host;
 	struct vhdx_claim *other;
 	int err = 0;
 
 	mutex_lock(&claims_lock);
 	list_for_each_entry(other, &claims, link) {
-		if (other->inode == inode && (other->write || write)) {
+		if ((other->write || write) && is_same(other->file, file)) {
 			*holder = other->disk;
 			err = -EBUSY;
 		}
 	}
 	if (!err) {
-		claim->inode = inode;
+		claim->file = file;
 		claim->write = write;
 		list_add(&claim->link, &claims);
 	}
@@ -43,10 +49,10 @@ int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int
  */
 void vhdx_claim_release(struct vhdx_claim *claim)
 {
-	if (!claim->inode)
+	if (!claim->file)
 		return;
 	mutex_lock(&claims_lock);
 	list_del(&claim->link);
 	mutex_unlock(&claims_lock);
-	claim->inode = NULL;
+	claim->file = NULL;
 }
