@@ -265,10 +265,6 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 	down_write(&tracker->lock);
 	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
 				disk->read_only, gap);
-	if (err == -ENODATA) {
-		vhdx_fail(gap, err, VHDX_REASON_INCONSISTENT, "sidecar: the file is empty");
-		err = -EUCLEAN;
-	}
 	if (!err)
 		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,
 					disk->image.geo.disk_size,

@@ -352,11 +352,14 @@ def sidecar_is_gone():
 def sidecar_is_empty():
     with case_of_three() as case:
         case.lrct.write_bytes(b"")
-        with raw_attached(case.path, case.lrct) as disk:
-            ktap.equal(refused(disk.handle, case.points[0]), (errno.ESTALE, uapi.INCONSISTENT))
-        with attached(case.path) as disk:
-            number, _ = refused(disk.handle, case.points[0])
-            ktap.check(number in (errno.EOPNOTSUPP, errno.ESTALE), f"errno {number}")
+        for kind in (raw_attached(case.path, case.lrct), attached(case.path)):
+            with kind as disk:
+                ktap.equal(refused(disk.handle, case.points[0]),
+                           (errno.EOPNOTSUPP, uapi.DISABLED))
+        with raw_attached(case.path, case.lrct) as disk, opened(case.lrct) as lrct_fd:
+            ktap.equal((disk.reason, "empty" in disk.message), (uapi.DISABLED, True), "why")
+            disk.handle.enable(lrct_fd)
+            ktap.equal(disk.sysfs("tracking"), "on", "tracking in what was empty")
 
 
 @ktap.case
