@@ -339,13 +339,18 @@ def track_or_nothing():
         for content in (b"x" * 100000, good[:5000]):
             lrct.write_bytes(content)
             before = path.read_bytes()
+            helps = "vhdxctl track reset" if content in good else "empty this one"
             for form in ((), ("--json",)):
-                refuse(1, "attach", "--track", *form, path, said=[path, "vhdxctl track reset"])
+                refuse(1, "attach", "--track", *form, path, said=[path, helps])
             ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
             ktap.check((path.read_bytes(), lrct.read_bytes()) == (before, content),
                        "something was written")
             # As the message says.
             with attached(path) as disk:
+                if content not in good:
+                    refuse(1, "track", "reset", disk.node, said=[lrct, "empty this one"])
+                    ktap.equal(lrct.read_bytes(), content, "what is no sidecar")
+                    lrct.write_bytes(b"")
                 ctl.run("track", "reset", disk.node)
                 ktap.equal(disk.sysfs("tracking"), "on", "tracking")
             with attached(path, "--track") as disk:

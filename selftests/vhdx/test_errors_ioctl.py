@@ -213,6 +213,9 @@ def random_arguments():
                 argument.size = ctypes.sizeof(structure)
                 if rng.random() < 0.7:
                     argument.flags = 0
+                for pointer in ("fds", "ids", "message", "output"):
+                    if getattr(argument, pointer, 0) == 16 * MIB:  # Python's own memory
+                        setattr(argument, pointer, 1 << 63)
                 ioctl(fd, command, argument)
         ktap.equal(disk.handle.info().virtual_disk_size, 16 * MIB, "size")
         ktap.check(disk.handle.ids(), "no points")
@@ -611,11 +614,16 @@ def enable_arguments():
             refuse(errno.EBUSY, uapi.IN_USE, sidecar_fd=container_fd)
         ktap.equal(blank.stat().st_size, 0, "size of a sidecar that was not made")
         # The very thing that must not be overwritten by mistake.
-        blank.write_bytes(b"somebody's letters" * 1000)
+        for content in (b"somebody's letters" * 1000, bytes(64 * KIB) + b"_BHRfS_M"):
+            blank.write_bytes(content)
+            with opened(blank) as blank_fd:
+                for flags in (0, uapi.ENABLE_OVERWRITE):
+                    refuse(errno.EEXIST, uapi.INCONSISTENT, sidecar_fd=blank_fd, flags=flags)
+            ktap.equal(blank.read_bytes(), content, "a file that was refused")
+        # A sidecar whose headers are gone, or never were.
+        blank.write_bytes(bytes(64 * KIB))
         with opened(blank) as blank_fd:
             refuse(errno.EEXIST, uapi.INCONSISTENT, sidecar_fd=blank_fd)
-        ktap.equal(blank.read_bytes(), b"somebody's letters" * 1000, "a file that was refused")
-        with opened(blank) as blank_fd:
             disk.handle.enable(blank_fd, flags=uapi.ENABLE_OVERWRITE)
             argument = uapi.TrackingEnable(sidecar_fd=blank_fd)
             ktap.equal(ioctl(fd, uapi.TRACKING_ENABLE, argument), errno.EALREADY, "errno")

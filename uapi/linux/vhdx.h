@@ -441,8 +441,9 @@ struct vhdx_tracking_state {
 /* Flags of VHDX_TRACKING_ENABLE. */
 
 /*
- * The sidecar file holds something that is not the usable sidecar of this disk:
- * write a new one over it. Without the flag that is EEXIST.
+ * The file holds a sidecar that this disk can't use, because it is damaged or of another
+ * disk: write a new one over it. Without the flag that is EEXIST; so is, with and
+ * without it, a file that is neither empty nor a sidecar.
  */
 #define VHDX_ENABLE_OVERWRITE	(1U << 0)
 

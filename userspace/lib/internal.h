@@ -134,11 +134,29 @@ int create_sidecar(const char *path, const struct stat *container);
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);
 
+/* ---- sidecar_owner.c ---- */
+
+enum ownership {
+	OF_NOBODY,		/* no sidecar, or none that tells */
+	OF_ANOTHER_DISK,
+	OF_ANOTHER_STATE,	/* of a copy of the container, or of one that it was before */
+	OF_THIS_STATE,		/* of the container as it is */
+};
+
+enum ownership sidecar_ownership(int fd, const struct vhdx_info *info);
+/* Is there nothing in it that could be lost? A block device is never empty: it holds zeroes. */
+bool is_blank_sidecar(int fd);
+/* -EEXIST, noted, for what is no sidecar, and for another disk's if somebody named it. Else 0. */
+int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info);
+
 /* ---- stray_sidecar.c ---- */
 
-/* The name of a sidecar beside a container file that is of its disk, and in use by none. */
-bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk_id,
-			char name[NAME_MAX + 1]);
+/*
+ * The name of a sidecar beside a container file that is of its disk, and in use by none.
+ * OF_THIS_STATE; OF_ANOTHER_STATE; OF_NOBODY: there is none.
+ */
+enum ownership find_stray_sidecar(const struct container *container,
+				  const struct vhdx_info *info, char name[NAME_MAX + 1]);
 
 /* ---- windows_rct.c ---- */
 

@@ -9,8 +9,8 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
- *	real-ids	a disk has the VirtualDiskId of its container
- *	id.N		the VirtualDiskId of disk N
+ *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
+ *	id.N		VirtualDiskId and DataWriteGuid of disk N
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
@@ -37,6 +37,7 @@
 #define DISKS		8
 #define DISK_SECTORS	2097152ULL	/* 1 GiB */
 #define DISK_ID_OFFSET	0x310010	/* in an image made by qemu-img */
+#define DATA_WRITE_GUID_OFFSET	0x10020	/* of the first header; qemu-img writes both alike */
 
 /* ---- below the root ---------------------------------------------------- */
 
@@ -347,17 +348,22 @@ static void put_copy_of(int index)
 static void describe_disk(int index, int fd)
 {
 	FILE *file = open_file("r", "real-ids");
+	unsigned char data_write_guid[16];
 	unsigned char g[16];
 	char text[40];
 
 	memset(g, 0x11, sizeof(g));
+	memset(data_write_guid, 0x22, sizeof(data_write_guid));
 	if (file) {
 		fclose(file);
-		if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
+		if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0 ||
+		    pread(fd, data_write_guid, sizeof(data_write_guid),
+			  DATA_WRITE_GUID_OFFSET) < 0)
 			abort();
 	}
 	file = open_file("w", "id.%d", index);
 	fwrite(g, sizeof(g), 1, file);
+	fwrite(data_write_guid, sizeof(data_write_guid), 1, file);
 	fclose(file);
 	snprintf(text, sizeof(text),
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -468,12 +474,12 @@ static int get_info(int index, struct vhdx_info *info)
 	int error = wanted_failure("INFO", &info->reason, 0, 0);
 	FILE *file = open_file("r", "id.%d", index);
 
-	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1)
+	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1 ||
+	    fread(info->data_write_guid, 16, 1, file) != 1)
 		abort();
 	fclose(file);
 	info->index = index;
 	info->virtual_disk_size = DISK_SECTORS * 512;
-	memset(info->data_write_guid, 0x22, 16);
 	info->block_size = 8 << 20;
 	info->logical_sector_size = 512;
 	info->physical_sector_size = 4096;

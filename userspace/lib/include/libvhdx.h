@@ -558,7 +558,7 @@ VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
  * file gets the container's owner and mode, and is removed again on failure.
  *
  * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
- * the sidecar holds something else (see vhdx_tracking_reset()), or where none was
+ * the file holds something else (see vhdx_tracking_reset()), or where none was
  * named, and one beside the container is of this disk, under another name.
  */
 VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
@@ -582,7 +582,8 @@ VHDX_API int vhdx_tracking_disable(struct vhdx_disk *disk);
  * A sidecar that is damaged or not this disk's is written anew, and its points
  * are gone.
  *
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno; -EEXIST for what is neither empty nor a sidecar,
+ * and for the sidecar of another disk where @sidecar names it.
  */
 VHDX_API int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 				 struct vhdx_point_id *first_point);
