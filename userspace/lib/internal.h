@@ -63,7 +63,9 @@ void tell_request(const char *subject, unsigned long command, void *argument, in
 
 #define SYS_BLOCK	"/sys/block"
 
-/* The first line of /sys/block/vhdxN/@attribute, without its newline. 0 or -errno. */
+/* What an attribute says, without its newline. 0 or -errno; then @text is empty. */
+int sysfs_read_path(const char *path, char *text, size_t size);
+/* The same of /sys/block/vhdxN/@attribute. */
 int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);
 /* Of which attachment the disk's number is now; 0: nobody knows. */
@@ -179,7 +181,7 @@ void restore_windows_rct(struct windows_rct *rct, const struct container *contai
 
 /* Open /dev/vhdx-control; -ENODEV and what to do where the module is absent. */
 int open_control(void);
-/* Open /dev/vhdxN ("") or /dev/vhdxcN ("c"); waits for the node. */
+/* Open /dev/vhdxN ("") or /dev/vhdxcN ("c"); waits for the node. -ENODEV: it is something else. */
 int open_node(const char *kind, int index, int flags);
 bool module_is_loaded(void);
 /* The path of the block device of disk @index. */

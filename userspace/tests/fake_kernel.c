@@ -41,7 +41,8 @@
 
 /* ---- below the root ---------------------------------------------------- */
 
-static const char *const redirected[] = { "/sys/block", "/sys/module/vhdx", "/dev/vhdx" };
+static const char *const redirected[] = { "/sys/block", "/sys/class", "/sys/module/vhdx",
+					   "/dev/vhdx" };
 
 static const char *below_root(const char *path, char *buf)
 {
@@ -76,6 +77,29 @@ int open64(const char *path, int flags, ...)
 	mode = va_arg(args, unsigned int);
 	va_end(args);
 	return redirected_open(path, flags, mode);
+}
+
+/* A node is an empty file here; one with something in it is what it is. */
+int fstat64(int fd, struct stat64 *st)
+{
+	int (*real)(int fd, struct stat64 *st) = dlsym(RTLD_NEXT, "fstat64");
+	const char *root = getenv("FAKE_ROOT");
+	char path[PATH_MAX] = "";
+	char link[32];
+	unsigned int index = 0;
+	const char *name;
+
+	if (real(fd, st))
+		return -1;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (st->st_size || readlink(link, path, sizeof(path) - 1) < 0 || !root ||
+	    strncmp(path, root, strlen(root)) || strncmp(path + strlen(root), "/dev/vhdx", 9))
+		return 0;
+	name = path + strlen(root) + 9;
+	st->st_mode = (st->st_mode & 07777) | (*name >= '0' && *name <= '9' ? S_IFBLK : S_IFCHR);
+	if (sscanf(name, "%u", &index) == 1 || sscanf(name, "c%u", &index) == 1)
+		st->st_rdev = makedev(259, index);
+	return 0;
 }
 
 int access(const char *path, int mode)
@@ -376,6 +400,7 @@ static int attach(struct vhdx_attach *args)
 {
 	const struct vhdx_layer *layer = (const void *)(uintptr_t)args->layers;
 	char sectors[32];
+	char number[32];
 	int error;
 	int index;
 
@@ -394,7 +419,8 @@ static int attach(struct vhdx_attach *args)
 	args->disk_seq = next_disk_seq(index);
 	snprintf(sectors, sizeof(sectors), "%llu", DISK_SECTORS);
 	put(index, "size", sectors);
-	put(index, "dev", "259:0");
+	snprintf(number, sizeof(number), "259:%d", index);
+	put(index, "dev", number);
 	put(index, "vhdx/read_only", args->flags & VHDX_ATTACH_READ_ONLY ? "1" : "0");
 	put(index, "vhdx/tracking", layer->sidecar_fd >= 0 ? "on" : "off");
 	put(index, "vhdx/reason", "none");
@@ -408,8 +434,8 @@ static int attach(struct vhdx_attach *args)
 		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
 	use_state_of_test(index);
-	fclose(open_file("w", "dev/vhdx%d", index));
-	fclose(open_file("w", "dev/vhdxc%d", index));
+	fclose(open_file("a", "dev/vhdx%d", index));
+	fclose(open_file("a", "dev/vhdxc%d", index));
 	return 0;
 }
 

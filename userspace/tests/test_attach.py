@@ -20,6 +20,24 @@ def setup(path):
     return Fake(path), make_image(path / "disk.vhdx")
 
 
+def test_file_under_the_name_of_a_node():
+    """Somebody wrote to the device before it was there: that file is no device."""
+    for name in ("vhdx0", "vhdxc0", "vhdx-control"):
+        with directory() as path:
+            fake, image = setup(path)
+            stray = fake.root / "dev" / name
+            before = stray.read_text() if stray.exists() else None
+            stray.write_text("swallowed")
+            fake.ctl("attach", image).expect(1, f"/dev/{name}: not the device", f"rm /dev/{name}")
+            assert stray.read_text() == "swallowed"
+            assert not fake.ctl("list", "--json").json["list"]
+            # As the message says:
+            stray.unlink()
+            if before is not None:
+                stray.write_text(before)
+            fake.ctl("attach", image).expect(0)
+
+
 def test_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
