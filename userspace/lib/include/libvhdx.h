@@ -266,7 +266,7 @@ VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int tim
 /* ---- Attached disks -------------------------------------------------- */
 
 #define VHDX_PATH_TEXT	4096
-#define VHDX_STATE_TEXT	160
+#define VHDX_STATE_TEXT	256
 
 /**
  * struct vhdx_status - an attached disk as sysfs shows it
