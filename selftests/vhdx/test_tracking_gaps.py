@@ -113,6 +113,11 @@ def gap_and_life_after_it(case, reason):
         ktap.equal(refused(disk.handle, case.points[2]), (errno.ESTALE, reason), "across it")
     with attached(case.path) as disk:
         expect_gap(case, disk, reason)
+    # It was there before this attach, which says so all the same.
+    shown = ctl.json("attach", case.path)
+    ctl.run("detach", shown["device"])
+    ktap.equal(shown["reason"], uapi.REASONS[reason], "reason at attach")
+    ktap.check(shown["warning"], "no warning")
 
 
 def expect_lost(case, reason, number=errno.ESTALE, exit_status=ctl.FULL_BACKUP):
