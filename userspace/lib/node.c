@@ -94,7 +94,9 @@ int open_node(const char *kind, int index, int flags)
 		fd = open(node, flags | O_CLOEXEC);
 		if (fd >= 0)
 			return checked(fd, node, *kind ? S_IFCHR : S_IFBLK, number);
-		if (errno != ENOENT || !sysfs_exists(index) || try == NODE_TRIES)
+		if ((errno == ENOENT || errno == ENXIO) && !sysfs_exists(index))
+			return fail(-ENODEV, VHDX_REASON_NONE, "%s: it was detached", node);
+		if (errno != ENOENT || try == NODE_TRIES)
 			return explain_open(-errno, node);
 		nanosleep(&pause, NULL);
 	}

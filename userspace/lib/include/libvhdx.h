@@ -528,7 +528,8 @@ VHDX_API int vhdx_disk_get_changes_once(struct vhdx_disk *disk,
  * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 without control characters to
  *		know the points by, or NULL
  * @ids:	filled in, one a disk
- * @failed:	out, on failure: the position of the disk that failed; may be NULL
+ * @failed:	out, on failure: the position of the disk that failed, 0 where it was
+ *		none of them; may be NULL
  *
  * Return: 0, or a negative errno and no point exists.
  */
