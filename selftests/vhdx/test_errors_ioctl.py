@@ -522,6 +522,9 @@ def attach_in_use():
             text = refuse_attach(control, uapi.Layer(fd, -1), errno.EBUSY, uapi.IN_USE,
                                  index=disk.index)
             ktap.check(str(disk.index) in text, f"message: {text}")
+            # As its own sidecar: there is no disk that could be detached.
+            text = refuse_attach(control, uapi.Layer(fd, fd), errno.EBUSY, uapi.IN_USE)
+            ktap.check("this disk's container" in text and "detach" not in text, text)
 
 
 def no_new_threads():
