@@ -173,7 +173,8 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
 			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
 			   (disk->container.bdev ? VHDX_DISK_BLOCK : 0) |
-			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0);
+			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
+			   (vhdx_loss_found(disk) ? VHDX_DISK_LOST : 0);
 	info->virtual_disk_size = geo->disk_size;
 	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));

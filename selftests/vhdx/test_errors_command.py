@@ -433,7 +433,7 @@ INFO = WHICH | {
         "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
-        "write_failed": bool, "io": ("direct|buffered|block", None),
+        "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
         "reason": (None, "[a-z_]+"), "points": int}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",

@@ -16,14 +16,15 @@
  *	  E2BIG; so is a size above a page. The structure is copied back as far as
  *	  both sides know it.
  *	- Arrays carry the size of their elements: the caller's sizeof. An element
- *	  that the caller has larger than the kernel ends with zeroes.
+ *	  that the caller has larger than the kernel ends with zeroes. Only ranges
+ *	  have one of two sizes: see struct vhdx_range.
  *	- Unknown flags and non-zero reserved fields are EINVAL. A flag or field that
  *	  is known but not implemented yet is EOPNOTSUPP when it is set.
  *	- An unknown command is ENOTTY.
  *	- On failure the structure is copied back too, with reason filled in and
- *	  every other field that is only an output zero, except after EFAULT, a bad
- *	  size, and where the disk was gone already (ENODEV). What is wrong is in the
- *	  message, in one line.
+ *	  every other field that is only an output zero, unless it says "also on
+ *	  failure"; except after EFAULT, a bad size, and where the disk was gone
+ *	  already (ENODEV). What is wrong is in the message, in one line.
  *	- message points to a buffer for that line, or is zero; message_capacity is
  *	  its size in bytes. The text is cut to fit and always ends with a NUL.
  *	- Offsets and lengths are in bytes. Pointers are carried in 64 bits. The
@@ -150,7 +151,7 @@ struct vhdx_point_id {
  * @reserved:		zero
  *
  * An array of ranges has elements of VHDX_RANGE_SIZE_VER0 bytes, which are the first
- * two fields, or of sizeof(struct vhdx_range).
+ * two fields, or of sizeof(struct vhdx_range). Any other size is EINVAL.
  */
 struct vhdx_range {
 	__aligned_u64 byte_offset;
@@ -345,7 +346,8 @@ struct vhdx_seal {
 #define VHDX_DISK_REPLAYED	(1U << 2)	/* a dirty log was replayed at attach */
 #define VHDX_DISK_DIRECT_IO	(1U << 3)	/* the container file is used with direct I/O */
 #define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
-#define VHDX_DISK_POISONED	(1U << 5)	/* a commit failed: no more writes */
+#define VHDX_DISK_POISONED	(1U << 5)	/* no more writes: a commit failed, or it is lost */
+#define VHDX_DISK_LOST		(1U << 6)	/* somebody cut the container, or wrote over it: no I/O */
 
 /**
  * struct vhdx_info - argument of VHDX_GET_INFO
@@ -537,7 +539,8 @@ struct vhdx_tracking_reset {
  *			nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
- *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded
+ *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded, which
+ *			is so of every point at present
  * @flags:		VHDX_POINT_HAS_DATA, VHDX_POINT_COARSE, VHDX_POINT_DERIVED
  * @layer:		position of the layer that it is on, 0 = the leaf
  * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it
@@ -669,8 +672,10 @@ struct vhdx_forget {
  *			byte_offset + this. Never zero on success unless byte_length
  *			is zero.
  * @changed_bytes:	out: how much of that changed: the sum of the ranges
- * @virtual_disk_size:	out: size of the disk in bytes, also on failure
- * @disk_seq:		out: which attachment answered, as in struct vhdx_info
+ * @virtual_disk_size:	out: size of the disk in bytes, also on failure; 0 where no disk was
+ *			asked: unknown or unsupported flags and fields
+ * @disk_seq:		out: which attachment answered, as in struct vhdx_info; also on
+ *			failure, likewise
  * @gap_time_ns:	out: with ESTALE, when the gap came about, nanoseconds since
  *			1970 UTC; 0 where nobody knows
  * @complete_to_id:	out: the target; all zero where the target is now

@@ -137,8 +137,8 @@ def test_info():
             "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
-            "write_failed": False, "io": "direct", "scan": "pending", "tracking": "on",
-            "reason": None, "points": 0}
+            "write_failed": False, "container_lost": False, "io": "direct", "scan": "pending",
+            "tracking": "on", "reason": None, "points": 0}
         assert "Device:" in fake.ctl("info", "0").expect(0).lines[0]
 
 
