@@ -560,7 +560,13 @@ def detach_errors():
             argument = uapi.Detach(index=disk.index)
             expect(ioctl(control.fd, uapi.DETACH, argument), errno.EBUSY, uapi.IN_USE, argument,
                    "detach of an open disk")
-        disk.handle.info()
+        # It is there, and nobody says that it was detached.
+        message = ctypes.create_string_buffer(300)
+        argument = uapi.Detach(index=disk.index, disk_seq=1 << 60,
+                               message=ctypes.addressof(message), message_capacity=300)
+        ktap.equal(ioctl(control.fd, uapi.DETACH, argument), errno.ENODEV, "another disk_seq")
+        ktap.check(str(disk.handle.info().disk_seq).encode() in message.value and
+                   b"was detached" not in message.value, message.value)
 
 
 # ---- seal, tracking ------------------------------------------------------------------------
