@@ -38,8 +38,15 @@ static int get_tracking_state(struct vhdx_call *call, void *arg)
 	struct opened *opened = call->file->private_data;
 	struct vhdx_tracking_state *state = arg;
 
-	vhdx_tracking_state(&call->disk->tracker, state);
-	state->live_bytes = vhdx_tracking_live_bytes(&call->disk->tracker);
+	u64 live_bytes;
+	int err;
+
+	err = vhdx_tracking_state(&call->disk->tracker, state);
+	if (!err)
+		err = vhdx_tracking_live_bytes(&call->disk->tracker, &live_bytes);
+	if (err)
+		return err;
+	state->live_bytes = live_bytes;
 	WRITE_ONCE(opened->generation, state->generation);
 	return 0;
 }

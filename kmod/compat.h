@@ -26,10 +26,11 @@ static inline compat_bdev_claim compat_bdev_claim_dev(dev_t dev, bool write, voi
 static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write)
 {
 #ifdef HAVE_BDEV_FPUT
+	/* The claim goes, and the last reference now, not some time later. */
+	get_file(claim);
 	bdev_fput(claim);
-#else
-	fput(claim);
 #endif
+	__fput_sync(claim);
 }
 
 static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)

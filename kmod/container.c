@@ -228,20 +228,41 @@ void vhdx_container_grew(struct vhdx_container *container, u64 size)
 }
 
 /**
+ * struct farewell - what a kernel thread closes for whoever detaches
+ */
+struct farewell {
+	struct work_struct work;
+	struct vhdx_container *container;
+};
+
+static void farewell_work(struct work_struct *work)
+{
+	struct vhdx_container *c = container_of(work, struct farewell, work)->container;
+
+	c->ops->close(c);
+	vhdx_claim_release(&c->claim);
+	__fput_sync(c->file);
+	c->file = NULL;
+}
+
+/**
  * vhdx_container_close() - let go of everything; harmless where nothing is open
  * @container:	no I/O may be under way
  *
- * The last fput() of an ioctl's task runs before the ioctl returns to user space,
- * so the locks on the file are gone by then (rule K5).
+ * Sleeps. The locks on the file are gone when it returns, and so before the disk's index is
+ * free (rule K5). A plain fput() would be too late: of a task it counts when that returns to
+ * user space, and of the kernel thread that detaches at the last close some time later.
  */
 void vhdx_container_close(struct vhdx_container *container)
 {
+	struct farewell farewell = { .container = container };
+
 	if (!container->file)
 		return;
-	container->ops->close(container);
-	vhdx_claim_release(&container->claim);
-	fput(container->file);
-	container->file = NULL;
+	INIT_WORK_ONSTACK(&farewell.work, farewell_work);
+	schedule_work(&farewell.work);
+	flush_work(&farewell.work);
+	destroy_work_on_stack(&farewell.work);
 }
 
 /**

@@ -24,7 +24,7 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 				 VHDX_LAYERS_MAX);
 	if (args->index < VHDX_INDEX_ANY || args->index >= VHDX_DISKS_MAX)
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
-				 "index %d: it must be 0 to %u, or -1 for any", args->index,
+				 "index %d: it must be 0 to %u, or left to the driver", args->index,
 				 VHDX_DISKS_MAX - 1);
 	if (args->layer_count > 1)
 		return vhdx_unsupported(diag,
@@ -38,9 +38,8 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 		return err;
 	err = vhdx_fields_check(vhdx_layer_fields, layer, diag);
 	if (!err && layer->sidecar_fd < -1)
-		err = vhdx_bad_argument(diag,
-			"sidecar_fd %d: it must be a descriptor, or -1 for none",
-			layer->sidecar_fd);
+		err = vhdx_bad_argument(diag, "sidecar_fd %d: want a descriptor, or -1 for none",
+					layer->sidecar_fd);
 	return err;
 }
 

@@ -32,7 +32,8 @@ static DECLARE_WAIT_QUEUE_HEAD(detached);
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-static struct workqueue_struct *autoclear_wq;
+/* Where disks are detached. */
+static struct workqueue_struct *detach_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -55,7 +56,7 @@ static COMPAT_BDOPS_RELEASE(disk_release, gd)
 
 	if (disk->autoclear && disk->used && !disk_openers(gd)) {
 		disk->closed_at = jiffies;
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 	}
 }
 
@@ -261,7 +262,7 @@ static int load_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		return err;
 	if (disk->image.geo.has_parent)
 		return vhdx_unsupported(diag,
-			"metadata: this is a differencing disk (it has a parent), which is not supported yet");
+			"metadata: this is a differencing disk (it has a parent), which is not supported yet; make one without of it on its Hyper-V host (Convert-VHD)");
 	return vhdx_container_suits(&disk->container, disk->image.geo.logical_sector_size, diag);
 }
 
@@ -683,19 +684,82 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 }
 
 /**
+ * struct errand - a detach, and somebody who waits for its end unless he is killed
+ * @work:	does it
+ * @disk:	in nobody else's hands
+ * @users:	the work and he
+ * @done:	@diag and @err are there
+ */
+struct errand {
+	struct work_struct work;
+	struct vhdx_disk *disk;
+	refcount_t users;
+	struct completion done;
+	struct vhdx_diag diag;
+	int err;
+};
+
+static void errand_put(struct errand *errand)
+{
+	if (refcount_dec_and_test(&errand->users))
+		kfree(errand);
+}
+
+static void errand_work(struct work_struct *work)
+{
+	struct errand *errand = container_of(work, struct errand, work);
+
+	errand->err = detach_taken(errand->disk, &errand->diag);
+	complete(&errand->done);
+	errand_put(errand);
+}
+
+static struct errand *make_errand(void)
+{
+	struct errand *errand = kzalloc(sizeof(*errand), GFP_KERNEL);
+
+	if (!errand)
+		return NULL;
+	INIT_WORK(&errand->work, errand_work);
+	init_completion(&errand->done);
+	refcount_set(&errand->users, 1);
+	return errand;
+}
+
+/*
+ * Who works with the disk may wait for its sidecar, and closing waits for the container: by
+ * then it can't be attached again, and somebody has to finish what was begun.
+ */
+static int detach_by_worker(struct errand *errand, struct vhdx_disk *disk,
+			    struct vhdx_diag *diag)
+{
+	errand->disk = disk;
+	refcount_inc(&errand->users);
+	queue_work(detach_wq, &errand->work);
+	if (wait_for_completion_killable(&errand->done))
+		return -EINTR;
+	*diag = errand->diag;
+	return errand->err;
+}
+
+/**
  * vhdx_disk_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
  * @disk_seq:	the attachment that is meant; 0: whichever has the index
  * @diag:	what is wrong
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, any other error that the disk is still there.
+ * cleanly, -EINTR that the caller was killed and the disk will be gone some time, any other
+ * error that the disk is still there.
  */
 int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 {
+	struct errand *errand = make_errand();
 	struct vhdx_disk *disk;
 	int err;
 
+	if (!errand)
+		return vhdx_no_memory(diag);
 	mutex_lock(&disks_lock);
 	disk = index < 0 ? NULL : idr_find(&disks, index);
 	if (!disk)
@@ -711,7 +775,8 @@ int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
 				"somebody is opening or closing it");
 	if (!err)
-		err = detach_taken(disk, diag);
+		err = detach_by_worker(errand, disk, diag);
+	errand_put(errand);
 	return err;
 }
 
@@ -744,11 +809,11 @@ static void autoclear(struct work_struct *work)
 		if (err)
 			continue;
 		INIT_WORK(&disk->detach_work, detach_work);
-		queue_work(autoclear_wq, &disk->detach_work);
+		queue_work(detach_wq, &disk->detach_work);
 	}
 	mutex_unlock(&disks_lock);
 	if (again)
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /**
@@ -756,8 +821,8 @@ static void autoclear(struct work_struct *work)
  */
 int vhdx_disk_init(void)
 {
-	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
-	return autoclear_wq ? 0 : -ENOMEM;
+	detach_wq = alloc_workqueue("vhdx-detach", WQ_UNBOUND, 0);
+	return detach_wq ? 0 : -ENOMEM;
 }
 
 /**
@@ -766,7 +831,7 @@ int vhdx_disk_init(void)
 void vhdx_disk_exit(void)
 {
 	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(autoclear_wq);
+	destroy_workqueue(detach_wq);
 }
 
 /* ---- the machine goes down ---------------------------------------------------------------- */

@@ -52,7 +52,8 @@ void vhdx_handle_leave(struct vhdx_handle *handle)
  * vhdx_handle_detach() - from now on there is no disk behind it
  * @handle:	the handle
  *
- * Waits for those who work with the disk: for a bounded time.
+ * Waits for those who work with the disk: as long as what they wait for takes. So it is a
+ * worker who detaches, and nobody who might be killed.
  */
 void vhdx_handle_detach(struct vhdx_handle *handle)
 {

@@ -15,6 +15,7 @@ int vhdx_session_init(struct vhdx_session *session)
 {
 	mutex_init(&session->begin_lock);
 	mutex_init(&session->header_lock);
+	spin_lock_init(&session->current_lock);
 	session->header = kvzalloc(VHDX_PAGE, GFP_KERNEL);
 	return session->header ? 0 : -ENOMEM;
 }
@@ -71,6 +72,13 @@ int vhdx_session_verify(struct vhdx_disk *disk)
 	return err;
 }
 
+static void replace_header(struct vhdx_disk *disk, const struct vhdx_header *header)
+{
+	spin_lock(&disk->session.current_lock);
+	disk->image.header = *header;
+	spin_unlock(&disk->session.current_lock);
+}
+
 /**
  * vhdx_session_update() - write the header with new GUIDs, durably
  * @disk:		the disk
@@ -110,7 +118,7 @@ int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid
 		 * failed, another update: the one that is good is never written over.
 		 */
 		if (!err)
-			disk->image.header = header;
+			replace_header(disk, &header);
 	}
 	mutex_unlock(&disk->session.header_lock);
 	return err;
@@ -138,12 +146,14 @@ int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk)
  * vhdx_session_data_write_guid() - the DataWriteGuid that the header has now
  * @disk:	the disk
  * @guid:	receives it
+ *
+ * Does not wait for a header that is being written.
  */
 void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
 {
-	mutex_lock(&disk->session.header_lock);
+	spin_lock(&disk->session.current_lock);
 	*guid = disk->image.header.data_write_guid;
-	mutex_unlock(&disk->session.header_lock);
+	spin_unlock(&disk->session.current_lock);
 }
 
 /**
@@ -154,8 +164,9 @@ void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
  * announced; only then a write may go out. A sidecar that can't be written is
  * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on.
  *
- * Sleeps. Returns 0; -EROFS where the disk is attached read-only, whoever asks; or -errno
- * where the container itself can't be written.
+ * Sleeps. Returns 0; -EROFS where the disk is attached read-only, whoever asks; -EINTR where
+ * the caller was killed while another began it; or -errno where the container itself can't be
+ * written.
  */
 int vhdx_session_begin(struct vhdx_disk *disk)
 {
@@ -169,7 +180,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		return 0;
 	if (disk->read_only)
 		return -EROFS;
-	mutex_lock(&session->begin_lock);
+	if (mutex_lock_killable(&session->begin_lock))
+		return -EINTR;
 	if (session->begun)
 		goto out;
 	/* It was tried: which of the headers is the newer one is not known any more. */

@@ -11,13 +11,16 @@
 #include "core/guid.h"
 
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 
 struct vhdx_disk;
 
 /**
  * struct vhdx_session - see the file comment
  * @begin_lock:	beginning; comes before the tracker's lock
- * @header_lock: disk->image.header, and header updates; innermost
+ * @header_lock: header updates, and to look at disk->image.header; innermost
+ * @current_lock: for it to be replaced, by who holds @header_lock, and to be looked at by
+ *		who can't wait for the container
  * @header:	a page to encode it in: an update must not fail for want of memory (rule K3)
  * @begun:	FileWriteGuid and DataWriteGuid are renewed: writes may go out. Who changes the
  *		sidecar looks again with the tracker's lock held: a shutdown ends the session
@@ -26,6 +29,7 @@ struct vhdx_disk;
 struct vhdx_session {
 	struct mutex begin_lock;
 	struct mutex header_lock;
+	spinlock_t current_lock;
 	void *header;
 	bool begun;
 	bool file_write_guid_renewed;

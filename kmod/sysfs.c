@@ -37,7 +37,8 @@ static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, c
 	struct vhdx_tracker *t = &disk_of(dev)->tracker;
 	ssize_t length = 0;
 
-	down_read(&t->lock);
+	if (down_read_killable(&t->lock))
+		return -EINTR;
 	if (t->state != VHDX_TRACKING_OFF)
 		length = emit_path(t->file.file, buf);
 	up_read(&t->lock);
@@ -121,10 +122,10 @@ static ssize_t block_size_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(block_size);
 
-static void tracking_state(struct device *dev, struct vhdx_tracking_state *state)
+static int tracking_state(struct device *dev, struct vhdx_tracking_state *state)
 {
 	memset(state, 0, sizeof(*state));
-	vhdx_tracking_state(&disk_of(dev)->tracker, state);
+	return vhdx_tracking_state(&disk_of(dev)->tracker, state);
 }
 
 static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, char *buf)
@@ -136,7 +137,8 @@ static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, 
 	};
 	struct vhdx_tracking_state state;
 
-	tracking_state(dev, &state);
+	if (tracking_state(dev, &state))
+		return -EINTR;
 	return sysfs_emit(buf, "%s\n", names[state.state]);
 }
 static DEVICE_ATTR_RO(tracking);
@@ -146,7 +148,8 @@ static ssize_t reason_show(struct device *dev, struct device_attribute *attr, ch
 	struct vhdx_tracking_state state;
 	const char *name;
 
-	tracking_state(dev, &state);
+	if (tracking_state(dev, &state))
+		return -EINTR;
 	name = vhdx_reason_to_name(state.gap_reason);
 	if (!name)
 		return sysfs_emit(buf, "%u\n", state.gap_reason);
@@ -158,7 +161,8 @@ static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char
 {
 	struct vhdx_tracking_state state;
 
-	tracking_state(dev, &state);
+	if (tracking_state(dev, &state))
+		return -EINTR;
 	return sysfs_emit(buf, "%u\n", state.unit);
 }
 static DEVICE_ATTR_RO(unit);

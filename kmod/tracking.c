@@ -135,14 +135,16 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 	if (t->disk->read_only)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
 	err = vhdx_session_begin(t->disk);
+	if (!err)
+		err = down_write_killable(&t->lock);
 	if (!err) {
-		down_write(&t->lock);
 		if (vhdx_session_has_begun(&t->disk->session))
 			return 0;
 		up_write(&t->lock);
 		err = -EIO;
 	}
-	return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
+	return err == -EINTR ? err :
+	       vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 
 /**
@@ -338,35 +340,40 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
  * vhdx_tracking_state() - VHDX_GET_TRACKING_STATE
  * @tracker:	of the disk
  * @state:	filled in, but for live_bytes and what is only an input; was zero
+ *
+ * Sleeps. Returns 0, or -EINTR: killed.
  */
-void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state)
+int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state)
 {
 	struct vhdx_history history;
 
 	vhdx_loss_settle(tracker->disk);
-	down_read(&tracker->lock);
+	if (down_read_killable(&tracker->lock))
+		return -EINTR;
 	vhdx_tracker_history(tracker, &history);
 	vhdx_report_state(&history, state);
 	state->generation = tracker->generation;
 	up_read(&tracker->lock);
+	return 0;
 }
 
 /**
  * vhdx_tracking_live_bytes() - how much changed since the newest point
  * @tracker:	of the disk
+ * @bytes:	see struct vhdx_tracking_state
  *
- * In bytes; see struct vhdx_tracking_state. Looks through the live map.
+ * Looks through the live map. Sleeps. Returns 0, or -EINTR: killed.
  */
-u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
+int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes)
 {
 	struct vhdx_history history;
-	u64 bytes;
 
-	down_read(&tracker->lock);
+	if (down_read_killable(&tracker->lock))
+		return -EINTR;
 	vhdx_tracker_history(tracker, &history);
-	bytes = vhdx_report_live_bytes(&history);
+	*bytes = vhdx_report_live_bytes(&history);
 	up_read(&tracker->lock);
-	return bytes;
+	return 0;
 }
 
 /**
@@ -377,7 +384,7 @@ u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
  * @capacity:	its length
  * @diag:	what is wrong
  *
- * 0; -EINVAL; -ENODATA.
+ * 0; -EINVAL; -ENODATA; -EINTR: killed.
  */
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
@@ -385,7 +392,8 @@ int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *a
 	struct vhdx_history history;
 	int err;
 
-	down_read(&tracker->lock);
+	if (down_read_killable(&tracker->lock))
+		return -EINTR;
 	vhdx_tracker_history(tracker, &history);
 	err = vhdx_report_points(&history, args, points, capacity, diag);
 	args->generation = tracker->generation;

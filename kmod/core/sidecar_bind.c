@@ -46,6 +46,9 @@ static u32 judge(const struct vhdx_sidecar *sidecar, const vhdx_guid *dwg)
 	}
 }
 
+/* The sidecar is in use all the same. */
+#define SEAL_AFRESH	"; seal a point and make a full backup"
+
 static void explain(struct vhdx_diag *diag, u32 gap_reason, const vhdx_guid *known,
 		    const vhdx_guid *found)
 {
@@ -53,16 +56,20 @@ static void explain(struct vhdx_diag *diag, u32 gap_reason, const vhdx_guid *kno
 
 	switch (gap_reason) {
 	case VHDX_REASON_UNCLEAN:
-		vhdx_fail(diag, 0, gap_reason, "sidecar: the disk was not detached");
+		vhdx_fail(diag, 0, gap_reason,
+			  "sidecar: the disk was not detached (power loss or crash): what changed since its newest point is not known"
+			  SEAL_AFRESH);
 		break;
 	case VHDX_REASON_DISABLED:
-		vhdx_fail(diag, 0, gap_reason, "sidecar: tracking is disabled");
+		vhdx_fail(diag, 0, gap_reason,
+			  "sidecar: tracking is disabled; enable it, then make a full backup");
 		break;
 	default:
 		vhdx_guid_format(known, ours);
 		vhdx_guid_format(found, theirs);
 		vhdx_fail(diag, 0, gap_reason,
-			  "sidecar: written without it, or one of the two is an older copy; it knows DataWriteGuid %s, the container has %s",
+			  "sidecar: written without it, or one of the two is an older copy; it knows DataWriteGuid %s, the container has %s"
+			  SEAL_AFRESH,
 			  ours, theirs);
 	}
 }

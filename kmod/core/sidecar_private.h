@@ -10,7 +10,7 @@
 
 #define vhdx_sidecar_damaged(diag, fmt, ...)				\
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_INCONSISTENT,		\
-		  "sidecar damaged: " fmt "; enable tracking with a new one", ##__VA_ARGS__)
+		  "sidecar damaged: " fmt "; reset tracking to begin a new one", ##__VA_ARGS__)
 
 /* Of headers and of points. Nobody gets there by counting. */
 #define VHDX_SIDECAR_SEQUENCE_MAX	(~0ULL >> 1)

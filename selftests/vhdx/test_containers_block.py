@@ -4,7 +4,7 @@
 of 4096 bytes; and devices that somebody uses.
 """
 
-# vm: disk=256M on=uml,6.1 full=6.12,newest takes=10
+# vm: disk=256M on=uml,6.1 full=6.12,newest long=uml-lockdep takes=10
 
 import contextlib
 import errno

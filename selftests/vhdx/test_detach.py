@@ -3,11 +3,13 @@
 #
 # test_detach - several disks at once, all of them, and at the last close
 #
-# vm: timeout=300 long=debug full=6.1 takes=60
+# vm: timeout=300 long=uml-lockdep,debug full=6.1 takes=60
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
+import struct
 import sys
 import threading
 import time
@@ -18,6 +20,9 @@ from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
 from vhdxoracle import check, faults  # noqa: E402
+
+
+F_OFD_SETLK = 37
 
 
 @contextlib.contextmanager
@@ -240,6 +245,53 @@ def autoclear_of_a_partition():
         ktap.equal(attached_now(), [0], "attached")
         images.command("umount", where)
         wait_until_gone()
+
+
+def lock_of(path, kind):
+    """Takes a byte of a file as QEMU does, on a descriptor that is returned; None: it is taken."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(fd, F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, 100, 1, 0))
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+@ktap.case
+def autoclear_frees_the_container_first():
+    """Whoever gets the index finds no locks, and no claim, of the disk that had it."""
+    with containers(40, 4 * MIB) as paths, udev.asleep(), Control() as control, \
+            opened(images.create(paths[0].with_name("next.vhdx"), 4 * MIB, block_size=MIB),
+                   os.O_RDONLY) as successor:
+        late = 0
+        for _ in range(5):
+            for index, path in enumerate(paths):
+                container = lock_of(path, fcntl.F_WRLCK)
+                control.attach(container, flags=uapi.ATTACH_AUTOCLEAR, index=index)
+                os.close(container)
+            for index, _ in enumerate(paths):
+                os.close(os.open(f"/dev/vhdx{index}", os.O_RDWR))
+            for index, path in enumerate(paths):
+                take_index(control, successor, index)
+                free = lock_of(path, fcntl.F_WRLCK)
+                if free is None:
+                    late += 1
+                else:
+                    os.close(free)
+            for index, _ in enumerate(paths):
+                detach_index(control, index)
+        ktap.equal(late, 0, "of 200 containers were locked still")
+
+
+def take_index(control, container, index):
+    """Attaches for reading as soon as the index is free."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return control.attach(container, flags=uapi.ATTACH_READ_ONLY, index=index)
+        except Failure as failure:
+            ktap.check(failure.errno == errno.EBUSY and time.monotonic() < end, control.message)
 
 
 def attach_again(control, container):

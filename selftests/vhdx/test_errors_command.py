@@ -430,7 +430,7 @@ POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label"
 INFO = WHICH | {
         "version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
-        "data_write_guid": UUID,
+        "sidecar_deleted": bool, "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
         "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
@@ -442,7 +442,7 @@ STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "points": int}
 LIST = {"version": int, "list": [WHICH | {
     "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
-    "sidecar": ("/.*\\.lrct", None), "read_only": bool, "size": int,
+    "sidecar": ("/.*\\.lrct", None), "sidecar_deleted": bool, "read_only": bool, "size": int,
     "tracking": "on|off|disabled", "reason": (None, "[a-z_]+"), "unit": (int, None),
     "io": "direct|buffered|block", "scan": "ok|pending|failed: .*"}]}
 

@@ -3,7 +3,7 @@
 #
 # test_errors_ioctl - every way of calling the driver wrongly, and what it says
 #
-# vm: timeout=300 long=debug on=uml,6.1 full=6.12 takes=10
+# vm: timeout=300 long=uml-lockdep,debug on=uml,6.1 full=6.12 takes=10
 import contextlib
 import ctypes
 import errno

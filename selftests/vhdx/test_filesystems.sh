@@ -166,12 +166,64 @@ backup_of_one_instant() {
 	done
 	rm mnt/go
 	wait
-	# A full one again, when the history is lost.
+	# A full one again, when the history is lost, in whatever way; none is without an id for
+	# long, and none of tracking that is disabled has one.
 	vhdxctl track reset "$disk"
 	"$recipe" "$device" mnt image
 	is_of_one_instant image
+	for damage in 'echo garbage >image.id' 'truncate -s 0 image.id' 'rm image'; do
+		eval "$damage"
+		"$recipe" "$device" mnt image
+		is_of_one_instant image
+		vhdxctl changes "$disk" --since "$(<image.id)"
+	done
+	vhdxctl track disable "$disk"
+	touch mnt/untracked
+	"$recipe" "$device" mnt image
+	is_of_one_instant image
+	[[ $(debugfs -R ls image 2>&1) == *untracked* ]]
+	[[ ! -e image.id ]]
 	umount mnt
 	close_and_compare
 }
 
-ktap_run backup_of_one_instant ext4 xfs partitions fio_any_size fio_with_flushes fio_with_fua fio_in_parallel
+# It refuses $2… with the words $1, in time, and nothing is frozen, sealed or made.
+recipe_refuses() {
+	local said status=0 words=$1
+	shift
+	said=$(timeout -k 1 20 "$recipe" "$@" 2>&1) || status=$?
+	echo "# $said"
+	[[ $status -ne 0 && $status -ne 124 && $said == *"$words"* ]]
+	touch mnt/alive other/alive
+	[[ $(vhdxctl points --noheadings "$disk" | wc -l) -eq 1 && ! -e image ]]
+}
+
+# What would not be of one instant, or would wait for itself, is said before anything is frozen.
+backup_of_the_wrong_thing() {
+	local recipe
+	recipe=$(readlink -f "${0%/*}/../../userspace/examples/backup-frozen")
+	new_disk 64M
+	printf 'label: gpt\n,20M\n,20M\n' | sfdisk -q "$device"
+	udevadm settle --timeout=20 || udevadm settle --timeout=100
+	mke2fs -q -t ext4 "${device}p1"
+	mke2fs -q -t ext4 "${device}p2"
+	mkdir mnt other
+	mount "${device}p1" mnt
+	mount -t tmpfs tmpfs other
+	recipe_refuses usage: "$device" mnt
+	recipe_refuses "not a block device" "$disk" mnt image
+	recipe_refuses "nothing is mounted" "$device" . image
+	recipe_refuses "not on $device" "$device" other image
+	recipe_refuses "on $device itself" "$device" mnt mnt/image
+	ln -s mnt/image link
+	recipe_refuses "on $device itself" "$device" mnt link
+	umount other
+	mount "${device}p2" other
+	recipe_refuses "${device}p2 is mounted too" "$device" mnt image
+	umount other
+	"$recipe" "$device" mnt image
+	umount mnt
+	close_and_compare
+}
+
+ktap_run backup_of_the_wrong_thing backup_of_one_instant ext4 xfs partitions fio_any_size fio_with_flushes fio_with_fua fio_in_parallel

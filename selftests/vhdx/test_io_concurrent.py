@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: long=debug full=6.12 takes=15
+# vm: long=uml-lockdep,debug full=6.12 takes=15
 """Many at once: writers of one new block, readers beside them, commits, detach, unload."""
 
 import errno

@@ -3,7 +3,7 @@
 #
 # test_lifecycle - attach, detach, and everything in between that must not go wrong
 #
-# vm: disk=64M mem=3G timeout=400 full=6.1 takes=55
+# vm: disk=64M mem=3G timeout=400 full=6.1 long=uml-lockdep takes=55
 import contextlib
 import errno
 import os

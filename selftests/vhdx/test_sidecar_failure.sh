@@ -6,7 +6,7 @@
 # The sidecar is on a dm device that fails, or hangs, at will. Writes go on;
 # tracking is off with a reason, and stays so when the sidecar is well again.
 #
-# vm: own-vm timeout=300 long=debug on=uml,6.1 takes=5
+# vm: own-vm timeout=300 long=uml-lockdep,debug on=uml,6.1 takes=5
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"

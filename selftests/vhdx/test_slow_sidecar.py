@@ -3,11 +3,10 @@
 #
 # test_slow_sidecar - a sidecar that is slow holds up nobody, and who waits for it can be killed
 #
-# vm: timeout=400 takes=50
+# vm: timeout=400 long=uml-lockdep takes=50
 import contextlib
 import os
 import pathlib
-import random
 import signal
 import sys
 import threading
@@ -137,7 +136,7 @@ for name, how in {
         "last": lambda ids: ids[::-1],
         # The one that a question goes on with after it gave up the lock.
         "next": lambda ids: ids[16::16] + ids,
-        "any": lambda ids: random.sample(ids, len(ids)),
+        "any": lambda ids: ktap.chance().sample(ids, len(ids)),
 }.items():
     ktap.add(f"{name}_points_are_forgotten_beside_a_question", forget_meanwhile, how)
 

@@ -146,6 +146,18 @@ def reset_makes_it_new(case):
         ktap.equal(disk.handle.changes(point), [(5 * MIB, UNIT)])
 
 
+def reset_changes_the_unit(case):
+    """The way that the refusal of --unit names."""
+    with attached(case.path) as disk:
+        done = ctl.run("track", "reset", "--unit", "64K", disk.node, status=ctl.FAILED)
+        ktap.check("--no-track" in done.stderr, done.stderr)
+    with attached(case.path, "--no-track") as disk:
+        point = uapi.PointId.parse(ctl.line("track", "reset", "--unit", "64K", disk.node))
+        disk.write(5 * MIB, b"y" * 512)
+        ktap.equal(disk.handle.changes(point), [(5 * MIB, 64 * KIB)])
+        ktap.equal(refused(disk.handle, case.points[0]), (errno.ENODATA, uapi.ID_MISSING))
+
+
 def qemu_write(path, offset):
     """Another program that follows the rules of MS-VHDX."""
     images.command("qemu-io", "-f", "vhdx", "-c", f"write -P 7 {offset} 64k", path)
@@ -201,6 +213,12 @@ def written_by_ioctl_without_its_sidecar():
         with raw_attached(case.path) as disk:
             disk.write(7 * MIB, b"w" * 512)
         gap_and_life_after_it(case, uapi.CHANGED_OFFLINE)
+
+
+@ktap.case
+def another_unit():
+    with case_of_three() as case:
+        reset_changes_the_unit(case)
 
 
 @ktap.case

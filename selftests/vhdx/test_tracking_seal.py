@@ -3,7 +3,7 @@
 #
 # test_tracking_seal - one point on several disks, at one instant, or none at all
 #
-# vm: disk=64M timeout=300 long=debug on=uml,6.1 full=6.12,newest takes=10
+# vm: disk=64M timeout=300 long=uml-lockdep,debug on=uml,6.1 full=6.12,newest takes=10
 import contextlib
 import ctypes
 import errno

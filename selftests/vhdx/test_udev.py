@@ -156,6 +156,13 @@ def readers():
                         status=ctl.FAILED)
                 found = os.stat(disk.node)
                 ktap.equal((oct(found.st_mode & 0o777), found.st_uid), ("0o660", 0), "mode")
+            command("sfdisk", "-q", disk.node, stdin="label: gpt\nsize=20M\n")
+            udev.settle()
+            command("runuser", "-u", "agent", "--", "dd", f"if={disk.node}p1", "of=/dev/null",
+                    "bs=64k", "count=1", "iflag=direct")
+            said = command("runuser", "-u", "agent", "--", "sh", "-c",
+                           f"echo x >{disk.node}p1 || echo refused", check=False)
+            ktap.equal(said, "refused\n", "a write to a partition")
     finally:
         command("userdel", "agent", check=False)
         command("groupdel", "vhdx-backup")

@@ -539,8 +539,8 @@ struct vhdx_tracking_reset {
  *			nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
- *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded, which
- *			is so of every point at present
+ *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded,
+ *			which for now is everywhere: ask with VHDX_CHANGES_COUNT
  * @flags:		VHDX_POINT_HAS_DATA, VHDX_POINT_COARSE, VHDX_POINT_DERIVED
  * @layer:		position of the layer that it is on, 0 = the leaf
  * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <libvhdx.h>
 
+struct json_object;
+
 enum exit_code {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
@@ -103,6 +105,8 @@ int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int report(int err);
 /* The same for a question about history: if that is lost, the next backup is a full one. */
 int report_history(int err);
+/* One of several things failed: the same, into a reply that is printed later, if there is one. */
+void report_one_of(struct json_object *reply, int err);
 /*
  * Did what was printed not arrive, on a full disk say? Then that is said once. Who prints
  * the name of what it made asks, and takes it back.

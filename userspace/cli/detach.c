@@ -43,11 +43,15 @@ struct disks {
  * @left:	still attached
  * @gone:	detached
  * @failed:	neither: it was said
+ * @one:	a single one is wanted, and its reply is no list
+ * @failures:	with --json: what was said, an object for each that failed
  */
 struct detaching {
 	struct disks left;
 	struct disks gone;
 	struct disks failed;
+	bool one;
+	struct json_object *failures;
 };
 
 static bool has(const struct disks *disks, const struct attachment *disk)
@@ -130,6 +134,19 @@ static int detach_once(const struct attachment *disk)
 	return err;
 }
 
+/* @disk: NULL where it is none of them that failed. */
+static int note_failure(struct detaching *detaching, const struct attachment *disk, int err)
+{
+	struct json_object *failure = output.json ? json_object_new_object() : NULL;
+
+	if (failure)
+		json_disk(failure, disk ? disk->index : -1);
+	report_one_of(failure, err);
+	if (failure)
+		json_object_array_add(detaching->failures, failure);
+	return EXIT_FAILED;
+}
+
 /* How one ended that is not busy; an exit code. */
 static int sort(struct detaching *detaching, const struct attachment *disk, int err)
 {
@@ -138,12 +155,11 @@ static int sort(struct detaching *detaching, const struct attachment *disk, int 
 		return EXIT_DONE;
 	if (!err) {
 		err = add(&detaching->gone, disk);
-		return err ? report(err) : EXIT_DONE;
+		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;
 	}
-	if (add(&detaching->failed, disk))
-		complain("out of memory");
-	report(err);
-	return EXIT_FAILED;
+	note_failure(detaching, disk, err);
+	err = add(&detaching->failed, disk);
+	return err ? note_failure(detaching, NULL, err) : EXIT_FAILED;
 }
 
 /* Tries each once; those that are busy are left. Did one go? */
@@ -195,7 +211,7 @@ static int detach_all(struct detaching *detaching)
 			patience = DETACH_PATIENCE_MS;
 		/* One may have come meanwhile. */
 		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
-			return report(-ENOMEM);
+			return note_failure(detaching, NULL, -ENOMEM);
 		if (!left->count || patience <= 0 || (!wanted.all && all_are_held(left)))
 			break;
 		nanosleep(&pause, NULL);
@@ -206,24 +222,53 @@ static int detach_all(struct detaching *detaching)
 	return code;
 }
 
-static int print_json(const struct disks *gone)
+static void add_list(struct json_object *reply, const struct disks *gone)
 {
-	struct json_object *reply = json_reply();
-	struct json_object *list;
+	struct json_object *list = json_list(reply, "list");
 	struct json_object *disk;
 	size_t i;
 
-	if (!wanted.all && gone->count == 1) {
-		json_disk(reply, gone->list[0].index);
-		return json_finish(reply);
-	}
-	list = json_list(reply, "list");
 	for (i = 0; i < gone->count; i++) {
 		disk = json_object_new_object();
 		json_disk(disk, gone->list[i].index);
 		json_object_array_add(list, disk);
 	}
-	return json_finish(reply);
+}
+
+/* The first failure is where that of any command is; all of them are in a list beside it. */
+static void print_json(const struct detaching *detaching)
+{
+	struct json_object *reply = json_reply();
+	struct json_object *failures = detaching->failures;
+	const bool failed = json_object_array_length(failures);
+	struct json_object *first;
+
+	if (failed) {
+		first = json_object_array_get_idx(failures, 0);
+		json_object_object_add(reply, "error",
+				       json_object_get(json_object_object_get(first, "error")));
+	}
+	if (!detaching->one)
+		add_list(reply, &detaching->gone);
+	else if (!failed)
+		json_disk(reply, detaching->gone.list[0].index);
+	if (!detaching->one && failed)
+		json_object_object_add(reply, "failed", json_object_get(failures));
+	json_finish(reply);
+}
+
+static int detach_them(struct detaching *detaching)
+{
+	int code;
+
+	detaching->one = !wanted.all && detaching->left.count == 1;
+	if (output.json)
+		detaching->failures = json_object_new_array();
+	code = detach_all(detaching);
+	if (output.json)
+		print_json(detaching);
+	json_object_put(detaching->failures);
+	return code;
 }
 
 static int detach(int count, char **arguments)
@@ -237,9 +282,7 @@ static int detach(int count, char **arguments)
 	if (!wanted.all && !count)
 		return usage_error("detach: too few arguments: want DISK… or --all");
 	err = find_all(&detaching, count, arguments);
-	code = err ? report(err) : detach_all(&detaching);
-	if (!code && output.json)
-		code = print_json(&detaching.gone);
+	code = err ? report(err) : detach_them(&detaching);
 	free(detaching.left.list);
 	free(detaching.gone.list);
 	free(detaching.failed.list);
@@ -254,6 +297,7 @@ const struct command detach_command = {
 	.maximum = -1,
 	.options = options,
 	.run = detach,
-	.notes = "A disk that is open is tried again for 5 seconds, then refused; one that is mounted, or\n"
+	.notes = "Where a name is that of no disk, none is detached.\n"
+		 "A disk that is open is tried again for 5 seconds, then refused; one that is mounted, or\n"
 		 "used by device mapper or as swap, at once.",
 };

@@ -102,6 +102,7 @@ static int print_json(const struct facts *facts)
 	json_text(reply, "container", container_path(facts));
 	json_flag(reply, "container_deleted", facts->status.container_deleted);
 	json_text(reply, "sidecar", facts->sidecar);
+	json_flag(reply, "sidecar_deleted", facts->status.sidecar_deleted);
 	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
@@ -147,6 +148,15 @@ static void print_uuid(const char *name, const uint8_t *guid)
 	print_field(name, text);
 }
 
+/* Without writing, a log is replayed in memory, and stays what it is in the container. */
+static const char *log_text(const struct facts *facts)
+{
+	if (!has(facts, VHDX_DISK_REPLAYED))
+		return "was empty";
+	return facts->attached && !has(facts, VHDX_DISK_READ_ONLY) ? "was replayed" :
+	       "not empty: replayed in memory only";
+}
+
 static int print_text(const struct facts *facts)
 {
 	const struct vhdx_info *info = &facts->info;
@@ -154,7 +164,8 @@ static int print_text(const struct facts *facts)
 	print_field("Device:", facts->attached ? facts->status.device : "not attached");
 	print_field(facts->status.container_deleted ? "Container (removed):" : "Container:",
 		    container_path(facts));
-	print_field("Sidecar:", facts->sidecar);
+	print_field(facts->status.sidecar_deleted ? "Sidecar (removed):" : "Sidecar:",
+		    facts->sidecar);
 	print_uuid("Virtual disk id:", info->virtual_disk_id);
 	print_uuid("Data write GUID:", info->data_write_guid);
 	print_field("Type:", type_name(facts));
@@ -163,7 +174,7 @@ static int print_text(const struct facts *facts)
 	print_size("Logical sector size:", info->logical_sector_size);
 	print_size("Physical sector size:", info->physical_sector_size);
 	print_field("Read-only:", has(facts, VHDX_DISK_READ_ONLY) ? "yes" : "no");
-	print_field("Log:", has(facts, VHDX_DISK_REPLAYED) ? "was replayed" : "was empty");
+	print_field("Log:", log_text(facts));
 	print_field("I/O:", io_of(facts));
 	print_field("Scan:", scan_of(facts));
 	if (has(facts, VHDX_DISK_LOST))

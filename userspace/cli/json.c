@@ -120,17 +120,16 @@ void json_reason(struct json_object *object, const char *key, unsigned int reaso
 	json_text(object, key, reason_or_null(reason));
 }
 
-void json_error(int error, unsigned int reason, const char *message, bool full_backup_needed)
+void json_error(struct json_object *object, int error, unsigned int reason, const char *message,
+		bool full_backup_needed)
 {
-	struct json_object *reply = json_reply();
-	struct json_object *object = json_object_new_object();
+	struct json_object *inner = json_object_new_object();
 
-	json_bytes(object, "errno", error);
-	json_reason(object, "reason", reason);
-	json_text(object, "message", message);
-	json_flag(object, "full_backup_needed", full_backup_needed);
-	json_object_object_add(reply, "error", object);
-	json_finish(reply);
+	json_bytes(inner, "errno", error);
+	json_reason(inner, "reason", reason);
+	json_text(inner, "message", message);
+	json_flag(inner, "full_backup_needed", full_backup_needed);
+	json_object_object_add(object, "error", inner);
 }
 
 struct json_object *json_list(struct json_object *object, const char *key)

@@ -13,8 +13,9 @@ struct json_object *json_reply(void);
 /* Print on one line and free; returns an exit code. */
 int json_finish(struct json_object *object);
 
-/* The reply where there is none: what went wrong. @error is an errno. */
-void json_error(int error, unsigned int reason, const char *message, bool full_backup_needed);
+/* "error": what went wrong. @error is an errno. */
+void json_error(struct json_object *object, int error, unsigned int reason, const char *message,
+		bool full_backup_needed);
 
 void json_text(struct json_object *object, const char *key, const char *text);
 void json_bytes(struct json_object *object, const char *key, uint64_t value);

@@ -62,6 +62,7 @@ static int add_object(void *context, const struct vhdx_status *status)
 	json_text(disk, "container", text_or_null(status->container));
 	json_flag(disk, "container_deleted", status->container_deleted);
 	json_text(disk, "sidecar", text_or_null(status->sidecar));
+	json_flag(disk, "sidecar_deleted", status->sidecar_deleted);
 	json_flag(disk, "read_only", status->read_only);
 	json_bytes(disk, "size", status->disk_size);
 	json_text(disk, "tracking", tracking_name(status->tracking));

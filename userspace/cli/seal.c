@@ -14,7 +14,7 @@ static struct {
 
 static const struct cli_option options[] = {
 	{ "label", "TEXT", "up to 64 bytes to know the points by", OPTION_TEXT, &wanted.label },
-	{ "freeze", NULL, "not available yet: freeze the file system around the seal",
+	{ "freeze", NULL, "not available yet: keep the file system frozen until the copy is made",
 	  OPTION_FLAG, &wanted.freeze },
 	JSON_OPTION,
 	{ 0 }

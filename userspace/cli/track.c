@@ -127,7 +127,15 @@ static int print_status_json(const struct vhdx_tracking_state *state)
 	return json_finish(reply);
 }
 
-static int print_status(const struct vhdx_tracking_state *state)
+/* The next seal finds out, and until then all is recorded into what will be gone. */
+static bool sidecar_is_removed(int index)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+
+	return index >= 0 && !vhdx_get_status(index, &status) && status.sidecar_deleted;
+}
+
+static int print_status(const struct vhdx_tracking_state *state, bool removed)
 {
 	char id[VHDX_ID_TEXT] = "";
 	char unit[SIZE_TEXT];
@@ -139,6 +147,8 @@ static int print_status(const struct vhdx_tracking_state *state)
 	printf("%-16s %s\n", "Most recent id:", id[0] ? id : "none");
 	if (state->gap_reason)
 		printf("%-16s %s\n", "Reason:", vhdx_reason_name(state->gap_reason));
+	if (removed)
+		printf("%-16s %s\n", "Sidecar:", "removed: the next seal fails, and tracking ends");
 	if (state->unit)
 		printf("%-16s %s\n", "Unit:", size_text(state->unit, unit));
 	printf("%-16s %" PRIu32 "\n", "Points:", state->point_count);
@@ -149,6 +159,7 @@ static int status(int count, char **arguments)
 {
 	struct vhdx_tracking_state state = { .size = sizeof(state) };
 	struct vhdx_disk *disk;
+	int index;
 	int err;
 
 	(void)count;
@@ -156,10 +167,12 @@ static int status(int count, char **arguments)
 	if (err)
 		return report(err);
 	err = vhdx_disk_get_tracking_state(disk, &state);
+	index = vhdx_disk_index(disk);
 	vhdx_disk_close(disk);
 	if (err)
 		return report(err);
-	return output.json ? print_status_json(&state) : print_status(&state);
+	return output.json ? print_status_json(&state) :
+	       print_status(&state, sidecar_is_removed(index));
 }
 
 static int verify(int count, char **arguments)

@@ -44,7 +44,7 @@ bool output_is_lost(void)
 	return lost;
 }
 
-static int report_as(int err, int code)
+static void report_into(struct json_object *object, int err, int code)
 {
 	const char *message = vhdx_error_message();
 
@@ -52,8 +52,22 @@ static int report_as(int err, int code)
 	if (!*message)
 		message = strerror(-err);
 	complain("%s", message);
-	if (output.json)
-		json_error(-err, vhdx_error_reason(), message, code == EXIT_FULL_BACKUP);
+	if (object)
+		json_error(object, -err, vhdx_error_reason(), message, code == EXIT_FULL_BACKUP);
+}
+
+void report_one_of(struct json_object *object, int err)
+{
+	report_into(object, err, EXIT_FAILED);
+}
+
+static int report_as(int err, int code)
+{
+	struct json_object *reply = output.json ? json_reply() : NULL;
+
+	report_into(reply, err, code);
+	if (reply)
+		json_finish(reply);
 	return code;
 }
 

@@ -71,6 +71,14 @@ static void warn_of(struct attaching *attaching, unsigned int reason, const char
 	warn(attaching, vhdx_error_message());
 }
 
+/* What is wrong with the sidecar was noted, and what that means for the disk is this. */
+static void warn_of_none(struct attaching *attaching)
+{
+	fail(0, vhdx_error_reason(), "%s: attached without a sidecar, so changes are not tracked",
+	     vhdx_error_message());
+	warn(attaching, vhdx_error_message());
+}
+
 /* The driver would refuse the whole attach; its claims are not for us to see. */
 static int refuse_used_sidecar(const char *path, int fd, bool write)
 {
@@ -128,7 +136,7 @@ static int find_sidecar(struct attaching *attaching)
 	else if ((fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK)) || (fd == -EBUSY && given))
 		return fd;
 	else if (fd != -ENOENT || (given && !wants(attaching, VHDX_ATTACH_TRACK)))
-		warn(attaching, vhdx_error_message());
+		warn_of_none(attaching);
 	return 0;
 }
 

@@ -15,7 +15,6 @@
 #include "internal.h"
 
 static const char vhd_set_signature[8] = "vhdsetv1";
-static const char vhd_cookie[8] = "conectix";
 
 /*
  * What the driver would only call "not a VHDX", and what it would not even read: files of
@@ -33,15 +32,12 @@ static int refuse_strangers(const struct container *container)
 		return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
 			    "%s: a VHD Set (.vhds), which is not supported yet: its data lies in the .avhdx that it names",
 			    container->path);
-	if (!memcmp(start, vhd_cookie, sizeof(start)))
-		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-			    "%s: a VHD, not a VHDX: convert it with `qemu-img convert -O vhdx`",
-			    container->path);
-	if (memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)) != 0)
-		return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-			    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0",
-			    container->path);
-	return 0;
+	if (!memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)))
+		return 0;
+	return explain_foreign_image(container) ?:
+	       fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
+		    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0",
+		    container->path);
 }
 
 /* Where the kernel says that the open file lies: links are followed, no race. */

@@ -24,12 +24,17 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
 	const struct vhdx_argument *known = vhdx_argument_of(command);
+	unsigned int reason;
 	int err;
 
 	clear_error();
 	err = disk->ops->call(disk, command, argument);
-	return err ? fail_kernel(err, *vhdx_argument_reason(known, argument), disk->name,
-				 disk->message) : 0;
+	if (!err)
+		return 0;
+	reason = *vhdx_argument_reason(known, argument);
+	if (command == VHDX_GET_VIRTUAL_DISK_CHANGES)
+		return fail_history(err, reason, disk->name, disk->message);
+	return fail_kernel(err, reason, disk->name, disk->message);
 }
 
 /* Only the size of an answer is the caller's; the rest may be anything. */

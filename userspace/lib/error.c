@@ -98,7 +98,8 @@ unsigned int reason_from_name(const char *name)
 	return VHDX_REASON_NONE;
 }
 
-int fail_kernel(int err, unsigned int reason, const char *subject, const char *message)
+static int fail_with(int err, unsigned int reason, const char *subject, const char *message,
+		     bool lost)
 {
 	const bool said = message && *message;
 	const char *text = said ? message : vhdx_failure_to_text(err, reason);
@@ -108,7 +109,17 @@ int fail_kernel(int err, unsigned int reason, const char *subject, const char *m
 	if (!text)
 		return fail(err, reason, "%s: %s", subject, strerror(-err));
 	return fail(err, reason, "%s: %s%s", subject, text,
-		    gap || vhdx_full_backup_needed(err, reason) ? ": make a full backup" : "");
+		    gap || lost ? ": make a full backup" : "");
+}
+
+int fail_kernel(int err, unsigned int reason, const char *subject, const char *message)
+{
+	return fail_with(err, reason, subject, message, false);
+}
+
+int fail_history(int err, unsigned int reason, const char *subject, const char *message)
+{
+	return fail_with(err, reason, subject, message, vhdx_full_backup_needed(err, reason));
 }
 
 #define ANY_REASON	(~0U)

@@ -18,7 +18,7 @@ static int load(struct image_file *image, struct vhdx_diag *diag)
 	err = vhdx_image_load(&image->image, store, diag);
 	if (!err && image->image.geo.has_parent)
 		err = vhdx_unsupported(diag,
-				       "a differencing disk (.avhdx), which is not supported yet: merge it into its parent first");
+				       "a differencing disk (.avhdx), which is not supported yet: make a disk without a parent of it on its Hyper-V host (Convert-VHD)");
 	return err;
 }
 

@@ -25,6 +25,8 @@ int fail_errno(int err, const char *format, ...) __attribute__((format(printf, 2
  * from the reason.
  */
 int fail_kernel(int err, unsigned int reason, const char *subject, const char *message);
+/* The same, for a seal or a query: if the history is lost, that is for the next backup to know. */
+int fail_history(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
 /*
  * What a function of the caller's returned. A negative one may be any errno, and would be
@@ -120,6 +122,11 @@ static inline bool is_block(const struct container *container)
 {
 	return S_ISBLK(container->st.st_mode);
 }
+
+/* ---- foreign_image.c ---- */
+
+/* Is it a disk image of another format? Then -EMEDIUMTYPE, noted; else 0. */
+int explain_foreign_image(const struct container *container);
 
 /* ---- sidecar_file.c ---- */
 

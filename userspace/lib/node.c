@@ -26,13 +26,18 @@ bool module_is_loaded(void)
 	return !access("/sys/module/vhdx", F_OK) || !access(CONTROL_DEVICE, F_OK);
 }
 
-static int explain_open(int err, const char *node)
+/* Of the two groups that may be joined, the one that can write no disk is enough to read. */
+static int explain_open(int err, const char *node, bool write)
 {
-	if (err == -EACCES || err == -EPERM)
+	if (err != -EACCES && err != -EPERM)
+		return fail_errno(err, "%s", node);
+	if (write)
 		return fail(err, VHDX_REASON_NONE,
-			    "%s: permission denied: be root, or a member of the group that owns it",
+			    "%s: permission denied: sealing, forgetting and switching tracking need root, or the group that owns it (who is in group vhdx-backup may ask and copy)",
 			    node);
-	return fail_errno(err, "%s", node);
+	return fail(err, VHDX_REASON_NONE,
+		    "%s: permission denied: be root, or a member of group vhdx-backup, which may ask and copy (see vhdx(4))",
+		    node);
 }
 
 /*
@@ -76,7 +81,7 @@ int open_control(void)
 	if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
 		return fail(-ENODEV, VHDX_REASON_NONE,
 			    CONTROL_DEVICE " is not there: load the module with `modprobe vhdx`");
-	return explain_open(-errno, CONTROL_DEVICE);
+	return explain_open(-errno, CONTROL_DEVICE, true);
 }
 
 int open_node(const char *kind, int index, int flags)
@@ -97,7 +102,7 @@ int open_node(const char *kind, int index, int flags)
 		if ((errno == ENOENT || errno == ENXIO) && !sysfs_exists(index))
 			return fail(-ENODEV, VHDX_REASON_NONE, "%s: it was detached", node);
 		if (errno != ENOENT || try == NODE_TRIES)
-			return explain_open(-errno, node);
+			return explain_open(-errno, node, (flags & O_ACCMODE) != O_RDONLY);
 		nanosleep(&pause, NULL);
 	}
 }

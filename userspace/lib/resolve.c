@@ -157,6 +157,10 @@ static int find_by_number(const char *name, int number, int *index)
 		*index = number;
 		return 0;
 	}
+	if (!strchr(name, '/') && !access(name, F_OK))
+		return fail(-ENODEV, VHDX_REASON_NONE,
+			    "%s: no such disk (`vhdxctl list` shows them all); the file of this name is ./%s",
+			    name, name);
 	if (!module_is_loaded())
 		return fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: no such disk, and the module is not loaded: `modprobe vhdx`",

@@ -72,9 +72,9 @@ static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 	err = request(control, "seal", VHDX_SEAL, seal, message);
 	close(control);
 	if (err)
-		return fail_kernel(err, seal->reason,
-				   seal->failed < seal->count ? disks[seal->failed]->name : "seal",
-				   message);
+		return fail_history(err, seal->reason,
+				    seal->failed < seal->count ? disks[seal->failed]->name : "seal",
+				    message);
 	return 0;
 }
 

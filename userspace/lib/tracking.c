@@ -108,7 +108,7 @@ static int refuse_choice(struct vhdx_disk *disk, const char *sidecar, uint32_t u
 	if (!sidecar && !unit)
 		return 0;
 	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now",
+		    "%s: it has a sidecar, so neither sidecar nor unit can be chosen now: to give its points up for another one, detach, attach with --no-track, and run `vhdxctl track reset` with these options",
 		    disk->name);
 }
 
@@ -169,7 +169,7 @@ static int write_anew(struct vhdx_disk *disk, const char *sidecar, uint32_t unit
 	*first_point = enable.first_point;
 	if (err == -ENOENT)
 		return fail(-EOPNOTSUPP, VHDX_REASON_DISABLED,
-			    "%s: there is no sidecar to reset: enable tracking (`vhdxctl track enable`)",
+			    "%s: there is no sidecar of the container's name to reset: enable tracking (`vhdxctl track enable`), or name the sidecar (--sidecar)",
 			    disk->name);
 	return err;
 }

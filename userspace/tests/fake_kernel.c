@@ -6,6 +6,7 @@
  *	sys, dev	what is opened instead of /sys/block, /sys/module/vhdx, /dev/vhdx*
  *	calls		a line for each ioctl
  *	fail/NAME	"errno reason times message": the next calls of NAME fail
+ *	busy.N		disk N is not detached
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
@@ -451,6 +452,11 @@ static int detach(struct vhdx_detach *args)
 		return error;
 	if (args->disk_seq && args->disk_seq != disk_seq(args->index))
 		return ENODEV;
+	snprintf(from, sizeof(from), "%s/busy.%d", getenv("FAKE_ROOT"), args->index);
+	if (!faccessat(AT_FDCWD, from, F_OK, 0)) {
+		args->reason = VHDX_REASON_IN_USE;
+		return EBUSY;
+	}
 	snprintf(from, sizeof(from), "%s/sys/block/vhdx%d", getenv("FAKE_ROOT"), args->index);
 	snprintf(to, sizeof(to), "%s/gone.%d.%d", getenv("FAKE_ROOT"), getpid(), args->index);
 	return rename(from, to) ? ENODEV : 0;

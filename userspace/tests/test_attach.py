@@ -2,6 +2,8 @@
 """Attach: sidecars, Windows' own tracking files, what is passed to the driver."""
 import errno
 import os
+import random
+import re
 import shutil
 import stat
 import subprocess
@@ -85,7 +87,8 @@ def test_unusable_sidecar_never_blocks():
         (path / "disk.vhdx.lrct").mkdir()
         fake.ctl("attach", "--track", image).expect(1, "disk.vhdx.lrct")
         assert not fake.calls
-        result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct")
+        result = fake.ctl("attach", image).expect(0, "warning", "disk.vhdx.lrct",
+                                                  "changes are not tracked")
         assert result.out == "/dev/vhdx0\n"
         assert call(fake, "ATTACH").endswith("sidecar=0")
 
@@ -376,7 +379,8 @@ def test_reset_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", image).expect(0)
-        fake.ctl("track", "reset", "0").expect(1, "no sidecar to reset", "track enable")
+        fake.ctl("track", "reset", "0").expect(1, "no sidecar of the container's name", "track enable",
+                                             "--sidecar")
         assert not os.path.exists(f"{image}.lrct")
 
 
@@ -539,9 +543,29 @@ def test_relatives():
     with directory() as path:
         fake, _ = setup(path)
         (path / "a.vhds").write_bytes(b"vhdsetv1" + bytes(1000))
-        (path / "a.vhd").write_bytes(b"conectix" + bytes(1000))
         fake.ctl("attach", path / "a.vhds").expect(1, "VHD Set", "not supported yet")
-        fake.ctl("attach", path / "a.vhd").expect(1, "a VHD, not a VHDX", "qemu-img convert")
+        assert not fake.calls
+
+
+def test_images_of_other_formats():
+    """The command that the message has makes a VHDX of it, with the same content."""
+    with directory() as path:
+        fake, _ = setup(path)
+        raw = path / "raw"
+        raw.write_bytes(bytes(510) + b"\x55\xaa" + random.randbytes(1 << 20) + bytes(7 << 20))
+        for name, *form in (("a VHD", "vpc"), ("a VHD", "vpc", "-o", "subformat=fixed"),
+                            ("a QCOW2 image", "qcow2"), ("a VMDK", "vmdk"), ("a VDI", "vdi"),
+                            ("a raw image", "raw")):
+            image, new = path / "image", path / "new.vhdx"
+            subprocess.run(["qemu-img", "convert", "-O", *form, raw, image], check=True)
+            for command in ("attach", "info"):
+                done = fake.ctl(command, image).expect(1, f"not a VHDX: it is {name}")
+            advice = re.search("`(qemu-img .* IMAGE NEW.vhdx)`", done.err).group(1).split()
+            subprocess.run([*advice[:-2], image, new], check=True)
+            fake.ctl("info", new).expect(0)
+            done = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vhdx", raw, new],
+                                  stdout=subprocess.DEVNULL, check=False)
+            assert done.returncode == 0, form
         assert not fake.calls
 
 
@@ -563,3 +587,20 @@ def test_no_permission():
             os.chmod(entry, 0o777)
         os.chmod(fake.root, 0o777)
         fake.ctl("attach", image, user=65534, cwd="/").expect(1, "Permission denied", "read-only")
+
+
+def test_no_permission_for_a_node():
+    """Who may read is told of the group that can write no disk."""
+    need_root()
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", image).expect(0)
+        for entry in [path, fake.root, *fake.root.rglob("*")]:
+            os.chmod(entry, 0o777)
+        for mode, command, words in (
+                (0o600, ["points", "0"], "be root, or a member of group vhdx-backup"),
+                (0o604, ["seal", "0"], "sealing, forgetting and switching tracking need root"),
+                (0o604, ["track", "disable", "0"], "(who is in group vhdx-backup may ask and copy)")):
+            os.chmod(fake.root / "dev/vhdxc0", mode)
+            fake.ctl(*command, user=65534, cwd="/").expect(1, "/dev/vhdxc0: permission denied",
+                                                          words)

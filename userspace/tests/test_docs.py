@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Manual pages and completion tell of all that is there."""
+import errno
 import json
 import re
 import subprocess
@@ -95,6 +96,10 @@ def test_json_keys():
         make_sidecar(image, "seal a\n")
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
         found["a failure"] = fake.ctl("info", "--json", "7")
+        fake.ctl("attach", make_image(fake.root / "c.vhdx")).expect(0)
+        fake.fail("DETACH", errno.EIO, "io", times=1)
+        found["detach that failed\nfor some"] = fake.ctl("detach", "--json", "--all")
+        fake.ctl("attach", image).expect(0)
         found["detach --all"] = fake.ctl("detach", "--json", "--all")
         shapes.pop("detach of several")
         assert set(found) == set(shapes)
@@ -134,6 +139,7 @@ def test_limits():
     assert told["Points"].startswith(f"{code['VHDX_POINTS_MAX']} a disk")
     assert told["Disks"] == (f"{code['VHDX_DISKS_MAX']} attached at once, "
                              f"{code['VHDX_SEAL_MAX']} in one seal.")
+    assert f"N up to {code['VHDX_DISKS_MAX'] - 1}." in page("vhdxctl.8")
     assert told["Labels"].startswith(f"{code['VHDX_LABEL_MAX']} bytes of UTF-8")
     assert f"{code['VHDX_UNIT_DEFAULT'] >> 10} KiB, or a power of two from " \
         f"{code['VHDX_UNIT_MIN'] >> 10} KiB to {code['VHDX_UNIT_MAX'] >> 20} MiB" in told["Unit"]
@@ -196,6 +202,97 @@ def test_ioctls():
     uapi = (USERSPACE.parent / "uapi/linux/vhdx.h").read_text()
     for name in re.findall(r"#define (VHDX_\w+)\s+_IO\(", uapi):
         assert name in text, name
+
+
+def section(name, title):
+    return page(name).partition(f"\n.SH {title}\n")[2].partition("\n.SH ")[0]
+
+
+def test_reasons():
+    uapi = (USERSPACE.parent / "uapi/linux/vhdx.h").read_text()
+    reasons = [name.lower() for name in re.findall(r"^#define VHDX_REASON_(\w+)", uapi, re.M)]
+    told = re.findall(r"^\.TP\n\.I (\w+)$", section("vhdx.4", "REASONS"), re.M)
+    assert sorted(told) == sorted(reasons)
+
+
+def test_values():
+    """What the command may print for a state, it gets from these places."""
+    names = (USERSPACE / "cli/names.c").read_text()
+    sysfs = (USERSPACE.parent / "kmod/sysfs.c").read_text()
+    info = (USERSPACE / "cli/info.c").read_text()
+    values = {
+        "tracking": re.findall(r'return "(\w+)";', names),
+        "kind": re.search(r'\? "(\w+)" : "(\w+)"', names).groups(),
+        "io": re.search(r'\? "(\w+)" : \S+ \? "(\w+)" : "(\w+)"', sysfs).groups(),
+        "scan": ["failed:", *re.search(r'\? "(ok)" : "(pending)"', sysfs).groups()],
+        "type": re.search(r'DISK_FIXED \? "(\w+)" : "(\w+)"', info).groups(),
+    }
+    items = re.split(r"^\.TP\n", section("vhdxctl.8", "VALUES"), flags=re.M)
+    told = {re.match(r"\.IR? (\w+)", item).group(1): item for item in items[1:]}
+    assert set(told) == {*values, "reason"}
+    for name, known in values.items():
+        text = told[name].partition("\n.PP\n")[0]
+        assert sorted(re.findall(r"^\.BR? ([\w:]+)", text, re.M)) == sorted(known), name
+
+
+def test_attributes():
+    """Files in sysfs: those of the code, in the manual and in the ABI's description."""
+    sysfs = (USERSPACE.parent / "kmod/sysfs.c").read_text()
+    attributes = sorted(re.findall(r"DEVICE_ATTR_RO\((\w+)\)", sysfs))
+    abi = (DOCUMENTATION / "ABI/testing/sysfs-block-vhdx").read_text()
+    assert sorted(re.findall(r"^What:.*/vhdx/(\w+)$", abi, re.M)) == attributes
+    text = page("vhdx.4").partition(".SS Files in /sys")[2].partition("\n.S")[0]
+    told = re.findall(r'^\.BR (\w+)|^\.BR.*?", " (\w+)|", " (\w+)', text, re.M)
+    assert sorted("".join(names) for names in told) == attributes
+
+
+def test_parameters():
+    """Of the module, with their defaults; and what the library takes from the environment."""
+    text = section("vhdx.4", "DESCRIPTION").partition(".SS Module parameters\n")[2]
+    sources = "".join(path.read_text() for path in (USERSPACE.parent / "kmod").glob("*.c"))
+    parameters = re.findall(r"^module_param\((\w+),", sources, re.M)
+    told = re.findall(r"^\.TP\n\.B (\w+)\n(.*?)(?=^\.TP|\Z)", text, re.M | re.S)
+    assert sorted(parameters) == sorted(name for name, _ in told)
+    for name, what in told:
+        default = re.search(rf" {name} = (\w+);", sources).group(1)
+        assert f"default is {default}" in " ".join(what.split()), name
+    library = "".join(path.read_text() for path in (USERSPACE / "lib").glob("*.c"))
+    for variable in re.findall(r'getenv\("(\w+)"\)', library):
+        for name in ("vhdxctl.8", "libvhdx.3"):
+            assert variable in section(name, "ENVIRONMENT" if name[-1] == "8" else "DESCRIPTION")
+
+
+def test_usual_columns():
+    with attached() as (fake, _):
+        fake.write("points.0", "1 7 -\n")
+        text = " ".join(page("vhdxctl.8").split())
+        for command, *disk in (["list"], ["points", "0"]):
+            usual = fake.ctl(command, *disk).lines[0].split()
+            assert re.search(rf"[Tt]he usual (ones|columns): {', '.join(usual)}\.", text), usual
+
+
+def test_synopsis():
+    """It has the arguments that --help has."""
+    synopsis = re.sub(r"\\f[BIR]|[\"]", "", section("vhdxctl.8", "SYNOPSIS"))
+    for word in WORDS:
+        wanted = re.search(r"^Usage: .* (\S+)$", ctl("track", word, "--help").out, re.M).group(1)
+        line = next(line for line in synopsis.splitlines()
+                    if "track" in line and re.search(rf"\b{word}\b", line))
+        assert line.replace(" ", "").endswith(wanted), (word, line)
+
+
+def test_installed():
+    """What the manual says is installed; and it runs from there."""
+    with directory() as path:
+        subprocess.run(["make", "-s", "-C", USERSPACE, f"O={BUILD}", f"DESTDIR={path}", "install"],
+                       check=True, stdout=subprocess.DEVNULL)
+        shared = re.findall(r"share/doc/vhdx/\S+[a-z]", page("vhdxctl.8") + page("vhdx.4"))
+        assert len(shared) > 2
+        for name in (*shared, "share/doc/vhdx/agent-guide.rst", "share/doc/vhdx/sysfs-block-vhdx"):
+            assert (path / "usr" / name).is_file(), name
+        done = subprocess.run([path / "usr/bin/vhdxctl", "help"], check=True, text=True,
+                              capture_output=True, env={"LD_LIBRARY_PATH": path / "usr/lib"})
+        assert done.stdout == ctl("--help").out
 
 
 def test_pages_are_well_formed():

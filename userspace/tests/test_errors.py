@@ -132,7 +132,8 @@ def test_track_and_forget():
     with attached() as (fake, _):
         for call, arguments, error, reason, code, text in calls:
             fake.fail(call, error, reason)
-            fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            done = fake.ctl(*arguments).expect(code, "vhdxctl: /dev/vhdx0: ", text)
+            assert "full backup" not in done.err, done.err
             fake.ctl(*arguments, "--json").expect_error(
                 code, error, None if reason == "none" else reason, text)
 
@@ -249,6 +250,31 @@ def test_one_of_all_fails():
         result.expect(1, "/dev/vhdx0: detached, but not cleanly")
         assert fake.ctl("list", "--noheadings").lines[0].split()[0] == "/dev/vhdx0"
         assert len(fake.ctl("list", "--noheadings").lines) == 1
+
+
+def test_some_of_several_fail():
+    """One line of JSON has all: what went, what did not, and why."""
+    with attached() as (fake, image):
+        held = [{"disk": index, "device": f"/dev/vhdx{index}",
+                 "error": {"errno": errno.EBUSY, "reason": "in_use", "full_backup_needed": False,
+                           "message": f"/dev/vhdx{index}: busy: /dev/vhdx{index} is used by dm-3"}}
+                for index in (0, 2)]
+        for index in (1, 2):
+            fake.ctl("attach", make_image(image.parent / f"{index}.vhdx")).expect(0)
+        for disk in held:
+            (fake.root / f"sys/block/vhdx{disk['disk']}/holders/dm-3").mkdir(parents=True)
+            fake.write(f"busy.{disk['disk']}", "")
+        for names, gone in (["0", "1", "2"], [1]), (["2", "0"], []):
+            done = fake.ctl("detach", "--json", *names)
+            assert done.code == 1
+            failed = sorted(held, key=lambda disk: names.index(str(disk["disk"])))
+            assert done.json == {
+                "error": failed[0]["error"], "failed": failed,
+                "list": [{"disk": index, "device": f"/dev/vhdx{index}"} for index in gone]}
+            assert done.err == "".join(f"vhdxctl: {disk['error']['message']}\n"
+                                       for disk in failed)
+        fake.ctl("detach", "--json", "0", "77").expect_error(1, errno.ENODEV, None, "77: no such")
+        fake.ctl("detach", "--json", "0").expect_error(1, errno.EBUSY, "in_use", "dm-3")
 
 
 def test_another_disk_gets_the_name():

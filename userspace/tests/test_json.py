@@ -29,8 +29,8 @@ def test_list():
         reply = fake.ctl("list", "--json").expect(0).json
         assert reply == {"list": [{
             "disk": 0, "device": "/dev/vhdx0", **WHICH, "container": str(image),
-            "container_deleted": False, "sidecar": f"{image}.lrct", "read_only": True,
-            "size": GIB, "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
+            "container_deleted": False, "sidecar": f"{image}.lrct",
+            "sidecar_deleted": False, "read_only": True, "size": GIB, "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
             "scan": "pending"}]}
 
 
@@ -58,6 +58,18 @@ def test_removed_container():
         assert f"{image} (deleted)" not in fake.ctl("list").out
         assert fake.ctl("list").lines[1].endswith(f"{image} (removed)")
         fake.ctl("detach", "0").expect(0, f"warning: /dev/vhdx0: {image} had been removed", "copy")
+
+
+def test_removed_sidecar():
+    with attached() as (fake, image):
+        lrct = f"{image}.lrct"
+        os.unlink(lrct)
+        fake.attribute(0, "sidecar", f"{lrct} (deleted)")
+        for shown in (fake.ctl("list", "--json").json["list"][0],
+                      fake.ctl("info", "--json", "0").json):
+            assert (shown["sidecar"], shown["sidecar_deleted"]) == (lrct, True), shown
+        assert f"Sidecar (removed):     {lrct}" in fake.ctl("info", "0").lines
+        assert "Sidecar:         removed: " in fake.ctl("track", "status", "0").out
 
 
 def test_list_absent_is_null():
@@ -133,7 +145,7 @@ def test_info():
         reply = fake.ctl("info", "--json", "0").expect(0).json
         assert reply == {
             "disk": 0, "device": "/dev/vhdx0", "container": str(image), **WHICH,
-            "container_deleted": False, "sidecar": f"{image}.lrct",
+            "container_deleted": False, "sidecar": f"{image}.lrct", "sidecar_deleted": False,
             "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,

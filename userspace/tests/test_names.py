@@ -54,6 +54,17 @@ def test_replaced_file():
         assert disk_of(fake, image) is None
 
 
+def test_file_that_is_called_like_a_disk():
+    """A number is a disk; who means the file is told how to say so."""
+    with attached() as (fake, image):
+        for name in ("7", "vhdx3"):
+            make_image(image.parent / name)
+            for command in ("attach", "info"):
+                fake.ctl(command, f"./{name}", cwd=image.parent).expect(0)
+            fake.ctl("info", name, cwd=image.parent).expect(
+                1, f"{name}: no such disk", f"the file of this name is ./{name}")
+
+
 def test_odd_numbers():
     with attached() as (fake, _):
         for name in ("00", "vhdx00", "/dev/vhdx00"):

@@ -254,6 +254,7 @@ def test_dirty_log():
         before = image.read_bytes()
         reply = ctl("info", image, "--json").expect(0).json
         assert reply["log_replayed"] and reply["size"] == GIB
+        assert "Log:                   not empty: replayed in memory only" in ctl("info", image).lines
         # Who left it behind wrote the disk without this sidecar.
         ctl("changes", image, "--since", a).expect(3, "written without this sidecar")
         assert image.read_bytes() == before

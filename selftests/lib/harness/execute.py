@@ -35,8 +35,13 @@ def memory_of(suites):
 
 
 def lines(command, environment=None):
-    """Runs command; yields its lines, and its exit status at the end."""
-    with subprocess.Popen(command, cwd=TREE, env={**os.environ, **(environment or {})},
+    """Runs command; yields its lines, and its exit status at the end.
+
+    It is asked to end when this process does, however that ends: machines end with
+    the runner that began them, and suites with the run.
+    """
+    with subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *command], cwd=TREE,
+                          env={**os.environ, **(environment or {})},
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           text=True, errors="replace") as process:
         for line in process.stdout:

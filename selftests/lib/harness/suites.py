@@ -22,11 +22,11 @@ HOST_TIMEOUT = 1800
 # emulated have what depends on the kernel's version.
 UML = "uml"
 # What can be asked for without a name, in the order in which it is there.
-KERNELS = (UML, "6.1", "6.12", "newest", "debug")
+KERNELS = (UML, "6.1", "6.12", "newest", "uml-lockdep", "debug")
 # Words of a header that name kernels, and where they are kept.
 KERNELS_OF = {"on": "on", "full": "full_on", "long": "long_on"}
 # How many minutes it takes to build one.
-BUILT = {"uml": 8, "uml-lockdep": 10, "debug": 18}
+BUILT = {"uml": 6, "uml-lockdep": 7, "debug": 18}
 
 # What the unit tests are built for beside the host: selftests/unit/Makefile.
 UNIT_VARIANTS = ("clang", "m32", "big-endian")
@@ -140,7 +140,7 @@ def all_suites():
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT,
                         per_kernel=True, full_on=("6.12",)))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
-                        per_kernel=True, full=True, long_on=("debug",)))
+                        per_kernel=True, full=True, long_on=("uml-lockdep", "debug")))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
     suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True,

@@ -97,7 +97,7 @@ def boot(options, directory):
     # Where QEMU says what is wrong; what User Mode Linux says is the kernel log.
     messages = console if kernel.machine == "uml" else directory / "qemu"
     with open(messages, "ab") as file:
-        session.run(machine.command_line(kernel, plan), directory, file)
+        session.run(kernel, plan, file)
     return session
 
 

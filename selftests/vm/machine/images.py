@@ -14,6 +14,8 @@ TMP_SIZE = 16 << 30
 OUT_SIZE = 64 << 30
 # Free space that a copy of --in has for what is written to it.
 IN_SLACK = 8 << 30
+# What a file system takes for itself: most of it is the journal.
+JOB_SLACK = 256 << 20
 
 
 def sparse(path, size):
@@ -104,4 +106,4 @@ def job(directory, kernel, options, token, has_module):
         (content / "coverage").touch()
     if options.input:
         (content / "has-in").touch()
-    return ext4(directory / "job.img", allocated(content) + (128 << 20), content)
+    return ext4(directory / "job.img", allocated(content) + JOB_SLACK, content)

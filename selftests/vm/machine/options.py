@@ -32,7 +32,8 @@ Exit status:
 
 uml and uml-lockdep are User Mode Linux, a process of this host, the others run in QEMU.
 User Mode Linux runs no 32-bit programs, and a machine of it that is killed leaves disks
-to which all was written that the guest was told is written, flushed or not.
+to which all was written that the guest was told is written, flushed or not. It has no
+overlayfs, and loop devices after `modprobe loop`.
 
 The kernel log is kept as kernel.log in --out DIR, or else below build/vm/log;
 with 124 and 125 it is also printed on stderr.
@@ -65,7 +66,17 @@ def size(text):
 
 def memory(text):
     """The guest's memory; a bare number is in MiB, as QEMU has it."""
-    return int(text) << 20 if text.isdecimal() else size(text)
+    value = int(text) << 20 if text.isdecimal() else size(text)
+    if value < 1 << 20:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than 1 MiB")
+    return value
+
+
+def cpus(text):
+    """A number of CPUs."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of CPUs")
+    return int(text)
 
 
 def disk(text):
@@ -110,7 +121,7 @@ def parse(arguments):
                         help="copy /out to DIR, which is created")
     parser.add_argument("--mem", type=memory, default="2G", metavar="M",
                         help="memory (default 2G; the debug kernel gets more for itself)")
-    parser.add_argument("--smp", type=int, default=2, metavar="N",
+    parser.add_argument("--smp", type=cpus, default=2, metavar="N",
                         help="CPUs (default 2)")
     parser.add_argument("--disk", dest="disks", type=disk, action="append", default=[],
                         metavar="SIZE|FILE",

@@ -16,9 +16,9 @@ END_SIGNAL = signal.SIGTERM
 CPU = "max,erms=off,fsrm=off"
 
 
-def environment(directory):
+def environment(plan):
     """What is written to images that are not to change goes to this run's directory."""
-    return {**os.environ, "TMPDIR": str(directory)}
+    return {**os.environ, "TMPDIR": str(plan.directory)}
 
 
 def drive(disk):

@@ -121,10 +121,11 @@ class Session:
         """Descriptors for the machine's ends of the ports, by name."""
         return {name: end.fileno() for name, end in self.theirs.items()}
 
-    def run(self, command, directory, messages):
+    def run(self, kernel, plan, messages):
         """Runs the machine to its end; it must not outlive its runner."""
+        command = self.kind.command_line(kernel, plan)
         self.machine = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command],
-                                        cwd=directory, env=self.kind.environment(directory),
+                                        cwd=plan.directory, env=self.kind.environment(plan),
                                         stdin=subprocess.DEVNULL, stdout=messages, stderr=messages,
                                         pass_fds=list(self.ports().values()))
         try:

@@ -3,6 +3,9 @@
 
 import os
 import signal
+from pathlib import Path
+
+from products import BuildError, say
 
 # Beside those of every machine. CPUs need seccomp: without it, there is one. A tick takes 10 ms,
 # and what attaches and detaches waits for many grace periods: these begin at once, and look around
@@ -15,21 +18,37 @@ KERNEL_PARAMETERS = ("noreboot seccomp=on uml_dir=. umid=uml con=null con0=null,
 # crashes.
 END_SIGNAL = signal.SIGKILL
 
-# What has a meaning in a disk's description.
-SEPARATORS = ",:"
+# What has a meaning in a disk's description, and what ends an argument of a kernel.
+SEPARATORS = ",: \t\n\""
+# Where its memory is, which is a file: in memory, not on a disk.
+MEMORY = Path("/dev/shm")
+# How many disks have a name.
+DISKS = 16
 
 
-def environment(_):
-    """The guest's memory is a file: in memory, not on a disk."""
+def memory_directory(plan):
+    """Where the guest's memory is. One that outgrew its file system would die without a word."""
+    room = os.statvfs(MEMORY)
+    if plan.memory <= room.f_bavail * room.f_frsize:
+        return MEMORY
+    say(f"{MEMORY} has no room for {plan.memory >> 20} MiB: the machine has its memory on a disk, "
+        "and is slow")
+    return plan.directory
+
+
+def environment(plan):
+    """Its environment."""
     variables = {name: value for name, value in os.environ.items()
                  if name not in ("TMP", "TEMP", "TMPDIR")}
-    return {**variables, "TMPDIR": "/dev/shm"}
+    return {**variables, "TMPDIR": str(memory_directory(plan))}
 
 
 def name_here(plan, name, path):
     """A name in the run's directory, which is the machine's, for a file with any name."""
     if not any(separator in str(path) for separator in SEPARATORS):
         return str(path)
+    if Path(path).parent == plan.directory:
+        return Path(path).name
     link = plan.directory / name
     link.symlink_to(path)
     return name
@@ -53,9 +72,12 @@ def drive(plan, number, disk):
 
 def command_line(kernel, plan):
     """The whole command line; standard output is the kernel log."""
+    if len(plan.disks) > DISKS:
+        raise BuildError(f"User Mode Linux has {DISKS} disks; with its own, these are "
+                         f"{len(plan.disks)}")
     return [
         str(kernel.image), f"mem={plan.memory >> 20}M", f"ncpus={plan.cpus}",
-        f"initrd={kernel.initramfs}",
+        f"initrd={name_here(plan, 'initramfs', kernel.initramfs)}",
         *(drive(plan, number, disk) for number, disk in enumerate(plan.disks)),
         # In the order that guest/start has.
         *(f"ssl{number}=fd:{plan.ports[name]}"

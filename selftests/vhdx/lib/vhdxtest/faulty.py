@@ -21,10 +21,10 @@ import struct
 
 from vhdxoracle.ranges import RangeSet
 
-from . import images, mapper
+from . import mapper
 from .images import MIB, command
+from .mapper import SECTOR
 
-SECTOR = 512
 # What make() may fill.
 SIZE = 64 * MIB
 
@@ -35,12 +35,8 @@ _FIEMAP_EXTENT = struct.Struct("=QQQ16xI12x")
 _EXTENTS = 256
 
 
-class Device:
-    """A device-mapper device over another one."""
-
-    def __init__(self, name, below, size):
-        self.name, self.below, self.size = name, below, size
-        self.path = None
+class Device(mapper.Device):
+    """See the module's text."""
 
     def table(self, failing=RangeSet()):
         """Lines of a table with these parts missing."""
@@ -56,10 +52,6 @@ class Device:
         if at < self.size:
             lines.append(linear(at, self.size))
         return "\n".join(lines)
-
-    def load(self, table):
-        """Another table, from the next request on."""
-        mapper.load(self.name, table)
 
     def fail(self, *ranges):
         """Reads and writes of these (offset, length) fail, and no others."""
@@ -102,25 +94,16 @@ class Device:
         self.load(self.table())
 
 
-@contextlib.contextmanager
 def over(below, size=SIZE, name="faulty"):
-    """A Device over another one."""
+    """A context with a Device over another one."""
     command("modprobe", "dm-flakey")
-    made = Device(name, below, size)
-    with mapper.mapped(name, made.table()) as made.path:
-        try:
-            yield made
-        finally:
-            made.heal()
+    return mapper.over(Device, below, size, name)
 
 
-@contextlib.contextmanager
 def device(backing, size=SIZE, name="faulty"):
-    """A Device over a sparse file that is made here."""
-    backing.touch()
-    os.truncate(backing, size)
-    with images.loop(backing) as below, over(below, size, name) as made:
-        yield made
+    """A context with a Device over a sparse file that is made here."""
+    command("modprobe", "dm-flakey")
+    return mapper.over_file(Device, backing, size, name)
 
 
 def _extents(path):

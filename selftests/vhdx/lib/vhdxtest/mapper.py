@@ -6,9 +6,12 @@
 """
 
 import contextlib
+import os
 
-from . import udev
+from . import images, udev
 from .images import command
+
+SECTOR = 512
 
 
 def load(name, table):
@@ -16,6 +19,16 @@ def load(name, table):
     command("dmsetup", "load", name, stdin=table)
     command("dmsetup", "suspend", "--nolockfs", "--noudevsync", name)
     command("dmsetup", "resume", "--noudevsync", name)
+
+
+@contextlib.contextmanager
+def hanging(name):
+    """Requests to a device wait meanwhile."""
+    command("dmsetup", "suspend", "--noflush", "--nolockfs", "--noudevsync", name)
+    try:
+        yield
+    finally:
+        command("dmsetup", "resume", "--noudevsync", name)
 
 
 def node(name):
@@ -35,3 +48,39 @@ def mapped(name, table):
     finally:
         udev.settle()
         command("dmsetup", "remove", "--noudevsync", "--retry", name)
+
+
+class Device:
+    """A device over another one; its kinds differ in their tables."""
+
+    def __init__(self, name, below, size):
+        self.name, self.below, self.size = name, below, size
+        self.path = None
+
+    def table(self):
+        """How it is made."""
+        raise NotImplementedError
+
+    def load(self, table):
+        """Another table, from the next request on."""
+        load(self.name, table)
+
+
+@contextlib.contextmanager
+def over(kind, below, size, name):
+    """A Device of this kind over another one; in the end it has the table that it was made with."""
+    made = kind(name, below, size)
+    with mapped(name, made.table()) as made.path:
+        try:
+            yield made
+        finally:
+            made.load(made.table())
+
+
+@contextlib.contextmanager
+def over_file(kind, backing, size, name):
+    """A Device of this kind over a sparse file that is made here."""
+    backing.touch()
+    os.truncate(backing, size)
+    with images.loop(backing) as below, over(kind, below, size, name) as made:
+        yield made

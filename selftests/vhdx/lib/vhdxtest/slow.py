@@ -6,20 +6,12 @@
         below.delay()                   as fast as any
 """
 
-import contextlib
-import os
-
 from . import images, mapper
+from .mapper import SECTOR
 
-SECTOR = 512
 
-
-class Device:
+class Device(mapper.Device):
     """See the module's text."""
-
-    def __init__(self, name, below, size):
-        self.name, self.below, self.size = name, below, size
-        self.path = None
 
     def table(self, read=0, write=0):
         """How it is made."""
@@ -27,19 +19,10 @@ class Device:
 
     def delay(self, read=0, write=0):
         """Each request takes so many milliseconds more."""
-        mapper.load(self.name, self.table(read, write))
+        self.load(self.table(read, write))
 
 
-@contextlib.contextmanager
 def device(backing, size, name="slow"):
-    """A Device over a sparse file that is made here."""
+    """A context with a Device over a sparse file that is made here."""
     images.command("modprobe", "dm-delay")
-    backing.touch()
-    os.truncate(backing, size)
-    with images.loop(backing) as below:
-        made = Device(name, below, size)
-        with mapper.mapped(name, made.table()) as made.path:
-            try:
-                yield made
-            finally:
-                made.delay()
+    return mapper.over_file(Device, backing, size, name)
