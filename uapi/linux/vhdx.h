@@ -347,7 +347,7 @@ struct vhdx_seal {
 #define VHDX_DISK_DIRECT_IO	(1U << 3)	/* the container file is used with direct I/O */
 #define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
 #define VHDX_DISK_POISONED	(1U << 5)	/* no more writes: a commit failed, or it is lost */
-#define VHDX_DISK_LOST		(1U << 6)	/* somebody cut the container, or wrote over it: no I/O */
+#define VHDX_DISK_LOST		(1U << 6)	/* the container was cut or written over: no I/O */
 
 /**
  * struct vhdx_info - argument of VHDX_GET_INFO

@@ -87,7 +87,6 @@ int fstat64(int fd, struct stat64 *st)
 	const char *root = getenv("FAKE_ROOT");
 	char path[PATH_MAX] = "";
 	char link[32];
-	unsigned int index = 0;
 	const char *name;
 
 	if (real(fd, st))
@@ -98,8 +97,7 @@ int fstat64(int fd, struct stat64 *st)
 		return 0;
 	name = path + strlen(root) + 9;
 	st->st_mode = (st->st_mode & 07777) | (*name >= '0' && *name <= '9' ? S_IFBLK : S_IFCHR);
-	if (sscanf(name, "%u", &index) == 1 || sscanf(name, "c%u", &index) == 1)
-		st->st_rdev = makedev(259, index);
+	st->st_rdev = makedev(259, strtoul(name + (*name == 'c'), NULL, 10));
 	return 0;
 }
 
