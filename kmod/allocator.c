@@ -55,7 +55,8 @@ void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
 	if (allocator->scan != VHDX_SCAN_FAILED) {
 		allocator->scan = VHDX_SCAN_FAILED;
 		strscpy(allocator->why, why, sizeof(allocator->why));
-		pr_warn("no more blocks are allocated: %s\n", why);
+		pr_warn("vhdx%d: no more blocks are allocated: %s\n",
+			container_of(allocator, struct vhdx_disk, allocator)->index, why);
 	}
 	spin_unlock(&allocator->state_lock);
 }

@@ -7,28 +7,36 @@
 static LIST_HEAD(claims);
 static DEFINE_MUTEX(claims_lock);
 
+/* A file of an overlay is itself, too: who writes it writes what its readers see from then on. */
+static bool is_same(const struct file *one, const struct file *other)
+{
+	return one->f_mapping->host == other->f_mapping->host ||
+	       vhdx_inode_below(one) == vhdx_inode_below(other);
+}
+
 /*
  * The mask is a plain store, and file systems have masks of their own (XFS forbids itself
  * __GFP_FS): what was there comes back. Both under the lock, and there is one writer.
  */
 static bool has_page_cache(const struct vhdx_claim *claim)
 {
-	return claim->write && S_ISREG(claim->inode->i_mode);
+	return claim->write && S_ISREG(claim->file->f_mapping->host->i_mode);
 }
 
 static void restrict_page_cache(struct vhdx_claim *claim)
 {
+	struct address_space *mapping = claim->file->f_mapping;
+
 	if (!has_page_cache(claim))
 		return;
-	claim->gfp_mask = mapping_gfp_mask(claim->inode->i_mapping);
-	mapping_set_gfp_mask(claim->inode->i_mapping,
-			     claim->gfp_mask & ~(__GFP_IO | __GFP_FS));
+	claim->gfp_mask = mapping_gfp_mask(mapping);
+	mapping_set_gfp_mask(mapping, claim->gfp_mask & ~(__GFP_IO | __GFP_FS));
 }
 
 static void restore_page_cache(struct vhdx_claim *claim)
 {
 	if (has_page_cache(claim))
-		mapping_set_gfp_mask(claim->inode->i_mapping, claim->gfp_mask);
+		mapping_set_gfp_mask(claim->file->f_mapping, claim->gfp_mask);
 }
 
 /**
@@ -42,19 +50,18 @@ static void restore_page_cache(struct vhdx_claim *claim)
  */
 int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder)
 {
-	struct inode *inode = file->f_mapping->host;
 	struct vhdx_claim *other;
 	int err = 0;
 
 	mutex_lock(&claims_lock);
 	list_for_each_entry(other, &claims, link) {
-		if (other->inode == inode && (other->write || write)) {
+		if ((other->write || write) && is_same(other->file, file)) {
 			*holder = other->disk;
 			err = -EBUSY;
 		}
 	}
 	if (!err) {
-		claim->inode = inode;
+		claim->file = file;
 		claim->write = write;
 		list_add(&claim->link, &claims);
 		restrict_page_cache(claim);
@@ -69,11 +76,11 @@ int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int
  */
 void vhdx_claim_release(struct vhdx_claim *claim)
 {
-	if (!claim->inode)
+	if (!claim->file)
 		return;
 	mutex_lock(&claims_lock);
 	list_del(&claim->link);
 	restore_page_cache(claim);
 	mutex_unlock(&claims_lock);
-	claim->inode = NULL;
+	claim->file = NULL;
 }

@@ -16,18 +16,29 @@
  * struct vhdx_claim - one use of a file or a block device
  * @disk:	number of the disk that uses it; set by whoever owns the claim
  * @link:	in the list of all claims
- * @inode:	the inode that the bytes belong to; of a block device its own, which
- *		is the same for every node that names it. NULL: nothing claimed
+ * @file:	kept open by whoever owns the claim. NULL: nothing claimed
  * @write:	for writing
  * @gfp_mask:	of a file that is written: what its page cache was allocated with before
  */
 struct vhdx_claim {
 	int disk;
 	struct list_head link;
-	struct inode *inode;
+	struct file *file;
 	bool write;
 	gfp_t gfp_mask;
 };
+
+/*
+ * The inode that the bytes belong to: of a block device its own, which is the same for every
+ * node that names it; of a file of an overlay the one below, which changes when the file is
+ * copied up. May sleep.
+ */
+static inline struct inode *vhdx_inode_below(const struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+
+	return S_ISBLK(inode->i_mode) ? inode : d_real_inode(file->f_path.dentry);
+}
 
 int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder);
 void vhdx_claim_release(struct vhdx_claim *claim);

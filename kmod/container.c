@@ -179,8 +179,13 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 
 	err = vhdx_claim_file(&container->claim, file, !read_only, &holder);
 	if (err) {
-		vhdx_fail(diag, err, VHDX_REASON_IN_USE,
-			  "%s: it is in use by /dev/vhdx%d; detach that disk first", what, holder);
+		if (holder == container->claim.disk)
+			vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+				  "%s: it is this disk's container; name another file", what);
+		else
+			vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+				  "%s: it is in use by /dev/vhdx%d; detach that disk first", what,
+				  holder);
 		goto out_file;
 	}
 

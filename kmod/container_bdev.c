@@ -16,6 +16,10 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 {
 	struct block_device *bdev = I_BDEV(c->file->f_mapping->host);
 
+	if (!c->read_only && bdev_read_only(bdev))
+		return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
+			"%s: block device %u:%u is read-only: a read-only attach may do, or `blockdev --setrw`",
+			c->what, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev));
 	/* One holder for the whole module: who conflicts with whom among our own
 	 * disks is for claim.c to say, with everybody else it is the kernel's.
 	 */
@@ -51,12 +55,23 @@ static struct page *page_of(const void *p)
 	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
 }
 
+/*
+ * The block layer sends our writes to a device that was made read-only, and warns once: only
+ * what comes through its node is refused. What is written is for us to judge.
+ */
+static bool must_not_write(const struct vhdx_container *c)
+{
+	return unlikely(bdev_read_only(c->bdev));
+}
+
 static int bdev_rw(struct vhdx_container *c, u64 offset, void *buf, size_t length, bool write)
 {
 	struct bio_vec bvecs[RW_PAGES];
 	struct bio bio;
 	int err = 0;
 
+	if (write && must_not_write(c))
+		return -EROFS;
 	if (offset + length > c->size) {
 		size_t inside = offset < c->size ? c->size - offset : 0;
 
@@ -91,6 +106,10 @@ static void bdev_end_io(struct bio *clone)
 
 static void bdev_submit(struct vhdx_container *c, struct vhdx_io *io)
 {
+	if (op_is_write(bio_op(&io->clone)) && must_not_write(c)) {
+		vhdx_io_done(io, BLK_STS_IOERR);
+		return;
+	}
 	bio_set_dev(&io->clone, c->bdev);
 	io->clone.bi_iter.bi_sector = io->offset >> SECTOR_SHIFT;
 	io->clone.bi_end_io = bdev_end_io;

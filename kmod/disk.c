@@ -80,7 +80,7 @@ static const struct block_device_operations disk_fops = {
 /* The disk of ours that a file, or a block device, lives on. */
 static struct vhdx_disk *disk_under(const struct file *file)
 {
-	struct inode *inode = file->f_mapping->host;
+	struct inode *inode = vhdx_inode_below(file);
 	struct block_device *bdev = S_ISBLK(inode->i_mode) ? I_BDEV(inode) : inode->i_sb->s_bdev;
 
 	return bdev && bdev->bd_disk->fops == &disk_fops ? bdev->bd_disk->private_data : NULL;
@@ -174,7 +174,8 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
 			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
 			   (disk->container.bdev ? VHDX_DISK_BLOCK : 0) |
-			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0);
+			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
+			   (vhdx_loss_found(disk) ? VHDX_DISK_LOST : 0);
 	info->virtual_disk_size = geo->disk_size;
 	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));
@@ -793,7 +794,8 @@ int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
 	else if (disk_seq && disk_seq != disk->gd->diskseq)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
-				"the disk was detached, and another one has index %d now", index);
+				"index %d belongs to attachment %llu, not to %llu, which is not there (any more)",
+				index, disk->gd->diskseq, disk_seq);
 	else
 		err = take_for_detach(disk, diag);
 	mutex_unlock(&disks_lock);

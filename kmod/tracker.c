@@ -147,6 +147,9 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 			return vhdx_fail_plainly(diag, err, VHDX_REASON_NO_SPACE);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL);
 	case -EROFS:
+		/* It was attached for writing, and what it lives on was made read-only. */
+		if (!tracker->disk->read_only)
+			return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_READ_ONLY);
 	case -EOPNOTSUPP:
 		return vhdx_fail_plainly(diag, err, tracker->off_reason ?: VHDX_REASON_DISABLED);
@@ -262,10 +265,6 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 	down_write(&tracker->lock);
 	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
 				disk->read_only, gap);
-	if (err == -ENODATA) {
-		vhdx_fail(gap, err, VHDX_REASON_INCONSISTENT, "sidecar: the file is empty");
-		err = -EUCLEAN;
-	}
 	if (!err)
 		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,
 					disk->image.geo.disk_size,

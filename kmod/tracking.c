@@ -6,24 +6,6 @@
 
 #include <linux/slab.h>
 
-/* A sidecar on a block device that holds nothing but zeroes is as good as an empty file. */
-static int is_blank(struct vhdx_tracker *t, bool *blank)
-{
-	void *buf;
-	int err;
-
-	*blank = !t->file.size;
-	if (*blank || !t->file.bdev)
-		return 0;
-	buf = kvmalloc(2 * VHDX_PAGE, GFP_KERNEL);
-	if (!buf)
-		return -ENOMEM;
-	err = t->file.store.read(&t->file.store, 0, buf, 2 * VHDX_PAGE);
-	*blank = !err && !memchr_inv(buf, 0, 2 * VHDX_PAGE);
-	kvfree(buf);
-	return err;
-}
-
 static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk = t->disk;
@@ -41,21 +23,29 @@ static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
 
 /*
  * A sidecar of this disk that was not in use is taken up again: its points stay, with a
- * gap behind them. Anything else is overwritten only if the caller says so.
+ * gap behind them. Another sidecar is overwritten only if the caller says so, and what is
+ * no sidecar never is.
  */
 static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_enable *args,
 			  struct vhdx_diag *diag)
 {
 	struct vhdx_disk *disk = t->disk;
+	enum vhdx_sidecar_content content;
 	struct vhdx_diag found = { };
 	vhdx_guid data_write_guid;
-	bool blank;
 	int err;
 
-	err = is_blank(t, &blank);
+	err = vhdx_sidecar_look(&t->file.store, &content);
+	if (err == -ENOMEM || err == -EINTR)
+		return err;
 	if (err)
 		return vhdx_io_failed(diag, err, "sidecar: it can't be read (error %d)", err);
-	if (blank || args->flags & VHDX_ENABLE_OVERWRITE)
+	if (content == VHDX_SIDECAR_STRANGER)
+		return vhdx_fail(diag, -EEXIST, VHDX_REASON_INCONSISTENT,
+			"sidecar: it is neither empty nor a sidecar, and is left as it is; name another file");
+	/* A block device is never empty; a file with nothing but zeroes in it was not. */
+	if (args->flags & VHDX_ENABLE_OVERWRITE || !t->file.size ||
+	    (t->file.bdev && content == VHDX_SIDECAR_NOTHING))
 		return format(t, args->unit, diag);
 
 	vhdx_session_data_write_guid(disk, &data_write_guid);
@@ -67,7 +57,7 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 		return err;
 	if (err)
 		return vhdx_fail(diag, -EEXIST, found.reason,
-			"sidecar: the file holds something else (%s); reset tracking to overwrite it",
+			"sidecar: this disk can't use it (%s); reset tracking to write it anew",
 			found.text);
 	return 0;
 }

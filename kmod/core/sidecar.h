@@ -91,6 +91,20 @@ int vhdx_sidecar_load(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bo
 
 void vhdx_sidecar_release(struct vhdx_sidecar *sidecar);
 
+/* What lies where a sidecar is to be made. */
+enum vhdx_sidecar_content {
+	VHDX_SIDECAR_NOTHING,		/* zeroes, or nothing at all */
+	VHDX_SIDECAR_SIDECAR,		/* a sidecar, of whichever disk, damaged or not */
+	VHDX_SIDECAR_STRANGER,		/* something else: not for us to write over */
+};
+
+/**
+ * vhdx_sidecar_look() - what would be lost if a sidecar were made here?
+ *
+ * 0, or what reading failed with; -ENOMEM.
+ */
+int vhdx_sidecar_look(struct vhdx_store *store, enum vhdx_sidecar_content *content);
+
 /**
  * vhdx_sidecar_bind() - does this sidecar tell the truth about this container?
  * @disk_id:	VirtualDiskId of the container

@@ -110,6 +110,9 @@ int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u6
 	if (gap_reason) {
 		vhdx_timeline_gap(&sidecar->timeline, gap_reason);
 		explain(diag, gap_reason, &sidecar->current_guid, data_write_guid);
+	} else if (sidecar->timeline.live.gap_reason) {
+		/* Of an attach before: it was a gap then, and nobody has sealed since. */
+		vhdx_fail_plainly(diag, 0, sidecar->timeline.live.gap_reason);
 	}
 	drop_unissued(sidecar);
 	if (sidecar->state != VHDX_SIDECAR_DISABLED)

@@ -77,6 +77,33 @@ static bool is_zero(const u8 *bytes, size_t length)
 	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
 }
 
+/* Some file systems leave 64 KiB at their beginning to others. */
+#define LOOKED_AT	(1U << 20)
+#define LOOK_STEP	(64U * 1024)
+
+int vhdx_sidecar_look(struct vhdx_store *store, enum vhdx_sidecar_content *content)
+{
+	struct vhdx_sidecar_header *headers = vhdx_alloc(LOOK_STEP);
+	u64 end = min_t(u64, store->size, LOOKED_AT);
+	int err = 0;
+	u64 at;
+
+	if (!headers)
+		return -ENOMEM;
+	*content = VHDX_SIDECAR_NOTHING;
+	for (at = 0; at < end && *content == VHDX_SIDECAR_NOTHING; at += LOOK_STEP) {
+		err = store->read(store, at, headers, LOOK_STEP);
+		if (err)
+			break;
+		if (!at && (has_magic(&headers[0]) || has_magic(&headers[1])))
+			*content = VHDX_SIDECAR_SIDECAR;
+		else if (!is_zero((const u8 *)headers, LOOK_STEP))
+			*content = VHDX_SIDECAR_STRANGER;
+	}
+	vhdx_free(headers);
+	return err;
+}
+
 /*
  * Which slot counts. One that is not intact was being written when the power went;
  * the other one is the state before.
@@ -99,7 +126,8 @@ static int choose_slot(const struct vhdx_sidecar *sidecar,
 	if (!first && !second) {
 		if (has_magic(&headers[0]) || has_magic(&headers[1]))
 			return vhdx_sidecar_damaged(diag, "no intact header at offset 0 or 4096");
-		return vhdx_sidecar_damaged(diag, "this is something else, it has no header");
+		return vhdx_fail(diag, -EUCLEAN, VHDX_REASON_INCONSISTENT,
+				 "sidecar: this is none: no header of one at offset 0 or 4096");
 	}
 	if (first && second && headers[0].sequence == headers[1].sequence)
 		return vhdx_sidecar_damaged(diag, "both headers have sequence number %llu",

@@ -16,7 +16,7 @@
 #define VHDX_SIDECAR_SEQUENCE_MAX	(~0ULL >> 1)
 
 #define vhdx_sidecar_empty(diag)					\
-	vhdx_fail(diag, -ENODATA, VHDX_REASON_INCONSISTENT,		\
+	vhdx_fail(diag, -ENODATA, VHDX_REASON_DISABLED,			\
 		  "sidecar: it is empty; enable tracking to fill it")
 
 /* ---- sidecar_space.c: which blocks are free ---- */

@@ -11,7 +11,7 @@ import pathlib
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, judge, ktap, uapi, udev  # noqa: E402
+from vhdxtest import ctl, images, judge, ktap, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure  # noqa: E402
 from vhdxtest.disk import opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
@@ -55,10 +55,14 @@ def bad_entry_of_the_bat():
         with judge.Truth(scratch / "truth", SIZE, path) as truth:
             with vhdxoracle.Editor(path) as edit:
                 edit.put_bat(edit.geometry.payload_index(2), 5)
-            with raw_attached(path) as disk:
+            with KernelLog() as log, raw_attached(path) as disk:
                 ktap.expect_errno(errno.EIO, disk.write, 9 * MIB, bytes(4096))
-                advised(disk.sysfs("scan"), "BAT entry 2", "restore a copy",
+                why = disk.sysfs("scan")
+                advised(why, "BAT entry 2", "restore a copy",
                         "attach read-only and copy the other blocks")
+                ktap.equal(ctl.json("info", disk.node)["scan"], why, "all of it")
+                ktap.check(any(f"vhdx{disk.index}: no more blocks" in text
+                               for _, text in log.records()), "the kernel log names no disk")
             with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk:
                 new = copied(disk, scratch)
             truth.write(2 * MIB, bytes(MIB))

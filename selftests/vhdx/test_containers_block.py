@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev
 from vhdxtest.device import Failure
-from vhdxtest.disk import attached, raw_attached
+from vhdxtest.disk import attached, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 
 SIZE = 24 * MIB
@@ -147,6 +147,98 @@ def in_use():
             ktap.check("refused" in done, done)
             images.command("sh", "-c", f"! mkfs.ext4 -q {device} 2>&1")
         judge.valid(device)
+
+
+@contextlib.contextmanager
+def read_only(*devices):
+    """They are set read-only: which a loop device stays when it is given another file."""
+    images.command("blockdev", "--setro", *devices)
+    try:
+        yield
+    finally:
+        images.command("blockdev", "--setrw", *devices)
+
+
+def not_writable(function, *arguments):
+    """EROFS, and why."""
+    try:
+        function(*arguments)
+        raise AssertionError("a read-only device was taken for writing")
+    except Failure as failure:
+        ktap.equal(failure.errno, errno.EROFS, "errno")
+        ktap.equal(failure.reason, uapi.READ_ONLY, "reason")
+
+
+def attach_and_write(device):
+    """What must not come about."""
+    with raw_attached(device) as disk:
+        disk.write(0, bytes(4096))
+
+
+@ktap.case
+def read_only_device():
+    """A device that is set read-only can be opened for writing; it is not written, as the
+    container or as the sidecar, and it can be read."""
+    with images.directory() as scratch, loop(64 * MIB) as device, loop(16 * MIB) as side:
+        images.create(device, SIZE, 2 * MIB, content=[(0, judge.pattern(1, MIB))])
+        path = images.create(scratch / "disk.vhdx", SIZE, 2 * MIB)
+        before = [judge.fingerprint(one) for one in (device, side)]
+        with read_only(device, side):
+            not_writable(attach_and_write, device)
+            said = ctl.run("attach", device, status=ctl.FAILED).stderr
+            ktap.check(f"{device}: cannot open it for writing" in said and "read-only" in said, said)
+            with attached(path) as disk, opened(side) as fd:
+                not_writable(disk.handle.enable, fd)
+                said = ctl.run("track", "enable", "--sidecar", side, disk.node,
+                               status=ctl.FAILED).stderr
+                ktap.check(f"{side}: Read-only file system" in said, said)
+            with attached(device, "--read-only") as disk:
+                ktap.equal(disk.read(0, MIB), judge.pattern(1, MIB), "content")
+        ktap.check([judge.fingerprint(one) for one in (device, side)] == before, "it was written")
+
+
+@ktap.case
+def becomes_read_only():
+    """Set read-only under a disk: its writes fail, it can be read, and what was flushed before
+    is there when the device can be written again."""
+    old, new = judge.pattern(1, MIB), judge.pattern(2, MIB)
+    with loop(64 * MIB) as device:
+        images.create(device, SIZE, 2 * MIB)
+        with contextlib.ExitStack() as stack:
+            with raw_attached(device, closes=False) as disk:
+                disk.write(0, old)
+                disk.data.flush()
+                before = judge.fingerprint(device)
+                stack.enter_context(read_only(device))
+                for offset in (0, 10 * MIB):
+                    ktap.expect_errno(errno.EIO, disk.write, offset, new)
+                ktap.equal(disk.read(0, MIB), old, "content")
+            ktap.check(judge.fingerprint(device) == before, "it was written")
+        with raw_attached(device) as disk:
+            ktap.equal(disk.read(0, MIB), old, "what was flushed")
+            disk.write(10 * MIB, new)
+        judge.valid(device)
+
+
+@ktap.case
+def sidecar_becomes_read_only():
+    """That is the end of its history, which is told; not of the disk's writes."""
+    with images.directory() as scratch, loop(16 * MIB) as side:
+        path = images.create(scratch / "disk.vhdx", SIZE, 2 * MIB)
+        with attached(path, "--track", "--sidecar", side) as disk:
+            before = judge.fingerprint(side)
+            with read_only(side):
+                try:
+                    disk.handle.seal()
+                    raise AssertionError("a point was sealed in a read-only sidecar")
+                except Failure as failure:
+                    ktap.equal(failure.reason, uapi.IO, "reason")
+                ktap.equal(disk.sysfs("reason"), "tracking_error", "why tracking is off")
+                disk.write(0, bytes(4096))
+        ktap.check(judge.fingerprint(side) == before, "it was written")
+        with attached(path, "--sidecar", side) as disk:
+            state = disk.handle.state()
+            ktap.check(state.gap_reason or not state.state, "a sidecar that was given up is believed")
 
 
 @ktap.case

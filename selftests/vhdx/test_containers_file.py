@@ -8,13 +8,16 @@ cache, or that takes none, is used buffered (rule V8); a disk on it works all th
 what is acknowledged is in the file.
 """
 
+import contextlib
+import errno
 import os
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, filesystem, images, judge, ktap
-from vhdxtest.disk import attached
+from vhdxtest import dio, filesystem, images, judge, ktap, uapi
+from vhdxtest.device import Failure
+from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB, command
 
 SIZE = 16 * MIB
@@ -120,6 +123,55 @@ def busy_file_system():
             disk.write(0, bytes(4096))
             done = images.command("sh", "-c", f"umount {directory} 2>&1 || echo busy")
             ktap.check("busy" in done, done)
+
+
+@contextlib.contextmanager
+def overlay(scratch):
+    """Where an overlay of what is in lower is mounted."""
+    if "missing" in images.command("sh", "-c", "modprobe -q overlay || grep -w overlay "
+                                   "/proc/filesystems || echo missing"):
+        ktap.skip("this kernel has no overlay")
+    for name in ("upper", "work", "merged"):
+        (scratch / name).mkdir()
+    images.command("mount", "-t", "overlay", "-o",
+                   ",".join(f"{name}dir={scratch / name}" for name in ("lower", "upper", "work")),
+                   "none", scratch / "merged")
+    try:
+        yield scratch / "merged"
+    finally:
+        images.command("umount", scratch / "merged")
+
+
+@ktap.case
+def through_an_overlay():
+    """A file of an overlay and the one below it are one container: one writer, or readers."""
+    with images.directory() as scratch:
+        (scratch / "lower").mkdir()
+        images.create(scratch / "lower" / "disk.vhdx", SIZE, MIB)
+        with overlay(scratch) as merged:
+            path, below = merged / "disk.vhdx", scratch / "upper" / "disk.vhdx"
+
+            def refused(other, *modes):
+                for flags in modes:
+                    try:
+                        with raw_attached(other, flags=flags):
+                            raise AssertionError(f"{other} was attached beside its writer")
+                    except Failure as failure:
+                        ktap.equal((failure.errno, failure.reason), (errno.EBUSY, uapi.IN_USE))
+
+            with raw_attached(path, flags=uapi.ATTACH_READ_ONLY):
+                with raw_attached(scratch / "lower" / "disk.vhdx", flags=uapi.ATTACH_READ_ONLY):
+                    pass
+                # It is copied up when it is opened for writing: its readers see the copy then.
+                refused(path, 0)
+                refused(below, 0)
+            with raw_attached(path) as disk:
+                disk.write(0, b"o" * 4096)
+                refused(below, 0, uapi.ATTACH_READ_ONLY)
+            with raw_attached(below) as disk:
+                ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
+                refused(path, 0, uapi.ATTACH_READ_ONLY)
+            judge.valid(below)
 
 
 ktap.main()

@@ -279,8 +279,27 @@ def data_of_another_disk_is_not_opened():
         with attached(other, "--index", "40"):
             ktap.equal(lib.vhdx_disk_open_data(held), -errno.ENODEV, "data of another disk")
             ktap.check(b"detached" in lib.vhdx_error_message(), lib.vhdx_error_message())
-        ktap.check(lib.vhdx_disk_open_data(held) < 0, "data of a disk that is gone")
+        ktap.equal(lib.vhdx_disk_open_data(held), -errno.ENODEV, "data of a disk that is gone")
         lib.vhdx_disk_close(held)
+
+
+@ktap.case
+def which_disk_a_seal_failed_on():
+    """Named twice, or not attached: the position is told."""
+    with container() as path, container() as file, attached(path, "--track") as disk:
+        disks = (ctypes.c_void_p * 3)()
+        for position, name in enumerate((disk.node, disk.node, str(file))):
+            ktap.equal(lib.vhdx_disk_open(name.encode(), None, 0, ctypes.byref(
+                disks, position * ctypes.sizeof(ctypes.c_void_p))), 0, f"open {name}")
+        ids = (uapi.PointId * 3)()
+        for chosen, number, position in (((0, 1), errno.EINVAL, 1), ((0, 2), errno.ENODEV, 1)):
+            some = (ctypes.c_void_p * 2)(*(disks[one] for one in chosen))
+            failed = ctypes.c_size_t(77)
+            ktap.equal(lib.vhdx_seal(some, ctypes.c_size_t(2), None, ids, ctypes.byref(failed)),
+                       -number, "seal")
+            ktap.equal(failed.value, position, "the position of the disk that failed")
+        for one in disks:
+            lib.vhdx_disk_close(one)
 
 
 # ---- that something changed ------------------------------------------------------------------

@@ -339,13 +339,18 @@ def track_or_nothing():
         for content in (b"x" * 100000, good[:5000]):
             lrct.write_bytes(content)
             before = path.read_bytes()
+            helps = "vhdxctl track reset" if content in good else "empty this one"
             for form in ((), ("--json",)):
-                refuse(1, "attach", "--track", *form, path, said=[path, "vhdxctl track reset"])
+                refuse(1, "attach", "--track", *form, path, said=[path, helps])
             ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
             ktap.check((path.read_bytes(), lrct.read_bytes()) == (before, content),
                        "something was written")
             # As the message says.
             with attached(path) as disk:
+                if content not in good:
+                    refuse(1, "track", "reset", disk.node, said=[lrct, "empty this one"])
+                    ktap.equal(lrct.read_bytes(), content, "what is no sidecar")
+                    lrct.write_bytes(b"")
                 ctl.run("track", "reset", disk.node)
                 ktap.equal(disk.sysfs("tracking"), "on", "tracking")
             with attached(path, "--track") as disk:
@@ -428,7 +433,7 @@ INFO = WHICH | {
         "sidecar_deleted": bool, "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
-        "write_failed": bool, "io": ("direct|buffered|block", None),
+        "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
         "reason": (None, "[a-z_]+"), "points": int}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",

@@ -213,6 +213,9 @@ def random_arguments():
                 argument.size = ctypes.sizeof(structure)
                 if rng.random() < 0.7:
                     argument.flags = 0
+                for pointer in ("fds", "ids", "message", "output"):
+                    if getattr(argument, pointer, 0) == 16 * MIB:  # Python's own memory
+                        setattr(argument, pointer, 1 << 63)
                 ioctl(fd, command, argument)
         ktap.equal(disk.handle.info().virtual_disk_size, 16 * MIB, "size")
         ktap.check(disk.handle.ids(), "no points")
@@ -519,6 +522,9 @@ def attach_in_use():
             text = refuse_attach(control, uapi.Layer(fd, -1), errno.EBUSY, uapi.IN_USE,
                                  index=disk.index)
             ktap.check(str(disk.index) in text, f"message: {text}")
+            # As its own sidecar: there is no disk that could be detached.
+            text = refuse_attach(control, uapi.Layer(fd, fd), errno.EBUSY, uapi.IN_USE)
+            ktap.check("this disk's container" in text and "detach" not in text, text)
 
 
 def no_new_threads():
@@ -554,7 +560,13 @@ def detach_errors():
             argument = uapi.Detach(index=disk.index)
             expect(ioctl(control.fd, uapi.DETACH, argument), errno.EBUSY, uapi.IN_USE, argument,
                    "detach of an open disk")
-        disk.handle.info()
+        # It is there, and nobody says that it was detached.
+        message = ctypes.create_string_buffer(300)
+        argument = uapi.Detach(index=disk.index, disk_seq=1 << 60,
+                               message=ctypes.addressof(message), message_capacity=300)
+        ktap.equal(ioctl(control.fd, uapi.DETACH, argument), errno.ENODEV, "another disk_seq")
+        ktap.check(str(disk.handle.info().disk_seq).encode() in message.value and
+                   b"was detached" not in message.value, message.value)
 
 
 # ---- seal, tracking ------------------------------------------------------------------------
@@ -611,11 +623,16 @@ def enable_arguments():
             refuse(errno.EBUSY, uapi.IN_USE, sidecar_fd=container_fd)
         ktap.equal(blank.stat().st_size, 0, "size of a sidecar that was not made")
         # The very thing that must not be overwritten by mistake.
-        blank.write_bytes(b"somebody's letters" * 1000)
+        for content in (b"somebody's letters" * 1000, bytes(64 * KIB) + b"_BHRfS_M"):
+            blank.write_bytes(content)
+            with opened(blank) as blank_fd:
+                for flags in (0, uapi.ENABLE_OVERWRITE):
+                    refuse(errno.EEXIST, uapi.INCONSISTENT, sidecar_fd=blank_fd, flags=flags)
+            ktap.equal(blank.read_bytes(), content, "a file that was refused")
+        # A sidecar whose headers are gone, or never were.
+        blank.write_bytes(bytes(64 * KIB))
         with opened(blank) as blank_fd:
             refuse(errno.EEXIST, uapi.INCONSISTENT, sidecar_fd=blank_fd)
-        ktap.equal(blank.read_bytes(), b"somebody's letters" * 1000, "a file that was refused")
-        with opened(blank) as blank_fd:
             disk.handle.enable(blank_fd, flags=uapi.ENABLE_OVERWRITE)
             argument = uapi.TrackingEnable(sidecar_fd=blank_fd)
             ktap.equal(ioctl(fd, uapi.TRACKING_ENABLE, argument), errno.EALREADY, "errno")

@@ -79,6 +79,7 @@ class Victim:
     def expect_lost(self, disk):
         """Nothing is read or written, and no point sealed or forgotten."""
         ktap.equal(disk.sysfs("poisoned"), "1", "poisoned")
+        ktap.check(disk.handle.info().disk_flags & uapi.DISK_LOST, "flags")
         for what, function, *arguments in (
                 ("read", disk.read, 0, 4096), ("read of a new block", disk.read, NEW, 4096),
                 ("write", disk.write, 0, bytes(4096)), ("new block", disk.write, NEW, bytes(4096)),

@@ -113,6 +113,11 @@ def gap_and_life_after_it(case, reason):
         ktap.equal(refused(disk.handle, case.points[2]), (errno.ESTALE, reason), "across it")
     with attached(case.path) as disk:
         expect_gap(case, disk, reason)
+    # It was there before this attach, which says so all the same.
+    shown = ctl.json("attach", case.path)
+    ctl.run("detach", shown["device"])
+    ktap.equal(shown["reason"], uapi.REASONS[reason], "reason at attach")
+    ktap.check(shown["warning"], "no warning")
 
 
 def expect_lost(case, reason, number=errno.ESTALE, exit_status=ctl.FULL_BACKUP):
@@ -370,11 +375,14 @@ def sidecar_is_gone():
 def sidecar_is_empty():
     with case_of_three() as case:
         case.lrct.write_bytes(b"")
-        with raw_attached(case.path, case.lrct) as disk:
-            ktap.equal(refused(disk.handle, case.points[0]), (errno.ESTALE, uapi.INCONSISTENT))
-        with attached(case.path) as disk:
-            number, _ = refused(disk.handle, case.points[0])
-            ktap.check(number in (errno.EOPNOTSUPP, errno.ESTALE), f"errno {number}")
+        for kind in (raw_attached(case.path, case.lrct), attached(case.path)):
+            with kind as disk:
+                ktap.equal(refused(disk.handle, case.points[0]),
+                           (errno.EOPNOTSUPP, uapi.DISABLED))
+        with raw_attached(case.path, case.lrct) as disk, opened(case.lrct) as lrct_fd:
+            ktap.equal((disk.reason, "empty" in disk.message), (uapi.DISABLED, True), "why")
+            disk.handle.enable(lrct_fd)
+            ktap.equal(disk.sysfs("tracking"), "on", "tracking in what was empty")
 
 
 @ktap.case

@@ -16,14 +16,15 @@
  *	  E2BIG; so is a size above a page. The structure is copied back as far as
  *	  both sides know it.
  *	- Arrays carry the size of their elements: the caller's sizeof. An element
- *	  that the caller has larger than the kernel ends with zeroes.
+ *	  that the caller has larger than the kernel ends with zeroes. Only ranges
+ *	  have one of two sizes: see struct vhdx_range.
  *	- Unknown flags and non-zero reserved fields are EINVAL. A flag or field that
  *	  is known but not implemented yet is EOPNOTSUPP when it is set.
  *	- An unknown command is ENOTTY.
  *	- On failure the structure is copied back too, with reason filled in and
- *	  every other field that is only an output zero, except after EFAULT, a bad
- *	  size, and where the disk was gone already (ENODEV). What is wrong is in the
- *	  message, in one line.
+ *	  every other field that is only an output zero, unless it says "also on
+ *	  failure"; except after EFAULT, a bad size, and where the disk was gone
+ *	  already (ENODEV). What is wrong is in the message, in one line.
  *	- message points to a buffer for that line, or is zero; message_capacity is
  *	  its size in bytes. The text is cut to fit and always ends with a NUL.
  *	- Offsets and lengths are in bytes. Pointers are carried in 64 bits. The
@@ -81,7 +82,8 @@
  * VHDX_REASON_CORRUPT		a damaged container (EUCLEAN)
  * VHDX_REASON_IN_USE		somebody uses the container, the sidecar or the
  *				disk (EBUSY)
- * VHDX_REASON_READ_ONLY	the disk is attached read-only (EROFS)
+ * VHDX_REASON_READ_ONLY	the disk is attached read-only, or the block device of its
+ *				container or sidecar is read-only (EROFS)
  * VHDX_REASON_NO_SPACE		out of points, or of room in a container or sidecar
  *				that can't grow (ENOSPC)
  * VHDX_REASON_IO		reading or writing the container or the sidecar
@@ -149,7 +151,7 @@ struct vhdx_point_id {
  * @reserved:		zero
  *
  * An array of ranges has elements of VHDX_RANGE_SIZE_VER0 bytes, which are the first
- * two fields, or of sizeof(struct vhdx_range).
+ * two fields, or of sizeof(struct vhdx_range). Any other size is EINVAL.
  */
 struct vhdx_range {
 	__aligned_u64 byte_offset;
@@ -237,10 +239,10 @@ struct vhdx_layer {
  * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged; EOPNOTSUPP a feature that is
  * not supported (a differencing disk, more layers than one); EBUSY the container
  * or sidecar is attached already, the index is taken, or a block device is held
- * by somebody; EBADF a bad descriptor; EACCES a descriptor without the needed
- * mode; EINVAL; EPERM without CAP_SYS_ADMIN; ENOSPC no room to replay the log;
- * EIO; ENOMEM; EINTR the caller was killed; ESHUTDOWN the machine is shutting
- * down.
+ * by somebody; EROFS the block device is read-only, and the attach is not; EBADF a
+ * bad descriptor; EACCES a descriptor without the needed mode; EINVAL; EPERM without
+ * CAP_SYS_ADMIN; ENOSPC no room to replay the log; EIO; ENOMEM; EINTR the caller was
+ * killed; ESHUTDOWN the machine is shutting down.
  */
 struct vhdx_attach {
 	__u32 size;
@@ -344,7 +346,8 @@ struct vhdx_seal {
 #define VHDX_DISK_REPLAYED	(1U << 2)	/* a dirty log was replayed at attach */
 #define VHDX_DISK_DIRECT_IO	(1U << 3)	/* the container file is used with direct I/O */
 #define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
-#define VHDX_DISK_POISONED	(1U << 5)	/* a commit failed: no more writes */
+#define VHDX_DISK_POISONED	(1U << 5)	/* no more writes: a commit failed, or it is lost */
+#define VHDX_DISK_LOST		(1U << 6)	/* the container was cut or written over: no I/O */
 
 /**
  * struct vhdx_info - argument of VHDX_GET_INFO
@@ -440,8 +443,9 @@ struct vhdx_tracking_state {
 /* Flags of VHDX_TRACKING_ENABLE. */
 
 /*
- * The sidecar file holds something that is not the usable sidecar of this disk:
- * write a new one over it. Without the flag that is EEXIST.
+ * The file holds a sidecar that this disk can't use, because it is damaged or of another
+ * disk: write a new one over it. Without the flag that is EEXIST; so is, with and
+ * without it, a file that is neither empty nor a sidecar.
  */
 #define VHDX_ENABLE_OVERWRITE	(1U << 0)
 
@@ -668,8 +672,10 @@ struct vhdx_forget {
  *			byte_offset + this. Never zero on success unless byte_length
  *			is zero.
  * @changed_bytes:	out: how much of that changed: the sum of the ranges
- * @virtual_disk_size:	out: size of the disk in bytes, also on failure
- * @disk_seq:		out: which attachment answered, as in struct vhdx_info
+ * @virtual_disk_size:	out: size of the disk in bytes, also on failure; 0 where no disk was
+ *			asked: unknown or unsupported flags and fields
+ * @disk_seq:		out: which attachment answered, as in struct vhdx_info; also on
+ *			failure, likewise
  * @gap_time_ns:	out: with ESTALE, when the gap came about, nanoseconds since
  *			1970 UTC; 0 where nobody knows
  * @complete_to_id:	out: the target; all zero where the target is now

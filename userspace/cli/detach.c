@@ -118,9 +118,20 @@ static int find_all(struct detaching *detaching, int count, char **names)
 	return err;
 }
 
+/* Whether the container has a name still is asked before: afterwards there is nobody to ask. */
 static int detach_once(const struct attachment *disk)
 {
-	return vhdx_detach_attached(disk->index, disk->disk_seq, 0);
+	struct vhdx_status status = { .size = sizeof(status) };
+	bool nameless;
+	int err;
+
+	nameless = !vhdx_get_status(disk->index, &status) && status.container_deleted &&
+		   status.disk_seq == disk->disk_seq;
+	err = vhdx_detach_attached(disk->index, disk->disk_seq, 0);
+	if (!err && nameless)
+		complain("warning: %s: %s had been removed, or another file renamed over it: what was on the disk is gone; next time, copy the disk before you detach it",
+			 status.device, status.container);
+	return err;
 }
 
 /* @disk: NULL where it is none of them that failed. */

@@ -113,6 +113,7 @@ static int print_json(const struct facts *facts)
 	json_flag(reply, "read_only", has(facts, VHDX_DISK_READ_ONLY));
 	json_flag(reply, "log_replayed", has(facts, VHDX_DISK_REPLAYED));
 	json_flag(reply, "write_failed", has(facts, VHDX_DISK_POISONED));
+	json_flag(reply, "container_lost", has(facts, VHDX_DISK_LOST));
 	json_text(reply, "io", io_of(facts));
 	json_text(reply, "scan", scan_of(facts));
 	json_text(reply, "tracking", tracking_name(facts->state.state));
@@ -176,8 +177,11 @@ static int print_text(const struct facts *facts)
 	print_field("Log:", log_text(facts));
 	print_field("I/O:", io_of(facts));
 	print_field("Scan:", scan_of(facts));
-	print_field("Writes:", has(facts, VHDX_DISK_POISONED) ?
-		    "refused, after a commit failed (see the kernel log)" : NULL);
+	if (has(facts, VHDX_DISK_LOST))
+		print_field("Reads, writes:",
+			    "refused: somebody cut the container, or wrote over it (see the kernel log)");
+	else if (has(facts, VHDX_DISK_POISONED))
+		print_field("Writes:", "refused, after a commit failed (see the kernel log)");
 	print_field("Tracking:", tracking_name(facts->state.state));
 	print_field("Reason:", reason_or_null(facts->state.gap_reason));
 	printf("%-22s %u\n", "Points:", facts->state.point_count);

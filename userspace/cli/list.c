@@ -28,6 +28,7 @@ static const struct column columns[COLUMN_COUNT] = {
 
 static int add_row(void *context, const struct vhdx_status *status)
 {
+	char container[VHDX_PATH_TEXT + 16];
 	const char *cells[COLUMN_COUNT];
 	char size[SIZE_TEXT];
 	char unit[SIZE_TEXT];
@@ -44,7 +45,10 @@ static int add_row(void *context, const struct vhdx_status *status)
 	cells[IO] = status->io;
 	cells[SCAN] = status->scan;
 	cells[SIDECAR] = text_or_null(status->sidecar);
-	cells[CONTAINER] = status->container;
+	/* The name may be another disk's container by now. */
+	snprintf(container, sizeof(container), "%s%s", status->container,
+		 status->container_deleted ? " (removed)" : "");
+	cells[CONTAINER] = container;
 	table_row(context, cells);
 	return 0;
 }

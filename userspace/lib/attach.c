@@ -21,6 +21,7 @@
  * struct attaching - an attach under way
  * @sidecar_fd:	-1: none, or none that can be opened
  * @file_write_guid: as it was before; it changes before anything else is written
+ * @info:	of the disk, once it is attached
  */
 struct attaching {
 	const struct vhdx_attach_options *options;
@@ -28,6 +29,7 @@ struct attaching {
 	struct container container;
 	struct windows_rct rct;
 	vhdx_guid file_write_guid;
+	struct vhdx_info info;
 	int control;
 	int sidecar_fd;
 };
@@ -77,21 +79,6 @@ static void warn_of_none(struct attaching *attaching)
 	warn(attaching, vhdx_error_message());
 }
 
-/* A block device is never empty: where a sidecar would begin, it holds zeroes. */
-static bool is_blank(int fd)
-{
-	static const char zeroes[2 * VHDX_PAGE];
-	char start[sizeof(zeroes)];
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return false;
-	if (!S_ISBLK(st.st_mode))
-		return !st.st_size;
-	return pread(fd, start, sizeof(start), 0) == sizeof(start) &&
-	       !memcmp(start, zeroes, sizeof(start));
-}
-
 /* The driver would refuse the whole attach; its claims are not for us to see. */
 static int refuse_used_sidecar(const char *path, int fd, bool write)
 {
@@ -114,7 +101,7 @@ static int open_free_sidecar(const char *path, const char *given, bool write)
 
 	if (fd < 0)
 		return fd;
-	if (is_blank(fd))
+	if (is_blank_sidecar(fd))
 		err = fail(-ENOENT, VHDX_REASON_NONE,
 			   "%s: empty: tracking was never enabled in it", path);
 	else
@@ -232,7 +219,7 @@ static int call_attach(struct attaching *attaching)
 static int open_nodes(struct attaching *attaching, bool write, struct vhdx_disk **disk)
 {
 	struct vhdx_attached *attached = attaching->attached;
-	struct vhdx_info info = { .size = sizeof(info) };
+	struct vhdx_info *info = &attaching->info;
 	int err;
 	int fd;
 
@@ -243,9 +230,10 @@ static int open_nodes(struct attaching *attaching, bool write, struct vhdx_disk 
 	err = open_device(attached->index, attached->disk_seq, write, disk);
 	if (err)
 		return err;
-	err = vhdx_disk_get_info(*disk, &info);
+	info->size = sizeof(*info);
+	err = vhdx_disk_get_info(*disk, info);
 	if (!err)
-		memcpy(attached->virtual_disk_id, info.virtual_disk_id,
+		memcpy(attached->virtual_disk_id, info->virtual_disk_id,
 		       sizeof(attached->virtual_disk_id));
 	return err;
 }
@@ -272,9 +260,20 @@ static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool i
 static int refuse_unusable_sidecar(struct attaching *attaching)
 {
 	const struct vhdx_attached *attached = attaching->attached;
+	const char *given = attaching->options->sidecar;
+	char *path;
+	int err;
 
 	if (attaching->sidecar_fd < 0)
 		return 0;
+	/* A reset would refuse it, too. */
+	err = sidecar_path(&attaching->container, given, &path);
+	if (err)
+		return err;
+	err = refuse_to_overwrite(attaching->sidecar_fd, path, given, &attaching->info);
+	free(path);
+	if (err)
+		return err;
 	if (!attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
 	return fail(-EEXIST, attached->reason,
@@ -328,17 +327,26 @@ static void warn_of_copy(struct attaching *attaching)
 /* Without a sidecar, or in a new one, nobody will ever find the history in the old one. */
 static void warn_of_stray(struct attaching *attaching)
 {
+	const char *path = attaching->container.path;
 	char name[NAME_MAX + 1];
-	vhdx_guid disk_id;
 
-	memcpy(disk_id.b, attaching->attached->virtual_disk_id, sizeof(disk_id.b));
 	if (attaching->sidecar_fd >= 0 || wants(attaching, VHDX_ATTACH_NO_TRACK) ||
-	    is_block(&attaching->container) ||
-	    !find_stray_sidecar(&attaching->container, &disk_id, name))
+	    is_block(&attaching->container))
 		return;
-	fail(0, VHDX_REASON_NONE,
-	     "%s: attached without %s, which lies beside it and belongs to this disk: to go on with it, detach, then name it (--sidecar) or rename it like the container",
-	     attaching->container.path, name);
+	switch (find_stray_sidecar(&attaching->container, &attaching->info, name)) {
+	case OF_THIS_STATE:
+		fail(0, VHDX_REASON_NONE,
+		     "%s: attached without %s, which lies beside it and belongs to this disk: to go on with it, detach, then name it (--sidecar) or rename it like the container",
+		     path, name);
+		break;
+	case OF_ANOTHER_STATE:
+		fail(0, VHDX_REASON_NONE,
+		     "%s: attached without %s, which lies beside it and has its VirtualDiskId, but belongs to a copy of it, or to what it was before: leave it to that one",
+		     path, name);
+		break;
+	default:
+		return;
+	}
 	warn(attaching, vhdx_error_message());
 }
 

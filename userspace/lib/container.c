@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <core/vhdx_ondisk.h>
 #include "internal.h"
@@ -74,6 +76,22 @@ static int check_kind(const char *path, const struct stat *st)
 		    "%s: not a VHDX: neither a regular file nor a block device", path);
 }
 
+int open_for(const char *path, bool write, int flags)
+{
+	int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | flags);
+	struct stat st;
+	int read_only;
+
+	if (fd < 0)
+		return -errno;
+	/* A block device opens for writing whether or not it may be written. */
+	if (!write || fstat(fd, &st) || !S_ISBLK(st.st_mode) || ioctl(fd, BLKROGET, &read_only) ||
+	    !read_only)
+		return fd;
+	close(fd);
+	return -EROFS;
+}
+
 int open_container(struct container *container, const char *path, bool write)
 {
 	int err;
@@ -85,9 +103,9 @@ int open_container(struct container *container, const char *path, bool write)
 	if (err)
 		return err;
 
-	container->fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	container->fd = open_for(path, write, 0);
 	if (container->fd < 0) {
-		err = -errno;
+		err = container->fd;
 		if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
 			return fail_errno(err,
 					  "%s: cannot open it for writing (a read-only attach may do)",

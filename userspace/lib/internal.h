@@ -65,7 +65,9 @@ void tell_request(const char *subject, unsigned long command, void *argument, in
 
 #define SYS_BLOCK	"/sys/block"
 
-/* The first line of /sys/block/vhdxN/@attribute, without its newline. 0 or -errno. */
+/* What an attribute says, without its newline. 0 or -errno; then @text is empty. */
+int sysfs_read_path(const char *path, char *text, size_t size);
+/* The same of /sys/block/vhdxN/@attribute. */
 int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);
 /* Of which attachment the disk's number is now; 0: nobody knows. */
@@ -109,6 +111,8 @@ struct container {
 
 #define CONTAINER_NONE	{ .fd = -1 }
 
+/* A descriptor with @flags, or -errno, not noted: -EROFS also for a read-only block device. */
+int open_for(const char *path, bool write, int flags);
 int open_container(struct container *container, const char *path, bool write);
 void close_container(struct container *container);
 /* Path and owner of a disk's container, attached or not, without opening it. */
@@ -139,11 +143,29 @@ int create_sidecar(const char *path, const struct stat *container);
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);
 
+/* ---- sidecar_owner.c ---- */
+
+enum ownership {
+	OF_NOBODY,		/* no sidecar, or none that tells */
+	OF_ANOTHER_DISK,
+	OF_ANOTHER_STATE,	/* of a copy of the container, or of one that it was before */
+	OF_THIS_STATE,		/* of the container as it is */
+};
+
+enum ownership sidecar_ownership(int fd, const struct vhdx_info *info);
+/* Is there nothing in it that could be lost? A block device is never empty: it holds zeroes. */
+bool is_blank_sidecar(int fd);
+/* -EEXIST, noted, for what is no sidecar, and for another disk's if somebody named it. Else 0. */
+int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info);
+
 /* ---- stray_sidecar.c ---- */
 
-/* The name of a sidecar beside a container file that is of its disk, and in use by none. */
-bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk_id,
-			char name[NAME_MAX + 1]);
+/*
+ * The name of a sidecar beside a container file that is of its disk, and in use by none.
+ * OF_THIS_STATE; OF_ANOTHER_STATE; OF_NOBODY: there is none.
+ */
+enum ownership find_stray_sidecar(const struct container *container,
+				  const struct vhdx_info *info, char name[NAME_MAX + 1]);
 
 /* ---- windows_rct.c ---- */
 
@@ -166,7 +188,7 @@ void restore_windows_rct(struct windows_rct *rct, const struct container *contai
 
 /* Open /dev/vhdx-control; -ENODEV and what to do where the module is absent. */
 int open_control(void);
-/* Open /dev/vhdxN ("") or /dev/vhdxcN ("c"); waits for the node. */
+/* Open /dev/vhdxN ("") or /dev/vhdxcN ("c"); waits for the node. -ENODEV: it is something else. */
 int open_node(const char *kind, int index, int flags);
 bool module_is_loaded(void);
 /* The path of the block device of disk @index. */

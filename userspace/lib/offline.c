@@ -236,13 +236,26 @@ static int no_sidecar(struct offline_disk *offline)
 /* It may be called otherwise: then it is for the caller to say so. */
 static int look_for_sidecar(struct offline_disk *offline)
 {
+	struct vhdx_diag *diag = &offline->sidecar_diag;
+	struct vhdx_info info;
 	char name[NAME_MAX + 1];
 
 	no_sidecar(offline);
-	if (find_stray_sidecar(&offline->container, &offline->image.image.geo.disk_id, name))
-		vhdx_fail(&offline->sidecar_diag, 0, VHDX_REASON_DISABLED,
+	get_info(offline, &info);
+	switch (find_stray_sidecar(&offline->container, &info, name)) {
+	case OF_THIS_STATE:
+		vhdx_fail(diag, 0, VHDX_REASON_DISABLED,
 			  "no sidecar of its name is there, but %.120s beside it belongs to this disk: name it (--sidecar); without it",
 			  name);
+		break;
+	case OF_ANOTHER_STATE:
+		vhdx_fail(diag, 0, VHDX_REASON_DISABLED,
+			  "no sidecar of its name is there, and %.100s beside it belongs to a copy of this disk, or to what it was before",
+			  name);
+		break;
+	default:
+		break;
+	}
 	return 0;
 }
 

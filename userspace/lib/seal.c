@@ -32,27 +32,31 @@ static __s32 *descriptors(struct vhdx_disk *const *disks, size_t count)
 	return fds;
 }
 
-static int refuse_files(struct vhdx_disk *const *disks, size_t count)
+static int refuse_files(struct vhdx_disk *const *disks, size_t count, __u32 *failed)
 {
 	size_t i;
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		*failed = i;
 		if (disks[i]->index < 0)
 			return fail(-ENODEV, VHDX_REASON_NONE,
 				    "%s: not attached: there is nothing to seal", disks[i]->name);
+	}
 	return 0;
 }
 
-static int refuse_twins(struct vhdx_disk *const *disks, size_t count)
+static int refuse_twins(struct vhdx_disk *const *disks, size_t count, __u32 *failed)
 {
 	size_t i, j;
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		*failed = i;
 		for (j = 0; j < i; j++)
 			if (disks[i]->index == disks[j]->index)
 				return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 					    "%s: named twice: a seal takes each disk once",
 					    disks[i]->name);
+	}
 	return 0;
 }
 
@@ -74,6 +78,31 @@ static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 	return 0;
 }
 
+static int seal_all(struct vhdx_disk *const *disks, size_t count, const char *label,
+		    struct vhdx_seal *seal)
+{
+	__s32 *fds;
+	int err;
+
+	if (!count || count > VHDX_SEAL_MAX)
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
+	err = set_label(seal, label);
+	if (!err)
+		err = refuse_files(disks, count, &seal->failed);
+	if (!err)
+		err = refuse_twins(disks, count, &seal->failed);
+	if (err)
+		return err;
+	fds = descriptors(disks, count);
+	if (!fds)
+		return fail_errno(-ENOMEM, "seal");
+	seal->fds = (uintptr_t)fds;
+	err = call_seal(disks, seal);
+	free(fds);
+	return err;
+}
+
 int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
 	      struct vhdx_point_id *ids, size_t *failed)
 {
@@ -82,26 +111,10 @@ int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char *label,
 		.ids = (uintptr_t)ids,
 		.count = count,
 	};
-	__s32 *fds;
 	int err;
 
 	clear_error();
-	if (!count || count > VHDX_SEAL_MAX)
-		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "%zu disks to seal: want 1 to %d", count, VHDX_SEAL_MAX);
-	err = set_label(&seal, label);
-	if (!err)
-		err = refuse_files(disks, count);
-	if (!err)
-		err = refuse_twins(disks, count);
-	if (err)
-		return err;
-	fds = descriptors(disks, count);
-	if (!fds)
-		return fail_errno(-ENOMEM, "seal");
-	seal.fds = (uintptr_t)fds;
-	err = call_seal(disks, &seal);
-	free(fds);
+	err = seal_all(disks, count, label, &seal);
 	if (err && failed)
 		*failed = seal.failed;
 	return err;

@@ -37,14 +37,12 @@ int open_sidecar(const char *path, bool given, bool write)
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: neither a regular file nor a block device", path);
-	fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | (given ? 0 : O_NOFOLLOW));
-	if (fd < 0 && errno == ELOOP)
+	fd = open_for(path, write, given ? 0 : O_NOFOLLOW);
+	if (fd == -ELOOP)
 		return fail(-ELOOP, VHDX_REASON_NONE,
 			    "%s: a symbolic link is not followed here: name the sidecar itself (--sidecar)",
 			    path);
-	if (fd < 0)
-		return fail_errno(-errno, "%s", path);
-	return fd;
+	return fd < 0 ? fail_errno(fd, "%s", path) : fd;
 }
 
 int create_sidecar(const char *path, const struct stat *container)

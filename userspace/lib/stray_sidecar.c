@@ -7,8 +7,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
-#include <core/sidecar.h>
-#include "file_store.h"
 #include "internal.h"
 
 /* A directory may be full of other disks' sidecars. */
@@ -50,57 +48,38 @@ static int open_candidate(int directory, const char *name)
 	return -1;
 }
 
-static bool belongs_to(int fd, const vhdx_guid *disk_id)
+enum ownership find_stray_sidecar(const struct container *container,
+				  const struct vhdx_info *info, char name[NAME_MAX + 1])
 {
-	struct vhdx_diag diag = { 0 };
-	struct vhdx_sidecar sidecar;
-	struct file_store file;
-	bool belongs;
-
-	if (file_store_init(&file, fd))
-		return false;
-	/* Damaged or not: of a header that can't be read no id is kept. */
-	vhdx_sidecar_load(&sidecar, &file.store, true, true, &diag);
-	belongs = vhdx_guid_equal(&sidecar.disk_id, disk_id);
-	vhdx_sidecar_release(&sidecar);
-	return belongs;
-}
-
-static bool is_stray(int directory, const char *name, const vhdx_guid *disk_id)
-{
-	int fd = open_candidate(directory, name);
-	bool found;
-
-	if (fd < 0)
-		return false;
-	found = belongs_to(fd, disk_id);
-	close(fd);
-	return found;
-}
-
-bool find_stray_sidecar(const struct container *container, const vhdx_guid *disk_id,
-			char name[NAME_MAX + 1])
-{
+	enum ownership found = OF_NOBODY;
 	char *path = strdup(container->path);
+	enum ownership ownership;
 	struct dirent *entry;
-	bool found = false;
 	int looked_at = 0;
 	DIR *directory;
+	int fd;
 
 	if (!path)
-		return false;
+		return OF_NOBODY;
 	strrchr(path, '/')[1] = '\0';
 	directory = opendir(path);
 	free(path);
 	if (!directory)
-		return false;
-	while (!found && looked_at < LOOKED_AT_MAX && (entry = readdir(directory))) {
+		return OF_NOBODY;
+	while (found != OF_THIS_STATE && looked_at < LOOKED_AT_MAX &&
+	       (entry = readdir(directory))) {
 		if (!is_alone(dirfd(directory), entry->d_name, container))
 			continue;
 		looked_at++;
-		found = is_stray(dirfd(directory), entry->d_name, disk_id);
-		if (found)
-			snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
+		fd = open_candidate(dirfd(directory), entry->d_name);
+		if (fd < 0)
+			continue;
+		ownership = sidecar_ownership(fd, info);
+		close(fd);
+		if (ownership <= OF_ANOTHER_DISK || ownership <= found)
+			continue;
+		found = ownership;
+		snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
 	}
 	closedir(directory);
 	return found;

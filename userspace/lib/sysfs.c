@@ -15,16 +15,14 @@
 
 #define SECTOR_SHIFT	9	/* the unit of /sys/block/vhdxN/size, whatever the disk's sector */
 
-int sysfs_read(int index, const char *attribute, char *text, size_t size)
+int sysfs_read_path(const char *path, char *text, size_t size)
 {
-	char path[128];
 	size_t length;
 	ssize_t got;
 	int err = 0;
 	int fd;
 
 	text[0] = '\0';
-	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d/%s", index, attribute);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -39,6 +37,14 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size)
 		text[length - 1] = '\0';
 	close(fd);
 	return err;
+}
+
+int sysfs_read(int index, const char *attribute, char *text, size_t size)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d/%s", index, attribute);
+	return sysfs_read_path(path, text, size);
 }
 
 bool sysfs_exists(int index)

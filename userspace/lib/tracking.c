@@ -44,18 +44,11 @@ static int place_sidecar(struct vhdx_disk *disk, const char *given, struct conta
  * A second history would be the end of the first one: the container is written without it.
  * Whoever wants that names a new sidecar.
  */
-static int refuse_second_history(struct vhdx_disk *disk, const struct container *container)
+static int refuse_second_history(const struct vhdx_info *info, const struct container *container)
 {
-	struct vhdx_info info = { .size = sizeof(info) };
 	char name[NAME_MAX + 1];
-	vhdx_guid disk_id;
-	int err;
 
-	err = vhdx_disk_get_info(disk, &info);
-	if (err)
-		return err;
-	memcpy(disk_id.b, info.virtual_disk_id, sizeof(disk_id.b));
-	if (!find_stray_sidecar(container, &disk_id, name))
+	if (find_stray_sidecar(container, info, name) != OF_THIS_STATE)
 		return 0;
 	return fail(-EEXIST, VHDX_REASON_NONE,
 		    "%s: %s lies beside it and belongs to this disk: to go on with it, name it when you attach (--sidecar), or rename it like the container; to give it up, name a new one",
@@ -80,18 +73,23 @@ static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct 
 static int enable_in_file(struct vhdx_disk *disk, const char *given, bool create,
 			  struct vhdx_tracking_enable *enable)
 {
+	struct vhdx_info info = { .size = sizeof(info) };
 	struct container container = CONTAINER_NONE;
 	char *path = NULL;
 	int err;
 
-	err = place_sidecar(disk, given, &container, &path);
+	err = vhdx_disk_get_info(disk, &info);
+	if (!err)
+		err = place_sidecar(disk, given, &container, &path);
 	if (!err && create && !given)
-		err = refuse_second_history(disk, &container);
+		err = refuse_second_history(&info, &container);
 	if (err)
 		goto out;
 	enable->sidecar_fd = open_sidecar(path, given, true);
 	if (enable->sidecar_fd >= 0) {
-		err = call_enable(disk, enable);
+		err = refuse_to_overwrite(enable->sidecar_fd, path, given, &info);
+		if (!err)
+			err = call_enable(disk, enable);
 		close(enable->sidecar_fd);
 	} else if (enable->sidecar_fd == -ENOENT && create) {
 		err = enable_in_new(disk, path, &container.st, enable);

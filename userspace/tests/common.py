@@ -140,7 +140,7 @@ def attached(*options):
     with directory() as path:
         fake = Fake(path)
         image = make_image(path / "disk.vhdx")
-        (path / "disk.vhdx.lrct").write_text("something")
+        make_sidecar(image, "")
         fake.ctl("attach", *options, image).expect(0)
         fake.calls
         yield fake, image

@@ -10,8 +10,8 @@
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
- *	real-ids	a disk has the VirtualDiskId of its container
- *	id.N		the VirtualDiskId of disk N
+ *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
+ *	id.N		VirtualDiskId and DataWriteGuid of disk N
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
@@ -38,10 +38,12 @@
 #define DISKS		8
 #define DISK_SECTORS	2097152ULL	/* 1 GiB */
 #define DISK_ID_OFFSET	0x310010	/* in an image made by qemu-img */
+#define DATA_WRITE_GUID_OFFSET	0x10020	/* of the first header; qemu-img writes both alike */
 
 /* ---- below the root ---------------------------------------------------- */
 
-static const char *const redirected[] = { "/sys/block", "/sys/module/vhdx", "/dev/vhdx" };
+static const char *const redirected[] = { "/sys/block", "/sys/class", "/sys/module/vhdx",
+					   "/dev/vhdx" };
 
 static const char *below_root(const char *path, char *buf)
 {
@@ -76,6 +78,27 @@ int open64(const char *path, int flags, ...)
 	mode = va_arg(args, unsigned int);
 	va_end(args);
 	return redirected_open(path, flags, mode);
+}
+
+/* A node is an empty file here; one with something in it is what it is. */
+int fstat64(int fd, struct stat64 *st)
+{
+	int (*real)(int fd, struct stat64 *st) = dlsym(RTLD_NEXT, "fstat64");
+	const char *root = getenv("FAKE_ROOT");
+	char path[PATH_MAX] = "";
+	char link[32];
+	const char *name;
+
+	if (real(fd, st))
+		return -1;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (st->st_size || readlink(link, path, sizeof(path) - 1) < 0 || !root ||
+	    strncmp(path, root, strlen(root)) || strncmp(path + strlen(root), "/dev/vhdx", 9))
+		return 0;
+	name = path + strlen(root) + 9;
+	st->st_mode = (st->st_mode & 07777) | (*name >= '0' && *name <= '9' ? S_IFBLK : S_IFCHR);
+	st->st_rdev = makedev(259, strtoul(name + (*name == 'c'), NULL, 10));
+	return 0;
 }
 
 int access(const char *path, int mode)
@@ -348,17 +371,22 @@ static void put_copy_of(int index)
 static void describe_disk(int index, int fd)
 {
 	FILE *file = open_file("r", "real-ids");
+	unsigned char data_write_guid[16];
 	unsigned char g[16];
 	char text[40];
 
 	memset(g, 0x11, sizeof(g));
+	memset(data_write_guid, 0x22, sizeof(data_write_guid));
 	if (file) {
 		fclose(file);
-		if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0)
+		if (pread(fd, g, sizeof(g), DISK_ID_OFFSET) < 0 ||
+		    pread(fd, data_write_guid, sizeof(data_write_guid),
+			  DATA_WRITE_GUID_OFFSET) < 0)
 			abort();
 	}
 	file = open_file("w", "id.%d", index);
 	fwrite(g, sizeof(g), 1, file);
+	fwrite(data_write_guid, sizeof(data_write_guid), 1, file);
 	fclose(file);
 	snprintf(text, sizeof(text),
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -371,6 +399,7 @@ static int attach(struct vhdx_attach *args)
 {
 	const struct vhdx_layer *layer = (const void *)(uintptr_t)args->layers;
 	char sectors[32];
+	char number[32];
 	int error;
 	int index;
 
@@ -389,7 +418,8 @@ static int attach(struct vhdx_attach *args)
 	args->disk_seq = next_disk_seq(index);
 	snprintf(sectors, sizeof(sectors), "%llu", DISK_SECTORS);
 	put(index, "size", sectors);
-	put(index, "dev", "259:0");
+	snprintf(number, sizeof(number), "259:%d", index);
+	put(index, "dev", number);
 	put(index, "vhdx/read_only", args->flags & VHDX_ATTACH_READ_ONLY ? "1" : "0");
 	put(index, "vhdx/tracking", layer->sidecar_fd >= 0 ? "on" : "off");
 	put(index, "vhdx/reason", "none");
@@ -403,8 +433,8 @@ static int attach(struct vhdx_attach *args)
 		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
 	write_state(index, layer->sidecar_fd >= 0 ? VHDX_TRACKING_ON : VHDX_TRACKING_OFF);
 	use_state_of_test(index);
-	fclose(open_file("w", "dev/vhdx%d", index));
-	fclose(open_file("w", "dev/vhdxc%d", index));
+	fclose(open_file("a", "dev/vhdx%d", index));
+	fclose(open_file("a", "dev/vhdxc%d", index));
 	return 0;
 }
 
@@ -474,12 +504,12 @@ static int get_info(int index, struct vhdx_info *info)
 	int error = wanted_failure("INFO", &info->reason, 0, 0);
 	FILE *file = open_file("r", "id.%d", index);
 
-	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1)
+	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1 ||
+	    fread(info->data_write_guid, 16, 1, file) != 1)
 		abort();
 	fclose(file);
 	info->index = index;
 	info->virtual_disk_size = DISK_SECTORS * 512;
-	memset(info->data_write_guid, 0x22, 16);
 	info->block_size = 8 << 20;
 	info->logical_sector_size = 512;
 	info->physical_sector_size = 4096;

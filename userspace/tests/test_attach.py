@@ -8,7 +8,8 @@ import shutil
 import stat
 import subprocess
 
-from common import ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, TREE
+from common import (ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, qemu_io,
+                    TREE)
 
 
 def call(fake, name):
@@ -19,6 +20,24 @@ def call(fake, name):
 
 def setup(path):
     return Fake(path), make_image(path / "disk.vhdx")
+
+
+def test_file_under_the_name_of_a_node():
+    """Somebody wrote to the device before it was there: that file is no device."""
+    for name in ("vhdx0", "vhdxc0", "vhdx-control"):
+        with directory() as path:
+            fake, image = setup(path)
+            stray = fake.root / "dev" / name
+            before = stray.read_text() if stray.exists() else None
+            stray.write_text("swallowed")
+            fake.ctl("attach", image).expect(1, f"/dev/{name}: not the device", f"rm /dev/{name}")
+            assert stray.read_text() == "swallowed"
+            assert not fake.ctl("list", "--json").json["list"]
+            # As the message says:
+            stray.unlink()
+            if before is not None:
+                stray.write_text(before)
+            fake.ctl("attach", image).expect(0)
 
 
 def test_without_sidecar():
@@ -131,6 +150,57 @@ def test_renamed_container():
         fake.ctl("detach", renamed).expect(0)
         sidecar.rename(path / "renamed.vhdx.lrct")
         assert not fake.ctl("attach", renamed).expect(0).err
+
+
+def test_sidecar_of_a_copy():
+    """One of this disk's id, but of another state: whose it is, is not said, and what is beside
+    it may begin a history of its own."""
+    with directory() as path:
+        fake, image = setup(path)
+        copy = path / "copy.vhdx"
+        shutil.copy(image, copy)
+        with qemu_io(image, commands=("write 0 512",)):
+            pass
+        sidecar = path / "elsewhere.lrct"
+        make_sidecar(image, "seal a\n", sidecar=sidecar)
+        fake.write("real-ids", "")
+        before = sidecar.read_bytes()
+        done = fake.ctl("attach", copy).expect(0, "elsewhere.lrct", "a copy of it")
+        assert "--sidecar" not in done.err and "belongs to this disk" not in done.err, done.err
+        fake.ctl("track", "enable", copy).expect(0)
+        assert (path / "copy.vhdx.lrct").exists() and sidecar.read_bytes() == before
+
+
+def test_nothing_else_is_overwritten():
+    """What is no sidecar, and another disk's sidecar that was named: left as it is."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.write("real-ids", "")
+        other = path / "other.lrct"
+        make_sidecar(make_image(path / "other"), "seal a\n", sidecar=other)
+        text = path / "text"
+        text.write_text("somebody's letters\n" * 10000)
+        late = path / "late"
+        late.write_bytes(bytes(65536) + b"_BHRfS_M" + bytes(65536))
+        fake.ctl("attach", image).expect(0)
+        for file, words in ((other, "the sidecar of another disk"), (text, "neither empty nor"),
+                            (late, "neither empty nor"), (image, "neither empty nor")):
+            before = file.read_bytes()
+            fake.calls
+            for command in ("enable", "reset"):
+                fake.ctl("track", command, "--sidecar", file, "0").expect(
+                    1, str(file), words, "name another file")
+            assert not fake.calls
+            assert file.read_bytes() == before
+        fake.ctl("detach", "0").expect(0)
+        for file, words in ((other, "the sidecar of another disk"), (text, "neither empty nor")):
+            fake.write("state-at-attach", "0 1 4 0 0")
+            done = fake.ctl("attach", "--track", "--sidecar", file, image).expect(1, words)
+            assert "track reset" not in done.err, done.err
+        # As the message says:
+        fake.ctl("attach", image).expect(0)
+        text.write_text("")
+        fake.ctl("track", "enable", "--sidecar", text, "0").expect(0)
 
 
 def test_second_history():
@@ -282,12 +352,13 @@ def test_track_cannot_use_the_sidecar():
     """What it holds is the administrator's to give up; without tracking it is attached."""
     with directory() as path:
         fake, image = setup(path)
-        (path / "disk.vhdx.lrct").write_text("x")
+        make_sidecar(image, "seal a\n")
+        before = (path / "disk.vhdx.lrct").read_bytes()
         fake.fail("ATTACH", 0, "inconsistent", message="sidecar: header 0: bad checksum")
         fake.write("state-at-attach", "0 1 4 0 0")
         fake.ctl("attach", "--track", image).expect(1, "bad checksum", "vhdxctl track reset")
         assert [line.split()[0] for line in fake.calls] == ["ATTACH", "DETACH"]
-        assert (path / "disk.vhdx.lrct").read_text() == "x"
+        assert (path / "disk.vhdx.lrct").read_bytes() == before
         assert not fake.ctl("list", "--json").json["list"]
         fake.fail("ATTACH", 0, "inconsistent")
         fake.write("state-at-attach", "0 1 4 0 0")
@@ -297,7 +368,7 @@ def test_track_cannot_use_the_sidecar():
         fake.write("state.0", "0 1 4 0 0")
         fake.fail("ENABLE", errno.EEXIST, "inconsistent", message="the file holds something else")
         fake.ctl("track", "enable", "0").expect(1, "the file holds something else")
-        assert (path / "disk.vhdx.lrct").read_text() == "x"
+        assert (path / "disk.vhdx.lrct").read_bytes() == before
         fake.fail("ENABLE", 0, times=0)
         fake.calls
         assert fake.ctl("track", "reset", "0").expect(0).out == ID + "\n"

@@ -56,6 +56,8 @@ def test_removed_container():
         make_image(image)
         assert shown() == (str(image), True)
         assert f"{image} (deleted)" not in fake.ctl("list").out
+        assert fake.ctl("list").lines[1].endswith(f"{image} (removed)")
+        fake.ctl("detach", "0").expect(0, f"warning: /dev/vhdx0: {image} had been removed", "copy")
 
 
 def test_removed_sidecar():
@@ -105,6 +107,9 @@ def test_list_table():
         assert lines[1].split() == ["/dev/vhdx0", str(GIB), "0", "on", str(image)]
         columns = fake.ctl("list", "--noheadings", "--output", "size,disk,scan").lines
         assert columns == [f"{GIB}    0 pending"], columns
+        why = "failed: " + "BAT entry 2 … " * 15  # as long as the driver's messages can be
+        fake.attribute(0, "scan", why)
+        assert fake.ctl("list", "--json").json["list"][0]["scan"] == why
 
 
 def test_odd_path():
@@ -144,8 +149,8 @@ def test_info():
             "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
-            "write_failed": False, "io": "direct", "scan": "pending", "tracking": "on",
-            "reason": None, "points": 0}
+            "write_failed": False, "container_lost": False, "io": "direct", "scan": "pending",
+            "tracking": "on", "reason": None, "points": 0}
         assert "Device:" in fake.ctl("info", "0").expect(0).lines[0]
 
 

@@ -266,7 +266,7 @@ VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int tim
 /* ---- Attached disks -------------------------------------------------- */
 
 #define VHDX_PATH_TEXT	4096
-#define VHDX_STATE_TEXT	160
+#define VHDX_STATE_TEXT	256
 
 /**
  * struct vhdx_status - an attached disk as sysfs shows it
@@ -528,7 +528,8 @@ VHDX_API int vhdx_disk_get_changes_once(struct vhdx_disk *disk,
  * @label:	at most VHDX_LABEL_MAX bytes of UTF-8 without control characters to
  *		know the points by, or NULL
  * @ids:	filled in, one a disk
- * @failed:	out, on failure: the position of the disk that failed; may be NULL
+ * @failed:	out, on failure: the position of the disk that failed, 0 where it was
+ *		none of them; may be NULL
  *
  * Return: 0, or a negative errno and no point exists.
  */
@@ -558,7 +559,7 @@ VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
  * file gets the container's owner and mode, and is removed again on failure.
  *
  * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
- * the sidecar holds something else (see vhdx_tracking_reset()), or where none was
+ * the file holds something else (see vhdx_tracking_reset()), or where none was
  * named, and one beside the container is of this disk, under another name.
  */
 VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
@@ -582,7 +583,8 @@ VHDX_API int vhdx_tracking_disable(struct vhdx_disk *disk);
  * A sidecar that is damaged or not this disk's is written anew, and its points
  * are gone.
  *
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno; -EEXIST for what is neither empty nor a sidecar,
+ * and for the sidecar of another disk where @sidecar names it.
  */
 VHDX_API int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 				 struct vhdx_point_id *first_point);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Whose a sidecar is. What is written anew is gone, and may have been another disk's history,
+ * or anything else.
+ */
+#include <errno.h>
+#include <core/sidecar.h>
+#include "file_store.h"
+#include "internal.h"
+
+static bool is_guid(const vhdx_guid *guid, const __u8 *bytes)
+{
+	return !memcmp(guid->b, bytes, sizeof(guid->b));
+}
+
+/* Damaged or not: of a header that can't be read no id is kept. */
+enum ownership sidecar_ownership(int fd, const struct vhdx_info *info)
+{
+	enum ownership ownership = OF_ANOTHER_DISK;
+	struct vhdx_diag diag = { 0 };
+	struct vhdx_sidecar sidecar;
+	struct file_store file;
+
+	if (file_store_init(&file, fd))
+		return OF_NOBODY;
+	vhdx_sidecar_load(&sidecar, &file.store, true, true, &diag);
+	if (vhdx_guid_is_zero(&sidecar.disk_id))
+		ownership = OF_NOBODY;
+	else if (is_guid(&sidecar.disk_id, info->virtual_disk_id))
+		ownership = is_guid(&sidecar.current_guid, info->data_write_guid) ||
+			    is_guid(&sidecar.next_guid, info->data_write_guid) ?
+			    OF_THIS_STATE : OF_ANOTHER_STATE;
+	vhdx_sidecar_release(&sidecar);
+	return ownership;
+}
+
+bool is_blank_sidecar(int fd)
+{
+	enum vhdx_sidecar_content content;
+	struct file_store file;
+
+	return !file_store_init(&file, fd) &&
+	       (!file.store.size || (file.direct && !vhdx_sidecar_look(&file.store, &content) &&
+				     content == VHDX_SIDECAR_NOTHING));
+}
+
+int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info)
+{
+	enum vhdx_sidecar_content content;
+	struct file_store file;
+	int err;
+
+	err = file_store_init(&file, fd);
+	if (!err)
+		err = vhdx_sidecar_look(&file.store, &content);
+	if (err)
+		return fail_errno(err, "%s: cannot read it", path);
+	if (content == VHDX_SIDECAR_STRANGER)
+		return fail(-EEXIST, VHDX_REASON_INCONSISTENT,
+			    "%s: neither empty nor a sidecar, and not written over: name another file (--sidecar), or empty this one",
+			    path);
+	if (given && sidecar_ownership(fd, info) == OF_ANOTHER_DISK)
+		return fail(-EEXIST, VHDX_REASON_CHANGED_OFFLINE,
+			    "%s: the sidecar of another disk, and not written over: name another file (--sidecar), or empty this one",
+			    path);
+	return 0;
+}
