@@ -373,10 +373,6 @@ static void end_resize(struct vhdx_container *c)
 	mnt_drop_write_file(c->file);
 }
 
-/*
- * All that is written to the file waits for its lock meanwhile. So this does not wait for memory
- * that those writes would free: it is short and rare, and has what is kept for that.
- */
 static int resize(struct vhdx_container *c, u64 size)
 {
 	struct iattr attr = {
@@ -385,11 +381,7 @@ static int resize(struct vhdx_container *c, u64 size)
 		.ia_file = c->file,
 	};
 
-	unsigned int flags = memalloc_noreclaim_save();
-	int err = compat_notify_change(c->file, &attr);
-
-	memalloc_noreclaim_restore(flags);
-	return err;
+	return compat_notify_change(c->file, &attr);
 }
 
 static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
