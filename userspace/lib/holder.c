@@ -52,8 +52,9 @@ static bool is_mounted(const struct part *part, char *text, size_t size)
 	sysfs_read(part->index, attribute, number, sizeof(number));
 	while (!found && getline(&line, &room, mounts) >= 0) {
 		end = 0;
-		sscanf(line, "%*s %*s %*s %*s %n%*s%n", &begin, &end);
-		found = end && is_of(line, part->name, number);
+		/* Nothing is assigned: 0 is all that it can return, unless the line is empty. */
+		found = sscanf(line, "%*s %*s %*s %*s %n%*s%n", &begin, &end) == 0 && end &&
+			is_of(line, part->name, number);
 	}
 	if (found)
 		snprintf(text, size, "/dev/%s is mounted on %.*s", part->name, end - begin,
