@@ -360,7 +360,8 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->publish_wq ||
-	    !disk->swap_wq || !disk->commit_wq || !disk->sidecar_wq || !disk->container.queue.workqueue)
+	    !disk->swap_wq || !disk->commit_wq || !disk->sidecar_wq ||
+	    !disk->container.queue.workqueue)
 		goto fail;
 	/* Whoever swaps out does not wait for those that are under way (rule K1). */
 	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
