@@ -9,8 +9,8 @@
  * extent of its own while there is no memory for either.
  *
  * Even one bio may be too much. Those of file systems come from the same reserve as those
- * of whoever swaps out, which are all in this queue by then. So the queue has some of them
- * in hand, and lets them go one by one while nothing moves.
+ * of whoever swaps out, which wait for this queue by then. So the queue has some of them in
+ * hand, and lets them go one by one while nothing moves and the reserve is empty.
  */
 #ifndef VHDX_FILE_QUEUE_H
 #define VHDX_FILE_QUEUE_H
@@ -25,7 +25,7 @@ struct bio_vec;
 struct vhdx_io;
 struct vhdx_file_queue;
 
-/* Writes that wait for the inode's lock keep a thread each; reads need not stand behind them. */
+/* Writes that wait for the inode's lock keep a thread each; so there are a few. */
 #define VHDX_FILE_WORKERS	4
 /* What loop has, whose requests are the block layer's. */
 #define VHDX_FILE_IN_FLIGHT	128

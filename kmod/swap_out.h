@@ -6,9 +6,11 @@
  *
  * The others wait for their turn as bios, which a list of takes no memory. Whoever sends
  * more is slowed down as well, as it is where a queue has no request free: else it takes each
- * page that is freed before those can have it who write for it. It is not stopped (rule K1): it
- * may be the one that those under way wait for, in the middle of a commit of the file system
- * that the container lies on. Whoever says so by its scope is not even slowed down.
+ * page that is freed before those can have it who write for it. In a machine of 640 MiB that
+ * swaps to a dynamic disk, nothing moved for four minutes without that, and all was done in half
+ * a minute with it. That is the one exception to rule K1: a tenth of a second for each, and
+ * never for one that those under way may wait for, in the middle of a commit of the file system
+ * that the container lies on, which says so by its scope.
  */
 #ifndef VHDX_SWAP_OUT_H
 #define VHDX_SWAP_OUT_H

@@ -195,6 +195,7 @@ def prepare(disk, session):
     disk.read(0, 4096)
     if session != "read":
         disk.write(2 * BLOCK, b"3" * 4096)
+    if session not in ("read", "begun"):
         disk.write(NEW + BLOCK, b"3" * 4096)
     if session == "flushed":
         disk.data.flush()
@@ -294,6 +295,8 @@ tell(shorter, (read, write, seal, query, detach), ("read", "written"))
 for one in (same_length, longer, overwritten):
     tell(one, (write, seal, detach), ("read",))
     tell(one, (seal, detach), ("written",))
+    # Room is about to be made for the first time: behind the last block, and in the log.
+    tell(one, (new_block,), ("begun",))
 
 
 @ktap.case
