@@ -132,6 +132,10 @@ static int scan_once(struct vhdx_disk *disk)
 	int err = 0;
 
 	if (a->scan == VHDX_SCAN_PENDING) {
+		/* Somebody else's BAT says nothing about ours. */
+		err = vhdx_session_verify(disk);
+		if (err)
+			return err;
 		err = scan(disk, &diag);
 		if (err == -EUCLEAN || err == -EOPNOTSUPP)
 			vhdx_allocator_refuse(a, diag.text);

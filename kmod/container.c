@@ -229,6 +229,15 @@ void vhdx_container_grew(struct vhdx_container *container, u64 size)
 		;
 }
 
+/* In a kernel thread: there is no other way to have the last fput() done on return. */
+static void close_now(struct vhdx_container *c)
+{
+	c->ops->close(c);
+	vhdx_claim_release(&c->claim);
+	__fput_sync(c->file);
+	c->file = NULL;
+}
+
 /**
  * struct farewell - what a kernel thread closes for whoever detaches
  */
@@ -239,12 +248,7 @@ struct farewell {
 
 static void farewell_work(struct work_struct *work)
 {
-	struct vhdx_container *c = container_of(work, struct farewell, work)->container;
-
-	c->ops->close(c);
-	vhdx_claim_release(&c->claim);
-	__fput_sync(c->file);
-	c->file = NULL;
+	close_now(container_of(work, struct farewell, work)->container);
 }
 
 /**
@@ -261,6 +265,10 @@ void vhdx_container_close(struct vhdx_container *container)
 
 	if (!container->file)
 		return;
+	if (current->flags & PF_KTHREAD) {
+		close_now(container);
+		return;
+	}
 	INIT_WORK_ONSTACK(&farewell.work, farewell_work);
 	schedule_work(&farewell.work);
 	flush_work(&farewell.work);

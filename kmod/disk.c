@@ -713,82 +713,19 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 }
 
 /**
- * struct errand - a detach, and somebody who waits for its end unless he is killed
- * @work:	does it
- * @disk:	in nobody else's hands
- * @users:	the work and he
- * @done:	@diag and @err are there
- */
-struct errand {
-	struct work_struct work;
-	struct vhdx_disk *disk;
-	refcount_t users;
-	struct completion done;
-	struct vhdx_diag diag;
-	int err;
-};
-
-static void errand_put(struct errand *errand)
-{
-	if (refcount_dec_and_test(&errand->users))
-		kfree(errand);
-}
-
-static void errand_work(struct work_struct *work)
-{
-	struct errand *errand = container_of(work, struct errand, work);
-
-	errand->err = detach_taken(errand->disk, &errand->diag);
-	complete(&errand->done);
-	errand_put(errand);
-}
-
-static struct errand *make_errand(void)
-{
-	struct errand *errand = kzalloc(sizeof(*errand), GFP_KERNEL);
-
-	if (!errand)
-		return NULL;
-	INIT_WORK(&errand->work, errand_work);
-	init_completion(&errand->done);
-	refcount_set(&errand->users, 1);
-	return errand;
-}
-
-/*
- * Who works with the disk may wait for its sidecar, and closing waits for the container: by
- * then it can't be attached again, and somebody has to finish what was begun.
- */
-static int detach_by_worker(struct errand *errand, struct vhdx_disk *disk,
-			    struct vhdx_diag *diag)
-{
-	errand->disk = disk;
-	refcount_inc(&errand->users);
-	queue_work(detach_wq, &errand->work);
-	if (wait_for_completion_killable(&errand->done))
-		return -EINTR;
-	*diag = errand->diag;
-	return errand->err;
-}
-
-/**
  * vhdx_disk_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
  * @disk_seq:	the attachment that is meant; 0: whichever has the index
  * @diag:	what is wrong
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, -EINTR that the caller was killed and the disk will be gone some time, any other
- * error that the disk is still there.
+ * cleanly, any other error that the disk is still there.
  */
 int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 {
-	struct errand *errand = make_errand();
 	struct vhdx_disk *disk;
 	int err;
 
-	if (!errand)
-		return vhdx_no_memory(diag);
 	mutex_lock(&disks_lock);
 	disk = index < 0 ? NULL : idr_find(&disks, index);
 	if (!disk)
@@ -804,8 +741,7 @@ int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
 				"somebody is opening or closing it");
 	if (!err)
-		err = detach_by_worker(errand, disk, diag);
-	errand_put(errand);
+		err = detach_taken(disk, diag);
 	return err;
 }
 

@@ -52,8 +52,7 @@ void vhdx_handle_leave(struct vhdx_handle *handle)
  * vhdx_handle_detach() - from now on there is no disk behind it
  * @handle:	the handle
  *
- * Waits for those who work with the disk: as long as what they wait for takes. So it is a
- * worker who detaches, and nobody who might be killed.
+ * Waits for those who work with the disk: as long as what they wait for takes.
  */
 void vhdx_handle_detach(struct vhdx_handle *handle)
 {

@@ -305,8 +305,25 @@ def commit(where, what):
 
 
 everywhere(bat_read)
-for one in ("first_entry", "entry", "bat"):
+ktap.add("commit_first_entry_on_device", commit, faulty.on_device, "first_entry")
+for one in ("entry", "bat"):
     everywhere(commit, one)
+
+
+@ktap.case
+def log_in_a_file():
+    """Room in the log is made before the first new block: without it, that alone fails."""
+    with bench(faulty.in_file) as b:
+        with b.attached() as disk:
+            b.place.fail(b.log)
+            b.write_refused(disk, NEW, bytes(4 * KIB))
+            b.write(disk, 0, judge.pattern(3, 4 * KIB))
+            disk.data.flush()
+            judge.same_disk(disk, b.truth)
+            b.place.heal()
+            b.healthy(disk)
+            b.covered(disk)
+        b.ends_well()
 
 
 @ktap.case

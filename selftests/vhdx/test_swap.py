@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: own-vm mem=640M disk=2G timeout=900 on=6.12 takes=300
+# vm: own-vm mem=640M disk=2G timeout=900 on=- long=6.12 takes=300
 """Memory that is swapped out to a disk: its writes have to end before there is memory again.
 
 More memory is used than the machine has. Blocks of the disk are made meanwhile, whatever
