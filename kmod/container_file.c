@@ -12,16 +12,11 @@
 #include <linux/kthread.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
-#include <linux/vmstat.h>
 #include <uapi/linux/vhdx.h>
 
 #define RW_PAGES	32
-
-/* Pages that are free before a write of swapped memory may use the kernel's reserve. */
-#define RESERVE_LEAST	512
 
 static void file_start(struct vhdx_io *io);
 
@@ -308,24 +303,6 @@ static bool is_waited_for(const struct bio *clone)
 	return clone->bi_opf & REQ_SWAP && op_is_write(bio_op(clone));
 }
 
-/*
- * With locks that everybody else waits for, it must not look for memory by going through pages
- * that it may not write: it has what is kept for those who free some. There are no more of them
- * than workers, and not when next to nothing of that is left: file systems insist on memory,
- * and nobody may do that who does not reclaim any.
- */
-static ssize_t start_from_reserve(struct vhdx_container *c, struct kiocb *iocb,
-				  struct iov_iter *iter)
-{
-	bool reserve = global_zone_page_state(NR_FREE_PAGES) >= RESERVE_LEAST;
-	unsigned int flags = reserve ? memalloc_noreclaim_save() : 0;
-	ssize_t ret = start(c, iocb, iter, true);
-
-	if (reserve)
-		memalloc_noreclaim_restore(flags);
-	return ret;
-}
-
 /* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
 static void file_start(struct vhdx_io *io)
 {
@@ -357,10 +334,7 @@ static void file_start(struct vhdx_io *io)
 	atomic_set(&io->file.refs, 2);
 
 	kthread_associate_blkcg(bio_blkcg_css(io->orig));
-	if (unlikely(is_waited_for(clone)))
-		ret = start_from_reserve(c, &io->file.iocb, &iter);
-	else
-		ret = start(c, &io->file.iocb, &iter, write);
+	ret = start(c, &io->file.iocb, &iter, write);
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;
