@@ -39,13 +39,7 @@ void vhdx_swap_out_init(struct vhdx_swap_out *swap_out)
 {
 	spin_lock_init(&swap_out->lock);
 	bio_list_init(&swap_out->waiting);
-	init_waitqueue_head(&swap_out->ended);
 	INIT_WORK(&swap_out->work, start_work);
-}
-
-static bool has_room(const struct vhdx_swap_out *swap_out)
-{
-	return READ_ONCE(swap_out->under_way) < VHDX_SWAP_OUTS;
 }
 
 /**
@@ -53,8 +47,7 @@ static bool has_room(const struct vhdx_swap_out *swap_out)
  * @disk:	the disk
  * @bio:	vhdx_is_swap_out(), with a reference of disk->io_ref
  *
- * Sleeps for a bounded time. Returns false if the bio waits: vhdx_io_start() is called for it
- * later.
+ * Any context. Returns false if the bio waits: vhdx_io_start() is called for it later.
  */
 bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 {
@@ -62,8 +55,6 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	unsigned long flags;
 	bool starts;
 
-	if (!(current->flags & (PF_MEMALLOC_NOFS | PF_MEMALLOC_NOIO)))
-		wait_event_timeout(swap_out->ended, has_room(swap_out), VHDX_SWAP_PATIENCE);
 	spin_lock_irqsave(&swap_out->lock, flags);
 	starts = swap_out->under_way < VHDX_SWAP_OUTS && bio_list_empty(&swap_out->waiting);
 	if (starts)
@@ -90,5 +81,4 @@ void vhdx_swap_out_leave(struct vhdx_disk *disk)
 	if (!bio_list_empty(&swap_out->waiting))
 		queue_work(disk->swap_wq, &swap_out->work);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
-	wake_up(&swap_out->ended);
 }

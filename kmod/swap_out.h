@@ -4,41 +4,32 @@
  * write it takes more of it: clones, and whatever the file system below needs for a request.
  * So no more than VHDX_SWAP_OUTS of them are under way, as many as a request queue has.
  *
- * The others wait for their turn as bios, which a list of takes no memory. Whoever sends
- * more is slowed down as well, as it is where a queue has no request free: else it takes each
- * page that is freed before those can have it who write for it. In a machine of 640 MiB that
- * swaps to a dynamic disk, nothing moved for four minutes without that, and all was done in half
- * a minute with it. That is the one exception to rule K1: a tenth of a second for each, and
- * never for one that those under way may wait for, in the middle of a commit of the file system
- * that the container lies on, which says so by its scope.
+ * The others wait for their turn as bios, which a list of takes no memory, and whoever
+ * reclaims memory goes on (rule K1): it may be the one that those under way wait for, in the
+ * middle of a commit of the file system that the container lies on.
  */
 #ifndef VHDX_SWAP_OUT_H
 #define VHDX_SWAP_OUT_H
 
 #include <linux/bio.h>
 #include <linux/spinlock.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 struct vhdx_disk;
 
 #define VHDX_SWAP_OUTS	128
-/* What each that comes beyond these is slowed down by, at the most. */
-#define VHDX_SWAP_PATIENCE	(HZ / 10)
 
 /**
  * struct vhdx_swap_out - see the file comment
  * @lock:	everything below; irq-safe
  * @waiting:	bios that have not been started; each holds a reference of disk->io_ref
  * @under_way:	how many have
- * @ended:	for those who are slowed down
  * @work:	starts some, after others ended
  */
 struct vhdx_swap_out {
 	spinlock_t lock;
 	struct bio_list waiting;
 	unsigned int under_way;
-	wait_queue_head_t ended;
 	struct work_struct work;
 };
 
