@@ -66,9 +66,10 @@ ktap.add("ext4_on_sectors_of_4096_disk_of_4096", on, "ext4", 4096, 4096, ("direc
 ktap.add("xfs_on_sectors_of_4096", on, "xfs", 512, 4096, ("buffered",))
 
 
-# Not all kernels have them. Direct I/O of btrfs takes whole pages.
+# Not all kernels have them. Direct I/O of btrfs takes whole pages, and not all versions say so.
 ktap.add("btrfs", on, "btrfs", 512, 512, ("buffered", "direct"))
-ktap.add("btrfs_disk_of_4096", on, "btrfs", 4096, 512, ("direct",))
+ktap.add("btrfs_disk_of_4096", on, "btrfs", 4096, 512,
+         ("buffered", "direct") if kernel() < (7, 0) else ("direct",))
 # Direct I/O that turns to the page cache: of ntfs3 before 7.0, of FUSE on a block device always.
 ktap.add("ntfs3", on, "ntfs3", 512, 512, ("buffered",) if kernel() < (7, 0) else ("direct",))
 ktap.add("fuse", on, "ntfs-3g", 512, 512, ("buffered",))

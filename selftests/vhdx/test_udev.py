@@ -83,6 +83,8 @@ def partitions():
         for node in (first, second):
             wait_for(f"by-partuuid/{value(node, 'PART_ENTRY_UUID')}", node)
         wait_for(f"by-id/vhdx-{disk.sysfs('virtual_disk_id')}-part2", second)
+        # While udev looks at a disk it does not see who closes it.
+        udev.settle()
         command("mkfs.ext4", "-q", "-L", "inside", second)
         wait_for("by-label/inside", second)
         wait_for(f"by-uuid/{value(second, 'UUID')}", second)
