@@ -4,18 +4,26 @@
 /* Both slots, and a point or two with what a commit needs. */
 #define BLOCKS_MIN	16U
 
-/* Whatever was there before must not become the header that counts. */
+/*
+ * Whatever was there before must not become the header that counts. But it stays a sidecar, if a
+ * damaged one: what else is in the file would be anybody's without the signature, and not be
+ * written over the next time (vhdx_sidecar_look()).
+ */
 static int wipe_slots(struct vhdx_sidecar *sidecar)
 {
-	void *zeroes = vhdx_alloc(VHDX_SIDECAR_SLOTS * VHDX_SIDECAR_BLOCK);
+	u8 *slots = vhdx_alloc(VHDX_SIDECAR_SLOTS * VHDX_SIDECAR_BLOCK);
+	unsigned int i;
 	int err;
 
-	if (!zeroes)
+	if (!slots)
 		return -ENOMEM;
-	err = vhdx_sidecar_write_blocks(sidecar, 0, zeroes, VHDX_SIDECAR_SLOTS);
+	for (i = 0; i < VHDX_SIDECAR_SLOTS; i++)
+		memcpy(slots + i * VHDX_SIDECAR_BLOCK, VHDX_SIDECAR_MAGIC,
+		       strlen(VHDX_SIDECAR_MAGIC));
+	err = vhdx_sidecar_write_blocks(sidecar, 0, slots, VHDX_SIDECAR_SLOTS);
 	if (!err)
 		err = sidecar->store->flush(sidecar->store);
-	vhdx_free(zeroes);
+	vhdx_free(slots);
 	return err;
 }
 

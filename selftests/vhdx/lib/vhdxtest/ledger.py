@@ -34,6 +34,14 @@ class Ledger:
         for ranges in self.points.values():
             ranges.append((offset, length))
 
+    def taken_down(self):
+        """What has been noted so far, for nothing_of_it()."""
+        return {point: list(ranges) for point, ranges in self.points.items()}
+
+    def nothing_of_it(self, before):
+        """All that was tried since then failed, and is not there: nobody need know of it."""
+        self.points.update(before)
+
     def judge(self, handle, excuses=()):
         """Each answer has all that was written since, or fails with one of the excuses,
         (errno, reason). How many answers there were."""
