@@ -240,6 +240,8 @@ static void close_now(struct vhdx_container *c)
 
 /**
  * struct farewell - what a kernel thread closes for whoever detaches
+ * @work:	does it
+ * @container:	open
  */
 struct farewell {
 	struct work_struct work;

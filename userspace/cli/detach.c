@@ -167,16 +167,18 @@ static bool try_all(struct detaching *detaching, int *code)
 {
 	struct disks *left = &detaching->left;
 	size_t count = left->count;
+	struct attachment disk;
 	size_t busy = 0;
 	size_t i;
 	int err;
 
 	for (i = 0; i < count; i++) {
-		err = detach_once(&left->list[i]);
+		disk = left->list[i];
+		err = detach_once(&disk);
 		if (err == -EBUSY)
-			left->list[busy++] = left->list[i];
+			left->list[busy++] = disk;
 		else
-			*code |= sort(detaching, &left->list[i], err);
+			*code |= sort(detaching, &disk, err);
 	}
 	left->count = busy;
 	return busy < count;
