@@ -23,14 +23,21 @@ static inline compat_bdev_claim compat_bdev_claim_dev(dev_t dev, bool write, voi
 				     holder, NULL);
 }
 
-static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write)
+/* The claim goes; with @now, in a kernel thread, so does the last reference before it returns. */
+static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write, bool now)
 {
 #ifdef HAVE_BDEV_FPUT
-	/* The claim goes, and the last reference now, not some time later. */
-	get_file(claim);
+	if (now)
+		get_file(claim);
 	bdev_fput(claim);
+	if (now)
+		__fput_sync(claim);
+#else
+	if (now)
+		__fput_sync(claim);
+	else
+		fput(claim);
 #endif
-	__fput_sync(claim);
 }
 
 static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
@@ -46,7 +53,7 @@ static inline compat_bdev_claim compat_bdev_claim_dev(dev_t dev, bool write, voi
 				 holder);
 }
 
-static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write)
+static inline void compat_bdev_unclaim(compat_bdev_claim claim, bool write, bool now)
 {
 	blkdev_put(claim, FMODE_READ | FMODE_EXCL | (write ? FMODE_WRITE : 0));
 }

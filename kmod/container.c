@@ -229,13 +229,33 @@ void vhdx_container_grew(struct vhdx_container *container, u64 size)
 		;
 }
 
+/**
+ * vhdx_container_close() - let go of everything; harmless where nothing is open
+ * @container:	no I/O may be under way
+ *
+ * Waits for no file system, and for no device: it is called with locks that I/O waits for, about
+ * a sidecar that fails. The locks on the file are gone some time later.
+ */
+void vhdx_container_close(struct vhdx_container *container)
+{
+	if (!container->file)
+		return;
+	container->ops->close(container, false);
+	vhdx_claim_release(&container->claim);
+	fput(container->file);
+	container->file = NULL;
+}
+
 /* In a kernel thread: there is no other way to have the last fput() done on return. */
 static void close_now(struct vhdx_container *c)
 {
-	c->ops->close(c);
+	unsigned int flags = vhdx_writer_enter();
+
+	c->ops->close(c, true);
 	vhdx_claim_release(&c->claim);
 	__fput_sync(c->file);
 	c->file = NULL;
+	vhdx_writer_leave(flags);
 }
 
 /**
@@ -254,14 +274,14 @@ static void farewell_work(struct work_struct *work)
 }
 
 /**
- * vhdx_container_close() - let go of everything; harmless where nothing is open
+ * vhdx_container_close_now() - the same, at the end of its disk
  * @container:	no I/O may be under way
  *
- * Sleeps. The locks on the file are gone when it returns, and so before the disk's index is
- * free (rule K5). A plain fput() would be too late: of a task it counts when that returns to
- * user space, and of the kernel thread that detaches at the last close some time later.
+ * Sleeps; no lock is held. The locks on the file are gone when it returns, and so before the
+ * disk's index is free (rule K5). A plain fput() would be too late: of a task it counts when that
+ * returns to user space, and of the kernel thread that detaches at the last close some time later.
  */
-void vhdx_container_close(struct vhdx_container *container)
+void vhdx_container_close_now(struct vhdx_container *container)
 {
 	struct farewell farewell = { .container = container };
 

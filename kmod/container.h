@@ -42,7 +42,7 @@ struct vhdx_io;
 struct vhdx_container_ops {
 	const char *name;
 	int (*open)(struct vhdx_container *container, struct vhdx_diag *diag);
-	void (*close)(struct vhdx_container *container);
+	void (*close)(struct vhdx_container *container, bool now);
 	int (*rw)(struct vhdx_container *container, u64 offset, void *buf, size_t length,
 		  bool write);
 	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
@@ -103,6 +103,7 @@ int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);
 void vhdx_container_grew(struct vhdx_container *container, u64 size);
 void vhdx_container_close(struct vhdx_container *container);
+void vhdx_container_close_now(struct vhdx_container *container);
 
 /* Its length now, in bytes, of a file or a device. Any context. */
 static inline u64 vhdx_container_length(const struct vhdx_container *container)

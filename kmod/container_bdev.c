@@ -43,10 +43,10 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	return 0;
 }
 
-static void bdev_close(struct vhdx_container *c)
+static void bdev_close(struct vhdx_container *c, bool now)
 {
 	invalidate_bdev(c->bdev);
-	compat_bdev_unclaim(c->bdev_claim, !c->read_only);
+	compat_bdev_unclaim(c->bdev_claim, !c->read_only, now);
 	c->bdev = NULL;
 }
 

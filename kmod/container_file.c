@@ -86,7 +86,7 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 }
 
 /* The file itself and the claim are the container's. */
-static void file_close(struct vhdx_container *c)
+static void file_close(struct vhdx_container *c, bool now)
 {
 }
 

@@ -420,7 +420,7 @@ static void disk_free(struct vhdx_disk *disk)
 	vhdx_allocator_destroy(&disk->allocator);
 	vhdx_meta_destroy(&disk->meta);
 	close_image(disk);
-	vhdx_container_close(&disk->container);
+	vhdx_container_close_now(&disk->container);
 	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }

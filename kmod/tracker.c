@@ -432,7 +432,8 @@ void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 		wait_for_completion(&tracker->commit_done);
 	vhdx_tracker_free_map(rcu_dereference_protected(tracker->live, true));
 	RCU_INIT_POINTER(tracker->live, NULL);
-	vhdx_tracker_close_sidecar(tracker);
+	vhdx_sidecar_release(&tracker->sidecar);
+	vhdx_container_close_now(&tracker->file);
 	kfree(tracker->shards);
 	tracker->shards = NULL;
 }

@@ -41,7 +41,7 @@ static int find_attachment(const char *name, struct vhdx_detach *detach)
 		return err;
 	detach->disk_seq = sysfs_disk_seq(before);
 	err = vhdx_find(name, &detach->index);
-	if (!err && detach->index != before)
+	if (!err && (detach->index != before || !detach->disk_seq))
 		err = fail(-ENODEV, VHDX_REASON_NONE, "%s: it was detached just now", name);
 	return err;
 }
