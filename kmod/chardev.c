@@ -37,7 +37,6 @@ static int get_tracking_state(struct vhdx_call *call, void *arg)
 {
 	struct opened *opened = call->file->private_data;
 	struct vhdx_tracking_state *state = arg;
-
 	u64 live_bytes;
 	int err;
 

@@ -32,8 +32,7 @@ static DECLARE_WAIT_QUEUE_HEAD(detached);
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-/* Where disks are detached. */
-static struct workqueue_struct *detach_wq;
+static struct workqueue_struct *autoclear_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -56,7 +55,7 @@ static COMPAT_BDOPS_RELEASE(disk_release, gd)
 
 	if (disk->autoclear && disk->used && !disk_openers(gd)) {
 		disk->closed_at = jiffies;
-		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 	}
 }
 
@@ -774,11 +773,11 @@ static void autoclear(struct work_struct *work)
 		if (err)
 			continue;
 		INIT_WORK(&disk->detach_work, detach_work);
-		queue_work(detach_wq, &disk->detach_work);
+		queue_work(autoclear_wq, &disk->detach_work);
 	}
 	mutex_unlock(&disks_lock);
 	if (again)
-		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /**
@@ -786,8 +785,8 @@ static void autoclear(struct work_struct *work)
  */
 int vhdx_disk_init(void)
 {
-	detach_wq = alloc_workqueue("vhdx-detach", WQ_UNBOUND, 0);
-	return detach_wq ? 0 : -ENOMEM;
+	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
+	return autoclear_wq ? 0 : -ENOMEM;
 }
 
 /**
@@ -796,7 +795,7 @@ int vhdx_disk_init(void)
 void vhdx_disk_exit(void)
 {
 	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(detach_wq);
+	destroy_workqueue(autoclear_wq);
 }
 
 /* ---- the machine goes down ---------------------------------------------------------------- */
