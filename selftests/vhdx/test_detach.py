@@ -15,7 +15,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, mapper, slow, uapi, udev  # noqa: E402
+from vhdxtest import ctl, filesystem, images, ktap, mapper, slow, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
@@ -154,25 +154,16 @@ def opened_for_ever():
 
 @contextlib.contextmanager
 def mounted(node, where):
-    """A file system, made and mounted."""
-    images.command("mkfs.ext4", "-q", "-F", node)
-    where.mkdir(exist_ok=True)
-    images.command("mount", node, where)
-    try:
+    """A file system."""
+    with filesystem.mounted_at(node, where):
         yield f"{node} is mounted on {where}"
-    finally:
-        images.command("umount", where)
 
 
 @contextlib.contextmanager
 def swapped(node, _):
     """Swap."""
-    images.command("mkswap", node)
-    images.command("swapon", node)
-    try:
+    with filesystem.swap(node):
         yield f"{node} is used as swap"
-    finally:
-        images.command("swapoff", node)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, uapi, udev  # noqa: E402
+from vhdxtest import ctl, filesystem, images, ktap, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -27,18 +27,6 @@ def container(size=16 * MIB, **shape):
     """A container that is not attached."""
     with images.directory() as directory:
         yield images.create(directory / "disk.vhdx", size, **{"block_size": MIB} | shape)
-
-
-@contextlib.contextmanager
-def mounted(node, where):
-    """A file system, made and mounted."""
-    images.command("mkfs.ext4", "-q", "-F", node)
-    where.mkdir(exist_ok=True)
-    images.command("mount", node, where)
-    try:
-        yield where
-    finally:
-        images.command("umount", where)
 
 
 def failing(call, *numbers):
@@ -82,7 +70,7 @@ def detach_while_open():
 def detach_while_mounted():
     with container(64 * MIB) as path:
         disk = attach(path, "--track")
-        with mounted(disk.node, path.with_name("mount")) as where:
+        with filesystem.mounted_at(disk.node, path.with_name("mount")) as where:
             (where / "file").write_bytes(b"x" * 100000)
             ctl.run("detach", disk.node, status=ctl.FAILED)
             (where / "other").write_bytes(b"y" * 100000)
@@ -111,7 +99,7 @@ def detach_with_partitions():
         with attached(path) as disk:
             part = f"{disk.node}p2"
             ktap.check(os.path.exists(part), f"{part} is not there")
-            with mounted(part, path.with_name("mount")):
+            with filesystem.mounted_at(part, path.with_name("mount")):
                 with Control() as control:
                     failing(lambda: control.detach(disk.index), errno.EBUSY)
 
@@ -126,7 +114,7 @@ def file_system_below_is_free_at_once():
         where = directory / "mount"
         with images.loop(backing) as device:
             for number in range(5):
-                with mounted(device, where):
+                with filesystem.mounted_at(device, where):
                     path = images.create(where / "disk.vhdx", 16 * MIB, block_size=MIB)
                     with attached(path, "--track") as disk:
                         disk.write(0, bytes([number]) * 4096)
@@ -431,7 +419,7 @@ def attach_and_detach_by_many():
 @ktap.case
 def sidecar_on_its_own_disk():
     with container(64 * MIB) as path, attached(path) as disk:
-        with mounted(disk.node, path.with_name("mount")) as where:
+        with filesystem.mounted_at(disk.node, path.with_name("mount")) as where:
             done = ctl.run("track", "enable", "--sidecar", where / "lrct", disk.node,
                            status=ctl.FAILED)
             ktap.check("on the disk that it is to track" in done.stderr, done.stderr)
@@ -448,9 +436,10 @@ def sidecar_on_its_own_disk():
 def sidecar_on_a_disk_above():
     """The disk lies on another disk of ours, and its sidecar is to be there where it leads."""
     with container(256 * MIB) as path, attached(path) as below:
-        with mounted(below.node, path.with_name("mount")) as where:
+        with filesystem.mounted_at(below.node, path.with_name("mount")) as where:
             inner = images.create(where / "inner.vhdx", 64 * MIB, block_size=MIB)
-            with attached(inner) as above, mounted(above.node, path.with_name("above")) as top:
+            with attached(inner) as above, \
+                    filesystem.mounted_at(above.node, path.with_name("above")) as top:
                 lrct = top / "lrct"
                 lrct.touch()
                 with opened(lrct) as fd:

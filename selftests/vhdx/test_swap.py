@@ -7,7 +7,6 @@ More memory is used than the machine has. Blocks of the disk are made meanwhile,
 file system its container lies on.
 """
 
-import contextlib
 import os
 import pathlib
 import signal
@@ -50,24 +49,12 @@ def eat():
     return time.monotonic() - begin
 
 
-@contextlib.contextmanager
-def swap(device):
-    """Swap space on a device, the only one."""
-    images.command("mkswap", device)
-    images.command("swapon", device)
-    try:
-        yield
-    finally:
-        images.command("swapoff", device)
-
-
-
 def on_disk(kind, fixed=False):
     """A disk; its container is as good as new afterwards."""
     with filesystem.made(kind, os.environ["VHDX_DISK0"]) as where:
         path = images.create(where / "disk.vhdx", SIZE, 2 * MIB, fixed=fixed)
         with attached(path) as disk:
-            with swap(disk.node):
+            with filesystem.swap(disk.node):
                 ktap.diag(f"{eat():.0f} s, {disk.sysfs('io')}")
             ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
         judge.valid(path)

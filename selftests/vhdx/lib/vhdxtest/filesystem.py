@@ -3,6 +3,8 @@
 
     with filesystem.mounted("ext4", 96 * MIB) as where:        a directory
     with filesystem.made("ntfs3", device) as where:            on a device that is there
+    with filesystem.mounted_at(device, where):                 in a directory that is told
+    with filesystem.swap(device):                              none at all
 """
 
 import contextlib
@@ -39,6 +41,29 @@ def made(kind, device):
             yield where
         finally:
             command("umount", where)
+
+
+@contextlib.contextmanager
+def mounted_at(device, where):
+    """An ext4 on a device, whatever was there before."""
+    command("mkfs.ext4", "-q", "-F", device)
+    where.mkdir(exist_ok=True)
+    command("mount", device, where)
+    try:
+        yield where
+    finally:
+        command("umount", where)
+
+
+@contextlib.contextmanager
+def swap(device):
+    """Swap space on a device."""
+    command("mkswap", device)
+    command("swapon", device)
+    try:
+        yield
+    finally:
+        command("swapoff", device)
 
 
 @contextlib.contextmanager
