@@ -5,6 +5,7 @@
  */
 #include "container.h"
 #include "io.h"
+#include "writer.h"
 
 #include <linux/bio.h>
 #include <linux/blk-cgroup.h>
@@ -334,7 +335,11 @@ static void file_start(struct vhdx_io *io)
 	atomic_set(&io->file.refs, 2);
 
 	kthread_associate_blkcg(bio_blkcg_css(io->orig));
+	if (is_waited_for(clone))
+		vhdx_writer_begin_urgent();
 	ret = start(c, &io->file.iocb, &iter, write);
+	if (is_waited_for(clone))
+		vhdx_writer_end_urgent();
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;

@@ -36,22 +36,21 @@ static void start_work(struct work_struct *work)
 	vhdx_writer_leave(flags);
 }
 
+/* Called with the lock. */
 static bool nothing_moves(struct vhdx_swap_out *swap_out)
 {
-	bool moved = swap_out->ended != swap_out->seen;
-
-	swap_out->seen = swap_out->ended;
-	/* The pool of bios that swapping takes, and file systems. */
-	if (moved || READ_ONCE(fs_bio_set.bio_pool.curr_nr))
+	if (swap_out->ended != swap_out->seen)
 		swap_out->still = 0;
 	else
 		swap_out->still++;
+	swap_out->seen = swap_out->ended;
 	return swap_out->still >= STILL;
 }
 
 /*
- * Called with the lock. Only what gives a bio back to that pool: device mapper's and md's come
- * from others, and md would take the disk out of its array.
+ * Called with the lock. Only what came straight from swapping, out of the reserve of bios that it
+ * shares with file systems: device mapper and md have their own, and md would take the disk out
+ * of its array.
  */
 static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
 {

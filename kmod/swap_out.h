@@ -8,12 +8,12 @@
  * reclaims memory goes on (rule K1): it may be the one that those under way wait for, in the
  * middle of a commit of the file system that the container lies on.
  *
- * Still each that waits holds a bio, and all of the kernel's come from one reserve, those of the
- * file system below as well. Once that is empty and there is no memory for more of them, nobody
- * gets on: who reclaims needs bios to reclaim with, in the file system too. A loop device on a
- * sparse file stands still for good then. Here what waits is given back unwritten, a few at a
- * time, until something moves: the page stays in memory, dirty, and is swapped out later. The
- * kernel says "Write-error on swap-device" of it; nothing is lost.
+ * Still each that waits holds a bio, and keeps a page. Once there is no memory for more bios,
+ * nobody gets on: who reclaims memory needs bios to reclaim with, in the file system below too,
+ * which may hold what those under way wait for. A loop device on a sparse file stands still for
+ * good then. Here, when none has ended for a second, some of those that wait are given back
+ * unwritten, until something moves: such a page stays in memory, dirty, and is swapped out later.
+ * The kernel says "Write-error on swap-device" of it; nothing is lost.
  */
 #ifndef VHDX_SWAP_OUT_H
 #define VHDX_SWAP_OUT_H

@@ -28,6 +28,21 @@ static inline void vhdx_writer_leave(unsigned int flags)
 	current_restore_flags(flags, VHDX_WRITER_FLAGS);
 }
 
+/*
+ * Of what the kernel keeps below the low mark half is for tasks of real time, for bios and for
+ * what must not fail as well; PF_MEMALLOC gives neither. A worker has that for as long as it
+ * carries a write that memory waits for.
+ */
+static inline void vhdx_writer_begin_urgent(void)
+{
+	sched_set_fifo_low(current);
+}
+
+static inline void vhdx_writer_end_urgent(void)
+{
+	sched_set_normal(current, 0);
+}
+
 /* Whoever holds a lock that I/O waits for is in such a scope. */
 static inline void vhdx_writer_assert(void)
 {
