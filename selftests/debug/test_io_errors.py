@@ -169,8 +169,8 @@ def bench(where):
 def everywhere(function, *arguments):
     """Registers a case for both kinds of containers."""
     for where in (faulty.on_device, faulty.in_file):
-        name = "_".join([function.__name__, *map(str, arguments), where.__name__])
-        ktap.add(name, function, where, *arguments)
+        more = "".join(f"_{one}" for one in arguments)
+        ktap.add(f"{function.__name__}{more}_{where.__name__}", function, where, *arguments)
 
 
 # ---- payload ---------------------------------------------------------------------------
