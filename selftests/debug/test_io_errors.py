@@ -42,13 +42,8 @@ def make(path):
 
 
 def refused(call, *arguments):
-    """Fails unless call() fails with EIO."""
-    try:
-        call(*arguments)
-    except OSError as error:
-        ktap.equal(error.errno, errno.EIO, f"errno of {error}")
-        return error
-    raise AssertionError(f"{call.__name__}{str(arguments)[:60]} succeeds")
+    """The call fails with EIO; the error."""
+    return ktap.expect_errno(errno.EIO, call, *arguments)
 
 
 class Bench:

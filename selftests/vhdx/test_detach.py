@@ -43,20 +43,14 @@ def attached_now():
 
 def wait_until_gone(patience=20):
     """Until no disk is attached."""
-    end = time.monotonic() + patience
-    while attached_now():
-        ktap.check(time.monotonic() < end, f"still attached: {attached_now()}")
-        time.sleep(0.05)
+    ktap.eventually(lambda: not attached_now(), "no disk is attached", patience)
 
 
 def must_be_clean(path):
     """For the oracle, and free for everybody: that may take a moment longer."""
-    end = time.monotonic() + 10
-    while images.locks_of(path) and time.monotonic() < end:
-        time.sleep(0.05)
+    ktap.eventually(lambda: not images.locks_of(path), f"{path} is not locked", 10)
     found = faults(check(str(path), clean=True))
     ktap.check(not found, found)
-    ktap.equal(images.locks_of(path), [], "locks")
 
 
 # ---- by the command -----------------------------------------------------------------------

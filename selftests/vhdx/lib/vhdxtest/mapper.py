@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import os
 
 from . import images, udev
 from .images import command
@@ -80,7 +79,5 @@ def over(kind, below, size, name):
 @contextlib.contextmanager
 def over_file(kind, backing, size, name):
     """A Device of this kind over a sparse file that is made here."""
-    backing.touch()
-    os.truncate(backing, size)
-    with images.loop(backing) as below, over(kind, below, size, name) as made:
+    with images.loop(backing, size=size) as below, over(kind, below, size, name) as made:
         yield made
