@@ -13,6 +13,7 @@ TREE = Path(os.environ.get("VHDX_STATIC_TREE") or SELFTESTS.parent)
 
 sys.path.insert(0, str(SELFTESTS / "lib"))
 
+import ktap  # noqa: E402
 from harness import cases, promises, suites  # noqa: E402
 
 # Where rules are cited: one, or several in a row.
@@ -73,19 +74,12 @@ def named_tests_exist():
     yield from promises.lost(promises.everything(TREE), named.keys(), named)
 
 
-def main():
-    """One case for each of them."""
-    gates = (cited_rules_exist, rules_have_tests, named_tests_exist)
-    print(f"KTAP version 1\n1..{len(gates)}")
-    failed = False
-    for number, gate in enumerate(gates, 1):
-        faults = list(gate())
-        for fault in faults:
-            print(f"# {fault}")
-        print(f"{'not ok' if faults else 'ok'} {number} {gate.__name__}")
-        failed = failed or bool(faults)
-    return int(failed)
+def without_faults(gate):
+    """A gate finds none."""
+    faults = list(gate())
+    ktap.check(not faults, "\n".join(["", *faults]))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+for one in (cited_rules_exist, rules_have_tests, named_tests_exist):
+    ktap.add(one.__name__, without_faults, one)
+ktap.main()
