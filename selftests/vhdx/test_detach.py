@@ -169,8 +169,8 @@ def mapped(node, _):
 
 @ktap.case
 def held():
-    """Who has it until he is told otherwise is named, and nobody waits for him; once he has
-    let go, udev's look at it is waited for."""
+    """What keeps a disk until an administrator ends it is named and not waited for; once it
+    has let go, udev's look at the disk is waited for."""
     with containers() as (path,):
         for held_by, partition in ((mounted, False), (mounted, True), (swapped, False),
                                    (mapped, True)):
@@ -270,7 +270,7 @@ def autoclear_frees_the_container_first():
 
 
 def take_index(control, container, index, flags):
-    """Attaches as soon as the index is free: whoever had it may be on his way out."""
+    """Attaches as soon as the index is free: the disk that had it may be going still."""
     end = time.monotonic() + 20
     while True:
         try:

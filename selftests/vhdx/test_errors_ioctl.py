@@ -416,7 +416,7 @@ def attach_arguments():
         for wrong in (uapi.Layer(fd, -2), uapi.Layer(fd, -1, 1), uapi.Layer(fd, -1, 0, 1)):
             refuse_attach(control, wrong, *bad)
         refuse_attach(control, None, errno.EFAULT, uapi.NONE, layers=8)
-        # A bad buffer for the message is nobody's loss.
+        # A bad buffer for the message changes nothing.
         refuse_attach(control, uapi.Layer(-1, -1), errno.EBADF, uapi.ARGUMENT, message=8)
 
 

@@ -106,7 +106,7 @@ def seal_and_forget_with_32_bits():
 # ---- users --------------------------------------------------------------------------
 
 def as_user(name, function):
-    """Runs function() in a child that is this user with his groups; what it returned."""
+    """Runs function() in a child that is this user, with the user's groups; what it returned."""
     user = pwd.getpwnam(name)
     reading, writing = os.pipe()
     child = os.fork()

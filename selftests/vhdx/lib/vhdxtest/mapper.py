@@ -31,8 +31,8 @@ def hanging(name):
 
 
 def node(name):
-    """The node that the kernel gives a device: names below /dev/mapper are udev's, who may be
-    making them this moment, and whoever makes them beside him fails."""
+    """The node that the kernel gives a device: names below /dev/mapper are udev's, which may be
+    making them at this moment: to make them beside it fails."""
     return "/dev/" + command("dmsetup", "info", "--columns", "--noheadings", "-o", "blkdevname",
                              name).strip()
 
