@@ -332,6 +332,7 @@ static void free_queues(struct vhdx_disk *disk)
 	};
 	int i;
 
+	vhdx_swap_out_stop(&disk->swap_out);
 	disk->tracker.file.queue.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])

@@ -7,12 +7,20 @@
  * The others wait for their turn as bios, which a list of takes no memory, and whoever
  * reclaims memory goes on (rule K1): it may be the one that those under way wait for, in the
  * middle of a commit of the file system that the container lies on.
+ *
+ * Still each that waits holds a bio, and all of the kernel's come from one reserve, those of the
+ * file system below as well. Once that is empty and there is no memory for more of them, nobody
+ * gets on: who reclaims needs bios to reclaim with, in the file system too. A loop device on a
+ * sparse file stands still for good then. Here what waits is given back unwritten, a few at a
+ * time, until something moves: the page stays in memory, dirty, and is swapped out later. The
+ * kernel says "Write-error on swap-device" of it; nothing is lost.
  */
 #ifndef VHDX_SWAP_OUT_H
 #define VHDX_SWAP_OUT_H
 
 #include <linux/bio.h>
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/workqueue.h>
 
 struct vhdx_disk;
@@ -24,16 +32,25 @@ struct vhdx_disk;
  * @lock:	everything below; irq-safe
  * @waiting:	bios that have not been started; each holds a reference of disk->io_ref
  * @under_way:	how many have
+ * @ended:	how many of these have ended, ever
+ * @seen:	@ended when @watch last looked
+ * @still:	how often it has found that nothing moves, in a row
+ * @watch:	looks after those that wait
  * @work:	starts some, after others ended
  */
 struct vhdx_swap_out {
 	spinlock_t lock;
 	struct bio_list waiting;
 	unsigned int under_way;
+	unsigned int ended;
+	unsigned int seen;
+	unsigned int still;
+	struct timer_list watch;
 	struct work_struct work;
 };
 
 void vhdx_swap_out_init(struct vhdx_swap_out *swap_out);
+void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out);
 bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio);
 void vhdx_swap_out_leave(struct vhdx_disk *disk);
 
