@@ -68,9 +68,7 @@ def rules_have_tests():
 
 def named_tests_exist():
     """As far as it can be seen without running them."""
-    named = {suite.name: cases.declared(suite, TREE) for suite in suites.all_suites()
-             if not (suite.in_vm or suite.per_kernel) or
-             any(suite.is_worth(kernel, full=True, long=False) for kernel in suites.KERNELS)}
+    named = {suite.name: cases.declared(suite, TREE) for suite in suites.all_suites()}
     yield from promises.lost(promises.everything(TREE), named.keys(), named)
 
 
