@@ -100,7 +100,7 @@ static inline void compat_stack_atomic_writes(struct queue_limits *lim,
 	lim->atomic_write_hw_unit_min = queue_atomic_write_unit_min_bytes(q);
 	lim->atomic_write_hw_unit_max = min(queue_atomic_write_unit_max_bytes(q),
 					    limits->atomic_write_most);
-	/* A larger one is no boundary to them. */
+	/* No write is as large as a larger boundary. */
 	lim->atomic_write_hw_boundary = boundary <= limits->atomic_write_most ? boundary : 0;
 #ifdef HAVE_FEAT_ATOMIC_WRITES
 	lim->features |= BLK_FEAT_ATOMIC_WRITES;

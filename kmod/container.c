@@ -57,8 +57,8 @@ static void errand_work(struct work_struct *work)
 /*
  * A file system may cut short what a killed task writes or flushes, and half a commit is
  * a disk that takes no more writes, or a sidecar that is not believed any more: because
- * somebody killed a backup. Workers are not killed. At attach there is none yet, and
- * nothing that giving up would break.
+ * somebody killed a backup. Workers are not killed. At attach the container has no workers
+ * yet, and an attach may fail.
  */
 static int run_errand(struct errand *e)
 {
@@ -105,7 +105,7 @@ static int store_flush(struct vhdx_store *store)
 		.container = container_of(store, struct vhdx_container, store),
 	};
 
-	/* A file system that is only read may not know how to. */
+	/* A file system that can only be read may have no ->fsync(). */
 	return errand.container->read_only ? 0 : run_errand(&errand);
 }
 
@@ -113,7 +113,7 @@ static int store_flush(struct vhdx_store *store)
  * vhdx_container_read_whole() - read what a commit depends on
  * @container:	open
  * @offset:	in bytes
- * @buf:	of the caller, not on his stack
+ * @buf:	not on the caller's stack
  * @length:	in bytes
  *
  * Like the store's read, but not cut short if the caller is killed, and without memory that

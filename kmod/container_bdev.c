@@ -35,8 +35,8 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	c->alignment = bdev_logical_block_size(c->bdev);
 	c->dma_alignment = bdev_dma_alignment(c->bdev);
 	c->stable_writes = bdev_stable_writes(c->bdev);
-	/* What others wrote through the page cache must be on the device, and what
-	 * they read there must not be what they see after us.
+	/* Our bios go past the page cache of the device: what others wrote to it must be on
+	 * the device, and what it holds must not be read again after we wrote.
 	 */
 	sync_blockdev(c->bdev);
 	invalidate_bdev(c->bdev);

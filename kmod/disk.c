@@ -639,8 +639,9 @@ fail_module:
 
 /*
  * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
- * closing it. That may take as long as its container does to answer: he who reads
- * partitions holds the mutex, and whoever waits for it here holds up all other disks.
+ * closing it. That may take as long as its container does to answer: the task that reads the
+ * partitions holds gd->open_mutex. It is not waited for here: disks_lock is held, which
+ * every attach and detach takes.
  */
 static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
@@ -753,9 +754,9 @@ static void detach_work(struct work_struct *work)
 }
 
 /*
- * The close itself holds locks that detach needs, and may be repeated before this runs: the
- * work is nobody's in particular, so that it outlives no disk. Those that it finds are detached
- * side by side.
+ * The close itself holds locks that detach needs, and may be repeated before this runs. So
+ * there is one work item for all disks, none that would have to outlive its disk. It detaches
+ * all that are to be, side by side.
  */
 static void autoclear(struct work_struct *work)
 {

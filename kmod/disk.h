@@ -60,8 +60,8 @@ struct vhdx_info;
  * @swap_out:	writes of memory that is being swapped out
  * @allocating_lock: @allocating, and the lists of who waits for a block
  * @allocating:	blocks that are being made, by number
- * @allocations: what they are made of
- * @detach_work: detaches it after the last close; it is in nobody else's hands then
+ * @allocations: memory for entries of @allocating (rule K3)
+ * @detach_work: detaches it after the last close; nobody else can reach the disk then
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios

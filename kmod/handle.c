@@ -52,7 +52,7 @@ void vhdx_handle_leave(struct vhdx_handle *handle)
  * vhdx_handle_detach() - from now on there is no disk behind it
  * @handle:	the handle
  *
- * Waits for those who work with the disk: as long as what they wait for takes.
+ * Waits for all that entered it to leave: as long as the I/O takes that they wait for.
  */
 void vhdx_handle_detach(struct vhdx_handle *handle)
 {

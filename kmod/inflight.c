@@ -5,7 +5,7 @@
  * A write is in flight from before its first mark until after its second. It marks the
  * live map when it is admitted and again when it has completed, so a seal in between
  * finds it in both deltas; and the seal itself marks all that are in flight in the new
- * map, so that this does not hang on when they complete.
+ * map, so that this does not depend on when they complete.
  *
  * The live map is used under RCU. With the gate closed and a grace period over, nobody
  * is between looking at the gate and marking: the maps can be exchanged.
@@ -155,7 +155,7 @@ static bool is_idle(struct vhdx_tracker *t)
 
 /**
  * vhdx_inflight_shut() - writes that come from now on fail; those under way end as they do
- * @tracker:	nobody's lock is held
+ * @tracker:	the caller holds no lock
  * @deadline:	in jiffies
  *
  * Sleeps. Returns false if some were still under way at the deadline.

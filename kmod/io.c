@@ -278,9 +278,9 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
  * @io:		gone afterwards
  * @status:	for the caller's bio
  *
- * Any context. The second mark comes before the caller hears of the write: a query
- * that he makes then must find it. And before he hears that the container is lost, the
- * sidecar has a gap.
+ * Any context. The second mark is made before the caller's bio ends: a query that the caller
+ * makes then must find the write. And before an error tells the caller that the container is
+ * lost, the sidecar has a gap.
  */
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 {

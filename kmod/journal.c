@@ -126,7 +126,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 			vhdx_meta_take_dirty(meta, journal->copies, journal->pages,
 					     min_t(unsigned long, dirty, VHDX_LOG_PAGES_MAX)) : 0;
 		/* Large enough for every block that the copies name, and durable after
-		 * the flush. A tail that is no whole MiB is nobody's.
+		 * the flush. A tail of less than a MiB holds no block.
 		 */
 		journal->stable_size = round_down(READ_ONCE(disk->container.size), VHDX_MIB);
 		/* Also makes the pages that the last entry applied durable, which lets

@@ -45,8 +45,8 @@ static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
 		place = VHDX_PLACE_DATA;
 		mapping->offset = entry.offset + (offset & (disk->image.geo.block_size - 1));
 	} else {
-		/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: whatever an offset of theirs
-		 * points to is not this disk's to show.
+		/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry
+		 * means nothing, and what is there may be another block's.
 		 */
 		place = VHDX_PLACE_ZERO;
 	}

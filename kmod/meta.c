@@ -376,8 +376,8 @@ void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
 /* ---- reclaim ------------------------------------------------------------------ */
 
 /*
- * Who reclaims memory may need the disk for it, and leaves some pages; who drops caches by
- * hand gets all of them.
+ * Memory reclaim may have to write to this disk, and leaves some pages for that; to write to
+ * /proc/sys/vm/drop_caches drops all that are clean.
  */
 static unsigned long kept(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * GET_VIRTUAL_DISK_CHANGES (DESIGN section 8).
+ * VHDX_GET_VIRTUAL_DISK_CHANGES, see the uapi header.
  */
 #ifndef VHDX_QUERY_H
 #define VHDX_QUERY_H

@@ -61,7 +61,7 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	/* Or a shutdown has closed it since its session began. */
 	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
 		return -EIO;
-	/* Ids in a file that goes away with the disk would be promises that nobody keeps. */
+	/* The file was removed: the point would be lost when the disk is detached. */
 	if (vhdx_container_is_unlinked(&t->file)) {
 		s->broken = -ENOENT;
 		return -ESTALE;
@@ -72,7 +72,9 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	if (!s->new)
 		return -ENOMEM;
 
-	/* A GUID of its own: an id can never name two states (DESIGN section 4). */
+	/* A GUID of its own: also after disk and sidecar were restored from a copy, an id
+	 * never names two states.
+	 */
 	generate_random_guid(s->point.id.guid);
 	generate_random_guid(s->guid.b);
 	s->point.id.sequence = timeline->next_sequence;

@@ -268,9 +268,9 @@ int vhdx_session_end(struct vhdx_disk *disk)
  * @disk:	no write is under way and none comes (vhdx_inflight_shut()); the machine is
  *		closing down
  *
- * Who is about to seal, to forget and so on may be between vhdx_session_begin() and the
- * tracker's lock. He finds the session gone when he gets that; if he had it before, the
- * live delta is saved after he is done.
+ * A task that seals, forgets and so on may be between vhdx_session_begin() and the tracker's
+ * lock. It finds the session gone once it has that lock; if it had the lock first, the live
+ * delta is saved after it has let go.
  */
 int vhdx_session_shut(struct vhdx_disk *disk)
 {

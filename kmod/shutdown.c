@@ -14,7 +14,7 @@
 #include <linux/reboot.h>
 #include <linux/suspend.h>
 
-/* For all of them: who shuts a machine down waits. */
+/* For all disks together: the shutdown waits for it. */
 #define DEADLINE	(10 * HZ)
 
 static struct workqueue_struct *shutdown_wq;

@@ -19,9 +19,9 @@ struct vhdx_seal;
 
 #define VHDX_INFLIGHT_SHARDS	16
 
-/* For a moment: writes are parked. */
+/* While a seal exchanges maps: writes are parked. */
 #define VHDX_GATE_CLOSED	(1U << 0)
-/* For good: they fail. */
+/* From a shutdown on: writes fail. */
 #define VHDX_GATE_SHUT		(1U << 1)
 
 /**

@@ -47,8 +47,8 @@ static int check(const struct vhdx_ioctl *row, const void *arg, struct vhdx_call
 }
 
 /*
- * What is done to a disk takes locks that its I/O waits for: memory that this I/O would have
- * to free first must not be waited for under them (rule K3).
+ * What is done to a disk takes locks that its I/O waits for. While they are held, no
+ * allocation may wait for memory that this I/O has to free (rule K3).
  */
 static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 {
@@ -90,7 +90,7 @@ static void put_message(const struct vhdx_argument *argument, void *arg,
  * @count:	rows
  * @call:	file and handle are set
  * @command:	what the caller wants
- * @user:	his structure
+ * @user:	the caller's structure
  *
  * On failure the structure goes back too, with the reason and the message, and without
  * results; not after EFAULT and a bad size. Sleeps.
@@ -131,7 +131,7 @@ long vhdx_uarg_dispatch(const struct vhdx_ioctl *table, unsigned int count,
 
 /**
  * vhdx_uarg_check_stride() - may the caller's elements have this size?
- * @size:	what he says
+ * @size:	as the caller gives it
  * @first_size:	first published
  * @name:	of the field, for the message
  * @diag:	what is wrong
@@ -150,7 +150,7 @@ int vhdx_uarg_check_stride(u32 size, u32 first_size, const char *name, struct vh
 /**
  * vhdx_uarg_put_array() - hand an array to user space, in elements of the caller's size
  * @user:	where to
- * @user_size:	of one of his elements; what he has more of becomes zero
+ * @user_size:	of one of the caller's elements; what is behind ours in it becomes zero
  * @array:	what
  * @size:	of one of our elements
  * @count:	how many

@@ -43,7 +43,7 @@ int vhdx_fail_plainly(struct vhdx_diag *diag, int err, u32 reason);
 const char *vhdx_reason_to_name(u32 reason);
 const char *vhdx_failure_to_text(int err, u32 reason);
 
-/* Shorthands for the classes of DESIGN section 8; each returns its errno. */
+/* Shorthands for classes of failures, as uapi/linux/vhdx.h has them; each returns its errno. */
 #define vhdx_corrupt(diag, ...)	\
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_CORRUPT, __VA_ARGS__)
 #define vhdx_bad_type(diag, ...)	\

@@ -33,7 +33,7 @@ void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT]);
 int vhdx_guid_parse(vhdx_guid *guid, const char *text);
 
 /*
- * Text forms of point ids (DESIGN section 4): "rct:GUID:16 hex digits", "{GUID}" or a bare
+ * Text forms of point ids: "rct:GUID:16 hex digits", "{GUID}" or a bare
  * GUID, and Windows' "rctX:…", which is kind WINDOWS and known to nobody here. Any case,
  * with white space around it. What is written is lower case, and a GUID in braces.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
 /*
  * What a disk tells of its history: state, points, and the checks of a question about
- * changes. Used by the driver and by the offline command, which differ only in where
- * they found the history and who keeps it from changing meanwhile.
+ * changes. The driver and the offline command use it. They differ in where the history
+ * comes from, and in what keeps it from changing meanwhile.
  */
 #ifndef VHDX_CORE_REPORT_H
 #define VHDX_CORE_REPORT_H

@@ -42,13 +42,8 @@ def make(path):
 
 
 def refused(call, *arguments):
-    """Fails unless call() fails with EIO."""
-    try:
-        call(*arguments)
-    except OSError as error:
-        ktap.equal(error.errno, errno.EIO, f"errno of {error}")
-        return error
-    raise AssertionError(f"{call.__name__}{str(arguments)[:60]} succeeds")
+    """The call fails with EIO; the error."""
+    return ktap.expect_errno(errno.EIO, call, *arguments)
 
 
 class Bench:
@@ -169,8 +164,8 @@ def bench(where):
 def everywhere(function, *arguments):
     """Registers a case for both kinds of containers."""
     for where in (faulty.on_device, faulty.in_file):
-        name = "_".join([function.__name__, *map(str, arguments), where.__name__])
-        ktap.add(name, function, where, *arguments)
+        more = "".join(f"_{one}" for one in arguments)
+        ktap.add(f"{function.__name__}{more}_{where.__name__}", function, where, *arguments)
 
 
 # ---- payload ---------------------------------------------------------------------------

@@ -54,14 +54,24 @@ def equal(actual, expected, what="value"):
     check(actual == expected, f"{what} is {actual!r} instead of {expected!r}")
 
 
-def expect_errno(number, function, *arguments):
-    """The call fails in this way and no other."""
+def expect_errno(numbers, function, *arguments, **named):
+    """The call fails in this way, or in one of these, and no other; the error."""
     try:
-        function(*arguments)
+        function(*arguments, **named)
     except OSError as error:
-        equal(error.errno, number, "errno")
-    else:
-        raise AssertionError(f"{function.__name__}{arguments[:1]} did not fail")
+        check(error.errno in (numbers if isinstance(numbers, tuple) else (numbers,)),
+              f"{error}, instead of errno {numbers}")
+        return error
+    raise AssertionError(f"{function.__name__}{str(arguments)[:60]} did not fail")
+
+
+def eventually(condition, what, patience=20):
+    """Waits until condition() is true, and returns what it is; fails after so many seconds."""
+    end = time.monotonic() + patience
+    while not (found := condition()):
+        check(time.monotonic() < end, f"not within {patience} s: {what}")
+        time.sleep(0.05)
+    return found
 
 
 def chance(name=""):
@@ -129,12 +139,12 @@ def skip_all(reason):
 
 
 def _held():
-    """Patterns of this suite's cases that selftests/findings names: every run has these."""
+    """Patterns of this suite's cases that hold a promise: every run has these."""
+    from harness import promises  # pylint: disable=import-outside-toplevel
     suite = pathlib.Path(sys.argv[0]).resolve()
     name = f"{suite.parent.name}/{suite.stem.removeprefix('test_')}"
-    findings = pathlib.Path(__file__).resolve().parent.parent / "findings"
-    for line in findings.read_text(encoding="utf-8").splitlines():
-        for test in line.split("\t")[1].split():
+    for promise in promises.everything():
+        for test in promise.tests:
             if test.startswith(f"{name}:"):
                 yield test.partition(":")[2]
 

@@ -7,7 +7,12 @@ import re
 import sys
 from pathlib import Path
 
-TREE = Path(os.environ.get("VHDX_STATIC_TREE") or Path(__file__).resolve().parents[2])
+SELFTESTS = Path(__file__).resolve().parents[1]
+TREE = Path(os.environ.get("VHDX_STATIC_TREE") or SELFTESTS.parent)
+
+sys.path.insert(0, str(SELFTESTS / "lib"))
+
+import ktap  # noqa: E402
 
 # A header, and what asserts its sizes and offsets.
 CONTRACTS = {
@@ -38,18 +43,12 @@ def missing(header, sizes, offsets):
                 yield f"the offset of {name}'s {field}"
 
 
-def main():
-    """One case for each header."""
-    print(f"KTAP version 1\n1..{len(CONTRACTS)}")
-    failed = False
-    for number, (header, where) in enumerate(CONTRACTS.items(), 1):
-        lost = list(missing(header, *where))
-        for what in lost:
-            print(f"# not asserted: {what}")
-        print(f"{'not ok' if lost else 'ok'} {number} {header}")
-        failed = failed or bool(lost)
-    return int(failed)
+def asserted(header, where):
+    """All of a header is."""
+    lost = list(missing(header, *where))
+    ktap.check(not lost, f"not asserted: {', '.join(lost)}")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+for name, files in CONTRACTS.items():
+    ktap.add(name, asserted, name, files)
+ktap.main()

@@ -11,6 +11,7 @@ TREE = Path(os.environ.get("VHDX_STATIC_TREE") or SELFTESTS.parent)
 
 sys.path.insert(0, str(SELFTESTS / "lib"))
 
+import ktap  # noqa: E402
 from harness import suites  # noqa: E402
 
 
@@ -24,21 +25,18 @@ def documented():
         yield line.strip()
 
 
-def main():
-    """One case."""
-    print("KTAP version 1\n1..1")
+@ktap.case
+def table_of_suites():
+    """Line by line."""
     machines = [suite for suite in suites.all_suites() if suite.in_vm or suite.per_kernel]
     wanted, found = list(suites.table(machines)), list(documented())
     for line in wanted:
         if line not in found:
-            print(f"# missing: {line}")
+            ktap.diag(f"missing: {line}")
     for line in found:
         if line not in wanted:
-            print(f"# wrong: {line}")
-    good = wanted == found
-    print(f"{'ok' if good else 'not ok'} 1 table_of_suites")
-    return int(not good)
+            ktap.diag(f"wrong: {line}")
+    ktap.check(found == wanted, "the table is not that of selftests/run --list")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+ktap.main()

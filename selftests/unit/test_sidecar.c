@@ -278,7 +278,7 @@ static void expect_model(const struct vhdx_changemap *live)
 	u32 i;
 
 	ASSERT_EQ(timeline->count, model_count);
-	/* What leads to the oldest point is nobody's business. */
+	/* No question takes in the delta that leads to the oldest point. */
 	for (i = 1; i < model_count; i++) {
 		expect_delta(&timeline->points[i]->before, &model[i]);
 		EXPECT_EQ(timeline->points[i]->before.gap_reason, model_gap[i]);

@@ -14,8 +14,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev
-from vhdxtest.device import Failure
-from vhdxtest.disk import attached, opened, raw_attached
+from vhdxtest.device import expect_failure
+from vhdxtest.disk import attach_once, attached, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 
 SIZE = 24 * MIB
@@ -62,16 +62,6 @@ def logical_volume(name, *parts):
     return mapper.mapped(name, table)
 
 
-@contextlib.contextmanager
-def loop(size, sector_size=512):
-    """A loop device over an empty file."""
-    with images.directory() as scratch:
-        (scratch / "backing").touch()
-        os.truncate(scratch / "backing", size)
-        with images.loop(scratch / "backing", sector_size) as device:
-            yield device
-
-
 @ktap.case
 def whole_disk():
     """A virtio disk."""
@@ -94,7 +84,7 @@ def of_a_partition():
 @ktap.case
 def of_a_logical_volume():
     """In two segments of different devices, the border within a block."""
-    with loop(64 * MIB) as device, \
+    with images.blank_device() as device, \
             logical_volume("two", (DISK, 40 * 2048, 9 * 2048 + 128), (device, 16, 40 * 2048)) as volume:
         works(volume)
 
@@ -102,16 +92,11 @@ def of_a_logical_volume():
 @ktap.case
 def sectors_of_4096():
     """A device with sectors of 4096 bytes can't take a disk with 512; one with 4096 it can."""
-    with loop(64 * MIB, 4096) as device:
+    with images.blank_device(64 * MIB, 4096) as device:
         images.create(device, SIZE, 2 * MIB, 512)
         before = judge.fingerprint(device)
         for flags in (0, uapi.ATTACH_READ_ONLY):
-            try:
-                with raw_attached(device, flags=flags):
-                    raise AssertionError("a disk with sectors of 512 bytes was attached")
-            except Failure as failure:
-                ktap.equal(failure.errno, errno.EOPNOTSUPP, "errno")
-                ktap.equal(failure.reason, uapi.UNSUPPORTED, "reason")
+            expect_failure(errno.EOPNOTSUPP, uapi.UNSUPPORTED, attach_once, device, flags=flags)
         said = ctl.run("attach", device, status=ctl.FAILED).stderr
         ktap.check("4096" in said and device in said, said)
         ktap.check(judge.fingerprint(device) == before, "a refused attach wrote")
@@ -121,14 +106,9 @@ def sectors_of_4096():
 @ktap.case
 def in_use():
     """A device that is mounted, that dm has, or that a disk of ours has: EBUSY."""
-    with images.directory() as scratch, loop(64 * MIB) as device:
+    with images.directory() as scratch, images.blank_device() as device:
         def busy():
-            try:
-                with raw_attached(device):
-                    raise AssertionError("a device in use was attached")
-            except Failure as failure:
-                ktap.equal(failure.errno, errno.EBUSY, "errno")
-                ktap.equal(failure.reason, uapi.IN_USE, "reason")
+            expect_failure(errno.EBUSY, uapi.IN_USE, attach_once, device)
             ktap.check(device in ctl.run("attach", device, status=ctl.FAILED).stderr, "the message names it")
 
         images.command("mkfs.ext4", "-q", device)
@@ -161,12 +141,7 @@ def read_only(*devices):
 
 def not_writable(function, *arguments):
     """EROFS, and why."""
-    try:
-        function(*arguments)
-        raise AssertionError("a read-only device was taken for writing")
-    except Failure as failure:
-        ktap.equal(failure.errno, errno.EROFS, "errno")
-        ktap.equal(failure.reason, uapi.READ_ONLY, "reason")
+    expect_failure(errno.EROFS, uapi.READ_ONLY, function, *arguments)
 
 
 def attach_and_write(device):
@@ -179,7 +154,8 @@ def attach_and_write(device):
 def read_only_device():
     """A device that is set read-only can be opened for writing; it is not written, as the
     container or as the sidecar, and it can be read."""
-    with images.directory() as scratch, loop(64 * MIB) as device, loop(16 * MIB) as side:
+    with images.directory() as scratch, images.blank_device() as device, \
+            images.blank_device(16 * MIB) as side:
         images.create(device, SIZE, 2 * MIB, content=[(0, judge.pattern(1, MIB))])
         path = images.create(scratch / "disk.vhdx", SIZE, 2 * MIB)
         before = [judge.fingerprint(one) for one in (device, side)]
@@ -202,7 +178,7 @@ def becomes_read_only():
     """Set read-only under a disk: its writes fail, it can be read, and what was flushed before
     is there when the device can be written again."""
     old, new = judge.pattern(1, MIB), judge.pattern(2, MIB)
-    with loop(64 * MIB) as device:
+    with images.blank_device() as device:
         images.create(device, SIZE, 2 * MIB)
         with contextlib.ExitStack() as stack:
             with raw_attached(device, closes=False) as disk:
@@ -223,16 +199,12 @@ def becomes_read_only():
 @ktap.case
 def sidecar_becomes_read_only():
     """That is the end of its history, which is told; not of the disk's writes."""
-    with images.directory() as scratch, loop(16 * MIB) as side:
+    with images.directory() as scratch, images.blank_device(16 * MIB) as side:
         path = images.create(scratch / "disk.vhdx", SIZE, 2 * MIB)
         with attached(path, "--track", "--sidecar", side) as disk:
             before = judge.fingerprint(side)
             with read_only(side):
-                try:
-                    disk.handle.seal()
-                    raise AssertionError("a point was sealed in a read-only sidecar")
-                except Failure as failure:
-                    ktap.equal(failure.reason, uapi.IO, "reason")
+                expect_failure(errno.EROFS, uapi.IO, disk.handle.seal)
                 ktap.equal(disk.sysfs("reason"), "tracking_error", "why tracking is off")
                 disk.write(0, bytes(4096))
         ktap.check(judge.fingerprint(side) == before, "it was written")
@@ -245,7 +217,7 @@ def sidecar_becomes_read_only():
 def page_cache_of_the_device():
     """What was read of the device before is not what is read after, and what lies in its
     page cache before is on the device when we read (rule K5)."""
-    with loop(64 * MIB) as device:
+    with images.blank_device() as device:
         images.create(device, SIZE, 2 * MIB)
         with open(device, "rb") as cached:
             old = cached.read(32 * MIB)
@@ -259,7 +231,7 @@ def page_cache_of_the_device():
 @ktap.case
 def command_needs_a_sidecar_path():
     """Never beside a device node; --sidecar says where."""
-    with images.directory() as scratch, loop(64 * MIB) as device:
+    with images.directory() as scratch, images.blank_device() as device:
         images.create(device, SIZE, 2 * MIB)
         said = ctl.run("attach", "--track", device, status=None)
         ktap.check(said.returncode in (ctl.FAILED, ctl.USAGE), f"{said}")

@@ -7,7 +7,6 @@ nothing is lost. When there is room again, the same write succeeds.
 
 import contextlib
 import errno
-import os
 import pathlib
 import sys
 
@@ -58,9 +57,8 @@ def device():
     """A logical volume, or anything that is as large as it is."""
     block = 2 * MIB
     with images.directory() as scratch:
-        (scratch / "backing").touch()
-        os.truncate(scratch / "backing", 31 * MIB + 512 * KIB)
-        with images.loop(scratch / "backing") as path, judge.Truth(scratch / "truth", SIZE) as truth:
+        with images.blank_device(31 * MIB + 512 * KIB) as path, \
+                judge.Truth(scratch / "truth", SIZE) as truth:
             images.create(path, SIZE, block)
             with raw_attached(path) as disk:
                 failed = fill(disk, truth, block)

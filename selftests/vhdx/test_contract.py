@@ -17,10 +17,10 @@ import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, sidecar, uapi  # noqa: E402
+from vhdxtest import ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index, opened  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.images import KIB, MIB, container  # noqa: E402
 from vhdxtest.sidecar import Delta, EVERY_SECOND, LEAF_UNITS  # noqa: E402
 
 BLKGETDISKSEQ = 0x80081280
@@ -30,13 +30,6 @@ lib = ctypes.CDLL("libvhdx.so.0", use_errno=True)
 lib.vhdx_error_message.restype = ctypes.c_char_p
 lib.vhdx_disk_open_data.argtypes = [ctypes.c_void_p]
 lib.vhdx_disk_close.argtypes = [ctypes.c_void_p]
-
-
-@contextlib.contextmanager
-def container(size=16 * MIB):
-    """A container that is not attached."""
-    with images.directory() as directory:
-        yield images.create(directory / "disk.vhdx", size, block_size=MIB)
 
 
 @contextlib.contextmanager

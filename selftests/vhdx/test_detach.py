@@ -43,20 +43,14 @@ def attached_now():
 
 def wait_until_gone(patience=20):
     """Until no disk is attached."""
-    end = time.monotonic() + patience
-    while attached_now():
-        ktap.check(time.monotonic() < end, f"still attached: {attached_now()}")
-        time.sleep(0.05)
+    ktap.eventually(lambda: not attached_now(), "no disk is attached", patience)
 
 
 def must_be_clean(path):
     """For the oracle, and free for everybody: that may take a moment longer."""
-    end = time.monotonic() + 10
-    while images.locks_of(path) and time.monotonic() < end:
-        time.sleep(0.05)
+    ktap.eventually(lambda: not images.locks_of(path), f"{path} is not locked", 10)
     found = faults(check(str(path), clean=True))
     ktap.check(not found, found)
-    ktap.equal(images.locks_of(path), [], "locks")
 
 
 # ---- by the command -----------------------------------------------------------------------
@@ -175,8 +169,8 @@ def mapped(node, _):
 
 @ktap.case
 def held():
-    """Who has it until he is told otherwise is named, and nobody waits for him; once he has
-    let go, udev's look at it is waited for."""
+    """What keeps a disk until an administrator ends it is named and not waited for; once it
+    has let go, udev's look at the disk is waited for."""
     with containers() as (path,):
         for held_by, partition in ((mounted, False), (mounted, True), (swapped, False),
                                    (mapped, True)):
@@ -276,7 +270,7 @@ def autoclear_frees_the_container_first():
 
 
 def take_index(control, container, index, flags):
-    """Attaches as soon as the index is free: whoever had it may be on his way out."""
+    """Attaches as soon as the index is free: the disk that had it may be going still."""
     end = time.monotonic() + 20
     while True:
         try:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.images import KIB, MIB, container  # noqa: E402
 from vhdxtest.sidecar import Delta, EVERY_SECOND  # noqa: E402
 import vhdxoracle  # noqa: E402
 
@@ -24,13 +24,11 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
 
 
 @contextlib.contextmanager
-def container(track=True):
-    """A container that is not attached."""
-    with images.directory() as directory:
-        path = images.create(directory / "disk.vhdx", 16 * MIB, block_size=MIB)
-        if track:
-            with attached(path, "--track"):
-                pass
+def tracked():
+    """A container with a sidecar, not attached."""
+    with container() as path:
+        with attached(path, "--track"):
+            pass
         yield path
 
 
@@ -55,7 +53,7 @@ def refuse(status, *words, said=()):
 
 @ktap.case
 def wrong_usage():
-    with container() as path, attached(path) as disk:
+    with tracked() as path, attached(path) as disk:
         point = disk.handle.ids()[0]
         for words in ((), ("frobnicate",), ("attach",), ("attach", path, path),
                       ("attach", "--frobnicate", path), ("attach", "--track", "--no-track", path),
@@ -91,7 +89,7 @@ def help_is_no_error():
 @ktap.case
 def full_backup_is_needed():
     """Any gap, an unknown id, no tracking; attached or not. Nothing else."""
-    with container() as path, container() as other:
+    with tracked() as path, tracked() as other:
         foreign = ctl.json("points", other)["points"][0]["id"]
         mine = ctl.json("points", path)["points"][0]["id"]
         with attached(path) as disk:
@@ -115,7 +113,7 @@ def full_backup_is_needed():
         with attached(other) as disk:
             refuse(3, "changes", disk.node, "--since", foreign, said=["full backup"])
             refuse(3, "changes", disk.node, "--since", foreign, "--json")
-    with container(track=False) as path:
+    with container() as path:
         refuse(3, "changes", path, "--since", mine, said=["track"])
         with attached(path) as disk:
             refuse(3, "changes", disk.node, "--since", mine, said=["track enable"])
@@ -130,7 +128,7 @@ def every_gap():
     causes = {"changed_offline": "without this sidecar", "inconsistent": "damaged",
               "disabled": "disabled", "reset": "reset", "unclean": "power loss",
               "tracking_error": "could not be written"}
-    with container() as path:
+    with tracked() as path:
         sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), *(
             Delta({}, 0, uapi.REASONS.index(cause)) for cause in causes)])
 
@@ -149,7 +147,7 @@ def every_gap():
 
 @ktap.case
 def failures_of_attach():
-    with container() as path:
+    with tracked() as path:
         other = path.with_name("other")
         refuse(1, "attach", other, said=[other, "No such file"])
         other.write_bytes(b"x" * 100000)
@@ -181,7 +179,7 @@ def failures_of_attach():
 
 @ktap.case
 def failures_of_others():
-    with container() as path, attached(path) as disk:
+    with tracked() as path, attached(path) as disk:
         point = disk.handle.ids()[0]
         for word in (["detach"], ["info"], ["points"], ["seal"], ["track", "status"],
                      ["track", "enable"], ["changes", "--since", point]):
@@ -197,11 +195,11 @@ def failures_of_others():
         refuse(1, "seal", disk.node, "/dev/vhdx77", said=["/dev/vhdx77"])
         ktap.equal(disk.handle.ids(), [point, second], "points after seals that failed")
         ctl.run("changes", disk.node, "--since", second)
-    with container() as path, attached(path, "--read-only") as disk:
+    with tracked() as path, attached(path, "--read-only") as disk:
         for word in ("seal", ["track", "disable"], ["track", "reset"]):
             refuse(1, *([word] if isinstance(word, str) else word), disk.node,
                    said=["read-only"])
-    with container(track=False) as path, attached(path, "--read-only") as disk:
+    with container() as path, attached(path, "--read-only") as disk:
         refuse(1, "track", "enable", disk.node, said=["read-only"])
         ktap.check(not pathlib.Path(f"{path}.lrct").exists(), "a sidecar is left behind")
 
@@ -210,7 +208,7 @@ def failures_of_others():
 def detach_of_what_was_cut():
     """The disk is gone, and nobody is told that the next attach mends its container."""
     for form in ((), ("--json",)):
-        with container() as path:
+        with tracked() as path:
             node = ctl.line("attach", path)
             os.truncate(path, MIB)
             refuse(1, "detach", *form, node, said=[f"{node}: detached", "was cut", "left as it is"])
@@ -220,7 +218,7 @@ def detach_of_what_was_cut():
 @ktap.case
 def what_is_no_disk():
     """Its other device, its partitions: each is called what it is."""
-    with container() as path, attached(path) as disk:
+    with tracked() as path, attached(path) as disk:
         images.command("sfdisk", "-q", disk.node, stdin="label: gpt\nsize=4M\n")
         link = path.with_name("link")
         link.symlink_to(f"{disk.node}p1")
@@ -236,7 +234,7 @@ def what_is_no_disk():
 @ktap.case
 def odd_paths():
     """A container may be called anything; what is printed stays one line."""
-    with container() as path:
+    with tracked() as path:
         odd = path.with_name("a\nb \x1b[2J ü \udcff (deleted)")
         path.rename(odd)
         path.with_name("disk.vhdx.lrct").rename(f"{odd}.lrct")
@@ -276,7 +274,7 @@ def out_of_memory():
 @ktap.case
 def sidecar_of_a_newer_driver():
     """Not 3: a newer program can still answer."""
-    with container() as path:
+    with tracked() as path:
         point = ctl.json("points", path)["points"][0]["id"]
         sidecar.edit(f"{path}.lrct", incompat_features=1)
         refuse(1, "changes", path, "--since", point, said=["newer", path])
@@ -288,7 +286,7 @@ def sidecar_of_a_newer_driver():
 
 @ktap.case
 def no_module():
-    with container() as path:
+    with tracked() as path:
         point = ctl.json("points", path)["points"][0]["id"]
         images.command("rmmod", "vhdx")
         try:
@@ -305,7 +303,7 @@ def no_module():
 @ktap.case
 def warnings_of_attach():
     """The disk is attached, its path is on stdout, and stderr says what is not as it should be."""
-    with container() as path:
+    with tracked() as path:
         lrct = pathlib.Path(f"{path}.lrct")
         good = lrct.read_bytes()
 
@@ -333,7 +331,7 @@ def warnings_of_attach():
 @ktap.case
 def track_or_nothing():
     """With --track a sidecar that can't be used is refused, and nothing is written anywhere."""
-    with container() as path:
+    with tracked() as path:
         lrct = pathlib.Path(f"{path}.lrct")
         good = lrct.read_bytes()
         for content in (b"x" * 100000, good[:5000]):
@@ -361,7 +359,7 @@ def track_or_nothing():
 def second_history():
     """Beside the sidecar that a renamed container left behind none is begun; as the message
     says, that one goes on."""
-    with container() as path:
+    with tracked() as path:
         point = ctl.json("points", path)["points"][0]["id"]
         renamed = path.rename(path.with_name("renamed.vhdx"))
         old = pathlib.Path(f"{path}.lrct")
@@ -449,7 +447,7 @@ LIST = {"version": int, "list": [WHICH | {
 
 @ktap.case
 def json_of_everything():
-    with container(track=False) as path:
+    with container() as path:
         shown = one_line("attach", "--track", path)
         check(shown, WHICH | {"version": int, "disk": int, "device": r"/dev/vhdx\d+",
                               "reason": None, "warning": None}, "attach")
@@ -494,14 +492,14 @@ def json_of_everything():
 
 @ktap.case
 def absent_is_null():
-    with container(track=False) as path, attached(path) as disk:
+    with container() as path, attached(path) as disk:
         status = one_line("track", "status", disk.node)
         ktap.equal([status[key] for key in ("enabled", "state", "newer_changes",
                                             "most_recent_id", "reason", "unit", "points")],
                    [False, "off", None, None, None, None, 0], "status without tracking")
         ktap.equal(one_line("points", disk.node)["points"], [], "points")
         ktap.equal(one_line("info", disk.node)["disk"], disk.index, "disk")
-    with container() as path:
+    with tracked() as path:
         shown = one_line("info", path)
         ktap.equal([shown[key] for key in ("disk", "device", "io", "scan")], [None] * 4,
                    "info of a file")
@@ -510,7 +508,7 @@ def absent_is_null():
 @ktap.case
 def numbers_are_right():
     """The same from the command as from the driver."""
-    with container() as path, attached(path) as disk:
+    with tracked() as path, attached(path) as disk:
         disk.write(3 * MIB, b"x" * 512)
         shown, info = one_line("info", disk.node), disk.handle.info()
         for key, field in (("size", "virtual_disk_size"), ("block_size", "block_size"),
@@ -533,7 +531,7 @@ def numbers_are_right():
 @ktap.case
 def full_output_is_an_error():
     """A script that writes to a full disk must not take nothing for the answer."""
-    with container() as path, attached(path) as disk:
+    with tracked() as path, attached(path) as disk:
         disk.write(0, b"x" * 512)
         point = disk.handle.ids()[0]
         for form in ("--json", "--noheadings"):

@@ -86,8 +86,8 @@ class Sectors:
 
 @ktap.case
 def readers_beside_writers():
-    """While blocks are made and commits go on, a reader sees what was there or what is
-    written, of his own place, and never anything else; an acknowledged write stays."""
+    """While blocks are made and commits go on, a reader sees what was there or
+    what is written there, and never anything else; an acknowledged write stays."""
     with images.directory() as scratch:
         path = images.create(scratch / "disk.vhdx", SIZE, MIB)
         with attached(path) as disk, dio.Direct(disk.node, True) as data:

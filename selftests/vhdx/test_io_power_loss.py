@@ -22,7 +22,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import dio, images, judge, ktap, uapi
 from vhdxtest.disk import attached, raw_attached
-from vhdxtest.images import KIB, MIB
+from vhdxtest.images import KIB, MIB, sparse
 from vhdxtest.log_writes import SECTOR, Recording, recorded
 import vhdxoracle
 from vhdxoracle.container import is_zero
@@ -206,13 +206,6 @@ def chosen_moments(recording, chance, count):
         left = [number for number in some if number not in chosen]
         chosen |= set(chance.sample(left, min(len(left), part, count - len(chosen))))
     return chosen
-
-
-def sparse(path, size):
-    """An empty file."""
-    path.touch()
-    os.truncate(path, size)
-    return path
 
 
 @ktap.case

@@ -26,14 +26,6 @@ PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
 TRACING = pathlib.Path("/sys/kernel/tracing")
 
 
-def eventually(condition, patience=30):
-    """Waits until it is true."""
-    end = time.monotonic() + patience
-    while not condition():
-        ktap.check(time.monotonic() < end, f"{condition.__name__}: not within {patience} s")
-        time.sleep(0.1)
-
-
 # ---- threads ----------------------------------------------------------------------------
 
 def workers(disk):
@@ -73,7 +65,8 @@ def stuck_writes(fixed):
             thaw.enter_context(frozen(where))
             with images.process(*load) as running:
                 with thaw:
-                    eventually(lambda: int(inflight.read_text(encoding="ascii").split()[1]) >= 200)
+                    ktap.eventually(lambda: int(inflight.read_text("ascii").split()[1]) >= 200,
+                                    "200 writes are under way", 30)
                     time.sleep(1)
                     busy = workers(disk)
                 running.wait(60)
@@ -116,9 +109,7 @@ def first_writes_wait_for_commits():
     """While commits are slow, a few transactions' worth of pages becomes dirty, not all."""
     size = 2048 * MIB
     with images.directory() as scratch, contextlib.ExitStack() as stack:
-        (scratch / "backing").touch()
-        os.truncate(scratch / "backing", size)
-        device = stack.enter_context(images.loop(scratch / "backing"))
+        device = stack.enter_context(images.loop(scratch / "backing", size=size))
         command("modprobe", "dm-delay")
         path = stack.enter_context(mapper.mapped("slow", slow_flushes(device, size, 0)))
         where = stack.enter_context(filesystem.made("ext4", path))

@@ -63,9 +63,7 @@ ktap.add("file_without_holes", garbage_in_file, 2 * MIB, 9 * MIB + 512, "ramfs")
 @contextlib.contextmanager
 def loop_full_of_garbage(scratch):
     """A loop device of SPACE, and its backing file."""
-    backing = scratch / "backing"
-    backing.touch()
-    os.truncate(backing, SPACE)
+    backing = images.sparse(scratch / "backing", SPACE)
     judge.fill(backing, STALE, 0, SPACE)
     with images.loop(backing) as device:
         yield device

@@ -17,26 +17,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, filesystem, images, ktap, uapi, udev  # noqa: E402
-from vhdxtest.device import Control, Failure, Handle  # noqa: E402
+from vhdxtest.device import Control, Handle  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index, opened, raw_attached  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
-
-
-@contextlib.contextmanager
-def container(size=16 * MIB, **shape):
-    """A container that is not attached."""
-    with images.directory() as directory:
-        yield images.create(directory / "disk.vhdx", size, **{"block_size": MIB} | shape)
-
-
-def failing(call, *numbers):
-    """Has call() fail with one of these; the Failure."""
-    try:
-        call()
-    except Failure as failure:
-        ktap.check(failure.errno in numbers, failure)
-        return failure
-    raise AssertionError(f"{call} succeeded")
+from vhdxtest.images import KIB, MIB, container  # noqa: E402
 
 
 # ---- busy -----------------------------------------------------------------------------
@@ -49,7 +32,7 @@ def detach_while_open():
         index, node = disk.index, disk.node
         for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDONLY | os.O_EXCL):
             with opened(node, flags):
-                failure = failing(lambda: control.detach(index), errno.EBUSY)
+                failure = ktap.expect_errno(errno.EBUSY, control.detach, index)
                 ktap.equal(failure.reason, uapi.IN_USE, "reason")
                 disk.handle.info()
         # The command tries for a few seconds, then gives up; or succeeds as soon as it can.
@@ -63,7 +46,7 @@ def detach_while_open():
         timer.start()
         detach(disk)
         timer.join()
-        failing(lambda: control.detach(index), errno.ENODEV)
+        ktap.expect_errno(errno.ENODEV, control.detach, index)
 
 
 @ktap.case
@@ -93,7 +76,7 @@ def detach_with_partitions():
         ktap.check(os.path.exists(part), f"{part} is not there")
         with opened(part):
             with Control() as control:
-                failing(lambda: control.detach(disk.index), errno.EBUSY)
+                ktap.expect_errno(errno.EBUSY, control.detach, disk.index)
         detach(disk)
         ktap.check(not os.path.exists(part), f"{part} is still there")
         with attached(path) as disk:
@@ -101,18 +84,15 @@ def detach_with_partitions():
             ktap.check(os.path.exists(part), f"{part} is not there")
             with filesystem.mounted_at(part, path.with_name("mount")):
                 with Control() as control:
-                    failing(lambda: control.detach(disk.index), errno.EBUSY)
+                    ktap.expect_errno(errno.EBUSY, control.detach, disk.index)
 
 
 @ktap.case
 def file_system_below_is_free_at_once():
     """When detach returns the kernel has let go of the files: umount does not fail."""
     with images.directory() as directory:
-        backing = directory / "backing"
-        backing.touch()
-        os.truncate(backing, 128 * MIB)
         where = directory / "mount"
-        with images.loop(backing) as device:
+        with images.blank_device(128 * MIB) as device:
             for number in range(5):
                 with filesystem.mounted_at(device, where):
                     path = images.create(where / "disk.vhdx", 16 * MIB, block_size=MIB)
@@ -142,13 +122,13 @@ def open_across_detach():
             ktap.check(woken and woken[0][1] & select.POLLHUP, f"poll says {woken}")
             for one in (handle, reading):
                 for call in (one.info, one.state, one.points):
-                    failing(call, errno.ENODEV)
+                    ktap.expect_errno(errno.ENODEV, call)
             ktap.check(not os.path.exists(f"/dev/vhdxc{index}"), "the node is still there")
             # Another disk with the same number is another disk.
             with attached(path) as again:
                 ktap.equal(again.index, index, "index")
-                failing(handle.info, errno.ENODEV)
-                failing(handle.seal, errno.ENODEV)
+                ktap.expect_errno(errno.ENODEV, handle.info)
+                ktap.expect_errno(errno.ENODEV, handle.seal)
                 ktap.equal(len(again.handle.ids()), 1, "points")
                 ktap.equal(poll.poll(0)[0][1] & select.POLLHUP, select.POLLHUP, "poll")
 
@@ -187,7 +167,7 @@ def refuse_second(path, disk):
         ktap.check(disk.node in done.stderr, done.stderr)
     with Control() as control, opened(path) as fd:
         for flags in (0, uapi.ATTACH_READ_ONLY):
-            failure = failing(lambda: control.attach(fd, flags=flags), errno.EBUSY)
+            failure = ktap.expect_errno(errno.EBUSY, control.attach, fd, flags=flags)
             ktap.equal(failure.reason, uapi.IN_USE, "reason")
             ktap.check(disk.node in control.message, control.message)
 
@@ -244,7 +224,7 @@ def many_readers():
             done = ctl.run("attach", path, status=ctl.FAILED)
             ktap.check("use" in done.stderr or "attached" in done.stderr, done.stderr)
             with Control() as control, opened(path) as fd, opened(lrct) as lrct_fd:
-                failing(lambda: control.attach(fd, lrct_fd), errno.EBUSY)
+                ktap.expect_errno(errno.EBUSY, control.attach, fd, lrct_fd)
 
 
 # ---- QEMU -----------------------------------------------------------------------------------
@@ -315,9 +295,7 @@ def attach_while_qemu_has_it():
         with images.process("qemu-nbd", "-f", "vhdx", "-k", socket, path):
             images.wait_until_locked(path)
             ctl.run("attach", path, status=ctl.FAILED)
-        end = time.monotonic() + 20
-        while images.locks_of(path) and time.monotonic() < end:
-            time.sleep(0.1)
+        ktap.eventually(lambda: not images.locks_of(path), "QEMU has let go")
         with attached(path):
             pass
 
@@ -427,9 +405,9 @@ def sidecar_on_its_own_disk():
             lrct = where / "own"
             lrct.touch()
             with opened(lrct) as fd:
-                failing(lambda: disk.handle.enable(fd), errno.ELOOP)
+                ktap.expect_errno(errno.ELOOP, disk.handle.enable, fd)
         with opened(disk.node) as fd:
-            failing(lambda: disk.handle.enable(fd), errno.ELOOP, errno.EBUSY)
+            ktap.expect_errno((errno.ELOOP, errno.EBUSY), disk.handle.enable, fd)
 
 
 @ktap.case
@@ -443,7 +421,7 @@ def sidecar_on_a_disk_above():
                 lrct = top / "lrct"
                 lrct.touch()
                 with opened(lrct) as fd:
-                    failing(lambda: below.handle.enable(fd), errno.ELOOP)
+                    ktap.expect_errno(errno.ELOOP, below.handle.enable, fd)
             # Stacked the right way round it works.
             with attached(inner, "--track") as above:
                 above.write(0, b"x" * 512)

@@ -9,7 +9,6 @@ import errno
 import os
 import pathlib
 import sys
-import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import dio, images, judge, ktap, udev  # noqa: E402
@@ -26,16 +25,6 @@ def limit(node, name):
     return int(path.read_text(encoding="ascii")) if path.exists() else None
 
 
-@contextlib.contextmanager
-def loop(size=64 * MIB):
-    """A loop device over an empty file."""
-    with images.directory() as scratch:
-        (scratch / "backing").touch()
-        os.truncate(scratch / "backing", size)
-        with images.loop(scratch / "backing") as device:
-            yield device
-
-
 def need_stable_writes(device):
     """From now on, and those that are opened on it."""
     path = f"/sys/class/block/{os.path.basename(device)}/queue/stable_writes"
@@ -47,7 +36,7 @@ def need_stable_writes(device):
 @ktap.case
 def stable_writes_of_a_device():
     """Of one that has checksums, say."""
-    with loop() as device:
+    with images.blank_device() as device:
         images.create(device, SIZE, MIB)
         for wanted in (0, 1):
             with raw_attached(device) as disk:
@@ -58,7 +47,7 @@ def stable_writes_of_a_device():
 @ktap.case
 def stable_writes_of_a_file_system():
     """Of one on such a device: direct I/O hands our pages down to it."""
-    with loop() as device, images.directory() as where:
+    with images.blank_device() as device, images.directory() as where:
         need_stable_writes(device)
         images.command("mkfs.ext4", "-q", device)
         images.command("mount", device, where / ".")
@@ -81,11 +70,8 @@ def scsi(*options):
     if "missing" in said:
         ktap.skip("there is no scsi_debug that can do this")
     try:
-        end = time.monotonic() + 20
-        while not (new := [one for one in set(os.listdir("/sys/block")) - before
-                           if one.startswith("sd")]):
-            ktap.check(time.monotonic() < end, "no SCSI disk came")
-            time.sleep(0.1)
+        new = ktap.eventually(lambda: [one for one in set(os.listdir("/sys/block")) - before
+                                       if one.startswith("sd")], "a SCSI disk comes")
         yield f"/dev/{new[0]}"
     finally:
         udev.settle()
@@ -118,7 +104,7 @@ def atomic_writes():
 @ktap.case
 def no_atomic_writes():
     """A file, and a device that has none: nothing is promised."""
-    with images.directory() as scratch, loop() as device:
+    with images.directory() as scratch, images.blank_device() as device:
         for path in (scratch / "disk.vhdx", device):
             images.create(path, SIZE, MIB)
             with raw_attached(path) as disk:
@@ -147,7 +133,7 @@ def no_waiting():
     """EAGAIN for what would wait: a page of the BAT, a session, a new block. The rest is done,
     and so is all of it for whoever waits. A log of what changed has it."""
     old, new = b"o" * 4096, b"n" * 4096
-    with images.directory() as scratch, loop() as device, udev.asleep():
+    with images.directory() as scratch, images.blank_device() as device, udev.asleep():
         images.create(device, SIZE, MIB, content=[(0, b"o" * MIB)])
         with raw_attached(device) as disk:
             with opened(scratch / "sidecar", os.O_RDWR | os.O_CREAT) as fd:

@@ -17,7 +17,7 @@ import zlib
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
-from vhdxtest.device import Failure  # noqa: E402
+from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB, TIB  # noqa: E402
 from vhdxtest.sidecar import COARSE, Delta, EVERY_SECOND, LEAF_UNITS, leaf_of  # noqa: E402
@@ -228,11 +228,7 @@ def nothing_to_process():
             ktap.equal(argument.unit, 16 * KIB, "unit")
         # Also of nothing one wants to know whether it can be told.
         for limit, number in ((uapi.PointId(kind=1), errno.ENODATA), (uapi.NOW, errno.EINVAL)):
-            try:
-                disk.handle.query(limit, offset=disk.size, length=0)
-                raise AssertionError("a query of nothing since nobody knows what is answered")
-            except Failure as failure:
-                ktap.equal(failure.errno, number, "errno")
+            ktap.expect_errno(number, disk.handle.query, limit, offset=disk.size, length=0)
 
 
 @ktap.case
@@ -241,13 +237,10 @@ def beyond_the_disk():
         most = (1 << 64) - 1
         for offset, length in ((0, disk.size + 1), (disk.size, 1), (disk.size + 1, 0),
                                (1, most), (most, 1), (most, most), (most, 0), (0, most)):
-            try:
-                disk.handle.query(disk.ids[0], offset=offset, length=length)
-                raise AssertionError(f"{offset}+{length} is answered")
-            except Failure as failure:
-                ktap.equal((failure.errno, failure.reason), (errno.EINVAL, uapi.ARGUMENT))
-                ktap.equal((failure.argument.processed_byte_length,
-                            failure.argument.output_count), (0, 0), "processed")
+            failure = expect_failure(errno.EINVAL, uapi.ARGUMENT, disk.handle.query, disk.ids[0],
+                                     offset=offset, length=length)
+            ktap.equal((failure.argument.processed_byte_length, failure.argument.output_count),
+                       (0, 0), "processed")
 
 
 @ktap.case
@@ -259,11 +252,7 @@ def limit_is_target():
             ktap.equal(argument.processed_byte_length, disk.size, "processed")
             ktap.equal(argument.complete_to_id, point, "complete_to_id")
             ktap.equal(argument.answer_flags, 0, "answer_flags")
-        try:
-            disk.handle.query(disk.ids[1], disk.ids[0])
-            raise AssertionError("a target before its limit is taken")
-        except Failure as failure:
-            ktap.equal((failure.errno, failure.reason), (errno.EINVAL, uapi.ARGUMENT))
+        expect_failure(errno.EINVAL, uapi.ARGUMENT, disk.handle.query, disk.ids[1], disk.ids[0])
 
 
 @ktap.case
@@ -283,11 +272,8 @@ def others_do_not_disturb():
         ktap.equal(next(others, None), None, "interruptions that are left")
         ktap.equal(RangeSet.of_lengths(told), disk.truth(1, 5), "changes")
         disk.handle.forget(disk.ids[1])
-        try:
-            disk.handle.query(disk.ids[1], disk.ids[5], 4096)
-            raise AssertionError("a forgotten limit is known")
-        except Failure as failure:
-            ktap.equal((failure.errno, failure.reason), (errno.ENODATA, uapi.ID_MISSING))
+        expect_failure(errno.ENODATA, uapi.ID_MISSING, disk.handle.query, disk.ids[1],
+                       disk.ids[5], 4096)
 
 
 @ktap.case

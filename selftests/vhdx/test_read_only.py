@@ -24,11 +24,6 @@ THERE = judge.pattern(1, MIB)
 LVM = "devices { filter = [ \"a|^/dev/vhdx|\", \"r|.*|\" ] use_devicesfile = 0 }"
 
 
-def refused(function, *arguments):
-    """It ends with EIO, and soon: nobody hangs."""
-    ktap.expect_errno(errno.EIO, function, *arguments)
-
-
 def unharmed(disk):
     """It answers, and reads."""
     ktap.check(disk.handle.info().disk_flags & uapi.DISK_READ_ONLY, "flags")
@@ -60,12 +55,12 @@ def linear(tracked):
                     dio.Direct(node, True, os.O_DIRECT | os.O_DSYNC) as fua:
                 for target in (data, fua):
                     for offset in (0, 9 * MIB, MIB - 4 * KIB):
-                        refused(target.write, offset, bytes(8 * KIB))
+                        ktap.expect_errno(errno.EIO, target.write, offset, bytes(8 * KIB))
                 data.flush()
                 ktap.equal(data.read(0, len(THERE)), THERE, "content")
             with dio.buffered(node, True) as cached:
                 cached.write(10 * MIB, b"x" * 4096)
-                refused(cached.flush)
+                ktap.expect_errno(errno.EIO, cached.flush)
             unharmed(disk)
 
 

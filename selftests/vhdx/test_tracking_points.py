@@ -4,7 +4,6 @@
 # test_tracking_points - points come and go, and no change is lost for those that stay
 #
 # vm: timeout=400 takes=15
-import contextlib
 import errno
 import itertools
 import pathlib
@@ -16,20 +15,13 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
-from vhdxtest.device import Control, Failure, Handle  # noqa: E402
+from vhdxtest.device import Control, Failure, Handle, expect_failure  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.images import KIB, MIB, container  # noqa: E402
 from vhdxtest.workload import History, Workload  # noqa: E402
 
 UNIT = 16 * KIB
 SIZE = 64 * MIB
-
-
-@contextlib.contextmanager
-def container(size=SIZE, **shape):
-    """A container in a directory of its own."""
-    with images.directory() as directory:
-        yield images.create(directory / "disk.vhdx", size, **{"block_size": MIB} | shape)
 
 
 def write_some(disk, rng, written):
@@ -95,40 +87,29 @@ def written_line(disk, count, rng):
 @ktap.case
 def forget_in_every_position():
     for position in range(4):
-        with container() as path, attached(path, "--track") as disk:
+        with container(SIZE) as path, attached(path, "--track") as disk:
             line = written_line(disk, 4, random.Random(position))
             line.check(disk.handle)
             forgotten = line.points[position]
             line.forget(disk, position)
             line.check(disk.handle)
             for limit, target in ((forgotten, uapi.NOW), (line.points[0], forgotten)):
-                try:
-                    disk.handle.changes(limit, target)
-                    raise AssertionError("a forgotten point is known")
-                except Failure as failure:
-                    ktap.equal((failure.errno, failure.reason), (errno.ENODATA, uapi.ID_MISSING))
+                expect_failure(errno.ENODATA, uapi.ID_MISSING, disk.handle.changes, limit, target)
 
 
 @ktap.case
 def forget_all_but_one():
-    with container() as path, attached(path, "--track") as disk:
+    with container(SIZE) as path, attached(path, "--track") as disk:
         rng = random.Random(5)
         line = written_line(disk, 12, rng)
         while len(line.points) > 1:
             line.forget(disk, rng.randrange(len(line.points)))
             line.check(disk.handle)
-        try:
-            disk.handle.forget(line.points[0])
-            raise AssertionError("the only point was forgotten")
-        except Failure as failure:
-            ktap.equal((failure.errno, failure.reason), (errno.EBUSY, uapi.IN_USE))
+        expect_failure(errno.EBUSY, uapi.IN_USE, disk.handle.forget, line.points[0])
         line.check(disk.handle)
         # An id that is not known does not become an error of another kind.
-        try:
-            disk.handle.forget(uapi.PointId(sequence=7, kind=uapi.POINT_REFERENCE))
-            raise AssertionError("an unknown point was forgotten")
-        except Failure as failure:
-            ktap.equal((failure.errno, failure.reason), (errno.ENODATA, uapi.ID_MISSING))
+        expect_failure(errno.ENODATA, uapi.ID_MISSING, disk.handle.forget,
+                       uapi.PointId(sequence=7, kind=uapi.POINT_REFERENCE))
 
 
 def load_anew():
@@ -147,7 +128,7 @@ def lasting(state):
 def survive_detach_and_unload():
     """Points, labels, times and deltas, the live one too, come back; forgetting goes on."""
     rng = random.Random(9)
-    with container() as path:
+    with container(SIZE) as path:
         with attached(path, "--track") as disk:
             line = written_line(disk, 3, rng)
             disk.handle.seal("the label")
@@ -178,7 +159,7 @@ def survive_detach_and_unload():
 @ktap.case
 def read_only_attach():
     """Answers, and refuses whatever would write; the files stay as they are."""
-    with container() as path:
+    with container(SIZE) as path:
         with attached(path, "--track") as disk:
             line = written_line(disk, 3, random.Random(3))
         lrct = pathlib.Path(f"{path}.lrct")
@@ -188,11 +169,7 @@ def read_only_attach():
             ktap.equal(disk.handle.state().state, uapi.TRACKING_ON)
             for refused in (disk.handle.seal, lambda: disk.handle.forget(line.points[1]),
                             disk.handle.reset, disk.handle.disable, disk.handle.enable):
-                try:
-                    refused()
-                    raise AssertionError(f"{refused} was done on a read-only disk")
-                except Failure as failure:
-                    ktap.equal((failure.errno, failure.reason), (errno.EROFS, uapi.READ_ONLY))
+                expect_failure(errno.EROFS, uapi.READ_ONLY, refused)
             line.check(disk.handle)
         ktap.check((path.read_bytes(), lrct.read_bytes()) == before,
                    "a read-only attach wrote to a file")
@@ -200,7 +177,7 @@ def read_only_attach():
 
 @ktap.case
 def attach_and_detach_alone_write_nothing():
-    with container() as path:
+    with container(SIZE) as path:
         with attached(path, "--track") as disk:
             written_line(disk, 2, random.Random(3))
         lrct = pathlib.Path(f"{path}.lrct")
@@ -214,7 +191,7 @@ def attach_and_detach_alone_write_nothing():
 
 @ktap.case
 def newer_changes():
-    with container() as path, attached(path, "--track") as disk:
+    with container(SIZE) as path, attached(path, "--track") as disk:
         def newer():
             return disk.handle.state().newer_changes
         ktap.equal(newer(), 0, "newer_changes of a fresh disk")
@@ -226,7 +203,7 @@ def newer_changes():
         ktap.equal(newer(), 0, "newer_changes after a seal")
         ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(SIZE - UNIT, UNIT)])
     # Where nobody recorded, anything may have happened: a fresh file, then a damaged sidecar.
-    with container() as path:
+    with container(SIZE) as path:
         for content in (None, b"x" * 16384):
             if content:
                 pathlib.Path(f"{path}.lrct").write_bytes(content)
@@ -239,7 +216,7 @@ def newer_changes():
 def units():
     """From 4 KiB to 1 MiB; nothing else."""
     for shift in range(11, 22):
-        with container() as path, attached(path) as disk:
+        with container(SIZE) as path, attached(path) as disk:
             lrct = pathlib.Path(f"{path}.lrct")
             with open(lrct, "w+b") as file:
                 try:
@@ -256,7 +233,7 @@ def units():
             start = (5 * MIB + 4096) >> shift << shift
             ktap.equal(ranges, [(start, 1 << shift)], "changes")
     for unit in (1, 5000, 12 * KIB):
-        with container() as path:
+        with container(SIZE) as path:
             ctl.run("attach", "--track", "--unit", unit, path, status=ctl.USAGE)
 
 
@@ -287,11 +264,7 @@ def limit_of_points():
             ktap.equal(len(points), uapi.POINTS_MAX, "points")
             disk.write(MIB, b"x" * 512)
             for _ in range(2):
-                try:
-                    disk.handle.seal()
-                    raise AssertionError("there are more points than allowed")
-                except Failure as failure:
-                    ktap.equal((failure.errno, failure.reason), (errno.ENOSPC, uapi.NO_SPACE))
+                expect_failure(errno.ENOSPC, uapi.NO_SPACE, disk.handle.seal)
                 ktap.equal(disk.handle.ids(), points, "points")
                 ktap.equal(disk.handle.changes(points[0]), [(MIB, UNIT)], "changes")
             disk.handle.forget(points[100])
@@ -304,7 +277,7 @@ def limit_of_points():
 @ktap.case
 def points_by_pieces():
     """GET_POINTS behind any point, into an array of any length; what a forget leaves is whole."""
-    with container() as path, attached(path, "--track") as disk:
+    with container(SIZE) as path, attached(path, "--track") as disk:
         for number in range(9):
             disk.handle.seal(f"{number}")
         points = [bytes(point) for point in disk.handle.points()]
@@ -320,11 +293,7 @@ def points_by_pieces():
         ktap.equal([bytes(point) for point in part], points[3:], "points behind number 3")
         for after, number, reason in ((ids[2], errno.ENODATA, uapi.ID_MISSING),
                                       (uapi.PointId(kind=9), errno.EINVAL, uapi.ID_MALFORMED)):
-            try:
-                disk.handle.points(after)
-                raise AssertionError("points behind one that is not there")
-            except Failure as failure:
-                ktap.equal((failure.errno, failure.reason), (number, reason))
+            expect_failure(number, reason, disk.handle.points, after)
 
 
 # ---- all at once -------------------------------------------------------------------
@@ -419,7 +388,7 @@ class Crowd:
 @ktap.case
 def everything_at_once_and_then_detach():
     """Seals, forgets, queries and writes; detach in the middle of all but the writes."""
-    with container() as path:
+    with container(SIZE) as path:
         disk = attach(path, "--track")
         history = History(disk.size, UNIT)
         history.sealed("first", lambda: disk.handle.ids()[0])

@@ -77,9 +77,7 @@ def disk_is_told_of(make, seed, unit, **shape):
         path = stack.enter_context(make(directory, shape["size"]))
         images.create(path, **shape)
         sidecar = directory / "sidecar"
-        blank = directory / "blank"
-        blank.touch()
-        os.truncate(blank, shape["size"])
+        blank = images.sparse(directory / "blank", shape["size"])
         stills = [(blank, None)]
         with attached(path, "--track", "--unit", unit, "--sidecar", sidecar) as disk:
             history = History(disk.size, unit)
@@ -116,10 +114,7 @@ def on_file(directory, _):
 @contextlib.contextmanager
 def on_loop(directory, size):
     """A loop device."""
-    backing = directory / "backing"
-    backing.touch()
-    os.truncate(backing, size + 600 * MIB)
-    with images.loop(backing) as device:
+    with images.loop(directory / "backing", size=size + 600 * MIB) as device:
         yield device
 
 

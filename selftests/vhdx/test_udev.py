@@ -4,7 +4,6 @@
 # test_udev - what udev makes of a disk: the names that other disks have, and who may read it
 #
 # vm: timeout=400 full=6.12 takes=10
-import contextlib
 import os
 import pathlib
 import shutil
@@ -12,9 +11,9 @@ import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, udev  # noqa: E402
+from vhdxtest import ctl, ktap, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
-from vhdxtest.images import MIB, command  # noqa: E402
+from vhdxtest.images import MIB, command, container  # noqa: E402
 
 RULES = pathlib.Path(__file__).resolve().parents[2] / "userspace/udev/60-vhdx.rules"
 BY = pathlib.Path("/dev/disk")
@@ -24,13 +23,6 @@ def install_rules():
     """Where an administrator's own are."""
     shutil.copy(RULES, "/etc/udev/rules.d/")
     command("udevadm", "control", "--reload")
-
-
-@contextlib.contextmanager
-def container(name="disk.vhdx"):
-    """A container that is not attached."""
-    with images.directory() as directory:
-        yield images.create(directory / name, 64 * MIB, block_size=MIB)
 
 
 def wait_for(link, node, patience=20):
@@ -50,7 +42,7 @@ def value(node, tag):
 @ktap.case
 def file_system_on_a_disk():
     """After mkfs, and after another attach."""
-    with container() as path:
+    with container(64 * MIB) as path:
         with attached(path) as disk:
             guid = disk.sysfs("virtual_disk_id")
             wait_for(f"by-id/vhdx-{guid}", disk.node)
@@ -76,7 +68,7 @@ def file_system_on_a_disk():
 
 @ktap.case
 def partitions():
-    with container() as path, attached(path) as disk:
+    with container(64 * MIB) as path, attached(path) as disk:
         command("sfdisk", "-q", disk.node, stdin="label: gpt\nsize=20M, name=first\nsize=20M\n")
         first, second = f"{disk.node}p1", f"{disk.node}p2"
         wait_for("by-partlabel/first", first)
@@ -94,7 +86,7 @@ def partitions():
 @ktap.case
 def copies():
     """A copy takes no name from its original, and says so when it is attached."""
-    with container() as path:
+    with container(64 * MIB) as path:
         with attached(path) as disk:
             command("mkfs.ext4", "-q", "-L", "original", disk.node)
         copy = path.with_name("copy.vhdx")
@@ -126,7 +118,7 @@ def readers():
     command("groupadd", "--force", "vhdx-backup")
     command("useradd", "--groups", "vhdx-backup", "agent")
     try:
-        with container() as path, attached(path, "--track") as disk:
+        with container(64 * MIB) as path, attached(path, "--track") as disk:
             command("dd", "if=/dev/urandom", f"of={disk.node}", "bs=64k", "count=1",
                     "oflag=direct")
             udev.settle()

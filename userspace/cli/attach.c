@@ -69,7 +69,7 @@ static void print_json(const struct vhdx_attached *attached)
 	json_finish(reply);
 }
 
-/* A disk that nobody was told of is nobody's to detach. */
+/* The device's name could not be printed: whoever attaches could not detach it. */
 static int take_back(const struct vhdx_attached *attached)
 {
 	int err = vhdx_detach(attached->device, DETACH_PATIENCE_MS);

@@ -54,7 +54,7 @@ static int keep(void *context, const struct vhdx_range *range)
 	return 0;
 }
 
-/* They come from where a script keeps them, so a bad one is no wrong usage. */
+/* Scripts keep ids in files: a damaged id is no wrong usage, but needs a full backup. */
 static int parse_ids(struct vhdx_changes *changes)
 {
 	int err = vhdx_id_parse(wanted.since, &changes->limit);

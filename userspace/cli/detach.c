@@ -30,7 +30,7 @@ struct attachment {
 
 /**
  * struct disks - some attached disks
- * @list:	they
+ * @list:	of @count
  * @count:	how many
  */
 struct disks {

@@ -49,7 +49,7 @@ static void print_json(struct vhdx_disk **disks, const struct vhdx_info *infos,
 	json_finish(reply);
 }
 
-/* Points that nobody was told of would be nobody's to forget. */
+/* The ids could not be printed: nobody could ask from these points, or forget them. */
 static int take_back(struct vhdx_disk **disks, const struct vhdx_point_id *ids, int count)
 {
 	char text[VHDX_ID_TEXT];

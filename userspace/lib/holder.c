@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Who keeps a disk for as long as he likes: what is mounted, device mapper, swap. Whoever
- * merely has it open, as udev does to look into it, can't be seen, and is gone soon.
+ * What keeps a disk in use until an administrator ends it: mounts, device mapper, swap. A
+ * process that merely has it open, as udev does to look into it, is not found here.
  */
 #include <dirent.h>
 #include <stdio.h>

@@ -52,8 +52,9 @@ void give_element(void *theirs, size_t their_size, const void *ours, size_t size
 /* ---- request.c ---- */
 
 /*
- * An ioctl, told to who debugs. @message, of MESSAGE_SIZE bytes, gets the driver's own
- * words unless the caller asked for them himself. 0 or -errno; does not note an error.
+ * An ioctl, with a line of output for LIBVHDX_DEBUG. @message, of MESSAGE_SIZE bytes, gets
+ * the driver's message unless the caller's argument asks for it. 0 or -errno; does not note
+ * an error.
  */
 #define MESSAGE_SIZE	256
 int request(int fd, const char *subject, unsigned long command, void *argument, char *message);

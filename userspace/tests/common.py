@@ -7,11 +7,16 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 USERSPACE = HERE.parent
 TREE = USERSPACE.parent
+sys.path.append(str(TREE / "selftests/lib"))
+
+import ktap  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get("VHDX_BUILD", TREE / "build/userspace"))
 
 # VHDX_REASON_* that tests name.
@@ -25,18 +30,14 @@ REASONS = {
 ID = "rct:01010101-0101-0101-0101-010101010101:0000000000000001"
 
 
-class Skip(Exception):
-    """Something that the test needs is not on this machine."""
-
-
 def need(command):
     if not shutil.which(command):
-        raise Skip(f"{command} is not installed")
+        ktap.skip(f"{command} is not installed")
 
 
 def need_root():
     if os.geteuid():
-        raise Skip("needs root")
+        ktap.skip("needs root")
 
 
 @contextlib.contextmanager

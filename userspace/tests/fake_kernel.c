@@ -236,7 +236,7 @@ static void make_id(struct vhdx_point_id *id, __u64 sequence)
 	id->kind = VHDX_POINT_REFERENCE;
 }
 
-/* An element of the caller's size; what he has more of is zero. */
+/* An element of the caller's size; what is behind ours in it is zero. */
 static void put_element(__u64 array, unsigned int number, __u32 stride, const void *element,
 			size_t size)
 {

@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 
-from common import (ID, Fake, Skip, ctl, directory, make_image, make_sidecar, need_root, qemu_io,
+from common import (ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root, qemu_io,
                     TREE)
 
 
@@ -573,7 +573,7 @@ def test_vhd_set_of_windows():
     corpus = os.environ.get("VHDX_CORPUS", TREE.parent / "shared/corpus")
     sample = f"{corpus}/rsvd.vhds"
     if not os.path.exists(sample):
-        raise Skip("no corpus")
+        ktap.skip("no corpus")
     ctl("info", sample).expect(1, "VHD Set", "not supported yet")
 
 

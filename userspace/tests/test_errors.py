@@ -5,7 +5,7 @@ import time
 
 from common import ID, Fake, attached, directory, make_image
 
-# DESIGN section 8: exit 3 where the next backup has to be a full one.
+# Exit status 3 where the next backup has to be a full one.
 QUERY_FAILURES = [
     (errno.EINVAL, "argument", 1, "not valid for this disk"),
     (errno.ENODATA, "id_missing", 3, "does not know the point"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ids as text: DESIGN's two forms, and that of Windows."""
+"""Ids as text: the two forms of ours, and that of Windows."""
 import ctypes
 import errno
 

@@ -113,7 +113,7 @@ void watch_start(unsigned int seconds, void (*hung)(const char *what, unsigned i
 static int log_fd = -1;
 
 /**
- * kernel_log_open() - what was said so far is nobody's fault
+ * kernel_log_open() - ignore what the kernel has said so far
  */
 void kernel_log_open(void)
 {

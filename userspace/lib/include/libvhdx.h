@@ -230,7 +230,7 @@ VHDX_API int vhdx_attach(const char *container, const struct vhdx_attach_options
 			 struct vhdx_attached *attached);
 
 /**
- * vhdx_is_held() - is somebody there who keeps the disk until he is told to let go?
+ * vhdx_is_held() - is the disk in use until an administrator ends that?
  * @index:	N of /dev/vhdxN
  * @text:	out: who, such as "/dev/vhdx0p1 is mounted on /mnt"; empty where there is nobody
  * @size:	room for it, with the NUL; it is cut

@@ -95,7 +95,7 @@ def _random_bat(target):
 
 @mutation("random-log", OK)
 def _random_log(target):
-    """The log is empty (LogGuid zero): what its space holds is nobody's business."""
+    """The log is empty (LogGuid zero): what its space holds means nothing."""
     target.garbage(target.edit.header.log_offset, target.edit.header.log_length)
 
 

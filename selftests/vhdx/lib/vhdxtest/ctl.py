@@ -10,7 +10,7 @@ DONE, FAILED, USAGE, FULL_BACKUP = range(4)
 def run(*arguments, status=DONE, user=None):
     """Runs vhdxctl; fails unless it exits with status (None: any).
 
-    user        run it as this user, with his groups
+    user        run it as this user, with the user's groups
     """
     command = ["vhdxctl", *map(str, arguments)]
     if user:

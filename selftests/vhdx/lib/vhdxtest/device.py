@@ -13,6 +13,8 @@ import ctypes
 import errno as errnos
 import os
 
+import ktap
+
 from . import uapi
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +53,23 @@ def call(fd, command, argument):
     if number:
         raise Failure(number, argument)
     return argument
+
+
+def outcome(function, *arguments, **named):
+    """(errno, reason) of what fails, None of what succeeds; other calls than ours have no
+    reason."""
+    try:
+        function(*arguments, **named)
+    except OSError as error:
+        return error.errno, getattr(error, "reason", None)
+    return None
+
+
+def expect_failure(number, reason, function, *arguments, **named):
+    """The call fails in this way and no other; the Failure."""
+    error = ktap.expect_errno(number, function, *arguments, **named)
+    ktap.equal(uapi.REASONS[error.reason], uapi.REASONS[reason], f"reason of {error}")
+    return error
 
 
 def label_array(label):

@@ -147,3 +147,9 @@ def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True)
         finally:
             disk.close()
             detach_ending(control, argument.index, closes)
+
+
+def attach_once(path, sidecar=None, flags=0):
+    """Attaches by the ioctl, and detaches again: for attaches that are to be refused."""
+    with raw_attached(path, sidecar, flags):
+        pass

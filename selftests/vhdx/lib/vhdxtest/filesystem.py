@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import os
 import subprocess
 
 import ktap
@@ -75,9 +74,7 @@ def mounted(kind, size=512 * MIB, sector_size=512):
     """
     with images.directory() as scratch:
         if kind in MAKE:
-            (scratch / "backing").touch()
-            os.truncate(scratch / "backing", size)
-            with images.loop(scratch / "backing", sector_size) as device, \
+            with images.loop(scratch / "backing", sector_size, size=size) as device, \
                     made(kind, device) as where:
                 yield where
             return

@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+import ktap
 import vhdxoracle
 
 from . import dio
@@ -45,8 +46,24 @@ def create(path, size, block_size=32 * MIB, sector_size=512, fixed=False, **shap
 
 
 @contextlib.contextmanager
-def loop(path, sector_size=512, direct=True):
-    """A loop device over a file; its path."""
+def container(size=16 * MIB, block_size=MIB, **shape):
+    """A new container in a directory of its own; its path."""
+    with directory() as scratch:
+        yield create(scratch / "disk.vhdx", size, block_size, **shape)
+
+
+def sparse(path, size):
+    """A new file, all of it a hole; its path."""
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
+@contextlib.contextmanager
+def loop(path, sector_size=512, direct=True, size=None):
+    """A loop device over a file, which is made here if it gets a size; its path."""
+    if size:
+        sparse(path, size)
     command("modprobe", "loop")
     device = command("losetup", "--find", "--show", f"--sector-size={sector_size}",
                      f"--direct-io={'on' if direct else 'off'}", path).strip()
@@ -54,6 +71,13 @@ def loop(path, sector_size=512, direct=True):
         yield device
     finally:
         command("losetup", "--detach", device)
+
+
+@contextlib.contextmanager
+def blank_device(size=64 * MIB, sector_size=512):
+    """A loop device over a new file in a directory of its own."""
+    with directory() as scratch, loop(scratch / "backing", sector_size, size=size) as device:
+        yield device
 
 
 def uuid_of(guid):
@@ -92,11 +116,7 @@ def locks_of(path):
 
 def wait_until_locked(path, patience=20):
     """Until somebody, QEMU say, has locks on it."""
-    end = time.monotonic() + patience
-    while not locks_of(path):
-        if time.monotonic() > end:
-            raise AssertionError(f"nobody locks {path}")
-        time.sleep(0.05)
+    ktap.eventually(lambda: locks_of(path), f"{path} is locked", patience)
 
 
 def raw_copy(node, path, size=None):

@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import os
 
 from . import images, udev
 from .images import command
@@ -32,8 +31,8 @@ def hanging(name):
 
 
 def node(name):
-    """The node that the kernel gives a device: names below /dev/mapper are udev's, who may be
-    making them this moment, and whoever makes them beside him fails."""
+    """The node that the kernel gives a device: names below /dev/mapper are udev's, which may be
+    making them at this moment: to make them beside it fails."""
     return "/dev/" + command("dmsetup", "info", "--columns", "--noheadings", "-o", "blkdevname",
                              name).strip()
 
@@ -80,7 +79,5 @@ def over(kind, below, size, name):
 @contextlib.contextmanager
 def over_file(kind, backing, size, name):
     """A Device of this kind over a sparse file that is made here."""
-    backing.touch()
-    os.truncate(backing, size)
-    with images.loop(backing) as below, over(kind, below, size, name) as made:
+    with images.loop(backing, size=size) as below, over(kind, below, size, name) as made:
         yield made
