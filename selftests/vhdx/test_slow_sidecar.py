@@ -5,6 +5,7 @@
 #
 # vm: timeout=400 long=uml-lockdep takes=50
 import contextlib
+import errno
 import os
 import pathlib
 import signal
@@ -13,8 +14,8 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, sidecar, slow, uapi  # noqa: E402
-from vhdxtest.device import Control  # noqa: E402
+from vhdxtest import ctl, images, knob, ktap, mapper, sidecar, slow, uapi  # noqa: E402
+from vhdxtest.device import Control, Failure  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
 from vhdxtest.sidecar import Delta, leaf_of  # noqa: E402
@@ -211,6 +212,96 @@ def killed_while_it_seals():
             ktap.equal(disk.handle.changes(first), wanted, "changes")
         with attached(path, "--sidecar", below.path) as disk:
             ktap.equal(disk.handle.changes(first), wanted, "changes after a reattach")
+
+
+# ---- one that hangs ---------------------------------------------------------------------
+
+@contextlib.contextmanager
+def tracked(directory, name, side):
+    """A disk of its own that was written and sealed."""
+    path = images.create(directory / f"{name}.vhdx", 64 * MIB, block_size=MIB)
+    with raw_attached(path) as disk:
+        with opened(side, os.O_RDWR | os.O_CREAT) as lrct:
+            disk.handle.enable(lrct)
+        disk.write(0, b"x" * 4096)
+        yield disk
+
+
+def took(function, *arguments):
+    """What it returns, and how many seconds it took."""
+    begin = time.monotonic()
+    result = function(*arguments)
+    return result, time.monotonic() - begin
+
+
+@contextlib.contextmanager
+def sealing(disk, below):
+    """Meanwhile somebody seals it, and its sidecar hangs."""
+    seal = threading.Thread(target=disk.handle.seal)
+    with mapper.hanging(below.name):
+        seal.start()
+        time.sleep(0.5)
+        yield
+        ktap.check(seal.is_alive(), "the seal has ended: nothing was tested")
+    seal.join()
+
+
+@ktap.case
+def one_that_hangs_holds_up_no_other():
+    """Its sidecar hangs in a seal: others are sealed and detached, and it can be looked at."""
+    with images.directory() as directory, slow.device(directory / "backing", 16 * MIB) as below, \
+            tracked(directory, "hung", below.path) as hung, \
+            knob.turned("/sys/module/vhdx/parameters/sidecar_timeout_ms", "1000"), \
+            contextlib.ExitStack() as stack:
+        stack.enter_context(sealing(hung, below))
+        with tracked(directory, "other", directory / "lrct") as other:
+            ktap.check(took(other.handle.seal)[1] < 5, "another disk's seal")
+            ktap.check(took(hung.handle.info)[1] < 1, "its description")
+            for attribute, value in (("sidecar", below.path), ("tracking", "on"),
+                                     ("reason", "none"), ("unit", str(16 * KIB))):
+                found, seconds = took(hung.sysfs, attribute)
+                ktap.check(seconds < 1, f"{attribute} took {seconds:.1f} s")
+                ktap.check(attribute == "sidecar" or found == value, f"{attribute}: {found}")
+            rows, seconds = took(ctl.json, "list")
+            ktap.check(seconds < 5 and len(rows["list"]) == 2, f"list: {rows}, {seconds:.1f} s")
+            for question in (hung.handle.state, hung.handle.ids):
+                begin = time.monotonic()
+                try:
+                    question()
+                    raise AssertionError("it was answered")
+                except Failure as failure:
+                    ktap.equal((failure.errno, time.monotonic() - begin < 5), (errno.EBUSY, True))
+            # Who seals both waits, can be killed, and leaves nothing behind.
+            both = (other.handle, hung.handle)
+            ktap.check(killed(lambda: Control.seal_of(*both), 0.5) < 1, "a seal of both")
+            ktap.check(took(other.handle.seal)[1] < 5, "another disk's seal afterwards")
+            other.write(0, b"y" * 4096)
+            begin = time.monotonic()
+        ktap.check(time.monotonic() - begin < 5, "another disk's detach")
+        stack.close()
+        ktap.equal(len(hung.handle.ids()), 2, "points")
+
+
+@ktap.case
+def seals_of_the_same_disks_in_any_order():
+    """None waits for another for ever."""
+    with images.directory() as directory, contextlib.ExitStack() as stack:
+        disks = [stack.enter_context(tracked(directory, str(number), directory / f"lrct{number}"))
+                 for number in range(3)]
+        orders = [(0, 1), (1, 0), (2, 1, 0), (0, 2), (1, 2, 0)]
+
+        def seal_often(order):
+            for _ in range(20):
+                Control.seal_of(*(disks[number].handle for number in order))
+        threads = [threading.Thread(target=seal_often, args=(order,)) for order in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+            ktap.check(not thread.is_alive(), "a seal does not end")
+        for number, disk in enumerate(disks):
+            wanted = 1 + 20 * sum(number in order for order in orders)
+            ktap.equal(len(disk.handle.ids()), wanted, f"points of disk {number}")
 
 
 ktap.main()
