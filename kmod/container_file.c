@@ -27,9 +27,9 @@ static void file_overhang(struct vhdx_container *c, u64 end);
  * system for what was never written in front of a write: a page is dirty then while a direct
  * write to another part of it is under way. That is an error of the file (rule V8), for good.
  */
-static bool is_direct_io_pure(const struct file *file)
+static bool is_direct_io_pure(const struct inode *below)
 {
-	const struct address_space_operations *a_ops = file->f_mapping->a_ops;
+	const struct address_space_operations *a_ops = below->i_mapping->a_ops;
 
 	return !a_ops->direct_IO || a_ops->direct_IO == noop_direct_IO;
 }
@@ -38,12 +38,12 @@ static bool is_direct_io_pure(const struct file *file)
  * What direct I/O on this file must be aligned to; 0: it takes none, or not only. A file
  * system that doesn't say is believed to need the sectors of its device.
  */
-static u32 direct_alignment(struct file *file, u32 *dma_alignment)
+static u32 direct_alignment(struct file *file, const struct inode *below, u32 *dma_alignment)
 {
-	struct super_block *sb = file_inode(file)->i_sb;
+	struct super_block *sb = below->i_sb;
 	struct kstat stat;
 
-	if (!(file->f_mode & FMODE_CAN_ODIRECT) || !is_direct_io_pure(file))
+	if (!(file->f_mode & FMODE_CAN_ODIRECT) || !is_direct_io_pure(below))
 		return 0;
 	if (!vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0) &&
 	    (stat.result_mask & STATX_DIOALIGN)) {
@@ -56,7 +56,8 @@ static u32 direct_alignment(struct file *file, u32 *dma_alignment)
 
 static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 {
-	struct address_space *mapping = c->file->f_mapping;
+	/* An overlay does not say what the file system does that its files are in. */
+	struct inode *below = vhdx_inode_below(c->file);
 	u32 alignment;
 	int err;
 
@@ -70,11 +71,11 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 			c->what);
 
 	vhdx_file_queue_init(&c->queue, file_start);
-	c->size = i_size_read(mapping->host);
+	c->size = vhdx_container_length(c);
 	c->dma_alignment = 511;
-	c->stable_writes = mapping_stable_writes(mapping) ||
-			   mapping->host->i_sb->s_iflags & SB_I_STABLE_WRITES;
-	alignment = direct_alignment(c->file, &c->dma_alignment);
+	c->stable_writes = mapping_stable_writes(below->i_mapping) ||
+			   below->i_sb->s_iflags & SB_I_STABLE_WRITES;
+	alignment = direct_alignment(c->file, below, &c->dma_alignment);
 	c->direct = alignment && alignment <= VHDX_PAGE && is_power_of_2(alignment);
 	c->alignment = c->direct ? max(alignment, 512U) : 512;
 

@@ -253,27 +253,44 @@ def allocated_with(path):
     return {"|".join(sorted(one)) for one in pages}
 
 
+def expect_no_io(container, path):
+    """While a disk writes a container, the pages of this file are allocated without I/O; then as
+    before."""
+    if not TRACING.exists() or not list(TRACING.iterdir()):
+        command("mount", "-t", "tracefs", "none", TRACING, check=False)
+    if not (TRACING / "events/kmem/mm_page_alloc").exists():
+        ktap.skip("the kernel can't trace allocations")
+    before = allocated_with(path)
+    with attached(container, "--read-only"):
+        ktap.equal(allocated_with(path), before, "for a disk that is only read")
+    with attached(container) as disk:
+        disk.write(0, bytes(4096))
+        meanwhile = allocated_with(path)
+    after = allocated_with(path)
+    ktap.diag(f"{before} {meanwhile}")
+    ktap.check(meanwhile.isdisjoint(before), f"{meanwhile} for a disk that is written")
+    ktap.equal(after, before, "after detach")
+
+
 def page_cache(kind):
-    """While a disk writes a file, the file's pages are allocated without I/O; then as before."""
+    """Of the container itself."""
     with filesystem.mounted(kind) as where:
-        if not TRACING.exists() or not list(TRACING.iterdir()):
-            command("mount", "-t", "tracefs", "none", TRACING, check=False)
-        if not (TRACING / "events/kmem/mm_page_alloc").exists():
-            ktap.skip("the kernel can't trace allocations")
         path = images.create(where / "disk.vhdx", 16 * MIB, MIB, fixed=True)
-        before = allocated_with(path)
-        with attached(path, "--read-only"):
-            ktap.equal(allocated_with(path), before, "for a disk that is only read")
-        with attached(path) as disk:
-            disk.write(0, bytes(4096))
-            meanwhile = allocated_with(path)
-        after = allocated_with(path)
-        ktap.diag(f"{before} {meanwhile}")
-        ktap.check(meanwhile.isdisjoint(before), f"{meanwhile} for a disk that is written")
-        ktap.equal(after, before, "after detach")
+        expect_no_io(path, path)
 
 
 for _kind in ("ext4", "xfs"):
     ktap.add(f"page_cache_on_{_kind}", page_cache, _kind)
+
+
+@ktap.case
+def page_cache_below_an_overlay():
+    """A file of an overlay has none."""
+    with filesystem.mounted("ext4") as where:
+        (where / "lower").mkdir()
+        upper = where / "upper"
+        with filesystem.overlay(where / "lower", upper) as merged:
+            path = images.create(merged / "disk.vhdx", 16 * MIB, MIB, fixed=True)
+            expect_no_io(path, upper / "disk.vhdx")
 
 ktap.main()
