@@ -148,19 +148,12 @@ struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker)
 	return file;
 }
 
-/**
- * vhdx_tracker_lock_for_question() - tracker->lock for reading, for who asks what is known
- * @tracker:	of the disk
- * @diag:	what is wrong
- *
- * A commit of a sidecar that works is waited for, one that hangs is not. Sleeps, for a bounded
- * time. Returns 0; -EINTR: killed; -EBUSY.
- */
-int vhdx_tracker_lock_for_question(struct vhdx_tracker *tracker, struct vhdx_diag *diag)
+/* As long as a commit of a sidecar that works may take, and no longer. */
+static int lock_in_time(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	unsigned long end = jiffies + vhdx_tracker_timeout();
 
-	while (!down_read_trylock(&tracker->lock)) {
+	while (!down_read_trylock(&t->lock)) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (time_after(jiffies, end))
@@ -169,6 +162,38 @@ int vhdx_tracker_lock_for_question(struct vhdx_tracker *tracker, struct vhdx_dia
 		schedule_timeout_killable(1);
 	}
 	return 0;
+}
+
+/**
+ * vhdx_tracker_begin_question() - take tracker->lock for reading, to tell what is known
+ * @tracker:	of the disk
+ * @scope:	for vhdx_tracker_end_question(), if this returns 0
+ * @diag:	what is wrong
+ *
+ * The first write of a session waits for this lock (rule K3). Sleeps, for a bounded time: a
+ * commit that hangs is not waited for. Returns 0; -EINTR: killed; -EBUSY.
+ */
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+				struct vhdx_diag *diag)
+{
+	int err;
+
+	*scope = vhdx_writer_enter();
+	err = lock_in_time(tracker, diag);
+	if (err)
+		vhdx_writer_leave(*scope);
+	return err;
+}
+
+/**
+ * vhdx_tracker_end_question() - everything was told
+ * @tracker:	of the disk
+ * @scope:	from vhdx_tracker_begin_question()
+ */
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope)
+{
+	up_read(&tracker->lock);
+	vhdx_writer_leave(scope);
 }
 
 /**

@@ -107,7 +107,9 @@ bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
 void vhdx_tracker_changed(struct vhdx_tracker *tracker);
 u32 vhdx_tracker_shown(struct vhdx_tracker *tracker, u32 *reason);
 struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker);
-int vhdx_tracker_lock_for_question(struct vhdx_tracker *tracker, struct vhdx_diag *diag);
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+				struct vhdx_diag *diag);
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope);
 void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history);
 int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);

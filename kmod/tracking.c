@@ -343,22 +343,23 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
  * @diag:	what is wrong
  *
  * Sleeps, for a bounded time. Returns 0; -EINTR: killed; -EBUSY: see
- * vhdx_tracker_lock_for_question().
+ * vhdx_tracker_begin_question().
  */
 int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
 			struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
 	int err;
 
 	vhdx_loss_settle(tracker->disk);
-	err = vhdx_tracker_lock_for_question(tracker, diag);
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
 	if (err)
 		return err;
 	vhdx_tracker_history(tracker, &history);
 	vhdx_report_state(&history, state);
 	state->generation = tracker->generation;
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return 0;
 }
 
@@ -373,14 +374,15 @@ int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state
 int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
 	int err;
 
-	err = vhdx_tracker_lock_for_question(tracker, diag);
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
 	if (err)
 		return err;
 	vhdx_tracker_history(tracker, &history);
 	*bytes = vhdx_report_live_bytes(&history);
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return 0;
 }
 
@@ -398,14 +400,15 @@ int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *a
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
 	int err;
 
-	err = vhdx_tracker_lock_for_question(tracker, diag);
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
 	if (err)
 		return err;
 	vhdx_tracker_history(tracker, &history);
 	err = vhdx_report_points(&history, args, points, capacity, diag);
 	args->generation = tracker->generation;
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return err;
 }

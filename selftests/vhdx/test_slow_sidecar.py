@@ -18,6 +18,7 @@ from vhdxtest import ctl, images, knob, ktap, mapper, sidecar, slow, uapi  # noq
 from vhdxtest.device import Control, Failure  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
+from vhdxtest.kernel_log import KernelLog  # noqa: E402
 from vhdxtest.sidecar import Delta, leaf_of  # noqa: E402
 
 UNIT = 4 * KIB
@@ -92,6 +93,32 @@ def killed_while_it_asks():
         expect_told(disk.handle.changes(first))
 
 
+# Of the kernel's include/linux/sched.h.
+PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
+
+
+@ktap.case
+def a_question_waits_for_no_writer():
+    """Writes may wait for its lock: memory that it needs is not made by writing (rule K3)."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=READ_MS)
+        asking = threading.Thread(target=disk.handle.changes, args=(first,))
+        asking.start()
+        seen = []
+        while asking.is_alive():
+            stat = pathlib.Path(f"/proc/self/task/{asking.native_id}/stat")
+            with contextlib.suppress(OSError):
+                state, *fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
+                if state == "D":
+                    seen.append(int(fields[5]))
+            time.sleep(READ_MS / 5000)
+        ktap.check(len(seen) > DELTAS / 4, f"it was seen to wait {len(seen)} times")
+        both = PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
+        outside = [f"{flags:#x}" for flags in seen if flags & both != both]
+        ktap.check(not outside, f"{len(outside)} times of {len(seen)} outside: {outside[:3]}")
+
+
 @ktap.case
 def seals_beside_a_long_question():
     with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
@@ -145,18 +172,22 @@ for name, how in {
 # ---- attach, seal -----------------------------------------------------------------------
 
 def attach_and_be_killed(path, below, after):
-    """An attach that is killed leaves no disk; the next one finds everything."""
+    """An attach that is killed leaves no disk, and goes no further than it got; the next one finds
+    everything."""
     def attach():
         with Control() as control, opened(path) as container, opened(below.path) as lrct:
             control.attach(container, lrct)
     below.delay(read=READ_MS)
-    took = killed(attach, after)
+    with KernelLog() as log:
+        took = killed(attach, after)
+        said = [text for level, text in log.records() if level <= 4]
     left = sorted(one.name for one in pathlib.Path("/sys/block").glob("vhdx*"))
     below.delay()
     for name in left:
         with Control() as control:
             control.detach(int(name.removeprefix("vhdx")))
     ktap.check(not left, f"attached by somebody who is dead: {left}")
+    ktap.check(not said, f"kernel log: {said}")
     ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
     with raw_attached(path, below.path) as disk:
         ktap.equal((disk.reason, disk.message), (uapi.NONE, ""), "reason")
@@ -234,6 +265,15 @@ def took(function, *arguments):
     return result, time.monotonic() - begin
 
 
+def failing(function):
+    """It does."""
+    try:
+        function()
+        raise AssertionError("it did not fail")
+    except Failure:
+        pass
+
+
 @contextlib.contextmanager
 def sealing(disk, below):
     """Meanwhile somebody seals it, and its sidecar hangs."""
@@ -280,6 +320,31 @@ def one_that_hangs_holds_up_no_other():
         ktap.check(time.monotonic() - begin < 5, "another disk's detach")
         stack.close()
         ktap.equal(len(hung.handle.ids()), 2, "points")
+
+
+@ktap.case
+def closed_late():
+    """Its last close has to write what somebody else left in the page cache: that holds up
+    neither a question nor a write."""
+    late, half = 8, 8 * MIB // 512
+    with images.directory() as directory, slow.device(directory / "backing", 16 * MIB) as below, \
+            tracked(directory, "disk", below.path) as disk:
+        with open(below.path, "r+b", buffering=0) as node:
+            node.seek(12 * MIB)
+            node.write(bytes(MIB))
+        below.load(f"0 {half} error\n"
+                   f"{half} {half} delay {below.below} {half} 0 {below.below} {half} {late * 1000}")
+        begin = time.monotonic()
+        seal = threading.Thread(target=failing, args=(disk.handle.seal,))
+        seal.start()
+        while disk.sysfs("tracking") != "off":
+            ktap.check(time.monotonic() - begin < late / 2, "tracking is on")
+            time.sleep(0.05)
+        ktap.equal(disk.handle.state().gap_reason, uapi.TRACKING_ERROR, "reason")
+        disk.write(0, b"z" * 4096)
+        ktap.check(time.monotonic() - begin < late / 2, f"after {time.monotonic() - begin:.1f} s")
+        seal.join()
+        ktap.check(time.monotonic() - begin > late / 2, "the close took no time: nothing was tested")
 
 
 @ktap.case
