@@ -11,14 +11,17 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, filesystem, images, judge, knob, ktap, mapper
+from vhdxtest import dio, faulty, filesystem, images, judge, knob, ktap, mapper
 from vhdxtest.disk import attached
 from vhdxtest.images import MIB, command
+import vhdxoracle
 
 SECTOR = 512
 # Of the kernel's include/linux/sched.h.
@@ -223,6 +226,47 @@ def control_group():
             if group.exists():
                 group.rmdir()
             command("umount", groups)
+
+
+# ---- what reclaim leaves --------------------------------------------------------------------
+
+# Of kmod/meta.h.
+KEPT = 32
+
+# Takes all the memory that there is, and is killed for it.
+EATER = """
+import mmap
+open("/proc/self/oom_score_adj", "w").write("1000")
+how = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+held = []
+while True:
+    held.append(mmap.mmap(-1, 16 << 20, how))
+"""
+
+
+@ktap.case
+def pages_are_left():
+    """Of the BAT, where nothing else is left: reclaim will need some of them to go on."""
+    count = 3 * KEPT
+    with images.directory() as scratch, faulty.on_device(
+            scratch, lambda path: images.create(path, count * ENTRIES * MIB, MIB)) as place:
+        with vhdxoracle.open_disk(place.path) as image:
+            bat = image.bat_offset(0)
+        with attached(place.path) as disk:
+            def is_there(page):
+                with contextlib.suppress(OSError):
+                    return disk.read(page * ENTRIES * MIB + MIB, 4096) == bytes(4096)
+                return False
+
+            ktap.check(all(is_there(page) for page in range(count)), "content")
+            eater = subprocess.run([sys.executable, "-c", EATER], check=False)
+            ktap.equal(eater.returncode, -signal.SIGKILL, "status of who eats the memory")
+            place.fail((bat, (count + 1) * 4096))
+            left = sum(is_there(page) for page in range(count))
+            place.heal()
+            ktap.check(all(is_there(page) for page in range(count)), "content")
+        ktap.diag(f"{left} of {count} pages are left")
+        ktap.check(KEPT <= left < count, f"{left} of {count} pages are left")
 
 
 # ---- the file's page cache ------------------------------------------------------------------

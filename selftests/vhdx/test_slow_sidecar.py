@@ -311,6 +311,11 @@ def one_that_hangs_holds_up_no_other():
                     raise AssertionError("it was answered")
                 except Failure as failure:
                     ktap.equal((failure.errno, time.monotonic() - begin < 5), (errno.EBUSY, True))
+            # Whose session can't begin waits for nobody.
+            with raw_attached(images.create(directory / "ro.vhdx", 8 * MIB, block_size=MIB),
+                              flags=uapi.ATTACH_READ_ONLY) as read_only:
+                both = (read_only.handle, hung.handle)
+                ktap.check(took(failing, lambda: Control.seal_of(*both))[1] < 5, "a refused seal")
             # Who seals both waits, can be killed, and leaves nothing behind.
             both = (other.handle, hung.handle)
             ktap.check(killed(lambda: Control.seal_of(*both), 0.5) < 1, "a seal of both")
