@@ -61,6 +61,16 @@ def uuid_of(guid):
     return uuid.UUID(bytes_le=bytes(guid))
 
 
+def end(running, patience=20):
+    """Ends a program, again and again: qemu-nbd forgets a signal that comes as it starts."""
+    latest = time.monotonic() + patience
+    while running.poll() is None and time.monotonic() < latest:
+        running.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(0.5)
+    running.kill()
+
+
 @contextlib.contextmanager
 def process(*arguments):
     """A program that runs meanwhile, and is then ended."""
@@ -69,7 +79,7 @@ def process(*arguments):
         try:
             yield running
         finally:
-            running.terminate()
+            end(running)
 
 
 def locks_of(path):
