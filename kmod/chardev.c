@@ -40,9 +40,9 @@ static int get_tracking_state(struct vhdx_call *call, void *arg)
 	u64 live_bytes;
 	int err;
 
-	err = vhdx_tracking_state(&call->disk->tracker, state);
+	err = vhdx_tracking_state(&call->disk->tracker, state, &call->diag);
 	if (!err)
-		err = vhdx_tracking_live_bytes(&call->disk->tracker, &live_bytes);
+		err = vhdx_tracking_live_bytes(&call->disk->tracker, &live_bytes, &call->diag);
 	if (err)
 		return err;
 	state->live_bytes = live_bytes;

@@ -18,25 +18,23 @@ static bool is_same(const struct file *one, const struct file *other)
  * The mask is a plain store, and file systems have masks of their own (XFS forbids itself
  * __GFP_FS): what was there comes back. Both under the lock, and there is one writer.
  */
-static bool has_page_cache(const struct vhdx_claim *claim)
-{
-	return claim->write && S_ISREG(claim->file->f_mapping->host->i_mode);
-}
-
 static void restrict_page_cache(struct vhdx_claim *claim)
 {
-	struct address_space *mapping = claim->file->f_mapping;
+	struct inode *inode = vhdx_inode_below(claim->file);
 
-	if (!has_page_cache(claim))
+	if (!claim->write || !S_ISREG(inode->i_mode))
 		return;
-	claim->gfp_mask = mapping_gfp_mask(mapping);
-	mapping_set_gfp_mask(mapping, claim->gfp_mask & ~(__GFP_IO | __GFP_FS));
+	/* Who opened it for writing had it copied up: it stays this one. */
+	claim->page_cache = inode->i_mapping;
+	claim->gfp_mask = mapping_gfp_mask(claim->page_cache);
+	mapping_set_gfp_mask(claim->page_cache, claim->gfp_mask & ~(__GFP_IO | __GFP_FS));
 }
 
 static void restore_page_cache(struct vhdx_claim *claim)
 {
-	if (has_page_cache(claim))
-		mapping_set_gfp_mask(claim->file->f_mapping, claim->gfp_mask);
+	if (claim->page_cache)
+		mapping_set_gfp_mask(claim->page_cache, claim->gfp_mask);
+	claim->page_cache = NULL;
 }
 
 /**

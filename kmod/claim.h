@@ -18,13 +18,15 @@
  * @link:	in the list of all claims
  * @file:	kept open by whoever owns the claim. NULL: nothing claimed
  * @write:	for writing
- * @gfp_mask:	of a file that is written: what its page cache was allocated with before
+ * @page_cache:	of a file that is written; of one of an overlay that is the one below. Or NULL
+ * @gfp_mask:	what it was allocated with before
  */
 struct vhdx_claim {
 	int disk;
 	struct list_head link;
 	struct file *file;
 	bool write;
+	struct address_space *page_cache;
 	gfp_t gfp_mask;
 };
 

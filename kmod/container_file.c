@@ -20,6 +20,7 @@
 #define RW_PAGES	32
 
 static void file_start(struct vhdx_io *io);
+static void file_overhang(struct vhdx_container *c, u64 end);
 
 /*
  * Is direct I/O the file system's own, which keeps to it? Where it is a method of the page
@@ -27,9 +28,9 @@ static void file_start(struct vhdx_io *io);
  * system for what was never written in front of a write: a page is dirty then while a direct
  * write to another part of it is under way. That is an error of the file (rule V8), for good.
  */
-static bool is_direct_io_pure(const struct file *file)
+static bool is_direct_io_pure(const struct inode *below)
 {
-	const struct address_space_operations *a_ops = file->f_mapping->a_ops;
+	const struct address_space_operations *a_ops = below->i_mapping->a_ops;
 
 	return !a_ops->direct_IO || a_ops->direct_IO == noop_direct_IO;
 }
@@ -38,12 +39,12 @@ static bool is_direct_io_pure(const struct file *file)
  * What direct I/O on this file must be aligned to; 0: it takes none, or not only. A file
  * system that doesn't say is believed to need the sectors of its device.
  */
-static u32 direct_alignment(struct file *file, u32 *dma_alignment)
+static u32 direct_alignment(struct file *file, const struct inode *below, u32 *dma_alignment)
 {
-	struct super_block *sb = file_inode(file)->i_sb;
+	struct super_block *sb = below->i_sb;
 	struct kstat stat;
 
-	if (!(file->f_mode & FMODE_CAN_ODIRECT) || !is_direct_io_pure(file))
+	if (!(file->f_mode & FMODE_CAN_ODIRECT) || !is_direct_io_pure(below))
 		return 0;
 	if (!vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0) &&
 	    (stat.result_mask & STATX_DIOALIGN)) {
@@ -56,7 +57,8 @@ static u32 direct_alignment(struct file *file, u32 *dma_alignment)
 
 static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 {
-	struct address_space *mapping = c->file->f_mapping;
+	/* An overlay does not say what the file system does that its files are in. */
+	struct inode *below = vhdx_inode_below(c->file);
 	u32 alignment;
 	int err;
 
@@ -70,11 +72,11 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 			c->what);
 
 	vhdx_file_queue_init(&c->queue, file_start);
-	c->size = i_size_read(mapping->host);
+	c->size = vhdx_container_length(c);
 	c->dma_alignment = 511;
-	c->stable_writes = mapping_stable_writes(mapping) ||
-			   mapping->host->i_sb->s_iflags & SB_I_STABLE_WRITES;
-	alignment = direct_alignment(c->file, &c->dma_alignment);
+	c->stable_writes = mapping_stable_writes(below->i_mapping) ||
+			   below->i_sb->s_iflags & SB_I_STABLE_WRITES;
+	alignment = direct_alignment(c->file, below, &c->dma_alignment);
 	c->direct = alignment && alignment <= VHDX_PAGE && is_power_of_2(alignment);
 	c->alignment = c->direct ? max(alignment, 512U) : 512;
 
@@ -313,6 +315,8 @@ static void file_start(struct vhdx_io *io)
 	struct iov_iter iter;
 	ssize_t ret;
 
+	if (write)
+		file_overhang(c, io->offset + joined_size(io));
 	/* It may have waited here for long. */
 	if (unlikely(!vhdx_container_is_whole(c))) {
 		io->file.result = -EIO;
@@ -389,25 +393,50 @@ static int resize(struct vhdx_container *c, u64 size)
 	return compat_notify_change(c->file, &attr);
 }
 
+/* Has somebody made it longer than we know? That is not ours to cut off, and may be anything. */
+static bool is_appended_to(const struct vhdx_container *c)
+{
+	return vhdx_container_length(c) > c->size + c->overhang;
+}
+
+/* Between begin_resize() and end_resize(). */
+static int lengthen(struct vhdx_container *c, u64 size, u32 overhang)
+{
+	int err = 0;
+
+	if (!vhdx_container_is_whole(c))
+		return -EIO;
+	if (vhdx_container_length(c) < size + overhang)
+		err = resize(c, size + overhang);
+	/* A file system that only says so is not asked again and again. */
+	if (!err && vhdx_container_length(c) < size + overhang)
+		err = -EIO;
+	if (!err) {
+		vhdx_container_grew(c, size);
+		WRITE_ONCE(c->overhang, overhang);
+	}
+	return err;
+}
+
 static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
 {
 	int err = begin_resize(c);
 
 	if (err)
 		return err;
-	*from = vhdx_container_length(c);
-	if (!vhdx_container_is_whole(c))
-		err = -EIO;
-	/* Somebody may have made it longer than we know: that is not ours to cut off. */
-	else if (size > *from)
-		err = resize(c, size);
-	/* A file system that only says so is not asked again and again. */
-	if (!err && vhdx_container_length(c) < size)
-		err = -EIO;
-	if (!err)
-		vhdx_container_grew(c, size);
+	*from = is_appended_to(c) ? vhdx_container_length(c) : c->size;
+	err = lengthen(c, size, c->overhang);
 	end_resize(c);
 	return err;
+}
+
+static void file_overhang(struct vhdx_container *c, u64 end)
+{
+	if (likely(end < READ_ONCE(c->size) + READ_ONCE(c->overhang)) || begin_resize(c))
+		return;
+	if (!is_appended_to(c) || vhdx_container_length(c) <= end)
+		lengthen(c, max(end, c->size), VHDX_OVERHANG);
+	end_resize(c);
 }
 
 static int file_trim(struct vhdx_container *c, u64 size)
@@ -416,8 +445,9 @@ static int file_trim(struct vhdx_container *c, u64 size)
 
 	if (err)
 		return err;
-	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
+	if (vhdx_container_is_whole(c) && !is_appended_to(c) && size < c->size + c->overhang) {
 		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
+		WRITE_ONCE(c->overhang, 0);
 		WRITE_ONCE(c->size, size);
 		err = resize(c, size);
 	}
@@ -439,8 +469,8 @@ static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
 
 	for (i = 0; i < RW_PAGES; i++)
 		bvecs[i] = (struct bio_vec){ .bv_page = ZERO_PAGE(0), .bv_len = PAGE_SIZE };
+	file_overhang(c, offset + length);
 	for (; length; offset += ret, length -= ret) {
-		/* Nor would it become longer again unseen. */
 		if (!vhdx_container_is_whole(c))
 			return -EIO;
 		n = min_t(u64, length, RW_PAGES * PAGE_SIZE);
@@ -466,14 +496,15 @@ static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
-	.name	= "file",
-	.open	= file_open,
-	.close	= file_close,
-	.rw	= file_rw,
-	.submit	= file_submit,
-	.flush	= file_flush,
-	.extend	= file_extend,
-	.trim	= file_trim,
-	.zero	= file_zero,
-	.clear	= file_clear,
+	.name		= "file",
+	.open		= file_open,
+	.close		= file_close,
+	.rw		= file_rw,
+	.submit		= file_submit,
+	.flush		= file_flush,
+	.extend		= file_extend,
+	.overhang	= file_overhang,
+	.trim		= file_trim,
+	.zero		= file_zero,
+	.clear		= file_clear,
 };

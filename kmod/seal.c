@@ -18,9 +18,6 @@
 #include <linux/timekeeping.h>
 #include <linux/uuid.h>
 
-/* One seal at a time: the only one that holds the locks of several trackers. */
-static DEFINE_MUTEX(seal_lock);
-
 /**
  * struct seal - one disk's part in a seal
  * @tracker:	of the disk that is sealed
@@ -206,6 +203,50 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 	return err;
 }
 
+/* The tracker of the disk that comes next behind @index. */
+static struct vhdx_tracker *next_by_index(struct vhdx_tracker **trackers, u32 count, int index)
+{
+	struct vhdx_tracker *next = NULL;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		if (trackers[i]->disk->index > index &&
+		    (!next || trackers[i]->disk->index < next->disk->index))
+			next = trackers[i];
+	}
+	return next;
+}
+
+/* Those of the disks up to @index. */
+static void unlock_up_to(struct vhdx_tracker **trackers, u32 count, int index)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		if (trackers[i]->disk->index <= index)
+			up_write(&trackers[i]->lock);
+	}
+}
+
+/*
+ * Nobody else holds the locks of several trackers: whoever seals takes them in one order. He
+ * waits for the disks that he named, and for no other.
+ */
+static int lock_all(struct vhdx_tracker **trackers, u32 count)
+{
+	struct vhdx_tracker *next;
+	int index = -1;
+
+	while ((next = next_by_index(trackers, count, index)) != NULL) {
+		if (down_write_killable(&next->lock)) {
+			unlock_up_to(trackers, count, index);
+			return -EINTR;
+		}
+		index = next->disk->index;
+	}
+	return 0;
+}
+
 static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
 {
 	int err = 0;
@@ -230,6 +271,34 @@ static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
 	return err;
 }
 
+/* Not of the sidecar: nobody's lock is held. */
+static int could_not_begin(struct vhdx_tracker *t, int err, struct vhdx_diag *diag)
+{
+	return err == -ENOSPC ? vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL) :
+				vhdx_tracker_fail(t, err, diag);
+}
+
+/* As vhdx_seal(); the locks of all trackers are held. */
+static int seal_all(struct seal *seals, u32 count, struct vhdx_seal *args,
+		    struct vhdx_point_id *ids, struct vhdx_diag *diag)
+{
+	int err = seal_locked(seals, count, args);
+	u32 i;
+
+	/* Before rolling back, which may turn tracking off for another reason. */
+	if (err)
+		vhdx_tracker_fail(seals[args->failed].tracker, err, diag);
+	for (i = 0; i < count; i++) {
+		if (err) {
+			roll_back(&seals[i]);
+			continue;
+		}
+		vhdx_tracker_free_map(seals[i].old);
+		ids[i] = seals[i].point.id;
+	}
+	return err;
+}
+
 /**
  * vhdx_seal() - seal a point on each of these disks, at one instant
  * @trackers:	each of another disk, kept from being detached by the caller
@@ -239,47 +308,31 @@ static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
  * @diag:	what is wrong
  *
  * All ids or none. Sleeps. Returns 0; -EROFS; -EOPNOTSUPP not tracked; -ENOSPC; -EIO;
- * -ENOMEM.
+ * -ENOMEM; -EINTR killed.
  */
 int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	      struct vhdx_point_id *ids, struct vhdx_diag *diag)
 {
 	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
 	unsigned int flags;
-	u32 i, locked = 0;
 	int err;
+	u32 i;
 
 	args->failed = 0;
 	if (!seals)
 		return vhdx_no_memory(diag);
-	if (mutex_lock_killable(&seal_lock)) {
-		kvfree(seals);
-		return -EINTR;
-	}
+	for (i = 0; i < count; i++)
+		seals[i].tracker = trackers[i];
 	/* Writes wait for these locks (rule K3). */
 	flags = vhdx_writer_enter();
-	err = begin_sessions(trackers, count, &args->failed);
-	for (; locked < count; locked++) {
-		seals[locked].tracker = trackers[locked];
-		down_write_nest_lock(&trackers[locked]->lock, &seal_lock);
+	err = begin_sessions(trackers, count, &args->failed) ?: lock_all(trackers, count);
+	if (err) {
+		could_not_begin(trackers[args->failed], err, diag);
+	} else {
+		err = seal_all(seals, count, args, ids, diag);
+		unlock_up_to(trackers, count, INT_MAX);
 	}
-	if (!err)
-		err = seal_locked(seals, count, args);
-	/* Before rolling back, which may turn tracking off for another reason. */
-	if (err)
-		vhdx_tracker_fail(trackers[args->failed], err, diag);
-	for (i = 0; i < count; i++) {
-		if (err) {
-			roll_back(&seals[i]);
-			continue;
-		}
-		vhdx_tracker_free_map(seals[i].old);
-		ids[i] = seals[i].point.id;
-	}
-	while (locked--)
-		up_write(&trackers[locked]->lock);
 	vhdx_writer_leave(flags);
-	mutex_unlock(&seal_lock);
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(trackers[i]->disk);
 	kvfree(seals);

@@ -34,14 +34,13 @@ static DEVICE_ATTR_RO(container);
 
 static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct vhdx_tracker *t = &disk_of(dev)->tracker;
-	ssize_t length = 0;
+	struct file *file = vhdx_tracker_shown_file(&disk_of(dev)->tracker);
+	ssize_t length;
 
-	if (down_read_killable(&t->lock))
-		return -EINTR;
-	if (t->state != VHDX_TRACKING_OFF)
-		length = emit_path(t->file.file, buf);
-	up_read(&t->lock);
+	if (!file)
+		return 0;
+	length = emit_path(file, buf);
+	fput(file);
 	return length;
 }
 static DEVICE_ATTR_RO(sidecar);
@@ -122,12 +121,6 @@ static ssize_t block_size_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(block_size);
 
-static int tracking_state(struct device *dev, struct vhdx_tracking_state *state)
-{
-	memset(state, 0, sizeof(*state));
-	return vhdx_tracking_state(&disk_of(dev)->tracker, state);
-}
-
 static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	static const char * const names[] = {
@@ -135,35 +128,32 @@ static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, 
 		[VHDX_TRACKING_ON] = "on",
 		[VHDX_TRACKING_DISABLED] = "disabled",
 	};
-	struct vhdx_tracking_state state;
 
-	if (tracking_state(dev, &state))
-		return -EINTR;
-	return sysfs_emit(buf, "%s\n", names[state.state]);
+	return sysfs_emit(buf, "%s\n", names[vhdx_tracker_shown(&disk_of(dev)->tracker, NULL)]);
 }
 static DEVICE_ATTR_RO(tracking);
 
 static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct vhdx_tracking_state state;
+	struct vhdx_disk *disk = disk_of(dev);
+	int err = vhdx_loss_settle(disk);
 	const char *name;
+	u32 reason;
 
-	if (tracking_state(dev, &state))
-		return -EINTR;
-	name = vhdx_reason_to_name(state.gap_reason);
+	if (err == -EINTR)
+		return err;
+	if (vhdx_tracker_shown(&disk->tracker, &reason) == VHDX_TRACKING_ON && err)
+		reason = VHDX_REASON_CHANGED_OFFLINE;
+	name = vhdx_reason_to_name(reason);
 	if (!name)
-		return sysfs_emit(buf, "%u\n", state.gap_reason);
+		return sysfs_emit(buf, "%u\n", reason);
 	return sysfs_emit(buf, "%s\n", name);
 }
 static DEVICE_ATTR_RO(reason);
 
 static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct vhdx_tracking_state state;
-
-	if (tracking_state(dev, &state))
-		return -EINTR;
-	return sysfs_emit(buf, "%u\n", state.unit);
+	return sysfs_emit(buf, "%u\n", vhdx_tracker_unit(&disk_of(dev)->tracker));
 }
 static DEVICE_ATTR_RO(unit);
 

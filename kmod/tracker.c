@@ -7,7 +7,9 @@
 #include "handle.h"
 #include "writer.h"
 
+#include <linux/file.h>
 #include <linux/moduleparam.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 
@@ -96,6 +98,104 @@ bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
 	return false;
 }
 
+static void show(struct vhdx_tracker *t, u32 state, u32 reason, struct file *file)
+{
+	struct vhdx_tracker_face *face = &t->face;
+
+	spin_lock(&face->lock);
+	face->state = state;
+	face->reason = reason;
+	face->file = file;
+	spin_unlock(&face->lock);
+}
+
+/**
+ * vhdx_tracker_shown() - state and reason as they were when they changed last
+ * @tracker:	of the disk
+ * @reason:	receives why changes since the newest point can't be told, or NULL
+ *
+ * Waits for nothing: not for whoever is about to change them. Returns VHDX_TRACKING_*.
+ */
+u32 vhdx_tracker_shown(struct vhdx_tracker *tracker, u32 *reason)
+{
+	struct vhdx_tracker_face *face = &tracker->face;
+	u32 state;
+
+	spin_lock(&face->lock);
+	state = face->state;
+	if (reason)
+		*reason = face->reason;
+	spin_unlock(&face->lock);
+	return state;
+}
+
+/**
+ * vhdx_tracker_shown_file() - the sidecar's file
+ * @tracker:	of the disk
+ *
+ * Waits for nothing. Returns NULL where there is no sidecar; fput() it.
+ */
+struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker)
+{
+	struct vhdx_tracker_face *face = &tracker->face;
+	struct file *file;
+
+	spin_lock(&face->lock);
+	file = face->file;
+	if (file)
+		get_file(file);
+	spin_unlock(&face->lock);
+	return file;
+}
+
+/* As long as a commit of a sidecar that works may take, and no longer. */
+static int lock_in_time(struct vhdx_tracker *t, struct vhdx_diag *diag)
+{
+	unsigned long end = jiffies + vhdx_tracker_timeout();
+
+	while (!down_read_trylock(&t->lock)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, end))
+			return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"the sidecar does not answer somebody who seals, or changes points; ask again when it does");
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
+/**
+ * vhdx_tracker_begin_question() - take tracker->lock for reading, to tell what is known
+ * @tracker:	of the disk
+ * @scope:	for vhdx_tracker_end_question(), if this returns 0
+ * @diag:	what is wrong
+ *
+ * The first write of a session waits for this lock (rule K3). Sleeps, for a bounded time: a
+ * commit that hangs is not waited for. Returns 0; -EINTR: killed; -EBUSY.
+ */
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+				struct vhdx_diag *diag)
+{
+	int err;
+
+	*scope = vhdx_writer_enter();
+	err = lock_in_time(tracker, diag);
+	if (err)
+		vhdx_writer_leave(*scope);
+	return err;
+}
+
+/**
+ * vhdx_tracker_end_question() - everything was told
+ * @tracker:	of the disk
+ * @scope:	from vhdx_tracker_begin_question()
+ */
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope)
+{
+	up_read(&tracker->lock);
+	vhdx_writer_leave(scope);
+}
+
 /**
  * vhdx_tracker_changed() - points, gaps or the state are not what they were
  * @tracker:	tracker->lock is held for writing
@@ -104,10 +204,15 @@ bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 {
+	const struct vhdx_sidecar *sidecar = &tracker->sidecar;
+	bool off = tracker->state == VHDX_TRACKING_OFF;
+
 	lockdep_assert_held_write(&tracker->lock);
 	WRITE_ONCE(tracker->generation, tracker->generation + 1);
-	WRITE_ONCE(tracker->unit, tracker->state == VHDX_TRACKING_OFF ? 0 :
-				  1U << tracker->sidecar.unit_shift);
+	WRITE_ONCE(tracker->unit, off ? 0 : 1U << sidecar->unit_shift);
+	show(tracker, tracker->state,
+	     off ? tracker->off_reason : sidecar->timeline.live.gap_reason,
+	     off ? NULL : tracker->file.file);
 	/* There is none while a disk is being attached. */
 	if (tracker->disk->handle)
 		wake_up_all(&tracker->disk->handle->wait);
@@ -131,7 +236,7 @@ void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *his
 
 /**
  * vhdx_tracker_fail() - why something could not be done with the points
- * @tracker:	tracker->lock is held
+ * @tracker:	tracker->lock is held, where @err may be of the sidecar: -ENOSPC, -EOPNOTSUPP
  * @err:	what it failed with
  * @diag:	gets reason and text
  *
@@ -180,6 +285,7 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 	tracker->file.claim.disk = disk->index;
 	tracker->generation = 1;
 	init_rwsem(&tracker->lock);
+	spin_lock_init(&tracker->face.lock);
 	spin_lock_init(&tracker->gate_lock);
 	INIT_LIST_HEAD(&tracker->parked);
 	INIT_WORK(&tracker->commit_work, commit_work);
@@ -187,6 +293,8 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 	tracker->shards = kcalloc(VHDX_INFLIGHT_SHARDS, sizeof(*tracker->shards), GFP_KERNEL);
 	if (!tracker->shards)
 		return -ENOMEM;
+	lockdep_register_key(&tracker->lock_key);
+	lockdep_set_class(&tracker->lock, &tracker->lock_key);
 	for (i = 0; i < VHDX_INFLIGHT_SHARDS; i++) {
 		spin_lock_init(&tracker->shards[i].lock);
 		INIT_LIST_HEAD(&tracker->shards[i].writes);
@@ -202,6 +310,7 @@ void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker)
 {
 	vhdx_sidecar_release(&tracker->sidecar);
 	memset(&tracker->sidecar, 0, sizeof(tracker->sidecar));
+	show(tracker, VHDX_TRACKING_OFF, tracker->face.reason, NULL);
 	vhdx_container_close(&tracker->file);
 }
 
@@ -434,6 +543,7 @@ void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 	RCU_INIT_POINTER(tracker->live, NULL);
 	vhdx_sidecar_release(&tracker->sidecar);
 	vhdx_container_close_now(&tracker->file);
+	lockdep_unregister_key(&tracker->lock_key);
 	kfree(tracker->shards);
 	tracker->shards = NULL;
 }

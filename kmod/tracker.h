@@ -10,6 +10,7 @@
 #include "core/report.h"
 
 #include <linux/completion.h>
+#include <linux/lockdep.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
@@ -33,13 +34,29 @@ struct vhdx_inflight_shard {
 } ____cacheline_aligned_in_smp;
 
 /**
+ * struct vhdx_tracker_face - what is shown of a tracker to those who must not wait for its lock
+ * @lock:	everything here; nothing is waited for under it
+ * @state:	VHDX_TRACKING_*
+ * @reason:	why changes since the newest point can't be told; VHDX_REASON_*
+ * @file:	the sidecar's, while @state is not OFF; tracker->file keeps it
+ */
+struct vhdx_tracker_face {
+	spinlock_t lock;
+	u32 state;
+	u32 reason;
+	struct file *file;
+};
+
+/**
  * struct vhdx_tracker - see the file comment
  * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
  *		queries, for writing by all that changes points
+ * @lock_key:	its class: of several disks the locks are taken in an order (seal.c)
  * @state:	VHDX_TRACKING_* of the uapi header
  * @off_reason:	why the sidecar that was there is not used; VHDX_REASON_*
  * @generation:	changes with points, gaps and @state; written under @lock, read without
  * @unit:	in bytes, 0 without a sidecar; the same
+ * @face:	follows @state, gaps and @file
  * @live:	the live map, while tracking is on. Markers use it under RCU.
  * @gate_lock:	@gate and @parked
  * @gate:	VHDX_GATE_*; zero: writes are admitted. Whoever closes it holds @lock for writing
@@ -56,10 +73,12 @@ struct vhdx_inflight_shard {
 struct vhdx_tracker {
 	struct vhdx_disk *disk;
 	struct rw_semaphore lock;
+	struct lock_class_key lock_key;
 	u32 state;
 	u32 off_reason;
 	u64 generation;
 	u32 unit;
+	struct vhdx_tracker_face face;
 	struct vhdx_changemap __rcu *live;
 	spinlock_t gate_lock;
 	unsigned int gate;
@@ -86,6 +105,11 @@ unsigned long vhdx_tracker_timeout(void);
 void vhdx_tracker_close_sidecar(struct vhdx_tracker *tracker);
 bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
 void vhdx_tracker_changed(struct vhdx_tracker *tracker);
+u32 vhdx_tracker_shown(struct vhdx_tracker *tracker, u32 *reason);
+struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker);
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+				struct vhdx_diag *diag);
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope);
 void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history);
 int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
@@ -130,8 +154,9 @@ int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
 			struct vhdx_diag *diag);
 int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
 			 struct vhdx_diag *diag);
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state);
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes);
+int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
+			struct vhdx_diag *diag);
+int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag);
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 

@@ -340,20 +340,26 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
  * vhdx_tracking_state() - VHDX_GET_TRACKING_STATE
  * @tracker:	of the disk
  * @state:	filled in, but for live_bytes and what is only an input; was zero
+ * @diag:	what is wrong
  *
- * Sleeps. Returns 0, or -EINTR: killed.
+ * Sleeps, for a bounded time. Returns 0; -EINTR: killed; -EBUSY: see
+ * vhdx_tracker_begin_question().
  */
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state)
+int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
+			struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
+	int err;
 
 	vhdx_loss_settle(tracker->disk);
-	if (down_read_killable(&tracker->lock))
-		return -EINTR;
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	if (err)
+		return err;
 	vhdx_tracker_history(tracker, &history);
 	vhdx_report_state(&history, state);
 	state->generation = tracker->generation;
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return 0;
 }
 
@@ -361,18 +367,22 @@ int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state
  * vhdx_tracking_live_bytes() - how much changed since the newest point
  * @tracker:	of the disk
  * @bytes:	see struct vhdx_tracking_state
+ * @diag:	what is wrong
  *
- * Looks through the live map. Sleeps. Returns 0, or -EINTR: killed.
+ * Looks through the live map. Sleeps and fails as vhdx_tracking_state() does.
  */
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes)
+int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
+	int err;
 
-	if (down_read_killable(&tracker->lock))
-		return -EINTR;
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	if (err)
+		return err;
 	vhdx_tracker_history(tracker, &history);
 	*bytes = vhdx_report_live_bytes(&history);
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return 0;
 }
 
@@ -384,19 +394,21 @@ int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes)
  * @capacity:	its length
  * @diag:	what is wrong
  *
- * 0; -EINVAL; -ENODATA; -EINTR: killed.
+ * Sleeps and fails as vhdx_tracking_state() does, and with -EINVAL and -ENODATA.
  */
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
 {
 	struct vhdx_history history;
+	unsigned int scope;
 	int err;
 
-	if (down_read_killable(&tracker->lock))
-		return -EINTR;
+	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	if (err)
+		return err;
 	vhdx_tracker_history(tracker, &history);
 	err = vhdx_report_points(&history, args, points, capacity, diag);
 	args->generation = tracker->generation;
-	up_read(&tracker->lock);
+	vhdx_tracker_end_question(tracker, scope);
 	return err;
 }

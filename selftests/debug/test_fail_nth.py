@@ -382,11 +382,25 @@ class Attaching:
             os.close(fd)
 
 
+def module_uses():
+    """How many hold on to the module: a disk does, and whoever has a node of it open."""
+    return int(pathlib.Path("/sys/module/vhdx/refcnt").read_text(encoding="ascii"))
+
+
+def nothing_is_left(uses):
+    """Of a disk that could not be started, however far it had come."""
+    left = [str(path) for where in ("/sys/block", "/sys/class/vhdx", "/dev")
+            for path in pathlib.Path(where).glob("vhdx[0-9c]*") if path.name != "vhdx-control"]
+    ktap.check(not left, left)
+    ktap.equal(module_uses(), uses, "uses of the module")
+
+
 def attach(flags):
     """A disk, or nothing that is left behind."""
     with subject() as s:
         s.write()
         s.detach()
+        uses = module_uses()
         trying = Attaching(s.control, s.path, s.sidecar, flags)
         for number, result in inject.sweep(trying.call):
             if short_of_memory(number, result, (errno.EIO,)):
@@ -395,8 +409,7 @@ def attach(flags):
                 judge.same_range(s.disk, s.truth, 0, 64 * KIB)
                 s.detach()
             else:
-                left = [name for name in os.listdir("/sys/block") if name.startswith("vhdx")]
-                ktap.check(not left, left)
+                nothing_is_left(uses)
         trying.close()
         s.attach()
 

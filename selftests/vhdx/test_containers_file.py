@@ -8,7 +8,6 @@ cache, or that takes none, is used buffered (rule V8); a disk on it works all th
 what is acknowledged is in the file.
 """
 
-import contextlib
 import errno
 import os
 import pathlib
@@ -126,30 +125,13 @@ def busy_file_system():
             ktap.check("busy" in done, done)
 
 
-@contextlib.contextmanager
-def overlay(scratch):
-    """Where an overlay of what is in lower is mounted."""
-    if "missing" in images.command("sh", "-c", "modprobe -q overlay || grep -w overlay "
-                                   "/proc/filesystems || echo missing"):
-        ktap.skip("this kernel has no overlay")
-    for name in ("upper", "work", "merged"):
-        (scratch / name).mkdir()
-    images.command("mount", "-t", "overlay", "-o",
-                   ",".join(f"{name}dir={scratch / name}" for name in ("lower", "upper", "work")),
-                   "none", scratch / "merged")
-    try:
-        yield scratch / "merged"
-    finally:
-        images.command("umount", scratch / "merged")
-
-
 @ktap.case
 def through_an_overlay():
     """A file of an overlay and the one below it are one container: one writer, or readers."""
     with images.directory() as scratch:
         (scratch / "lower").mkdir()
         images.create(scratch / "lower" / "disk.vhdx", SIZE, MIB)
-        with overlay(scratch) as merged:
+        with filesystem.overlay(scratch / "lower", scratch / "upper") as merged:
             path, below = merged / "disk.vhdx", scratch / "upper" / "disk.vhdx"
 
             def refused(other, *modes):
@@ -169,6 +151,25 @@ def through_an_overlay():
                 ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
                 refused(path, 0, uapi.ATTACH_READ_ONLY)
             judge.valid(below)
+
+
+@ktap.case
+def below_an_overlay():
+    """Whether memory must stay as it is while it is written is for the file system to say that
+    the file is in, not for the overlay."""
+    for kind in ("btrfs", "ext4"):
+        with filesystem.mounted(kind) as where:
+            (where / "lower").mkdir()
+            images.create(where / "disk.vhdx", SIZE, MIB)
+            images.create(where / "lower" / "disk.vhdx", SIZE, MIB)
+            found = []
+            with filesystem.overlay(where / "lower", where / "upper") as merged:
+                for path in (where / "disk.vhdx", merged / "disk.vhdx"):
+                    with raw_attached(path) as disk:
+                        queue = pathlib.Path(f"/sys/block/vhdx{disk.index}/queue/stable_writes")
+                        found.append((disk.sysfs("io"), queue.read_text(encoding="ascii")))
+            ktap.diag(f"{kind}: {found}")
+            ktap.equal(found[1], found[0], kind)
 
 
 ktap.main()

@@ -11,14 +11,17 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, filesystem, images, judge, knob, ktap, mapper
+from vhdxtest import dio, faulty, filesystem, images, judge, knob, ktap, mapper
 from vhdxtest.disk import attached
 from vhdxtest.images import MIB, command
+import vhdxoracle
 
 SECTOR = 512
 # Of the kernel's include/linux/sched.h.
@@ -216,6 +219,47 @@ def control_group():
             command("umount", groups)
 
 
+# ---- what reclaim leaves --------------------------------------------------------------------
+
+# Of kmod/meta.h.
+KEPT = 32
+
+# Takes all the memory that there is, and is killed for it.
+EATER = """
+import mmap
+open("/proc/self/oom_score_adj", "w").write("1000")
+how = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+held = []
+while True:
+    held.append(mmap.mmap(-1, 16 << 20, how))
+"""
+
+
+@ktap.case
+def pages_are_left():
+    """Of the BAT, where nothing else is left: reclaim will need some of them to go on."""
+    count = 3 * KEPT
+    with images.directory() as scratch, faulty.on_device(
+            scratch, lambda path: images.create(path, count * ENTRIES * MIB, MIB)) as place:
+        with vhdxoracle.open_disk(place.path) as image:
+            bat = image.bat_offset(0)
+        with attached(place.path) as disk:
+            def is_there(page):
+                with contextlib.suppress(OSError):
+                    return disk.read(page * ENTRIES * MIB + MIB, 4096) == bytes(4096)
+                return False
+
+            ktap.check(all(is_there(page) for page in range(count)), "content")
+            eater = subprocess.run([sys.executable, "-c", EATER], check=False)
+            ktap.equal(eater.returncode, -signal.SIGKILL, "status of who eats the memory")
+            place.fail((bat, (count + 1) * 4096))
+            left = sum(is_there(page) for page in range(count))
+            place.heal()
+            ktap.check(all(is_there(page) for page in range(count)), "content")
+        ktap.diag(f"{left} of {count} pages are left")
+        ktap.check(KEPT <= left < count, f"{left} of {count} pages are left")
+
+
 # ---- the file's page cache ------------------------------------------------------------------
 
 def allocated_with(path):
@@ -244,27 +288,44 @@ def allocated_with(path):
     return {"|".join(sorted(one)) for one in pages}
 
 
+def expect_no_io(container, path):
+    """While a disk writes a container, the pages of this file are allocated without I/O; then as
+    before."""
+    if not TRACING.exists() or not list(TRACING.iterdir()):
+        command("mount", "-t", "tracefs", "none", TRACING, check=False)
+    if not (TRACING / "events/kmem/mm_page_alloc").exists():
+        ktap.skip("the kernel can't trace allocations")
+    before = allocated_with(path)
+    with attached(container, "--read-only"):
+        ktap.equal(allocated_with(path), before, "for a disk that is only read")
+    with attached(container) as disk:
+        disk.write(0, bytes(4096))
+        meanwhile = allocated_with(path)
+    after = allocated_with(path)
+    ktap.diag(f"{before} {meanwhile}")
+    ktap.check(meanwhile.isdisjoint(before), f"{meanwhile} for a disk that is written")
+    ktap.equal(after, before, "after detach")
+
+
 def page_cache(kind):
-    """While a disk writes a file, the file's pages are allocated without I/O; then as before."""
+    """Of the container itself."""
     with filesystem.mounted(kind) as where:
-        if not TRACING.exists() or not list(TRACING.iterdir()):
-            command("mount", "-t", "tracefs", "none", TRACING, check=False)
-        if not (TRACING / "events/kmem/mm_page_alloc").exists():
-            ktap.skip("the kernel can't trace allocations")
         path = images.create(where / "disk.vhdx", 16 * MIB, MIB, fixed=True)
-        before = allocated_with(path)
-        with attached(path, "--read-only"):
-            ktap.equal(allocated_with(path), before, "for a disk that is only read")
-        with attached(path) as disk:
-            disk.write(0, bytes(4096))
-            meanwhile = allocated_with(path)
-        after = allocated_with(path)
-        ktap.diag(f"{before} {meanwhile}")
-        ktap.check(meanwhile.isdisjoint(before), f"{meanwhile} for a disk that is written")
-        ktap.equal(after, before, "after detach")
+        expect_no_io(path, path)
 
 
 for _kind in ("ext4", "xfs"):
     ktap.add(f"page_cache_on_{_kind}", page_cache, _kind)
+
+
+@ktap.case
+def page_cache_below_an_overlay():
+    """A file of an overlay has none."""
+    with filesystem.mounted("ext4") as where:
+        (where / "lower").mkdir()
+        upper = where / "upper"
+        with filesystem.overlay(where / "lower", upper) as merged:
+            path = images.create(merged / "disk.vhdx", 16 * MIB, MIB, fixed=True)
+            expect_no_io(path, upper / "disk.vhdx")
 
 ktap.main()

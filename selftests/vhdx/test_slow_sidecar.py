@@ -5,6 +5,7 @@
 #
 # vm: timeout=400 long=uml-lockdep takes=50
 import contextlib
+import errno
 import os
 import pathlib
 import signal
@@ -13,10 +14,11 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, sidecar, slow, uapi  # noqa: E402
-from vhdxtest.device import Control  # noqa: E402
+from vhdxtest import ctl, images, knob, ktap, mapper, sidecar, slow, uapi  # noqa: E402
+from vhdxtest.device import Control, Failure  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
+from vhdxtest.kernel_log import KernelLog  # noqa: E402
 from vhdxtest.sidecar import Delta, leaf_of  # noqa: E402
 
 UNIT = 4 * KIB
@@ -91,6 +93,32 @@ def killed_while_it_asks():
         expect_told(disk.handle.changes(first))
 
 
+# Of the kernel's include/linux/sched.h.
+PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
+
+
+@ktap.case
+def a_question_waits_for_no_writer():
+    """Writes may wait for its lock: memory that it needs is not made by writing (rule K3)."""
+    with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
+        first = disk.handle.ids()[0]
+        below.delay(read=READ_MS)
+        asking = threading.Thread(target=disk.handle.changes, args=(first,))
+        asking.start()
+        seen = []
+        while asking.is_alive():
+            stat = pathlib.Path(f"/proc/self/task/{asking.native_id}/stat")
+            with contextlib.suppress(OSError):
+                state, *fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
+                if state == "D":
+                    seen.append(int(fields[5]))
+            time.sleep(READ_MS / 5000)
+        ktap.check(len(seen) > DELTAS / 4, f"it was seen to wait {len(seen)} times")
+        both = PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
+        outside = [f"{flags:#x}" for flags in seen if flags & both != both]
+        ktap.check(not outside, f"{len(outside)} times of {len(seen)} outside: {outside[:3]}")
+
+
 @ktap.case
 def seals_beside_a_long_question():
     with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:
@@ -144,18 +172,22 @@ for name, how in {
 # ---- attach, seal -----------------------------------------------------------------------
 
 def attach_and_be_killed(path, below, after):
-    """An attach that is killed leaves no disk; the next one finds everything."""
+    """An attach that is killed leaves no disk, and goes no further than it got; the next one finds
+    everything."""
     def attach():
         with Control() as control, opened(path) as container, opened(below.path) as lrct:
             control.attach(container, lrct)
     below.delay(read=READ_MS)
-    took = killed(attach, after)
+    with KernelLog() as log:
+        took = killed(attach, after)
+        said = [text for level, text in log.records() if level <= 4]
     left = sorted(one.name for one in pathlib.Path("/sys/block").glob("vhdx*"))
     below.delay()
     for name in left:
         with Control() as control:
             control.detach(int(name.removeprefix("vhdx")))
     ktap.check(not left, f"attached by somebody who is dead: {left}")
+    ktap.check(not said, f"kernel log: {said}")
     ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
     with raw_attached(path, below.path) as disk:
         ktap.equal((disk.reason, disk.message), (uapi.NONE, ""), "reason")
@@ -211,6 +243,135 @@ def killed_while_it_seals():
             ktap.equal(disk.handle.changes(first), wanted, "changes")
         with attached(path, "--sidecar", below.path) as disk:
             ktap.equal(disk.handle.changes(first), wanted, "changes after a reattach")
+
+
+# ---- one that hangs ---------------------------------------------------------------------
+
+@contextlib.contextmanager
+def tracked(directory, name, side):
+    """A disk of its own that was written and sealed."""
+    path = images.create(directory / f"{name}.vhdx", 64 * MIB, block_size=MIB)
+    with raw_attached(path) as disk:
+        with opened(side, os.O_RDWR | os.O_CREAT) as lrct:
+            disk.handle.enable(lrct)
+        disk.write(0, b"x" * 4096)
+        yield disk
+
+
+def took(function, *arguments):
+    """What it returns, and how many seconds it took."""
+    begin = time.monotonic()
+    result = function(*arguments)
+    return result, time.monotonic() - begin
+
+
+def failing(function):
+    """It does."""
+    try:
+        function()
+        raise AssertionError("it did not fail")
+    except Failure:
+        pass
+
+
+@contextlib.contextmanager
+def sealing(disk, below):
+    """Meanwhile somebody seals it, and its sidecar hangs."""
+    seal = threading.Thread(target=disk.handle.seal)
+    with mapper.hanging(below.name):
+        seal.start()
+        time.sleep(0.5)
+        yield
+        ktap.check(seal.is_alive(), "the seal has ended: nothing was tested")
+    seal.join()
+
+
+@ktap.case
+def one_that_hangs_holds_up_no_other():
+    """Its sidecar hangs in a seal: others are sealed and detached, and it can be looked at."""
+    with images.directory() as directory, slow.device(directory / "backing", 16 * MIB) as below, \
+            tracked(directory, "hung", below.path) as hung, \
+            knob.turned("/sys/module/vhdx/parameters/sidecar_timeout_ms", "1000"), \
+            contextlib.ExitStack() as stack:
+        stack.enter_context(sealing(hung, below))
+        with tracked(directory, "other", directory / "lrct") as other:
+            ktap.check(took(other.handle.seal)[1] < 5, "another disk's seal")
+            ktap.check(took(hung.handle.info)[1] < 1, "its description")
+            for attribute, value in (("sidecar", below.path), ("tracking", "on"),
+                                     ("reason", "none"), ("unit", str(16 * KIB))):
+                found, seconds = took(hung.sysfs, attribute)
+                ktap.check(seconds < 1, f"{attribute} took {seconds:.1f} s")
+                ktap.check(attribute == "sidecar" or found == value, f"{attribute}: {found}")
+            rows, seconds = took(ctl.json, "list")
+            ktap.check(seconds < 5 and len(rows["list"]) == 2, f"list: {rows}, {seconds:.1f} s")
+            for question in (hung.handle.state, hung.handle.ids):
+                begin = time.monotonic()
+                try:
+                    question()
+                    raise AssertionError("it was answered")
+                except Failure as failure:
+                    ktap.equal((failure.errno, time.monotonic() - begin < 5), (errno.EBUSY, True))
+            # Whose session can't begin waits for nobody.
+            with raw_attached(images.create(directory / "ro.vhdx", 8 * MIB, block_size=MIB),
+                              flags=uapi.ATTACH_READ_ONLY) as read_only:
+                both = (read_only.handle, hung.handle)
+                ktap.check(took(failing, lambda: Control.seal_of(*both))[1] < 5, "a refused seal")
+            # Who seals both waits, can be killed, and leaves nothing behind.
+            both = (other.handle, hung.handle)
+            ktap.check(killed(lambda: Control.seal_of(*both), 0.5) < 1, "a seal of both")
+            ktap.check(took(other.handle.seal)[1] < 5, "another disk's seal afterwards")
+            other.write(0, b"y" * 4096)
+            begin = time.monotonic()
+        ktap.check(time.monotonic() - begin < 5, "another disk's detach")
+        stack.close()
+        ktap.equal(len(hung.handle.ids()), 2, "points")
+
+
+@ktap.case
+def closed_late():
+    """Its last close has to write what somebody else left in the page cache: that holds up
+    neither a question nor a write."""
+    late, half = 8, 8 * MIB // 512
+    with images.directory() as directory, slow.device(directory / "backing", 16 * MIB) as below, \
+            tracked(directory, "disk", below.path) as disk:
+        with open(below.path, "r+b", buffering=0) as node:
+            node.seek(12 * MIB)
+            node.write(bytes(MIB))
+        below.load(f"0 {half} error\n"
+                   f"{half} {half} delay {below.below} {half} 0 {below.below} {half} {late * 1000}")
+        begin = time.monotonic()
+        seal = threading.Thread(target=failing, args=(disk.handle.seal,))
+        seal.start()
+        while disk.sysfs("tracking") != "off":
+            ktap.check(time.monotonic() - begin < late / 2, "tracking is on")
+            time.sleep(0.05)
+        ktap.equal(disk.handle.state().gap_reason, uapi.TRACKING_ERROR, "reason")
+        disk.write(0, b"z" * 4096)
+        ktap.check(time.monotonic() - begin < late / 2, f"after {time.monotonic() - begin:.1f} s")
+        seal.join()
+        ktap.check(time.monotonic() - begin > late / 2, "the close took no time: nothing was tested")
+
+
+@ktap.case
+def seals_of_the_same_disks_in_any_order():
+    """None waits for another for ever."""
+    with images.directory() as directory, contextlib.ExitStack() as stack:
+        disks = [stack.enter_context(tracked(directory, str(number), directory / f"lrct{number}"))
+                 for number in range(3)]
+        orders = [(0, 1), (1, 0), (2, 1, 0), (0, 2), (1, 2, 0)]
+
+        def seal_often(order):
+            for _ in range(20):
+                Control.seal_of(*(disks[number].handle for number in order))
+        threads = [threading.Thread(target=seal_often, args=(order,)) for order in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+            ktap.check(not thread.is_alive(), "a seal does not end")
+        for number, disk in enumerate(disks):
+            wanted = 1 + 20 * sum(number in order for order in orders)
+            ktap.equal(len(disk.handle.ids()), wanted, f"points of disk {number}")
 
 
 ktap.main()

@@ -417,7 +417,8 @@ struct vhdx_info {
  * @reserved:		zero
  *
  * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
- * MostRecentId}.
+ * MostRecentId}. Errors: EBUSY/IN_USE somebody seals or changes points, and the
+ * sidecar does not answer him; ENODEV; EINTR killed.
  */
 struct vhdx_tracking_state {
 	__u32 size;
@@ -580,8 +581,8 @@ struct vhdx_point {
  * @reason:		out: VHDX_REASON_* on failure
  *
  * Without a sidecar there are no points: success. Errors: ENODATA/ID_MISSING
- * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM;
- * ENODEV.
+ * @after is not there (any more): read the list again; EBUSY/IN_USE as for struct
+ * vhdx_tracking_state; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
  */
 struct vhdx_get_points {
 	__u32 size;

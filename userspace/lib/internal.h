@@ -140,6 +140,8 @@ int sidecar_path(const struct container *container, const char *given, char **pa
 int open_sidecar(const char *path, bool given, bool write);
 /* Make an empty one with the container's owner and mode. A descriptor or -errno. */
 int create_sidecar(const char *path, const struct stat *container);
+/* Remove it again, unless somebody else has it in use. */
+void remove_made_sidecar(int fd, const char *path);
 
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,34 @@ int open_sidecar(const char *path, bool given, bool write)
 	return fd < 0 ? fail_errno(fd, "%s", path) : fd;
 }
 
+static bool is_named(int fd, const char *path)
+{
+	struct stat there, ours;
+
+	return !fstat(fd, &ours) && !lstat(path, &there) && there.st_dev == ours.st_dev &&
+	       there.st_ino == ours.st_ino;
+}
+
+/*
+ * As soon as it has a name, others may open it, and enable tracking in it. While we have the lease
+ * nobody else has it open, and who comes waits; then a disk that uses it, by our descriptor, is one
+ * that is told. Where there are no leases, that is all that can be known.
+ */
+void remove_made_sidecar(int fd, const char *path)
+{
+	struct stat st;
+	int index;
+
+	/* Who waits is announced by a signal, whose default must be to do nothing. */
+	fcntl(fd, F_SETSIG, SIGURG);
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) && (errno == EAGAIN || errno == EBUSY))
+		return;
+	if (is_named(fd, path) && !fstat(fd, &st) &&
+	    find_by_sidecar(&st, true, &index) == -ENODEV)
+		unlink(path);
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
 int create_sidecar(const char *path, const struct stat *container)
 {
 	int err;
@@ -57,8 +86,8 @@ int create_sidecar(const char *path, const struct stat *container)
 	    (fchown(fd, container->st_uid, container->st_gid) ||
 	     fchmod(fd, container->st_mode & 0666))) {
 		err = fail_errno(-errno, "%s: cannot give it the container's owner and mode", path);
+		remove_made_sidecar(fd, path);
 		close(fd);
-		unlink(path);
 		return err;
 	}
 	return fd;

@@ -64,9 +64,9 @@ static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct 
 	if (enable->sidecar_fd < 0)
 		return enable->sidecar_fd;
 	err = call_enable(disk, enable);
-	close(enable->sidecar_fd);
 	if (err)
-		unlink(path);
+		remove_made_sidecar(enable->sidecar_fd, path);
+	close(enable->sidecar_fd);
 	return err ? err : sync_directory(path);
 }
 

@@ -7,6 +7,8 @@
  *	calls		a line for each ioctl
  *	fail/NAME	"errno reason times message": the next calls of NAME fail
  *	busy.N		disk N is not detached
+ *	rival		who enables tracking finds that somebody else was faster: "opened" his
+ *			sidecar, "took" his descriptor, or "renamed" something over it
  *	points.N	"sequence gap_reason label" for each point
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
@@ -605,6 +607,31 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	return 0;
 }
 
+/* What somebody else does with the sidecar that was just made; see the file's comment. */
+static void be_rival(int index, int fd)
+{
+	FILE *file = open_file("r", "rival");
+	char deed[16] = "";
+	char from[PATH_MAX];
+	char path[PATH_MAX] = "";
+	char link[64];
+
+	if (!file)
+		return;
+	if (fscanf(file, "%15s", deed) != 1)
+		abort();
+	fclose(file);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (!strcmp(deed, "opened") && open(link, O_RDWR | O_CLOEXEC) < 0)
+		abort();
+	if (!strcmp(deed, "took"))
+		put_path(index, "vhdx/sidecar", fd);
+	snprintf(from, sizeof(from), "%s/rival", getenv("FAKE_ROOT"));
+	if (!strcmp(deed, "renamed") &&
+	    (readlink(link, path, sizeof(path) - 1) < 0 || rename(from, path)))
+		abort();
+}
+
 static int enable(int index, struct vhdx_tracking_enable *args)
 {
 	int error;
@@ -612,6 +639,7 @@ static int enable(int index, struct vhdx_tracking_enable *args)
 	log_call("ENABLE flags=%u sidecar=%d unit=%u", args->flags, args->sidecar_fd >= 0,
 		 args->unit);
 	error = wanted_failure("ENABLE", &args->reason, args->message, args->message_capacity);
+	be_rival(index, args->sidecar_fd);
 	if (error)
 		return error;
 	make_id(&args->first_point, add_point(index, NULL, 0));

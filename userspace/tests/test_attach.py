@@ -2,6 +2,7 @@
 """Attach: sidecars, Windows' own tracking files, what is passed to the driver."""
 import errno
 import os
+import pathlib
 import random
 import re
 import shutil
@@ -382,6 +383,22 @@ def test_reset_without_sidecar():
         fake.ctl("track", "reset", "0").expect(1, "no sidecar of the container's name", "track enable",
                                              "--sidecar")
         assert not os.path.exists(f"{image}.lrct")
+
+
+def test_enable_fails():
+    """What was made for it is removed again, unless it is somebody else's by now."""
+    with directory() as path:
+        fake, image = setup(path)
+        sidecar = pathlib.Path(f"{image}.lrct")
+        fake.ctl("attach", image).expect(0)
+        for rival in (None, "opened", "took", "renamed"):
+            if rival:
+                fake.write("rival", rival)
+            fake.fail("ENABLE", errno.EALREADY)
+            fake.ctl("track", "enable", "0").expect(1, "enabled already")
+            assert sidecar.exists() == bool(rival), rival
+            sidecar.unlink(missing_ok=True)
+            fake.write("sys/block/vhdx0/vhdx/sidecar", "")
 
 
 def test_enable_elsewhere():

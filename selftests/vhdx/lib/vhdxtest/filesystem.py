@@ -4,6 +4,7 @@
     with filesystem.mounted("ext4", 96 * MIB) as where:        a directory
     with filesystem.made("ntfs3", device) as where:            on a device that is there
     with filesystem.mounted_at(device, where):                 in a directory that is told
+    with filesystem.overlay(lower, upper):                     one over a directory
     with filesystem.swap(device):                              none at all
 """
 
@@ -52,6 +53,25 @@ def mounted_at(device, where):
         yield where
     finally:
         command("umount", where)
+
+
+@contextlib.contextmanager
+def overlay(lower, upper):
+    """Where an overlay of what is in lower is mounted; what is written goes to upper, which is
+    made."""
+    if "missing" in command("sh", "-c", "modprobe -q overlay || grep -w overlay "
+                            "/proc/filesystems || echo missing"):
+        ktap.skip("this kernel has no overlay")
+    work = upper.with_name("work")
+    for directory in (upper, work):
+        directory.mkdir()
+    with images.directory() as merged:
+        command("mount", "-t", "overlay", "-o",
+                f"lowerdir={lower},upperdir={upper},workdir={work}", "none", merged)
+        try:
+            yield merged
+        finally:
+            command("umount", merged)
 
 
 @contextlib.contextmanager
