@@ -121,12 +121,33 @@ static inline u64 vhdx_container_length(const struct vhdx_container *container)
 	return i_size_read(container->file->f_mapping->host);
 }
 
-/* Is everything still there that we know of? Any context. */
+/* How long it has to be, in bytes. */
+static inline u64 vhdx_container_known(const struct vhdx_container *container)
+{
+	return READ_ONCE(container->size) + smp_load_acquire(&container->overhang);
+}
+
+/*
+ * Is everything still there that we know of? Any context.
+ *
+ * Without a lock, while we change the length ourselves: it grows before we know of it, and is cut
+ * after we forgot. So what we know is read first; and if it is more than there is, that counts
+ * only if we still know it then.
+ */
 static inline bool vhdx_container_is_whole(const struct vhdx_container *container)
 {
-	return !READ_ONCE(container->lost) &&
-	       vhdx_container_length(container) >=
-	       READ_ONCE(container->size) + READ_ONCE(container->overhang);
+	u64 known;
+
+	if (READ_ONCE(container->lost))
+		return false;
+	do {
+		known = vhdx_container_known(container);
+		smp_rmb();
+		if (likely(vhdx_container_length(container) >= known))
+			return true;
+		smp_rmb();
+	} while (known != vhdx_container_known(container));
+	return false;
 }
 
 static inline bool vhdx_container_is_open(const struct vhdx_container *container)

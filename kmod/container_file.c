@@ -413,7 +413,8 @@ static int lengthen(struct vhdx_container *c, u64 size, u32 overhang)
 		err = -EIO;
 	if (!err) {
 		vhdx_container_grew(c, size);
-		WRITE_ONCE(c->overhang, overhang);
+		/* Both after the length (vhdx_container_is_whole()). */
+		smp_store_release(&c->overhang, overhang);
 	}
 	return err;
 }
@@ -449,6 +450,7 @@ static int file_trim(struct vhdx_container *c, u64 size)
 		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
 		WRITE_ONCE(c->overhang, 0);
 		WRITE_ONCE(c->size, size);
+		smp_wmb();
 		err = resize(c, size);
 	}
 	end_resize(c);
