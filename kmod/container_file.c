@@ -13,6 +13,7 @@
 #include <linux/kthread.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <uapi/linux/vhdx.h>
@@ -314,6 +315,7 @@ static void file_start(struct vhdx_io *io)
 	bool write = op_is_write(bio_op(clone));
 	struct iov_iter iter;
 	ssize_t ret;
+	int nice;
 
 	if (write)
 		file_overhang(c, io->offset + joined_size(io));
@@ -340,10 +342,10 @@ static void file_start(struct vhdx_io *io)
 
 	kthread_associate_blkcg(bio_blkcg_css(io->orig));
 	if (is_waited_for(clone))
-		vhdx_writer_begin_urgent();
+		nice = vhdx_writer_begin_urgent();
 	ret = start(c, &io->file.iocb, &iter, write);
 	if (is_waited_for(clone))
-		vhdx_writer_end_urgent();
+		vhdx_writer_end_urgent(nice);
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		io->file.result = ret;
@@ -433,6 +435,9 @@ static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
 
 static void file_overhang(struct vhdx_container *c, u64 end)
 {
+	/* Whoever seals is a task of somebody's, and would be killed for it. */
+	if (end + VHDX_OVERHANG > rlimit(RLIMIT_FSIZE))
+		return;
 	if (likely(end < READ_ONCE(c->size) + READ_ONCE(c->overhang)) || begin_resize(c))
 		return;
 	if (!is_appended_to(c) || vhdx_container_length(c) <= end)

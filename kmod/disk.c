@@ -221,11 +221,9 @@ static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	err = c->ops->extend(c, log->last_file_offset, &from);
 	if (err)
 		return no_room_for_replay(disk, err, diag);
-	c->ops->overhang(c, c->size);
 	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
 	if (!err)
 		err = c->ops->flush(c);
-	c->ops->trim(c, c->size);
 	c->store.size = c->size;
 	if (!err)
 		err = vhdx_session_update(disk, NULL, NULL, &empty);

@@ -212,8 +212,6 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	err = vhdx_journal_prepare(&disk->journal);
 	if (err)
 		goto out;
-	prepare_the_end(disk);
-
 	generate_random_guid(file_write_guid.b);
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
@@ -224,6 +222,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;
 	}
+	/* Not before the header was read back: it may be somebody else's image by now. */
+	prepare_the_end(disk);
 	/* After the new headers, for those who look without the lock. */
 	smp_store_release(&session->begun, true);
 out:

@@ -33,14 +33,18 @@ static inline void vhdx_writer_leave(unsigned int flags)
  * what must not fail as well; PF_MEMALLOC gives neither. A worker has that for as long as it
  * carries a write that memory waits for.
  */
-static inline void vhdx_writer_begin_urgent(void)
+static inline int vhdx_writer_begin_urgent(void)
 {
+	int nice = task_nice(current);
+
 	sched_set_fifo_low(current);
+	return nice;
 }
 
-static inline void vhdx_writer_end_urgent(void)
+/* @nice: from vhdx_writer_begin_urgent(); a queue's rescuer has another one than its workers */
+static inline void vhdx_writer_end_urgent(int nice)
 {
-	sched_set_normal(current, 0);
+	sched_set_normal(current, nice);
 }
 
 /* Whoever holds a lock that I/O waits for is in such a scope. */

@@ -427,6 +427,20 @@ def guarded_no_longer_than_needed():
             os.remove(kept)
 
 
+@ktap.case
+def copied_over_before_a_session():
+    """A full image of the same length, written over ours: it becomes no longer, either."""
+    with images.directory() as directory, udev.asleep():
+        path = make(directory / "disk.vhdx", 1, DISK // BLOCK)
+        other = make(directory / "other.vhdx", 2, DISK // BLOCK)
+        with raw_attached(path, closes=False) as disk:
+            disk.read(0, 4096)
+            with open(path, "r+b") as file:
+                file.write(other.read_bytes())
+            ktap.equal(outcome(disk.write, 0, bytes(4096)), (errno.EIO, None), "write")
+        ktap.equal(judge.fingerprint(path), judge.fingerprint(other), "the other image")
+
+
 # ---- a file that grew -----------------------------------------------------------------------
 
 def appended_to(session):

@@ -422,4 +422,17 @@ def under_way_at_enabling():
         ktap.equal(disk.handle.changes(first), [(4 * MIB, UNIT), (HALF, UNIT)], "changes")
 
 
+@ktap.case
+def limited_file_size():
+    """Whoever seals is not ended because the container is longer than files of his may get."""
+    with images.directory() as directory:
+        path = images.create(directory / "disk.vhdx", 16 * MIB, MIB, fixed=True)
+        with attached(path, "--track") as disk:
+            done = images.command("sh", "-c", f"ulimit -f 2048; vhdxctl seal {disk.node}")
+            ktap.equal(len(disk.handle.ids()), 2, done)
+        with attached(path) as disk:
+            images.command("sh", "-c", f"ulimit -f 2048; vhdxctl seal {disk.node}")
+            ktap.equal(len(disk.handle.ids()), 3, "points")
+
+
 ktap.main()

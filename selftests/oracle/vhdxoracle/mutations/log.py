@@ -93,6 +93,13 @@ def _behind_end(target):
     _put_log(target, _entry(target, [Data(end + 3 * MIB, bytes(PAGE)), _bat_page(target)], last=end + 4 * MIB))
 
 
+@mutation("log-writes-behind-the-end-it-names", OK, same_content=False)
+def _behind_named_end(target):
+    """LastFileOffset is the size at least that the file must have, not a bound."""
+    end = target.edit.container.size
+    _put_log(target, _entry(target, [Data(end + 3 * MIB, bytes(PAGE)), _bat_page(target)], last=end))
+
+
 @mutation("log-gap-in-sequence", OK, same_content=False)
 def _gap(target):
     """The second entry's number skips one and its tail is the first: not part of the log."""
