@@ -148,14 +148,22 @@ struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker)
 	return file;
 }
 
-/* As long as a commit of a sidecar that works may take, and no longer. */
+/*
+ * As long as a commit of a sidecar that works may take, and no longer. The lock is tried for, past
+ * whoever waits for it: as long as those get on, the sidecar works.
+ */
 static int lock_in_time(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	unsigned long end = jiffies + vhdx_tracker_timeout();
+	u64 now, generation = READ_ONCE(t->generation);
 
 	while (!down_read_trylock(&t->lock)) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		now = READ_ONCE(t->generation);
+		if (now != generation)
+			end = jiffies + vhdx_tracker_timeout();
+		generation = now;
 		if (time_after(jiffies, end))
 			return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
 				"the sidecar does not answer somebody who seals, or changes points; ask again when it does");
