@@ -76,7 +76,7 @@ static void watch(struct timer_list *timer)
 	struct bio *bio;
 
 	spin_lock_irqsave(&swap_out->lock, flags);
-	if (nothing_moves(swap_out))
+	if (nothing_moves(swap_out) && !disk->container.bdev)
 		give_back(swap_out, &given_back);
 	if (!bio_list_empty(&swap_out->waiting))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
