@@ -200,8 +200,6 @@ static void prepare_work(struct work_struct *work)
 	mutex_unlock(&a->lock);
 	if (!err)
 		err = grow(disk, end, &from);
-	if (!err)
-		disk->container.ops->overhang(&disk->container, disk->container.size);
 	mutex_lock(&a->lock);
 	a->error = err;
 	/* Given by somebody else: neither zero, nor ours to cut off. */
@@ -317,7 +315,7 @@ out:
 }
 
 /**
- * vhdx_allocator_trim() - the session has ended: cut what was grown ahead, and the overhang
+ * vhdx_allocator_trim() - the session has ended: cut what was grown ahead
  * @disk:	its allocator is stopped, and its log durably empty (rule V2): until then a
  *		log entry may refer to the size that the container had
  *
@@ -326,8 +324,8 @@ out:
  */
 void vhdx_allocator_trim(struct vhdx_disk *disk)
 {
-	struct vhdx_container *c = &disk->container;
 	struct vhdx_allocator *a = &disk->allocator;
 
-	c->ops->trim(c, a->scan == VHDX_SCAN_OK ? max(a->end, a->found) : c->size);
+	if (a->scan == VHDX_SCAN_OK)
+		disk->container.ops->trim(&disk->container, max(a->end, a->found));
 }

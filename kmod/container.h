@@ -32,12 +32,8 @@ struct vhdx_io;
  * @extend:	make the container at least @size bytes long. What is new starts at @from, where
  *		it ended until then, and reads as zeroes. -ENOSPC where it can't grow; -EIO
  *		where somebody cut it: to make it as long again would hide that
- * @overhang:	make the container longer than @end, where a write is about to end. If somebody
- *		cuts it under that write, it stays shorter than it was, and that is seen; a write
- *		that ended with the file would make it as long again, and what was cut off in
- *		front of it would read as zeroes. Where it can't grow, nothing of that is an error
- * @trim:	cut what is behind @size, which nobody uses, and the overhang; durable afterwards.
- *		Only where the length is what we made it
+ * @trim:	cut what is behind @size, which nobody uses; durable afterwards. Only where
+ *		the length is what we made it
  * @zero:	overwrite with zeroes, as payload is written; any 512-byte alignment.
  *		Allocates nothing
  * @clear:	make a range that nobody uses read as zeroes, without writing it. May wait
@@ -52,14 +48,10 @@ struct vhdx_container_ops {
 	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
 	int (*flush)(struct vhdx_container *container);
 	int (*extend)(struct vhdx_container *container, u64 size, u64 *from);
-	void (*overhang)(struct vhdx_container *container, u64 end);
 	int (*trim)(struct vhdx_container *container, u64 size);
 	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
 	int (*clear)(struct vhdx_container *container, u64 offset, u64 length);
 };
-
-/* How much longer than what is written it is made, in bytes. */
-#define VHDX_OVERHANG	(1U << 20)
 
 /**
  * struct vhdx_container - one open container
@@ -74,7 +66,6 @@ struct vhdx_container_ops {
  *		device, does what a killed task must not cut short
  * @size:	length as we know it: what others cut is not taken off. It grows only, see
  *		vhdx_container_grew(), until a clean close trims the file
- * @overhang:	0 or VHDX_OVERHANG: it is longer than @size by that, and nothing is in there
  * @lost:	somebody cut it or wrote something else over it: it is not written any more
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O
@@ -91,7 +82,6 @@ struct vhdx_container {
 	compat_bdev_claim bdev_claim;
 	struct vhdx_file_queue queue;
 	u64 size;
-	u32 overhang;
 	u32 alignment;
 	u32 dma_alignment;
 	bool read_only;
@@ -121,12 +111,6 @@ static inline u64 vhdx_container_length(const struct vhdx_container *container)
 	return i_size_read(container->file->f_mapping->host);
 }
 
-/* How long it has to be, in bytes. */
-static inline u64 vhdx_container_known(const struct vhdx_container *container)
-{
-	return READ_ONCE(container->size) + smp_load_acquire(&container->overhang);
-}
-
 /*
  * Is everything still there that we know of? Any context.
  *
@@ -141,12 +125,12 @@ static inline bool vhdx_container_is_whole(const struct vhdx_container *containe
 	if (READ_ONCE(container->lost))
 		return false;
 	do {
-		known = vhdx_container_known(container);
+		known = READ_ONCE(container->size);
 		smp_rmb();
 		if (likely(vhdx_container_length(container) >= known))
 			return true;
 		smp_rmb();
-	} while (known != vhdx_container_known(container));
+	} while (known != READ_ONCE(container->size));
 	return false;
 }
 

@@ -131,11 +131,6 @@ static int bdev_extend(struct vhdx_container *c, u64 size, u64 *from)
 	return 0;
 }
 
-/* It keeps its length, whatever is written. */
-static void bdev_overhang(struct vhdx_container *c, u64 end)
-{
-}
-
 static int bdev_trim(struct vhdx_container *c, u64 size)
 {
 	return 0;
@@ -154,15 +149,14 @@ static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
-	.name		= "block",
-	.open		= bdev_open,
-	.close		= bdev_close,
-	.rw		= bdev_rw,
-	.submit		= bdev_submit,
-	.flush		= bdev_flush,
-	.extend		= bdev_extend,
-	.overhang	= bdev_overhang,
-	.trim		= bdev_trim,
-	.zero		= bdev_zero,
-	.clear		= bdev_clear,
+	.name	= "block",
+	.open	= bdev_open,
+	.close	= bdev_close,
+	.rw	= bdev_rw,
+	.submit	= bdev_submit,
+	.flush	= bdev_flush,
+	.extend	= bdev_extend,
+	.trim	= bdev_trim,
+	.zero	= bdev_zero,
+	.clear	= bdev_clear,
 };

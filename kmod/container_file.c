@@ -13,7 +13,6 @@
 #include <linux/kthread.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <uapi/linux/vhdx.h>
@@ -21,7 +20,6 @@
 #define RW_PAGES	32
 
 static void file_start(struct vhdx_io *io);
-static void file_overhang(struct vhdx_container *c, u64 end);
 
 /*
  * Is direct I/O the file system's own, which keeps to it? Where it is a method of the page
@@ -315,10 +313,8 @@ static void file_start(struct vhdx_io *io)
 	bool write = op_is_write(bio_op(clone));
 	struct iov_iter iter;
 	ssize_t ret;
-	int nice;
+	int nice = 0;
 
-	if (write)
-		file_overhang(c, io->offset + joined_size(io));
 	/* It may have waited here for long. */
 	if (unlikely(!vhdx_container_is_whole(c))) {
 		io->file.result = -EIO;
@@ -395,54 +391,25 @@ static int resize(struct vhdx_container *c, u64 size)
 	return compat_notify_change(c->file, &attr);
 }
 
-/* Has somebody made it longer than we know? That is not ours to cut off, and may be anything. */
-static bool is_appended_to(const struct vhdx_container *c)
-{
-	return vhdx_container_length(c) > c->size + c->overhang;
-}
-
-/* Between begin_resize() and end_resize(). */
-static int lengthen(struct vhdx_container *c, u64 size, u32 overhang)
-{
-	int err = 0;
-
-	if (!vhdx_container_is_whole(c))
-		return -EIO;
-	if (vhdx_container_length(c) < size + overhang)
-		err = resize(c, size + overhang);
-	/* A file system that only says so is not asked again and again. */
-	if (!err && vhdx_container_length(c) < size + overhang)
-		err = -EIO;
-	if (!err) {
-		vhdx_container_grew(c, size);
-		/* Both after the length (vhdx_container_is_whole()). */
-		smp_store_release(&c->overhang, overhang);
-	}
-	return err;
-}
-
 static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
 {
 	int err = begin_resize(c);
 
 	if (err)
 		return err;
-	*from = is_appended_to(c) ? vhdx_container_length(c) : c->size;
-	err = lengthen(c, size, c->overhang);
+	*from = vhdx_container_length(c);
+	if (!vhdx_container_is_whole(c))
+		err = -EIO;
+	/* Somebody may have made it longer than we know: that is not ours to cut off. */
+	else if (size > *from)
+		err = resize(c, size);
+	/* A file system that only says so is not asked again and again. */
+	if (!err && vhdx_container_length(c) < size)
+		err = -EIO;
+	if (!err)
+		vhdx_container_grew(c, size);
 	end_resize(c);
 	return err;
-}
-
-static void file_overhang(struct vhdx_container *c, u64 end)
-{
-	/* Whoever seals is a task of somebody's, and would be killed for it. */
-	if (end + VHDX_OVERHANG > rlimit(RLIMIT_FSIZE))
-		return;
-	if (likely(end < READ_ONCE(c->size) + READ_ONCE(c->overhang)) || begin_resize(c))
-		return;
-	if (!is_appended_to(c) || vhdx_container_length(c) <= end)
-		lengthen(c, max(end, c->size), VHDX_OVERHANG);
-	end_resize(c);
 }
 
 static int file_trim(struct vhdx_container *c, u64 size)
@@ -451,9 +418,8 @@ static int file_trim(struct vhdx_container *c, u64 size)
 
 	if (err)
 		return err;
-	if (vhdx_container_is_whole(c) && !is_appended_to(c) && size < c->size + c->overhang) {
+	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
 		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
-		WRITE_ONCE(c->overhang, 0);
 		WRITE_ONCE(c->size, size);
 		smp_wmb();
 		err = resize(c, size);
@@ -476,8 +442,8 @@ static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
 
 	for (i = 0; i < RW_PAGES; i++)
 		bvecs[i] = (struct bio_vec){ .bv_page = ZERO_PAGE(0), .bv_len = PAGE_SIZE };
-	file_overhang(c, offset + length);
 	for (; length; offset += ret, length -= ret) {
+		/* Nor would it become longer again unseen. */
 		if (!vhdx_container_is_whole(c))
 			return -EIO;
 		n = min_t(u64, length, RW_PAGES * PAGE_SIZE);
@@ -503,15 +469,14 @@ static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
-	.name		= "file",
-	.open		= file_open,
-	.close		= file_close,
-	.rw		= file_rw,
-	.submit		= file_submit,
-	.flush		= file_flush,
-	.extend		= file_extend,
-	.overhang	= file_overhang,
-	.trim		= file_trim,
-	.zero		= file_zero,
-	.clear		= file_clear,
+	.name	= "file",
+	.open	= file_open,
+	.close	= file_close,
+	.rw	= file_rw,
+	.submit	= file_submit,
+	.flush	= file_flush,
+	.extend	= file_extend,
+	.trim	= file_trim,
+	.zero	= file_zero,
+	.clear	= file_clear,
 };

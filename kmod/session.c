@@ -157,24 +157,6 @@ void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
 	spin_unlock(&disk->session.current_lock);
 }
 
-/*
- * The end of the disk is the end of most containers that have it. They become longer now rather
- * than when memory waits for that write; one that does not find out will by then.
- */
-static void prepare_the_end(struct vhdx_disk *disk)
-{
-	u64 last = disk->image.geo.disk_size - SECTOR_SIZE;
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_mapping mapping;
-	void *handle;
-
-	if (disk->map->load(disk, last, &handle))
-		return;
-	if (disk->map->lookup(disk, last, &mapping) == VHDX_PLACE_DATA)
-		c->ops->overhang(c, mapping.offset + SECTOR_SIZE);
-	disk->map->unload(disk, handle);
-}
-
 /**
  * vhdx_session_begin() - before the first visible change
  * @disk:	attached for writing
@@ -212,6 +194,7 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	err = vhdx_journal_prepare(&disk->journal);
 	if (err)
 		goto out;
+
 	generate_random_guid(file_write_guid.b);
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
@@ -222,8 +205,6 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;
 	}
-	/* Not before the header was read back: it may be somebody else's image by now. */
-	prepare_the_end(disk);
 	/* After the new headers, for those who look without the lock. */
 	smp_store_release(&session->begun, true);
 out:

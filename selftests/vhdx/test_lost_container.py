@@ -347,84 +347,33 @@ def grown_device():
 UNTIL_IT_GROWS = 16
 
 
-def cut_just_before(victim, disk, offset):
-    """A cut, and then a write to the disk, both wait for one who holds the file."""
-    with images.directory() as directory, faulty.device(directory / "backing", MIB) as slow, \
-            open(slow.path, "rb") as source, \
-            mmap.mmap(source.fileno(), 4096, prot=mmap.PROT_READ) as late, \
-            open(victim.path, "r+b", buffering=0) as file:
-        end = os.stat(victim.path).st_size
-        steps = ((os.pwrite, file.fileno(), late, victim.size - BLOCK), (cut, victim),
-                 (outcome, disk.write, offset, b"5" * 4096))
-        threads = [threading.Thread(target=step[0], args=step[1:]) for step in steps]
-        images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", slow.name)
-        try:
-            for thread in threads:
-                thread.start()
-                time.sleep(1)
-            ktap.equal(os.stat(victim.path).st_size, end, "size while it is held")
-        finally:
-            images.command("dmsetup", "resume", "--noudevsync", slow.name)
-        for thread in threads:
-            thread.join()
-    victim.expect_gap(disk)
-    victim.expect_lost(disk)
-
-
 @ktap.case
 def cut_just_before_it_grows():
-    """The growth does not make good what was cut off."""
-    with images.directory() as directory, udev.asleep():
+    """Both wait for one who holds the file: the growth does not make good what was cut off."""
+    with images.directory() as directory, udev.asleep(), \
+            faulty.device(directory / "backing", MIB) as slow:
         victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
-        with victim.attached() as disk:
+        with victim.attached() as disk, open(slow.path, "rb") as source, \
+                mmap.mmap(source.fileno(), 4096, prot=mmap.PROT_READ) as late, \
+                open(victim.path, "r+b", buffering=0) as file:
             for number in range(FULL, FULL + UNTIL_IT_GROWS):
                 disk.write(number * BLOCK, b"5" * 4096)
-            cut_just_before(victim, disk, (FULL + UNTIL_IT_GROWS) * BLOCK)
-
-
-def cut_under_a_write(short, session):
-    """Nor does a write that ends with the file; of an image that ends in the middle of its last
-    block, too."""
-    with images.directory() as directory, udev.asleep():
-        end = DISK - short
-        path = images.create(directory / "disk.vhdx", end, BLOCK, fixed=True)
-        os.truncate(path, os.stat(path).st_size - short)
-        victim = Victim(path, directory / "sidecar")
-        with victim.attached() as disk:
-            prepare(disk, session)
-            cut_just_before(victim, disk, end - 4096)
-
-
-for missing in (0, 512 * KIB):
-    for life in ("read", "begun"):
-        ktap.add(f"cut_under_a_write_{life}_{missing // KIB}", cut_under_a_write, missing, life)
-
-
-@ktap.case
-def guarded_no_longer_than_needed():
-    """However long a file is while it is written, it ends where it did: after a clean close, and
-    after a crash it becomes no longer with each session."""
-    with images.directory() as directory, udev.asleep():
-        for short in (0, 512 * KIB):
-            end = DISK - short
-            path = images.create(directory / "disk.vhdx", end, BLOCK, fixed=True)
-            os.truncate(path, os.stat(path).st_size - short)
-            length = os.stat(path).st_size
-            with raw_attached(path) as disk:
-                disk.write(end - 4096, b"7" * 4096)
-                kept = directory / "crashed.vhdx"
-                images.command("cp", path, kept)
-            ktap.equal(os.stat(path).st_size, length, "after a clean close")
-            crashed = os.stat(kept).st_size
-            ktap.check(length < crashed <= length + MIB, f"{length}, in a session {crashed}")
-            judge.valid(kept, strict=not short)
-            with raw_attached(kept) as disk:
-                ktap.equal(disk.read(end - 4096, 4096), b"7" * 4096, "content")
-                disk.write(end - 8192, b"8" * 8192)
-                ktap.equal(os.stat(kept).st_size, crashed, "in the next session")
-            ktap.equal(os.stat(kept).st_size, crashed, "after the next session")
-            os.remove(path)
-            os.remove(kept)
+            end = os.stat(victim.path).st_size
+            steps = ((os.pwrite, file.fileno(), late, end - BLOCK), (cut, victim),
+                     (outcome, disk.write, (FULL + UNTIL_IT_GROWS) * BLOCK, b"5" * 4096))
+            threads = [threading.Thread(target=step[0], args=step[1:]) for step in steps]
+            images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", slow.name)
+            try:
+                for thread in threads:
+                    thread.start()
+                    time.sleep(1)
+                ktap.equal(os.stat(victim.path).st_size, end, "size while it is held")
+            finally:
+                images.command("dmsetup", "resume", "--noudevsync", slow.name)
+            for thread in threads:
+                thread.join()
+            victim.expect_gap(disk)
+            victim.expect_lost(disk)
 
 
 @ktap.case
