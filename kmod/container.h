@@ -126,9 +126,11 @@ static inline bool vhdx_container_is_whole(const struct vhdx_container *containe
 		return false;
 	do {
 		known = READ_ONCE(container->size);
+		/* It has grown before it is known: vhdx_container_grew(). */
 		smp_rmb();
 		if (likely(vhdx_container_length(container) >= known))
 			return true;
+		/* It is cut after it was forgotten: file_trim(). */
 		smp_rmb();
 	} while (known != READ_ONCE(container->size));
 	return false;

@@ -421,6 +421,7 @@ static int file_trim(struct vhdx_container *c, u64 size)
 	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
 		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
 		WRITE_ONCE(c->size, size);
+		/* Pairs with vhdx_container_is_whole(). */
 		smp_wmb();
 		err = resize(c, size);
 	}

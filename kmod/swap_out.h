@@ -12,8 +12,8 @@
  * nobody gets on: who reclaims memory needs bios to reclaim with, in the file system below too,
  * which may hold what those under way wait for. A loop device on a sparse file stands still for
  * good then. Here, when none has ended for a second, and the container is a file, some of those
- * that wait are given back unwritten, until something moves: such a page stays in memory, dirty, and is swapped out later.
- * The kernel says "Write-error on swap-device" of it; nothing is lost.
+ * that wait are given back unwritten, until something moves: such a page stays in memory, dirty,
+ * and is swapped out later. The kernel says "Write-error on swap-device" of it; nothing is lost.
  */
 #ifndef VHDX_SWAP_OUT_H
 #define VHDX_SWAP_OUT_H
