@@ -229,8 +229,8 @@ static void unlock_up_to(struct vhdx_tracker **trackers, u32 count, int index)
 }
 
 /*
- * Nobody else holds the locks of several trackers: whoever seals takes them in one order. He
- * waits for the disks that he named, and for no other.
+ * Nobody else holds the locks of several trackers: whoever seals takes them in one order. While a
+ * seal waits for one of them it keeps those before it, which others may wait for in turn.
  */
 static int lock_all(struct vhdx_tracker **trackers, u32 count)
 {

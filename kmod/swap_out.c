@@ -76,7 +76,7 @@ static void watch(struct timer_list *timer)
 	struct bio *bio;
 
 	spin_lock_irqsave(&swap_out->lock, flags);
-	if (nothing_moves(swap_out) && !disk->container.bdev)
+	if (nothing_moves(swap_out))
 		give_back(swap_out, &given_back);
 	if (!bio_list_empty(&swap_out->waiting))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
@@ -130,7 +130,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 		swap_out->under_way++;
 	else
 		bio_list_add(&swap_out->waiting, bio);
-	if (!starts && !timer_pending(&swap_out->watch))
+	/* A block device has no file system that these could hold up. */
+	if (!starts && !disk->container.bdev && !timer_pending(&swap_out->watch))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
 	return starts;
