@@ -29,18 +29,24 @@ MODULE = {"ntfs-3g": "fuse"}
 
 
 @contextlib.contextmanager
+def _mount(device, where, *options):
+    """What is on a device, in a directory that is there."""
+    command("mount", *options, device, where)
+    try:
+        yield where
+    finally:
+        command("umount", where)
+
+
+@contextlib.contextmanager
 def made(kind, device):
     """One of those in MAKE on a device; the case is skipped where the kernel hasn't got it."""
     if subprocess.run(["modprobe", MODULE.get(kind, kind)], capture_output=True,
                       check=False).returncode:
         ktap.skip(f"the kernel has no {kind}")
     command(*MAKE[kind], device)
-    with images.directory() as where:
-        command("mount", "-t", kind, device, where)
-        try:
-            yield where
-        finally:
-            command("umount", where)
+    with images.directory() as where, _mount(device, where, "-t", kind):
+        yield where
 
 
 @contextlib.contextmanager
@@ -48,11 +54,8 @@ def mounted_at(device, where):
     """An ext4 on a device, whatever was there before."""
     command("mkfs.ext4", "-q", "-F", device)
     where.mkdir(exist_ok=True)
-    command("mount", device, where)
-    try:
+    with _mount(device, where):
         yield where
-    finally:
-        command("umount", where)
 
 
 @contextlib.contextmanager
