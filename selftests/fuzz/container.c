@@ -3,9 +3,9 @@
  * A container, from its identifier to its BAT. Built once for each parser: FOCUS says
  * whose pages are mutated. Checksums are made right again, most of the time.
  */
-#include "core_private.h"
-#include "overlay.h"
-#include "space.h"
+#include "core/vhdx/private.h"
+#include "core/vhdx/overlay.h"
+#include "core/vhdx/space.h"
 #include "sparse.h"
 
 enum part { PART_HEADER, PART_REGION, PART_METADATA, PART_BAT, PART_LOG, PART_IMAGE };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Ids and GUIDs as text. */
-#include "diag.h"
-#include "guid.h"
+#include "core/diag.h"
+#include "core/guid.h"
 #include "sparse.h"
 #include <strings.h>
 

@@ -3,8 +3,8 @@
  * A sidecar: load, verify, bind, read every delta, ask, forget, seal, save, load again.
  * The mutator begins with one that the core wrote, and makes its tree of checksums right.
  */
-#include "answer.h"
-#include "sidecar_private.h"
+#include "core/rct/answer.h"
+#include "core/rct/sidecar_private.h"
 #include "sparse.h"
 
 #define BLOCK		VHDX_SIDECAR_BLOCK

@@ -8,7 +8,7 @@
 #ifndef VHDX_FUZZ_SPARSE_H
 #define VHDX_FUZZ_SPARSE_H
 
-#include "platform.h"
+#include "core/platform.h"
 
 #define SPARSE_SIZE	(64 * VHDX_MIB)		/* nothing behind it is kept */
 #define SPARSE_PAGES	(SPARSE_SIZE / VHDX_PAGE)

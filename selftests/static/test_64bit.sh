@@ -12,7 +12,7 @@ tree=${VHDX_STATIC_TREE:-$here/../..}
 
 # What the preprocessor says of the module, of its first error only: there is no kernel here.
 preprocess() {
-	cc -E "$@" -o /dev/null "$tree/kmod/main.c" 2>&1 || :
+	cc -E "$@" -o /dev/null "$tree/kmod/user/main.c" 2>&1 || :
 }
 
 refused_on_32_bit() {

@@ -16,9 +16,9 @@ import ktap  # noqa: E402
 
 # A header, and what asserts its sizes and offsets.
 CONTRACTS = {
-    "uapi/linux/vhdx.h": ("kmod/uapi_layout.h", "kmod/uapi_layout.h"),
-    "kmod/core/vhdx_ondisk.h": ("kmod/core/vhdx_ondisk.h", "kmod/core/layout.c"),
-    "kmod/core/sidecar_ondisk.h": ("kmod/core/sidecar_ondisk.h", "kmod/core/layout.c"),
+    "uapi/linux/vhdx.h": ("kmod/user/uapi_layout.h", "kmod/user/uapi_layout.h"),
+    "kmod/core/vhdx/ondisk.h": ("kmod/core/vhdx/ondisk.h", "kmod/core/vhdx/layout.c"),
+    "kmod/core/rct/ondisk.h": ("kmod/core/rct/ondisk.h", "kmod/core/rct/layout.c"),
 }
 
 

@@ -5,7 +5,7 @@
 #ifndef VHDX_UNIT_ALLOC_H
 #define VHDX_UNIT_ALLOC_H
 
-#include "platform.h"
+#include "core/platform.h"
 
 /* From the @nth allocation on (1: the next one) @count of them fail; 0: none. */
 void alloc_fail(u64 nth, u64 count);

@@ -10,7 +10,7 @@
 #ifndef VHDX_UNIT_FAKE_STORE_H
 #define VHDX_UNIT_FAKE_STORE_H
 
-#include "platform.h"
+#include "core/platform.h"
 
 struct fake_write {
 	u64 offset;

@@ -6,7 +6,7 @@
 #define VHDX_UNIT_JUDGE_H
 
 #include "ktap.h"
-#include "image.h"
+#include "core/vhdx/image.h"
 #include "test_image.h"
 
 static struct test_image file;

@@ -5,7 +5,7 @@
 #ifndef VHDX_UNIT_MEMORY_STORE_H
 #define VHDX_UNIT_MEMORY_STORE_H
 
-#include "platform.h"
+#include "core/platform.h"
 
 /**
  * struct memory_store - bytes that the core takes for a container

@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "fake_store.h"
 #include "random.h"
-#include "sidecar.h"
+#include "core/rct/sidecar.h"
 
 #define SHIFT		12
 #define LEAF_BYTES	((u64)VHDX_LEAF_UNITS << SHIFT)

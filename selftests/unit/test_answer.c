@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ktap.h"
 #include "random.h"
-#include "answer.h"
+#include "core/rct/answer.h"
 
 /* Leaves of a small disk in memory; one source ORs two maps, as a span does. */
 #define LEAVES		3

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* BAT arithmetic against counting, and the judging of entries. */
 #include "ktap.h"
-#include "bat.h"
+#include "core/vhdx/bat.h"
 #include "test_image.h"
 
 static struct vhdx_diag diag;

@@ -4,8 +4,8 @@
 #include "ktap.h"
 #include "alloc.h"
 #include "random.h"
-#include "changemap.h"
-#include "diag.h"
+#include "core/rct/changemap.h"
+#include "core/diag.h"
 
 #define SHIFT		14
 #define UNIT		((u64)1 << SHIFT)

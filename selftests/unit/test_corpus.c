@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include "judge.h"
-#include "overlay.h"
-#include "space.h"
+#include "core/vhdx/overlay.h"
+#include "core/vhdx/space.h"
 
 static struct memory_store container;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ktap.h"
-#include "platform.h"
+#include "core/platform.h"
 
 /* RFC 3720, B.4; the check value of the catalogue of CRCs is the first. */
 CASE(known_values)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ktap.h"
-#include "diag.h"
+#include "core/diag.h"
 
 CASE(first_finding_wins)
 {

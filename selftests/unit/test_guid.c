@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ktap.h"
-#include "diag.h"
-#include "guid.h"
+#include "core/diag.h"
+#include "core/guid.h"
 
 /* The first three fields are stored little endian, the rest as written. */
 static const vhdx_guid bat_region = { {

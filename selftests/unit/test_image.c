@@ -2,8 +2,8 @@
 /* An attach as a whole: open, replay on disk or in memory, load. */
 #include "alloc.h"
 #include "judge.h"
-#include "overlay.h"
-#include "space.h"
+#include "core/vhdx/overlay.h"
+#include "core/vhdx/space.h"
 #include "test_log.h"
 
 static struct log_fields fields;

@@ -9,7 +9,7 @@
 #ifndef VHDX_UNIT_TEST_IMAGE_H
 #define VHDX_UNIT_TEST_IMAGE_H
 
-#include "guid.h"
+#include "core/guid.h"
 #include "memory_store.h"
 
 #define KIB			1024ULL

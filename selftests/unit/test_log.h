@@ -5,7 +5,7 @@
 #ifndef VHDX_UNIT_TEST_LOG_H
 #define VHDX_UNIT_TEST_LOG_H
 
-#include "log.h"
+#include "core/vhdx/log.h"
 #include "random.h"
 #include "test_image.h"
 

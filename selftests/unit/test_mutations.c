@@ -5,8 +5,8 @@
  */
 #include "judge.h"
 #include "../fuzz/sparse.h"
-#include "overlay.h"
-#include "space.h"
+#include "core/vhdx/overlay.h"
+#include "core/vhdx/space.h"
 
 /* What the driver must make of an image. */
 struct wanted {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A replay in memory gives the bytes that a replay on disk would give. */
 #include "judge.h"
-#include "overlay.h"
+#include "core/vhdx/overlay.h"
 #include "test_log.h"
 
 static struct log_fields fields;

@@ -4,7 +4,7 @@
  */
 #include "ktap.h"
 #include "sidecar_rig.h"
-#include "answer.h"
+#include "core/rct/answer.h"
 
 CASE(an_empty_sidecar_is_there_after_load)
 {

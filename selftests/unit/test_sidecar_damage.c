@@ -5,7 +5,7 @@
  */
 #include "ktap.h"
 #include "sidecar_rig.h"
-#include "sidecar_ondisk.h"
+#include "core/rct/ondisk.h"
 
 #define BLOCK		VHDX_SIDECAR_BLOCK
 #define MEMORY_MAX	(8 * 1024 * 1024)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The occupancy of a container. */
 #include "ktap.h"
-#include "space.h"
+#include "core/vhdx/space.h"
 #include "test_image.h"
 
 static struct vhdx_diag diag;

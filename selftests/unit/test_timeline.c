@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ktap.h"
 #include "random.h"
-#include "timeline.h"
+#include "core/rct/timeline.h"
 
 #define POINTS	9
 

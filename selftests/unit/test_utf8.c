@@ -3,7 +3,7 @@
  * Which labels are text.
  */
 #include "ktap.h"
-#include "utf8.h"
+#include "core/utf8.h"
 
 #define VALID(text) vhdx_label_is_valid((const u8 *)(text), sizeof(text) - 1)
 

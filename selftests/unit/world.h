@@ -10,7 +10,7 @@
 #define VHDX_UNIT_WORLD_H
 
 #include "fake_store.h"
-#include "sidecar.h"
+#include "core/rct/sidecar.h"
 
 #define WORLD_SHIFT	12
 #define WORLD_LEAF	((u64)VHDX_LEAF_UNITS << WORLD_SHIFT)

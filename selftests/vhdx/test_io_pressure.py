@@ -221,7 +221,7 @@ def control_group():
 
 # ---- what reclaim leaves --------------------------------------------------------------------
 
-# Of kmod/meta.h.
+# Of kmod/layer/pages.h.
 KEPT = 32
 
 # Takes all the memory that there is, and is killed for it.

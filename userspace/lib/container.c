@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <core/vhdx_ondisk.h>
+#include <core/vhdx/ondisk.h>
 #include "internal.h"
 
 static const char vhd_set_signature[8] = "vhdsetv1";

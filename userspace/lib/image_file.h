@@ -5,8 +5,8 @@
 #ifndef LIBVHDX_IMAGE_FILE_H
 #define LIBVHDX_IMAGE_FILE_H
 
-#include <core/image.h>
-#include <core/overlay.h>
+#include <core/vhdx/image.h>
+#include <core/vhdx/overlay.h>
 #include "file_store.h"
 #include "internal.h"
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <core/argument.h>
-#include <core/report.h>
+#include <core/rct/report.h>
 #include "image_file.h"
 
 /**

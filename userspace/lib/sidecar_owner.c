@@ -4,7 +4,7 @@
  * or anything else.
  */
 #include <errno.h>
-#include <core/sidecar.h>
+#include <core/rct/sidecar.h>
 #include "file_store.h"
 #include "internal.h"
 

@@ -4,7 +4,7 @@
  * names stays until the next header is durable, so damage counts only if the header
  * is still the same afterwards.
  */
-#include <core/sidecar.h>
+#include <core/rct/sidecar.h>
 #include <unistd.h>
 #include "file_store.h"
 #include "internal.h"

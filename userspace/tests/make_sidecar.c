@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <core/image.h>
-#include <core/sidecar.h>
+#include <core/vhdx/image.h>
+#include <core/rct/sidecar.h>
 
 struct fd_store {
 	struct vhdx_store store;

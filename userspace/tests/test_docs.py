@@ -115,8 +115,8 @@ DOCUMENTATION = USERSPACE.parent / "Documentation"
 def constants():
     """Numbers that the code has, by name."""
     found = {}
-    for header in ("uapi/linux/vhdx.h", "kmod/core/timeline.h", "kmod/disk.h",
-                   "kmod/core/sidecar_ondisk.h", "kmod/core/changemap.h"):
+    for header in ("uapi/linux/vhdx.h", "kmod/core/rct/timeline.h", "kmod/disk/disk.h",
+                   "kmod/core/rct/ondisk.h", "kmod/core/rct/changemap.h"):
         text = (USERSPACE.parent / header).read_text()
         found |= {name: int(value) for name, value in
                   re.findall(r"^#define\s+(VHDX_\w+)\s+(\d+)U?\b", text, re.M)}
@@ -218,7 +218,7 @@ def test_reasons():
 def test_values():
     """What the command may print for a state, it gets from these places."""
     names = (USERSPACE / "cli/names.c").read_text()
-    sysfs = (USERSPACE.parent / "kmod/sysfs.c").read_text()
+    sysfs = (USERSPACE.parent / "kmod/user/sysfs.c").read_text()
     info = (USERSPACE / "cli/info.c").read_text()
     values = {
         "tracking": re.findall(r'return "(\w+)";', names),
@@ -237,7 +237,7 @@ def test_values():
 
 def test_attributes():
     """Files in sysfs: those of the code, in the manual and in the ABI's description."""
-    sysfs = (USERSPACE.parent / "kmod/sysfs.c").read_text()
+    sysfs = (USERSPACE.parent / "kmod/user/sysfs.c").read_text()
     attributes = sorted(re.findall(r"DEVICE_ATTR_RO\((\w+)\)", sysfs))
     abi = (DOCUMENTATION / "ABI/testing/sysfs-block-vhdx").read_text()
     assert sorted(re.findall(r"^What:.*/vhdx/(\w+)$", abi, re.M)) == attributes
@@ -249,7 +249,7 @@ def test_attributes():
 def test_parameters():
     """Of the module, with their defaults; and what the library takes from the environment."""
     text = section("vhdx.4", "DESCRIPTION").partition(".SS Module parameters\n")[2]
-    sources = "".join(path.read_text() for path in (USERSPACE.parent / "kmod").glob("*.c"))
+    sources = "".join(path.read_text() for path in (USERSPACE.parent / "kmod").rglob("*.c"))
     parameters = re.findall(r"^module_param\((\w+),", sources, re.M)
     told = re.findall(r"^\.TP\n\.B (\w+)\n(.*?)(?=^\.TP|\Z)", text, re.M | re.S)
     assert sorted(parameters) == sorted(name for name, _ in told)

@@ -35,7 +35,7 @@ def newer():
     (path / "linux").mkdir(parents=True, exist_ok=True)
     for name, source in HEADERS.items():
         (path / name).write_text(grow(source.read_text()))
-    sources = [*USERSPACE.glob("lib/*.c"), *TREE.glob("kmod/core/*.c")]
+    sources = [*USERSPACE.glob("lib/*.c"), *TREE.glob("kmod/core/**/*.c")]
     subprocess.run([CC, "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-O0", "-w", "-shared",
                     "-fPIC", "-pthread", "-std=gnu11", f"-I{path}", f"-I{USERSPACE}/lib",
                     f"-I{TREE}/kmod", "-Wl,-soname,libvhdx.so.0",

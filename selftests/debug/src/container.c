@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "platform.h"
-#include "bat.h"
-#include "vhdx_ondisk.h"
+#include "core/platform.h"
+#include "core/vhdx/bat.h"
+#include "core/vhdx/ondisk.h"
 #include "victim.h"
 
 /* A field of a structure: where, and how wide. */

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "platform.h"
-#include "sidecar_ondisk.h"
+#include "core/platform.h"
+#include "core/rct/ondisk.h"
 #include "victim.h"
 
 /* Blocks that a repair follows: damaged references may lead in circles. */

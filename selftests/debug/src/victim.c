@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "vhdx_ondisk.h"
+#include "core/vhdx/ondisk.h"
 #include "victim.h"
 
 /**

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * Change map: which units of the disk were written. Two levels, leaves of 4 KiB
+ * (32768 units) on demand.
+ *
+ * Marking is lock-free, may be done from any context, and never fails (rule T8):
+ * where a leaf can't be allocated, its slot itself says "all of this changed".
+ * Reading may run beside marking and sees every mark that happened before.
+ * Creating, OR-ing into and destroying a map need the caller's exclusion against
+ * destroying; OR-ing may run beside marking.
+ */
+#ifndef VHDX_CORE_CHANGEMAP_H
+#define VHDX_CORE_CHANGEMAP_H
+
+#include "core/platform.h"
+
+#define VHDX_LEAF_WORDS		512U		/* u64 words of a leaf */
+#define VHDX_LEAF_SHIFT		15
+#define VHDX_LEAF_UNITS		(64 * VHDX_LEAF_WORDS)
+
+/* One slot: NULL = nothing changed, VHDX_LEAF_ALL, or VHDX_LEAF_WORDS words. */
+typedef u64 *vhdx_leaf;
+#define VHDX_LEAF_ALL	((vhdx_leaf)1)
+
+/**
+ * struct vhdx_changemap - the map of one delta
+ * @unit_shift:	log2 of the unit in bytes
+ * @units:	units of the disk, the last one possibly partial
+ * @leaves:	leaf slots, changed with cmpxchg only
+ */
+struct vhdx_changemap {
+	u32 unit_shift;
+	u32 leaf_count;
+	u64 units;
+	vhdx_leaf *leaves;
+};
+
+/* Returns 0 or -ENOMEM. */
+int vhdx_changemap_init(struct vhdx_changemap *map, u64 disk_size, u32 unit_shift);
+void vhdx_changemap_release(struct vhdx_changemap *map);
+
+/* Mark the units that [offset, offset + length) touches. Lock-free, never fails. */
+void vhdx_changemap_mark(struct vhdx_changemap *map, u64 offset, u64 length);
+
+/* Mark everything. */
+void vhdx_changemap_mark_all(struct vhdx_changemap *map);
+
+/* dst |= src. Same geometry. Lock-free on dst, never fails. */
+void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *src);
+
+/* words |= leaf number @leaf; @words has VHDX_LEAF_WORDS words. */
+void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *words);
+
+/* OR @words into leaf number @leaf: what loading a saved map does. 0 or -ENOMEM. */
+int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words);
+
+bool vhdx_changemap_is_empty(const struct vhdx_changemap *map);
+
+/* The unit to use: @wanted (0 = default) doubled until a full map is <= 128 MiB. */
+u32 vhdx_unit_shift_for(u64 disk_size, u32 wanted_unit);
+
+#endif

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "loss.h"
+#include "disk.h"
+#include "store/writer.h"
+
+/* How long anybody waits for the gap: for the sidecar, and for those who hold its lock. */
+static unsigned long patience(void)
+{
+	return 2 * vhdx_tracker_timeout();
+}
+
+static void let_go(struct vhdx_loss *loss)
+{
+	struct vhdx_io *io, *next;
+	unsigned long flags;
+	LIST_HEAD(parked);
+
+	spin_lock_irqsave(&loss->lock, flags);
+	loss->told = true;
+	list_splice_init(&loss->parked, &parked);
+	spin_unlock_irqrestore(&loss->lock, flags);
+	list_for_each_entry_safe(io, next, &parked, link) {
+		list_del_init(&io->link);
+		vhdx_io_end(io, io->status);
+	}
+}
+
+static void gap_work(struct work_struct *work)
+{
+	struct vhdx_loss *loss = container_of(work, struct vhdx_loss, gap_work);
+	struct vhdx_disk *disk = container_of(loss, struct vhdx_disk, loss);
+	unsigned int flags = vhdx_writer_enter();
+
+	vhdx_tracker_lose(&disk->tracker);
+	complete_all(&loss->gap_done);
+	let_go(loss);
+	vhdx_writer_leave(flags);
+}
+
+static void release_work(struct work_struct *work)
+{
+	let_go(container_of(to_delayed_work(work), struct vhdx_loss, release_work));
+}
+
+/**
+ * vhdx_loss_init() - the container is what it was
+ * @loss:	zeroed
+ */
+void vhdx_loss_init(struct vhdx_loss *loss)
+{
+	spin_lock_init(&loss->lock);
+	INIT_LIST_HEAD(&loss->parked);
+	INIT_WORK(&loss->gap_work, gap_work);
+	INIT_DELAYED_WORK(&loss->release_work, release_work);
+	init_completion(&loss->gap_done);
+}
+
+/**
+ * vhdx_loss_see() - the container is lost
+ * @disk:	the disk
+ * @how:	what was found, for the kernel log
+ *
+ * Any context. The gap is written on a queue that nobody waits on who holds tracker->lock.
+ * A disk without queues is being attached, which fails: nobody has asked it anything.
+ */
+void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
+{
+	struct vhdx_loss *loss = &disk->loss;
+	unsigned long flags;
+	bool first;
+
+	spin_lock_irqsave(&loss->lock, flags);
+	first = !loss->seen;
+	loss->seen = true;
+	spin_unlock_irqrestore(&loss->lock, flags);
+	if (!first)
+		return;
+
+	WRITE_ONCE(disk->container.lost, true);
+	WRITE_ONCE(disk->poisoned, true);
+	pr_err("vhdx%d: the container %s: all I/O fails, and nothing is written to it any more; detach the disk and restore the container from a copy\n",
+	       disk->index, how);
+	if (!disk->commit_wq)
+		return;
+	/* Not on a queue of the disk's, whose items may all hang in its container. */
+	schedule_delayed_work(&loss->release_work, patience());
+	queue_work(disk->commit_wq, &loss->gap_work);
+}
+
+/**
+ * vhdx_loss_found() - look whether the container is still as long as it was
+ * @disk:	the disk
+ *
+ * Any context, and cheap. A replacement of the same length is for the header to show.
+ */
+bool vhdx_loss_found(struct vhdx_disk *disk)
+{
+	struct vhdx_container *c = &disk->container;
+	char how[80];
+
+	if (likely(vhdx_container_is_whole(c)))
+		return false;
+	if (!READ_ONCE(disk->loss.seen)) {
+		snprintf(how, sizeof(how), "was cut by somebody else: it had %llu bytes, and has %llu",
+			 READ_ONCE(c->size), vhdx_container_length(c));
+		vhdx_loss_see(disk, how);
+	}
+	return true;
+}
+
+/**
+ * vhdx_loss_park() - a piece has failed: may its submitter hear of it now?
+ * @io:		on no list
+ * @status:	how it failed
+ *
+ * Any context. Returns true if it waits for the gap; vhdx_io_end() is called again then.
+ */
+bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status)
+{
+	struct vhdx_loss *loss = &io->disk->loss;
+	unsigned long flags;
+	bool parked;
+
+	if (likely(!vhdx_loss_found(io->disk)))
+		return false;
+	spin_lock_irqsave(&loss->lock, flags);
+	parked = !loss->told;
+	if (parked) {
+		io->status = status;
+		list_add_tail(&io->link, &loss->parked);
+	}
+	spin_unlock_irqrestore(&loss->lock, flags);
+	return parked;
+}
+
+/**
+ * vhdx_loss_settle() - before a question is answered: is the gap there, if there must be one?
+ * @disk:	kept from being detached by the caller, who holds no lock
+ *
+ * Sleeps, for a bounded time. Returns 0: what the tracker says is true; -EINTR: killed;
+ * -EIO: it isn't, the gap could not be noted in time.
+ */
+int vhdx_loss_settle(struct vhdx_disk *disk)
+{
+	long left;
+
+	if (likely(!vhdx_loss_found(disk)))
+		return 0;
+	left = wait_for_completion_killable_timeout(&disk->loss.gap_done, patience());
+	if (left > 0)
+		return 0;
+	return left ? -EINTR : -EIO;
+}
+
+/**
+ * vhdx_loss_stop() - the gap, if there must be one, is as written as it ever will be
+ * @disk:	nobody else uses it, and its queues are still there
+ */
+void vhdx_loss_stop(struct vhdx_disk *disk)
+{
+	flush_work(&disk->loss.gap_work);
+	cancel_delayed_work_sync(&disk->loss.release_work);
+}

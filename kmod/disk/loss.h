@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A container that somebody cut, or wrote another image over, while it is attached.
+ *
+ * What lay behind its new end must not read as zeroes, and what stands there now is not ours
+ * to write. From the moment that it is seen, the container is neither read nor written, not
+ * even its header, until the disk is detached; and whoever asks what changed is told of a gap,
+ * which is in the sidecar before anybody is answered (invariants 1 and 2, rule T7).
+ *
+ *	seen	a read ends before the known end; the length, before every transfer,
+ *		commit, seal and query; the header, read back before every update
+ *	gap	a worker writes it into the sidecar; who fails meanwhile is parked
+ *	told	it is there, or can't be written in time: those who are parked end
+ */
+#ifndef VHDX_LOSS_H
+#define VHDX_LOSS_H
+
+#include "store/container.h"
+
+#include <linux/completion.h>
+#include <linux/workqueue.h>
+
+struct vhdx_disk;
+struct vhdx_io;
+
+/**
+ * struct vhdx_loss - see the file comment
+ * @lock:	everything but the completion; any context
+ * @seen:	the container is lost
+ * @told:	nobody is parked any more
+ * @parked:	pieces that failed before the gap was there
+ * @gap_work:	writes it; waits for tracker->lock
+ * @release_work: the deadline of those who are parked
+ * @gap_done:	@gap_work has ended: what the tracker says is true
+ */
+struct vhdx_loss {
+	spinlock_t lock;
+	bool seen;
+	bool told;
+	struct list_head parked;
+	struct work_struct gap_work;
+	struct delayed_work release_work;
+	struct completion gap_done;
+};
+
+void vhdx_loss_init(struct vhdx_loss *loss);
+void vhdx_loss_see(struct vhdx_disk *disk, const char *how);
+bool vhdx_loss_found(struct vhdx_disk *disk);
+bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status);
+int vhdx_loss_settle(struct vhdx_disk *disk);
+void vhdx_loss_stop(struct vhdx_disk *disk);
+
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "swap_out.h"
+#include "disk.h"
+#include "store/writer.h"
+
+/* What is given back at a time, after nothing has moved for so many looks. */
+#define GIVEN_BACK	256
+#define STILL		20
+#define LOOK		(HZ / 20)
+
+static struct bio *next(struct vhdx_swap_out *swap_out)
+{
+	struct bio *bio = NULL;
+
+	spin_lock_irq(&swap_out->lock);
+	if (swap_out->under_way < VHDX_SWAP_OUTS)
+		bio = bio_list_pop(&swap_out->waiting);
+	if (bio)
+		swap_out->under_way++;
+	spin_unlock_irq(&swap_out->lock);
+	return bio;
+}
+
+static void start_work(struct work_struct *work)
+{
+	struct vhdx_swap_out *swap_out = container_of(work, struct vhdx_swap_out, work);
+	struct vhdx_disk *disk = container_of(swap_out, struct vhdx_disk, swap_out);
+	unsigned int flags = vhdx_writer_enter();
+	struct blk_plug plug;
+	struct bio *bio;
+
+	blk_start_plug(&plug);
+	while ((bio = next(swap_out)) != NULL)
+		vhdx_io_start(disk, bio, true);
+	blk_finish_plug(&plug);
+	vhdx_writer_leave(flags);
+}
+
+/* Called with the lock. */
+static bool nothing_moves(struct vhdx_swap_out *swap_out)
+{
+	if (swap_out->ended != swap_out->seen)
+		swap_out->still = 0;
+	else
+		swap_out->still++;
+	swap_out->seen = swap_out->ended;
+	return swap_out->still >= STILL;
+}
+
+/*
+ * Called with the lock. Only what came straight from swapping, out of the reserve of bios that it
+ * shares with file systems: device mapper and md have their own, and md would take the disk out
+ * of its array.
+ */
+static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
+{
+	struct bio_list kept = BIO_EMPTY_LIST;
+	struct bio *bio;
+	int i;
+
+	for (i = 0; i < GIVEN_BACK; i++) {
+		bio = bio_list_pop(&swap_out->waiting);
+		if (!bio)
+			break;
+		bio_list_add(bio->bi_pool == &fs_bio_set ? given_back : &kept, bio);
+	}
+	bio_list_merge(&swap_out->waiting, &kept);
+}
+
+static void watch(struct timer_list *timer)
+{
+	struct vhdx_swap_out *swap_out = container_of(timer, struct vhdx_swap_out, watch);
+	struct vhdx_disk *disk = container_of(swap_out, struct vhdx_disk, swap_out);
+	struct bio_list given_back = BIO_EMPTY_LIST;
+	unsigned long flags;
+	struct bio *bio;
+
+	spin_lock_irqsave(&swap_out->lock, flags);
+	if (nothing_moves(swap_out))
+		give_back(swap_out, &given_back);
+	if (!bio_list_empty(&swap_out->waiting))
+		mod_timer(&swap_out->watch, jiffies + LOOK);
+	spin_unlock_irqrestore(&swap_out->lock, flags);
+
+	while ((bio = bio_list_pop(&given_back)) != NULL) {
+		bio->bi_status = BLK_STS_RESOURCE;
+		bio_endio(bio);
+		percpu_ref_put(&disk->io_ref);
+	}
+}
+
+/**
+ * vhdx_swap_out_init() - none is under way
+ * @swap_out:	zeroed
+ */
+void vhdx_swap_out_init(struct vhdx_swap_out *swap_out)
+{
+	spin_lock_init(&swap_out->lock);
+	bio_list_init(&swap_out->waiting);
+	INIT_WORK(&swap_out->work, start_work);
+	timer_setup(&swap_out->watch, watch, 0);
+}
+
+/**
+ * vhdx_swap_out_stop() - nobody looks after them any more
+ * @swap_out:	none is waiting, or will
+ */
+void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
+{
+	timer_delete_sync(&swap_out->watch);
+}
+
+/**
+ * vhdx_swap_out_enter() - one more: may it start?
+ * @disk:	the disk
+ * @bio:	vhdx_is_swap_out(), with a reference of disk->io_ref
+ *
+ * Any context. Returns false if the bio waits: vhdx_io_start() is called for it later, or it ends
+ * with an error, unwritten.
+ */
+bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
+{
+	struct vhdx_swap_out *swap_out = &disk->swap_out;
+	unsigned long flags;
+	bool starts;
+
+	spin_lock_irqsave(&swap_out->lock, flags);
+	starts = swap_out->under_way < VHDX_SWAP_OUTS && bio_list_empty(&swap_out->waiting);
+	if (starts)
+		swap_out->under_way++;
+	else
+		bio_list_add(&swap_out->waiting, bio);
+	/* A block device has no file system that these could hold up. */
+	if (!starts && !disk->container.bdev && !timer_pending(&swap_out->watch))
+		mod_timer(&swap_out->watch, jiffies + LOOK);
+	spin_unlock_irqrestore(&swap_out->lock, flags);
+	return starts;
+}
+
+/**
+ * vhdx_swap_out_leave() - one that had started has ended
+ * @disk:	the disk; the caller still holds the reference of that one
+ *
+ * Any context.
+ */
+void vhdx_swap_out_leave(struct vhdx_disk *disk)
+{
+	struct vhdx_swap_out *swap_out = &disk->swap_out;
+	unsigned long flags;
+
+	spin_lock_irqsave(&swap_out->lock, flags);
+	swap_out->under_way--;
+	swap_out->ended++;
+	if (!bio_list_empty(&swap_out->waiting))
+		queue_work(disk->swap_wq, &swap_out->work);
+	spin_unlock_irqrestore(&swap_out->lock, flags);
+}

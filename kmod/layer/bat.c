@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mapping through the Block Allocation Table.
+ */
+#include "bat.h"
+#include "disk/disk.h"
+
+static u64 block_of(const struct vhdx_disk *disk, u64 offset)
+{
+	return offset >> disk->image.geo.block_shift;
+}
+
+static u64 entry_offset(const struct vhdx_disk *disk, u64 offset)
+{
+	const struct vhdx_geometry *geo = &disk->image.geo;
+
+	return vhdx_bat_entry_offset(geo, vhdx_bat_index(geo, block_of(disk, offset)));
+}
+
+static unsigned int slot_of(u64 entry_offset)
+{
+	return entry_offset % VHDX_PAGE / sizeof(__le64);
+}
+
+static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
+				  struct vhdx_mapping *mapping)
+{
+	u64 where = entry_offset(disk, offset);
+	enum vhdx_place place = VHDX_PLACE_UNKNOWN;
+	struct vhdx_meta_page *page;
+	struct vhdx_bat_entry entry;
+
+	rcu_read_lock();
+	page = vhdx_meta_peek(&disk->meta, where);
+	if (!page)
+		goto out;
+	place = VHDX_PLACE_BAD;
+	if (unlikely(page->any_bad) && test_bit(slot_of(where), page->bad))
+		goto out;
+	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot_of(where)])));
+	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
+	smp_rmb();
+	mapping->durable = !READ_ONCE(page->undurable);
+	if (vhdx_bat_is_allocated(entry)) {
+		place = VHDX_PLACE_DATA;
+		mapping->offset = entry.offset + (offset & (disk->image.geo.block_size - 1));
+	} else {
+		/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry
+		 * means nothing, and what is there may be another block's.
+		 */
+		place = VHDX_PLACE_ZERO;
+	}
+out:
+	rcu_read_unlock();
+	return place;
+}
+
+static int bat_load(struct vhdx_disk *disk, u64 offset, void **handle)
+{
+	struct vhdx_meta_page *page = vhdx_meta_get(&disk->meta, entry_offset(disk, offset));
+
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	*handle = page;
+	return 0;
+}
+
+static void bat_unload(struct vhdx_disk *disk, void *handle)
+{
+	vhdx_meta_put(&disk->meta, handle);
+}
+
+/* Room first: the allocator looks whose container it is before anything of it is written. */
+static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed)
+{
+	int err = vhdx_loss_found(disk) ? -EIO : vhdx_allocator_take(disk, where, zeroed);
+
+	if (err)
+		return err;
+	err = vhdx_meta_reserve(&disk->meta, handle);
+	if (err)
+		vhdx_allocator_give_back(disk, *where, err);
+	return err;
+}
+
+static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *handle)
+{
+	struct vhdx_bat_entry entry = {
+		.state = VHDX_BLOCK_FULLY_PRESENT,
+		.offset = where,
+	};
+
+	vhdx_meta_set(&disk->meta, handle, slot_of(entry_offset(disk, offset)),
+		      vhdx_bat_encode(entry));
+	vhdx_journal_kick(&disk->journal);
+}
+
+static void bat_abandon(struct vhdx_disk *disk, u64 where, int err)
+{
+	vhdx_allocator_give_back(disk, where, err);
+}
+
+const struct vhdx_map_ops vhdx_map_bat = {
+	.lookup		= bat_lookup,
+	.load		= bat_load,
+	.unload		= bat_unload,
+	.place		= bat_place,
+	.publish	= bat_publish,
+	.abandon	= bat_abandon,
+};

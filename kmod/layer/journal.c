@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "journal.h"
+#include "disk/disk.h"
+#include "store/writer.h"
+
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/uuid.h>
+
+/* A page is in the log at most this long after it became dirty. */
+#define COMMIT_INTERVAL		(5 * HZ)
+
+/* Many times the largest entry. */
+#define RING_MAX		(16 * VHDX_MIB)
+
+/**
+ * vhdx_journal_ring() - how much of the log entries go round in
+ * @header:	the container's
+ *
+ * From its beginning. Whoever replays it looks at all of it; what is behind the ring has the
+ * GUID of no generation of ours. A container may say that its log is a GiB long, all of it a
+ * hole that room would have to be made for.
+ */
+u32 vhdx_journal_ring(const struct vhdx_header *header)
+{
+	return min_t(u32, header->log_length, RING_MAX);
+}
+
+static u32 entry_length(unsigned int pages)
+{
+	return VHDX_PAGE * (1 + pages);
+}
+
+static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
+{
+	struct vhdx_disk *disk = j->disk;
+	struct vhdx_store *store = &disk->container.store;
+	struct vhdx_log_entry entry = {
+		.log_guid = j->guid,
+		.sequence = ++j->sequence,
+		/* Every earlier entry was applied, and flushed before this one. */
+		.tail = offset,
+		.flushed_file_offset = j->stable_size,
+		.last_file_offset = j->stable_size,
+	};
+	int err;
+
+	vhdx_log_entry_seal(j->buffer, &entry, j->copies, count);
+	err = store->write(store, disk->image.header.log_offset + offset, j->buffer,
+			   entry_length(count));
+	return err ?: store->flush(store);
+}
+
+/*
+ * Rule V5. Between the two headers the log is empty for everybody who opens the
+ * container; LogGuid is never durable before an entry that carries it.
+ */
+static int new_generation(struct vhdx_journal *j)
+{
+	static const vhdx_guid none;
+	int err;
+
+	if (j->open) {
+		err = vhdx_session_update(j->disk, NULL, NULL, &none);
+		if (err)
+			return err;
+		j->open = false;
+	}
+	generate_random_guid(j->guid.b);
+	err = write_entry(j, 0, 0);
+	if (err)
+		return err;
+	err = vhdx_session_update(j->disk, NULL, NULL, &j->guid);
+	if (err)
+		return err;
+	j->open = true;
+	j->offset = entry_length(0);
+	return 0;
+}
+
+static int log_and_apply(struct vhdx_journal *j, unsigned int count)
+{
+	struct vhdx_store *store = &j->disk->container.store;
+	unsigned int i;
+	int err = 0;
+
+	if (!j->open || j->offset + entry_length(count) > vhdx_journal_ring(&j->disk->image.header))
+		err = new_generation(j);
+	if (!err)
+		err = write_entry(j, j->offset, count);
+	if (err)
+		return err;
+	j->offset += entry_length(count);
+	vhdx_meta_logged(&j->disk->meta, j->pages, count);
+
+	vhdx_log_entry_unseal(j->buffer, j->copies, count);
+	for (i = 0; i < count && !err; i++)
+		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
+	if (!err)
+		vhdx_meta_applied(&j->disk->meta, j->pages, count);
+	return err;
+}
+
+/**
+ * vhdx_journal_commit() - everything that completed before this call is durable after it
+ * @journal:	the journal
+ *
+ * Payload first, then the pages that point to it. Sleeps; not from a place that the
+ * container's own I/O waits for. Returns 0, or the error that poisoned the journal: a
+ * failed commit is never retried into success.
+ */
+int vhdx_journal_commit(struct vhdx_journal *journal)
+{
+	struct vhdx_disk *disk = journal->disk;
+	struct vhdx_meta *meta = &disk->meta;
+	unsigned long dirty;
+	unsigned int count;
+	int err;
+
+	mutex_lock(&journal->lock);
+	err = journal->error;
+	/* The list is first in, first out: this many pages include all of now. */
+	dirty = READ_ONCE(meta->dirty_count);
+	while (!err) {
+		count = journal->buffer ?
+			vhdx_meta_take_dirty(meta, journal->copies, journal->pages,
+					     min_t(unsigned long, dirty, VHDX_LOG_PAGES_MAX)) : 0;
+		/* Large enough for every block that the copies name, and durable after
+		 * the flush. A tail of less than a MiB holds no block.
+		 */
+		journal->stable_size = round_down(READ_ONCE(disk->container.size), VHDX_MIB);
+		/* Also makes the pages that the last entry applied durable, which lets
+		 * the next entry be its own tail.
+		 */
+		err = vhdx_loss_found(disk) ? -EIO :
+		      disk->container.store.flush(&disk->container.store);
+		if (!err && count)
+			err = log_and_apply(journal, count);
+		dirty -= min_t(unsigned long, dirty, count);
+		if (!dirty || !count)
+			break;
+	}
+	if (err && !journal->error) {
+		journal->error = err;
+		vhdx_disk_poison(disk, "commit", err);
+	}
+	mutex_unlock(&journal->lock);
+	return err;
+}
+
+/**
+ * vhdx_journal_retire() - the header gets a new DataWriteGuid, and says that the log is empty
+ * @journal:		the journal
+ * @data_write_guid:	the new one
+ *
+ * Everything logged so far was applied; once that is durable nobody need replay it any more
+ * (rule V5). Whatever becomes of the header, the next entry begins a new generation: it is
+ * not known then which one a replay would look for. Sleeps. Returns 0 or -errno; a failure
+ * poisons the disk.
+ */
+int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid)
+{
+	static const vhdx_guid none;
+	struct vhdx_disk *disk = journal->disk;
+	int err;
+
+	mutex_lock(&journal->lock);
+	err = journal->error;
+	if (!err && journal->open) {
+		err = disk->container.store.flush(&disk->container.store);
+		journal->error = err;
+	}
+	if (!err) {
+		journal->open = false;
+		err = vhdx_session_update(disk, NULL, data_write_guid, &none);
+	}
+	if (err)
+		vhdx_disk_poison(disk, "header update", err);
+	mutex_unlock(&journal->lock);
+	return err;
+}
+
+static void commit_work(struct work_struct *work)
+{
+	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
+	unsigned int flags = vhdx_writer_enter();
+	struct vhdx_io *io, *next;
+	LIST_HEAD(served);
+	int err;
+
+	spin_lock_irq(&j->wait_lock);
+	list_splice_init(&j->waiting, &served);
+	spin_unlock_irq(&j->wait_lock);
+
+	err = vhdx_journal_commit(j);
+	list_for_each_entry_safe(io, next, &served, link) {
+		list_del(&io->link);
+		vhdx_io_committed(io, err);
+	}
+	vhdx_writer_leave(flags);
+}
+
+static void timer_work(struct work_struct *work)
+{
+	struct vhdx_journal *j = container_of(to_delayed_work(work), struct vhdx_journal, timer);
+	unsigned int flags = vhdx_writer_enter();
+
+	if (!READ_ONCE(j->error))
+		vhdx_journal_commit(j);
+	vhdx_writer_leave(flags);
+}
+
+/**
+ * vhdx_journal_wait() - vhdx_io_committed() this once everything so far is durable
+ * @journal:	the journal
+ * @io:		not on any list
+ *
+ * Any context.
+ */
+void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&journal->wait_lock, flags);
+	list_add_tail(&io->link, &journal->waiting);
+	spin_unlock_irqrestore(&journal->wait_lock, flags);
+	queue_work(journal->disk->commit_wq, &journal->work);
+}
+
+/**
+ * vhdx_journal_kick() - a page became dirty: commit it soon, or now if they pile up
+ * @journal:	the journal
+ */
+void vhdx_journal_kick(struct vhdx_journal *journal)
+{
+	const struct vhdx_meta *meta = &journal->disk->meta;
+
+	/* Who waits for a page without memory gets one that is clean again. */
+	if (READ_ONCE(meta->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(meta->starving))
+		vhdx_journal_hurry(journal);
+	else
+		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);
+}
+
+/**
+ * vhdx_journal_hurry() - commit what is dirty, now
+ * @journal:	the journal
+ */
+void vhdx_journal_hurry(struct vhdx_journal *journal)
+{
+	mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
+}
+
+/**
+ * vhdx_journal_init() - nothing is allocated yet
+ * @journal:	zeroed
+ * @disk:	the disk
+ */
+void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_disk *disk)
+{
+	journal->disk = disk;
+	mutex_init(&journal->lock);
+	spin_lock_init(&journal->wait_lock);
+	INIT_LIST_HEAD(&journal->waiting);
+	INIT_WORK(&journal->work, commit_work);
+	INIT_DELAYED_WORK(&journal->timer, timer_work);
+}
+
+/**
+ * vhdx_journal_prepare() - memory for one transaction, before the first write (rule K3)
+ * @journal:	the journal
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_journal_prepare(struct vhdx_journal *journal)
+{
+	unsigned int i;
+
+	if (journal->buffer)
+		return 0;
+	journal->copies = kvcalloc(VHDX_LOG_PAGES_MAX, sizeof(*journal->copies), GFP_KERNEL);
+	journal->pages = kvcalloc(VHDX_LOG_PAGES_MAX, sizeof(*journal->pages), GFP_KERNEL);
+	journal->buffer = kvmalloc(entry_length(VHDX_LOG_PAGES_MAX), GFP_KERNEL);
+	if (!journal->copies || !journal->pages || !journal->buffer) {
+		vhdx_journal_destroy(journal);
+		return -ENOMEM;
+	}
+	for (i = 0; i < VHDX_LOG_PAGES_MAX; i++)
+		journal->copies[i].sector = journal->buffer + entry_length(i);
+	/* Windows begins anywhere; what matters is that it grows. */
+	journal->sequence = get_random_u32();
+	return 0;
+}
+
+/**
+ * vhdx_journal_stop() - no commit is under way or will begin by itself
+ * @journal:	nobody waits for a commit any more
+ */
+void vhdx_journal_stop(struct vhdx_journal *journal)
+{
+	cancel_delayed_work_sync(&journal->timer);
+	flush_work(&journal->work);
+}
+
+/**
+ * vhdx_journal_destroy() - free the memory
+ * @journal:	stopped
+ */
+void vhdx_journal_destroy(struct vhdx_journal *journal)
+{
+	kvfree(journal->buffer);
+	kvfree(journal->pages);
+	kvfree(journal->copies);
+	journal->buffer = NULL;
+	journal->pages = NULL;
+	journal->copies = NULL;
+}

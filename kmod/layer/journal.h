@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The metadata journal: dirty pages become log entries, then are written in place
+ * (rules V3, V5). Group commit: one commit serves everybody who waited for it.
+ *
+ * One generation of the log is one LogGuid and runs from the start of the ring
+ * towards its end, never across it. When it is full, everything in it was applied
+ * and flushed, and the next generation begins at the start.
+ */
+#ifndef VHDX_JOURNAL_H
+#define VHDX_JOURNAL_H
+
+#include "core/guid.h"
+#include "core/vhdx/log.h"
+
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+struct vhdx_disk;
+struct vhdx_io;
+struct vhdx_meta_page;
+
+/**
+ * struct vhdx_journal - the journal of one disk
+ * @lock:	one commit at a time; everything below but @waiting
+ * @wait_lock:	@waiting
+ * @waiting:	I/O that the next commit completes
+ * @work:	runs it
+ * @timer:	runs it some time after a page became dirty
+ * @buffer:	a whole log entry; header sector, then a sector for each page
+ * @copies:	the pages of a transaction, within @buffer
+ * @pages:	where they came from
+ * @guid:	of the generation, while @open
+ * @open:	LogGuid in the header is @guid
+ * @offset:	where in the log the next entry goes
+ * @sequence:	of the last entry
+ * @stable_size: size of the container that the flush before it made durable
+ * @error:	a commit failed: poisoned, until detach (rule V4)
+ */
+struct vhdx_journal {
+	struct vhdx_disk *disk;
+	struct mutex lock;
+	spinlock_t wait_lock;
+	struct list_head waiting;
+	struct work_struct work;
+	struct delayed_work timer;
+	void *buffer;
+	struct vhdx_log_page *copies;
+	struct vhdx_meta_page **pages;
+	vhdx_guid guid;
+	bool open;
+	u32 offset;
+	u64 sequence;
+	u64 stable_size;
+	int error;
+};
+
+void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_disk *disk);
+int vhdx_journal_prepare(struct vhdx_journal *journal);
+void vhdx_journal_destroy(struct vhdx_journal *journal);
+
+int vhdx_journal_commit(struct vhdx_journal *journal);
+int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid);
+void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io);
+void vhdx_journal_kick(struct vhdx_journal *journal);
+u32 vhdx_journal_ring(const struct vhdx_header *header);
+void vhdx_journal_hurry(struct vhdx_journal *journal);
+void vhdx_journal_stop(struct vhdx_journal *journal);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Metadata pages: a cache of 4 KiB pages of the container, loaded on demand, clean
+ * ones reclaimable. The BAT of a 64 TB disk never needs to be in memory at once.
+ *
+ * Lookups from the fast path take RCU only. A page that is dirty, or pinned, stays.
+ *
+ * While memory is reclaimed through the disk (rule K3), a page is still to be had: some
+ * are kept in reserve, and those that nobody needs make room for others. To find a page
+ * takes no memory.
+ */
+#ifndef VHDX_META_H
+#define VHDX_META_H
+
+#include "compat.h"
+#include "core/vhdx/log.h"
+
+#include <linux/mempool.h>
+#include <linux/mutex.h>
+#include <linux/rculist.h>
+#include <linux/rcupdate.h>
+
+struct vhdx_disk;
+
+#define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
+#define VHDX_META_LOADERS	16
+/* Pages that are kept in reserve by a disk that is written. */
+#define VHDX_META_RESERVE	8
+/* Clean pages that reclaim leaves: those that it will need to go on. */
+#define VHDX_META_KEPT		32
+/* More chains than this are not worth their memory. */
+#define VHDX_META_CHAIN_BITS	12
+
+/**
+ * struct vhdx_meta_page - one page
+ * @meta:	whose it is
+ * @index:	container offset / 4096
+ * @chain:	in meta->chains
+ * @link:	in meta->clean (unpinned and clean) or meta->dirty, or in neither
+ * @pins:	users that need it to stay; the journal's included
+ * @dirty:	has changes that no transaction has picked up
+ * @undurable:	has changes that are not in the log yet (rule V4)
+ * @reserved:	writing it in place can't run out of space
+ * @used:	looked at since reclaim last came by
+ * @any_bad:	@bad has a bit
+ * @bad:	one bit for each entry that must not be used (rule V6)
+ * @entries:	the page, as it is on disk
+ */
+struct vhdx_meta_page {
+	struct vhdx_meta *meta;
+	u64 index;
+	struct hlist_node chain;
+	struct list_head link;
+	unsigned int pins;
+	bool dirty;
+	bool undurable;
+	bool reserved;
+	bool used;
+	bool any_bad;
+	DECLARE_BITMAP(bad, VHDX_META_ENTRIES);
+	__le64 *entries;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct vhdx_meta - the cache of one container
+ * @pool:	what pages are made of
+ * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
+ * @lock:	everything below, @chains, and the contents of pages while they change
+ * @starving:	how many wait for a page: what is not needed any more goes back at once
+ * @reserve_lock: one page at a time is reserved
+ * @loaders:	one of these is held while a page is read, chosen by its index: two
+ *		copies of one page never come to be
+ */
+struct vhdx_meta {
+	struct vhdx_disk *disk;
+	mempool_t pool;
+	struct hlist_head *chains;
+	unsigned int chain_bits;
+	spinlock_t lock;
+	struct list_head clean;
+	struct list_head dirty;
+	unsigned long clean_count;
+	unsigned long dirty_count;
+	unsigned int starving;
+	struct mutex reserve_lock;
+	struct mutex loaders[VHDX_META_LOADERS];
+	struct compat_shrinker shrinker;
+};
+
+int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk);
+void vhdx_meta_destroy(struct vhdx_meta *meta);
+
+struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
+struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
+void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
+		   u64 value);
+
+unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *copies,
+				  struct vhdx_meta_page **pages, unsigned int max);
+void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+		      unsigned int count);
+void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+		       unsigned int count);
+
+#endif

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include "space.h"
+#include "disk/disk.h"
+#include "store/writer.h"
+
+#include <linux/slab.h>
+
+#define SCAN_PAGES	16
+
+/* What a container grows by, at the least. */
+#define GROW_STEP	(32 * VHDX_MIB)
+
+static void prepare_work(struct work_struct *work);
+
+/**
+ * vhdx_allocator_init() - nothing is known yet
+ * @allocator:	zeroed
+ */
+void vhdx_allocator_init(struct vhdx_allocator *allocator)
+{
+	mutex_init(&allocator->lock);
+	spin_lock_init(&allocator->state_lock);
+	INIT_WORK(&allocator->prepare, prepare_work);
+}
+
+/**
+ * vhdx_allocator_stop() - the container does not grow any more
+ * @allocator:	nobody allocates
+ */
+void vhdx_allocator_stop(struct vhdx_allocator *allocator)
+{
+	cancel_work_sync(&allocator->prepare);
+}
+
+/**
+ * vhdx_allocator_destroy() - free what it holds
+ * @allocator:	unused
+ */
+void vhdx_allocator_destroy(struct vhdx_allocator *allocator)
+{
+	kvfree(allocator->spare);
+	allocator->spare = NULL;
+}
+
+/**
+ * vhdx_allocator_refuse() - the container is damaged: allocate no more
+ * @allocator:	the allocator
+ * @why:	for the administrator, in sysfs
+ */
+void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
+{
+	spin_lock(&allocator->state_lock);
+	if (allocator->scan != VHDX_SCAN_FAILED) {
+		allocator->scan = VHDX_SCAN_FAILED;
+		strscpy(allocator->why, why, sizeof(allocator->why));
+		pr_warn("vhdx%d: no more blocks are allocated: %s\n",
+			container_of(allocator, struct vhdx_disk, allocator)->index, why);
+	}
+	spin_unlock(&allocator->state_lock);
+}
+
+/*
+ * What the container has behind the last block is whatever somebody left there, and
+ * perhaps what we did before a crash. Once it is cleared, or the container has grown
+ * beyond it, new blocks need not be zeroed one by one.
+ */
+static void take_tail(struct vhdx_disk *disk, u64 end)
+{
+	struct vhdx_container *c = &disk->container;
+	struct vhdx_allocator *a = &disk->allocator;
+
+	a->end = end;
+	a->found = READ_ONCE(c->size);
+	a->ready = max(end, a->found);
+	a->zero = a->ready;
+	if (end < a->ready && !c->ops->clear(c, end, a->ready - end))
+		a->zero = end;
+}
+
+/*
+ * The scan reads the BAT from the container, past the page cache, so that a BAT of
+ * 512 MiB does not sweep it clean. Nothing is dirty before the first allocation.
+ */
+static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	const struct vhdx_geometry *geo = &disk->image.geo;
+	u64 size = disk->container.size, index = 0;
+	struct vhdx_space space;
+	void *buf;
+	int i, err;
+
+	/* A new block is named in the log first. Nobody judged the offset of a log
+	 * that has no length: it may be anybody's.
+	 */
+	if (!disk->image.header.log_length)
+		return vhdx_unsupported(diag,
+			"header %u: the log's length is 0: no block can be allocated without a log; copy the disk into a new container",
+			disk->image.header.slot + 1);
+
+	buf = kvmalloc(SCAN_PAGES * VHDX_PAGE, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+	err = vhdx_space_init(&space, &disk->image, size, diag);
+	while (!err && index < geo->bat_entry_count) {
+		err = disk->store->read(disk->store, vhdx_bat_entry_offset(geo, index), buf,
+					SCAN_PAGES * VHDX_PAGE);
+		if (vhdx_loss_found(disk))
+			err = -EIO;
+		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
+			err = vhdx_space_add_page(&space, &disk->image, index,
+						  buf + i * VHDX_PAGE, size, diag);
+			index += VHDX_META_ENTRIES;
+		}
+		cond_resched();
+	}
+	/* What follows is cleared: it had better still be ours. */
+	if (!err)
+		err = vhdx_session_verify(disk);
+	if (!err)
+		take_tail(disk, space.end);
+	vhdx_space_release(&space);
+	kvfree(buf);
+	return err;
+}
+
+static int scan_once(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_diag diag = { };
+	int err = 0;
+
+	if (a->scan == VHDX_SCAN_PENDING) {
+		/* Somebody else's BAT says nothing about ours. */
+		err = vhdx_session_verify(disk);
+		if (err)
+			return err;
+		err = scan(disk, &diag);
+		if (err == -EUCLEAN || err == -EOPNOTSUPP)
+			vhdx_allocator_refuse(a, diag.text);
+		else if (err)
+			return err;
+		spin_lock(&a->state_lock);
+		if (a->scan == VHDX_SCAN_PENDING)
+			a->scan = VHDX_SCAN_OK;
+		spin_unlock(&a->state_lock);
+	}
+	return a->scan == VHDX_SCAN_OK ? 0 : -EUCLEAN;
+}
+
+/*
+ * A commit must not run out of space in the middle, and the log may be a hole of a sparse
+ * file, or shared with a copy of it. Only what was allocated is logged, so there is no entry
+ * in it yet; and whoever writes in place needs no room for it.
+ */
+static int reserve_log(struct vhdx_disk *disk)
+{
+	const struct vhdx_header *header = &disk->image.header;
+	struct vhdx_container *c = &disk->container;
+	int err;
+
+	if (disk->allocator.log_reserved)
+		return 0;
+	err = vhdx_session_verify(disk);
+	if (!err && !c->bdev)
+		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
+	disk->allocator.log_reserved = !err;
+	return err;
+}
+
+/*
+ * Room for one block is enough: that there is not more fails nobody. @from receives where the
+ * container ended: what we make it grow by is zero; what somebody else gave it meanwhile is
+ * whatever is there.
+ */
+static int grow(struct vhdx_disk *disk, u64 end, u64 *from)
+{
+	struct vhdx_container *c = &disk->container;
+	u32 block_size = disk->image.geo.block_size;
+	int err;
+
+	err = c->ops->extend(c, end + max_t(u64, block_size, GROW_STEP), from);
+	return err ? c->ops->extend(c, end + block_size, from) : 0;
+}
+
+static void prepare_work(struct work_struct *work)
+{
+	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
+	struct vhdx_disk *disk = container_of(a, struct vhdx_disk, allocator);
+	unsigned int flags = vhdx_writer_enter();
+	u64 end, from = 0;
+	int err;
+
+	mutex_lock(&a->lock);
+	err = vhdx_loss_found(disk) ? -EIO : scan_once(disk);
+	if (!err)
+		err = reserve_log(disk);
+	end = a->end;
+	mutex_unlock(&a->lock);
+	if (!err)
+		err = grow(disk, end, &from);
+	mutex_lock(&a->lock);
+	a->error = err;
+	/* Given by somebody else: neither zero, nor ours to cut off. */
+	if (from > a->ready) {
+		a->zero = from;
+		a->found = from;
+	}
+	a->ready = max(a->ready, READ_ONCE(disk->container.size));
+	mutex_unlock(&a->lock);
+	vhdx_writer_leave(flags);
+}
+
+static int wait_for_room(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+
+	mutex_unlock(&a->lock);
+	queue_work(disk->space_wq, &a->prepare);
+	flush_work(&a->prepare);
+	mutex_lock(&a->lock);
+	return a->error;
+}
+
+static bool take_ready(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	u32 block_size = disk->image.geo.block_size;
+
+	if (a->scan != VHDX_SCAN_OK || !a->log_reserved)
+		return false;
+	*zeroed = false;
+	if (a->spare_count) {
+		*offset = a->spare[--a->spare_count];
+		return true;
+	}
+	if (a->end + block_size > a->ready)
+		return false;
+	*offset = a->end;
+	*zeroed = a->end >= a->zero;
+	a->end += block_size;
+	if (a->ready - a->end < max_t(u64, block_size, GROW_STEP / 2))
+		queue_work(disk->space_wq, &a->prepare);
+	return true;
+}
+
+static u64 oldest_bad(struct vhdx_allocator *a)
+{
+	u64 oldest = a->bad[0];
+
+	memmove(a->bad, a->bad + 1, --a->bad_count * sizeof(*a->bad));
+	return oldest;
+}
+
+/**
+ * vhdx_allocator_take() - room for one payload block
+ * @disk:	attached for writing
+ * @offset:	receives its container offset
+ * @zeroed:	it reads as zeroes already
+ *
+ * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed),
+ * -ENOSPC, or -errno.
+ */
+int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	int err = 0;
+
+	mutex_lock(&a->lock);
+	while (!err && !take_ready(disk, offset, zeroed))
+		err = wait_for_room(disk);
+	if (err && a->scan == VHDX_SCAN_OK && a->bad_count) {
+		*offset = oldest_bad(a);
+		*zeroed = false;
+		err = 0;
+	}
+	mutex_unlock(&a->lock);
+	return err;
+}
+
+/**
+ * vhdx_allocator_give_back() - a block that no mapping ever named
+ * @disk:	the disk
+ * @offset:	from vhdx_allocator_take()
+ * @err:	why it was not used
+ *
+ * One bad sector of the container should not fail every new block from then on: a place
+ * that could not be written is the last to be tried again. Without memory a place is lost
+ * until the next attach, whose scan finds it free.
+ */
+void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+	u64 *spare;
+
+	mutex_lock(&a->lock);
+	if (err != -ENOSPC && err != -ENOMEM && a->bad_count < VHDX_BAD_PLACES) {
+		a->bad[a->bad_count++] = offset;
+		goto out;
+	}
+	if (a->spare_count == a->spare_capacity) {
+		spare = kvcalloc(a->spare_capacity + 64, sizeof(*spare), GFP_KERNEL);
+		if (!spare)
+			goto out;
+		if (a->spare)
+			memcpy(spare, a->spare, a->spare_count * sizeof(*spare));
+		kvfree(a->spare);
+		a->spare = spare;
+		a->spare_capacity += 64;
+	}
+	a->spare[a->spare_count++] = offset;
+out:
+	mutex_unlock(&a->lock);
+}
+
+/**
+ * vhdx_allocator_trim() - the session has ended: cut what was grown ahead
+ * @disk:	its allocator is stopped, and its log durably empty (rule V2): until then a
+ *		log entry may refer to the size that the container had
+ *
+ * What was behind the last block when the disk was attached stays, and what somebody else
+ * appended since. A failure leaves room that nobody uses, which is no damage.
+ */
+void vhdx_allocator_trim(struct vhdx_disk *disk)
+{
+	struct vhdx_allocator *a = &disk->allocator;
+
+	if (a->scan == VHDX_SCAN_OK)
+		disk->container.ops->trim(&disk->container, max(a->end, a->found));
+}

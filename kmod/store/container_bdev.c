@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A container on a block device: bios are pointed at it and sent on, without
+ * copying, as dm-linear does.
+ */
+#include "container.h"
+#include "disk/io.h"
+
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <uapi/linux/vhdx.h>
+
+#define RW_PAGES	16
+
+static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
+{
+	struct block_device *bdev = I_BDEV(c->file->f_mapping->host);
+
+	if (!c->read_only && bdev_read_only(bdev))
+		return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
+			"%s: block device %u:%u is read-only: a read-only attach may do, or `blockdev --setrw`",
+			c->what, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev));
+	/* One holder for the whole module: who conflicts with whom among our own
+	 * disks is for claim.c to say, with everybody else it is the kernel's.
+	 */
+	c->bdev_claim = compat_bdev_claim_dev(bdev->bd_dev, !c->read_only,
+					      (void *)&vhdx_container_bdev_ops);
+	if (IS_ERR(c->bdev_claim))
+		return vhdx_fail(diag, PTR_ERR(c->bdev_claim), VHDX_REASON_IN_USE,
+			"%s: block device %u:%u can't be opened exclusively (error %ld): is it mounted, or part of another device?",
+			c->what, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev), PTR_ERR(c->bdev_claim));
+
+	c->bdev = compat_bdev_claimed(c->bdev_claim);
+	c->size = bdev_nr_bytes(c->bdev);
+	c->alignment = bdev_logical_block_size(c->bdev);
+	c->dma_alignment = bdev_dma_alignment(c->bdev);
+	c->stable_writes = bdev_stable_writes(c->bdev);
+	/* Our bios go past the page cache of the device: what others wrote to it must be on
+	 * the device, and what it holds must not be read again after we wrote.
+	 */
+	sync_blockdev(c->bdev);
+	invalidate_bdev(c->bdev);
+	return 0;
+}
+
+static void bdev_close(struct vhdx_container *c, bool now)
+{
+	invalidate_bdev(c->bdev);
+	compat_bdev_unclaim(c->bdev_claim, !c->read_only, now);
+	c->bdev = NULL;
+}
+
+static struct page *page_of(const void *p)
+{
+	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+}
+
+/*
+ * The block layer sends our writes to a device that was made read-only, and warns once: only
+ * what comes through its node is refused. What is written is for us to judge.
+ */
+static bool must_not_write(const struct vhdx_container *c)
+{
+	return unlikely(bdev_read_only(c->bdev));
+}
+
+static int bdev_rw(struct vhdx_container *c, u64 offset, void *buf, size_t length, bool write)
+{
+	struct bio_vec bvecs[RW_PAGES];
+	struct bio bio;
+	int err = 0;
+
+	if (write && must_not_write(c))
+		return -EROFS;
+	if (offset + length > c->size) {
+		size_t inside = offset < c->size ? c->size - offset : 0;
+
+		if (write)
+			return -ENOSPC;
+		memset(buf + inside, 0, length - inside);
+		length = inside;
+	}
+	while (length && !err) {
+		bio_init(&bio, c->bdev, bvecs, RW_PAGES,
+			 write ? REQ_OP_WRITE | REQ_SYNC : REQ_OP_READ);
+		bio.bi_iter.bi_sector = offset >> SECTOR_SHIFT;
+		while (length) {
+			size_t n = min_t(size_t, length, PAGE_SIZE - offset_in_page(buf));
+
+			if (bio_add_page(&bio, page_of(buf), n, offset_in_page(buf)) != n)
+				break;
+			buf += n;
+			offset += n;
+			length -= n;
+		}
+		err = submit_bio_wait(&bio);
+		bio_uninit(&bio);
+	}
+	return err;
+}
+
+static void bdev_end_io(struct bio *clone)
+{
+	vhdx_io_done(container_of(clone, struct vhdx_io, clone), clone->bi_status);
+}
+
+static void bdev_submit(struct vhdx_container *c, struct vhdx_io *io)
+{
+	if (op_is_write(bio_op(&io->clone)) && must_not_write(c)) {
+		vhdx_io_done(io, BLK_STS_IOERR);
+		return;
+	}
+	bio_set_dev(&io->clone, c->bdev);
+	io->clone.bi_iter.bi_sector = io->offset >> SECTOR_SHIFT;
+	io->clone.bi_end_io = bdev_end_io;
+	submit_bio_noacct(&io->clone);
+}
+
+static int bdev_flush(struct vhdx_container *c)
+{
+	return blkdev_issue_flush(c->bdev);
+}
+
+static int bdev_extend(struct vhdx_container *c, u64 size, u64 *from)
+{
+	*from = vhdx_container_length(c);
+	/* A volume may have grown since: its new room is used without a reattach. */
+	if (size > *from)
+		return -ENOSPC;
+	vhdx_container_grew(c, size);
+	return 0;
+}
+
+static int bdev_trim(struct vhdx_container *c, u64 size)
+{
+	return 0;
+}
+
+static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length)
+{
+	return blkdev_issue_zeroout(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
+				    GFP_NOIO, 0);
+}
+
+/* What a device has behind the last block may be most of it. */
+static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
+{
+	return -EOPNOTSUPP;
+}
+
+const struct vhdx_container_ops vhdx_container_bdev_ops = {
+	.name	= "block",
+	.open	= bdev_open,
+	.close	= bdev_close,
+	.rw	= bdev_rw,
+	.submit	= bdev_submit,
+	.flush	= bdev_flush,
+	.extend	= bdev_extend,
+	.trim	= bdev_trim,
+	.zero	= bdev_zero,
+	.clear	= bdev_clear,
+};

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "file_queue.h"
+#include "disk/io.h"
+#include "writer.h"
+
+#include <linux/blk-cgroup.h>
+#include <linux/blkdev.h>
+#include <linux/slab.h>
+
+/* How long nothing moves before a bio is let go. */
+#define STALL		(HZ / 50 + 1)
+
+static unsigned int bvecs_of(const struct vhdx_io *io)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+	unsigned int count = 0;
+
+	bio_for_each_bvec(bvec, &io->clone, iter)
+		count++;
+	return count;
+}
+
+static u64 end_of(const struct vhdx_io *io)
+{
+	return io->offset + io->clone.bi_iter.bi_size;
+}
+
+/* Does it go on where the other one ends, for the same purpose and on the same account? */
+static bool continues(struct vhdx_io *io, struct vhdx_io *last)
+{
+	return io->offset == end_of(last) && !io->file.alone &&
+	       io->clone.bi_opf == last->clone.bi_opf &&
+	       io->clone.bi_ioprio == last->clone.bi_ioprio &&
+	       bio_blkcg_css(io->orig) == bio_blkcg_css(last->orig);
+}
+
+static struct vhdx_io *find_next(struct vhdx_file_queue *queue, struct vhdx_io *last)
+{
+	unsigned int looked = 0;
+	struct vhdx_io *io;
+
+	list_for_each_entry(io, &queue->waiting, link) {
+		if (continues(io, last))
+			return io;
+		if (++looked == VHDX_FILE_LOOK_AHEAD)
+			break;
+	}
+	return NULL;
+}
+
+/* Called with the lock: what can go with the first one goes into its list. */
+static void join(struct vhdx_file_queue *queue, struct vhdx_io *first)
+{
+	unsigned int more, count = bvecs_of(first);
+	struct vhdx_io *last = first, *io;
+
+	INIT_LIST_HEAD(&first->file.joined);
+	first->file.table = NULL;
+	if (first->file.alone || !queue->table_count)
+		return;
+	while ((io = find_next(queue, last)) != NULL) {
+		more = bvecs_of(io);
+		if (count + more > VHDX_FILE_TABLE_BVECS)
+			break;
+		count += more;
+		list_move_tail(&io->link, &first->file.joined);
+		last = io;
+	}
+	if (last != first)
+		first->file.table = queue->tables[--queue->table_count];
+}
+
+/* Called with the lock. */
+static void watch(struct vhdx_file_queue *queue)
+{
+	if (queue->memory && !timer_pending(&queue->stall))
+		mod_timer(&queue->stall, jiffies + STALL);
+}
+
+/* Who needs one now waits for one. */
+static bool reserve_is_empty(void)
+{
+	return !READ_ONCE(fs_bio_set.bio_pool.curr_nr);
+}
+
+static void stalled(struct timer_list *timer)
+{
+	struct vhdx_file_queue *queue = container_of(timer, struct vhdx_file_queue, stall);
+	struct bio *bio = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (queue->in_flight) {
+		if (queue->back == queue->seen && queue->bio_count && reserve_is_empty())
+			bio = queue->bios[--queue->bio_count];
+		watch(queue);
+	}
+	queue->seen = queue->back;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (bio)
+		bio_put(bio);
+}
+
+/* In a worker that has nothing to do: those that were let go are replaced. */
+static void refill(struct vhdx_file_queue *queue)
+{
+	struct bio *bio;
+
+	while (READ_ONCE(queue->bio_count) < VHDX_FILE_BIOS && !READ_ONCE(queue->in_flight)) {
+		bio = bio_alloc(NULL, 0, 0, GFP_NOWAIT | __GFP_NOWARN);
+		if (!bio)
+			return;
+		/* Not out of what is kept for everybody. */
+		if (READ_ONCE(fs_bio_set.bio_pool.curr_nr) < fs_bio_set.bio_pool.min_nr) {
+			bio_put(bio);
+			return;
+		}
+		spin_lock_irq(&queue->lock);
+		if (queue->bio_count < VHDX_FILE_BIOS) {
+			queue->bios[queue->bio_count++] = bio;
+			bio = NULL;
+		}
+		spin_unlock_irq(&queue->lock);
+		if (bio)
+			bio_put(bio);
+	}
+}
+
+static struct vhdx_io *next(struct vhdx_file_worker *worker)
+{
+	struct vhdx_file_queue *queue = worker->queue;
+	struct vhdx_io *io = NULL;
+
+	spin_lock_irq(&queue->lock);
+	if (queue->in_flight < VHDX_FILE_IN_FLIGHT)
+		io = list_first_entry_or_null(&queue->waiting, struct vhdx_io, link);
+	if (io) {
+		list_del_init(&io->link);
+		join(queue, io);
+		queue->in_flight++;
+		watch(queue);
+	} else {
+		/* Under the lock: whoever adds one from now on finds this worker. */
+		list_add(&worker->link, &queue->idle);
+	}
+	spin_unlock_irq(&queue->lock);
+	return io;
+}
+
+static void drain(struct work_struct *work)
+{
+	struct vhdx_file_worker *worker = container_of(work, struct vhdx_file_worker, work);
+	struct vhdx_file_queue *queue = worker->queue;
+	unsigned int flags = vhdx_writer_enter();
+	struct blk_plug plug;
+	struct vhdx_io *io;
+
+	blk_start_plug(&plug);
+	while ((io = next(worker)) != NULL) {
+		queue->start(io);
+		cond_resched();
+	}
+	blk_finish_plug(&plug);
+	if (queue->memory)
+		refill(queue);
+	vhdx_writer_leave(flags);
+}
+
+/* Called with the lock. */
+static void wake(struct vhdx_file_queue *queue)
+{
+	struct vhdx_file_worker *worker;
+
+	if (list_empty(&queue->waiting) || queue->in_flight >= VHDX_FILE_IN_FLIGHT)
+		return;
+	worker = list_first_entry_or_null(&queue->idle, struct vhdx_file_worker, link);
+	if (worker) {
+		list_del_init(&worker->link);
+		queue_work(queue->workqueue, &worker->work);
+	}
+}
+
+/**
+ * vhdx_file_queue_init() - nothing is waiting
+ * @queue:	zeroed
+ * @start:	hands one to the file system, in a worker; vhdx_file_queue_back() when it is back
+ */
+void vhdx_file_queue_init(struct vhdx_file_queue *queue, void (*start)(struct vhdx_io *io))
+{
+	int i;
+
+	queue->start = start;
+	spin_lock_init(&queue->lock);
+	INIT_LIST_HEAD(&queue->waiting);
+	INIT_LIST_HEAD(&queue->idle);
+	timer_setup(&queue->stall, stalled, 0);
+	for (i = 0; i < VHDX_FILE_WORKERS; i++) {
+		INIT_WORK(&queue->workers[i].work, drain);
+		queue->workers[i].queue = queue;
+		list_add_tail(&queue->workers[i].link, &queue->idle);
+	}
+}
+
+/**
+ * vhdx_file_queue_prepare() - memory to join requests with
+ * @queue:	initialised
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_file_queue_prepare(struct vhdx_file_queue *queue)
+{
+	int i;
+
+	queue->memory = kvcalloc(VHDX_FILE_TABLES * VHDX_FILE_TABLE_BVECS,
+				 sizeof(*queue->memory), GFP_KERNEL);
+	if (!queue->memory)
+		return -ENOMEM;
+	for (i = 0; i < VHDX_FILE_TABLES; i++)
+		queue->tables[i] = queue->memory + i * VHDX_FILE_TABLE_BVECS;
+	queue->table_count = VHDX_FILE_TABLES;
+	refill(queue);
+	return 0;
+}
+
+/**
+ * vhdx_file_queue_release() - free it
+ * @queue:	nothing is waiting or under way
+ */
+void vhdx_file_queue_release(struct vhdx_file_queue *queue)
+{
+	if (!queue->memory)
+		return;
+	timer_delete_sync(&queue->stall);
+	while (queue->bio_count)
+		bio_put(queue->bios[--queue->bio_count]);
+	kvfree(queue->memory);
+	queue->memory = NULL;
+	queue->table_count = 0;
+}
+
+/**
+ * vhdx_file_queue_add() - start this when it is its turn
+ * @queue:	the container's
+ * @io:		on no list
+ *
+ * Any context.
+ */
+void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_io *io)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	list_add_tail(&io->link, &queue->waiting);
+	wake(queue);
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/**
+ * vhdx_file_queue_back() - the file system is done with one
+ * @queue:	the container's; not gone before this returns: what came back still holds a
+ *		reference of its disk
+ * @io:		what @start was called with; its table is free from here on
+ *
+ * Any context.
+ */
+void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_io *io)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (io->file.table)
+		queue->tables[queue->table_count++] = io->file.table;
+	io->file.table = NULL;
+	queue->in_flight--;
+	queue->back++;
+	wake(queue);
+	spin_unlock_irqrestore(&queue->lock, flags);
+}

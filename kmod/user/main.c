@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vhdx: VHDX disks with Resilient Change Tracking.
+ *
+ * Depends on 64BIT: sizes, offsets and BAT entries are read without a lock, and a 32-bit
+ * machine would read them in halves.
+ */
+#ifndef CONFIG_64BIT
+#error "vhdx needs a 64-bit kernel (CONFIG_64BIT)"
+#endif
+
+#include "chardev.h"
+#include "control.h"
+#include "disk/disk.h"
+
+#include <linux/module.h>
+
+static int __init vhdx_init(void)
+{
+	int err;
+
+	err = vhdx_chardev_init();
+	if (err)
+		return err;
+	err = vhdx_disk_init();
+	if (err)
+		goto fail_chardev;
+	err = vhdx_shutdown_init();
+	if (err)
+		goto fail_disk;
+	err = vhdx_control_init();
+	if (err)
+		goto fail_shutdown;
+	return 0;
+
+fail_shutdown:
+	vhdx_shutdown_exit();
+fail_disk:
+	vhdx_disk_exit();
+fail_chardev:
+	vhdx_chardev_exit();
+	return err;
+}
+
+static void __exit vhdx_exit(void)
+{
+	vhdx_control_exit();
+	vhdx_shutdown_exit();
+	vhdx_disk_exit();
+	vhdx_chardev_exit();
+}
+
+module_init(vhdx_init);
+module_exit(vhdx_exit);
+
+MODULE_DESCRIPTION("VHDX disks with Resilient Change Tracking");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1.0");

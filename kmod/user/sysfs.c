@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /sys/block/vhdxN/vhdx/: one value a file. Documentation/ABI/testing/sysfs-block-vhdx
+ */
+#include "disk/disk.h"
+
+#include <linux/blkdev.h>
+#include <linux/sysfs.h>
+#include <uapi/linux/vhdx.h>
+
+static struct vhdx_disk *disk_of(struct device *dev)
+{
+	return dev_to_disk(dev)->private_data;
+}
+
+static ssize_t emit_path(struct file *file, char *buf)
+{
+	char *path = file_path(file, buf, PAGE_SIZE - 1);
+	size_t length;
+
+	if (IS_ERR(path))
+		return PTR_ERR(path);
+	length = strlen(path);
+	memmove(buf, path, length);
+	buf[length++] = '\n';
+	return length;
+}
+
+static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return emit_path(disk_of(dev)->container.file, buf);
+}
+static DEVICE_ATTR_RO(container);
+
+static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct file *file = vhdx_tracker_shown_file(&disk_of(dev)->tracker);
+	ssize_t length;
+
+	if (!file)
+		return 0;
+	length = emit_path(file, buf);
+	fput(file);
+	return length;
+}
+static DEVICE_ATTR_RO(sidecar);
+
+static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+	dev_t devt = c->bdev ? c->bdev->bd_dev : file_inode(c->file)->i_sb->s_dev;
+
+	return sysfs_emit(buf, "%u:%u\n", MAJOR(devt), MINOR(devt));
+}
+static DEVICE_ATTR_RO(container_dev);
+
+static ssize_t container_ino_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+	u64 ino = c->bdev ? 0 : file_inode(c->file)->i_ino;
+
+	return sysfs_emit(buf, "%llu\n", ino);
+}
+static DEVICE_ATTR_RO(container_ino);
+
+static ssize_t read_only_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", disk_of(dev)->read_only);
+}
+static DEVICE_ATTR_RO(read_only);
+
+static ssize_t poisoned_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", vhdx_disk_is_poisoned(disk_of(dev)));
+}
+static DEVICE_ATTR_RO(poisoned);
+
+static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct vhdx_container *c = &disk_of(dev)->container;
+
+	return sysfs_emit(buf, "%s\n", c->bdev ? "block" : c->direct ? "direct" : "buffered");
+}
+static DEVICE_ATTR_RO(io);
+
+static ssize_t scan_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vhdx_allocator *a = &disk_of(dev)->allocator;
+	ssize_t length;
+
+	spin_lock(&a->state_lock);
+	if (a->scan == VHDX_SCAN_FAILED)
+		length = sysfs_emit(buf, "failed: %s\n", a->why);
+	else
+		length = sysfs_emit(buf, "%s\n", a->scan == VHDX_SCAN_OK ? "ok" : "pending");
+	spin_unlock(&a->state_lock);
+	return length;
+}
+static DEVICE_ATTR_RO(scan);
+
+static ssize_t virtual_disk_id_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	char text[VHDX_GUID_TEXT];
+
+	vhdx_guid_format(&disk_of(dev)->image.geo.disk_id, text);
+	return sysfs_emit(buf, "%s\n", text);
+}
+static DEVICE_ATTR_RO(virtual_disk_id);
+
+static ssize_t copy_of_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	int index = vhdx_disk_original(disk_of(dev));
+
+	return index < 0 ? sysfs_emit(buf, "none\n") : sysfs_emit(buf, "vhdx%d\n", index);
+}
+static DEVICE_ATTR_RO(copy_of);
+
+static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", disk_of(dev)->image.geo.block_size);
+}
+static DEVICE_ATTR_RO(block_size);
+
+static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	static const char * const names[] = {
+		[VHDX_TRACKING_OFF] = "off",
+		[VHDX_TRACKING_ON] = "on",
+		[VHDX_TRACKING_DISABLED] = "disabled",
+	};
+
+	return sysfs_emit(buf, "%s\n", names[vhdx_tracker_shown(&disk_of(dev)->tracker, NULL)]);
+}
+static DEVICE_ATTR_RO(tracking);
+
+static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vhdx_disk *disk = disk_of(dev);
+	int err = vhdx_loss_settle(disk);
+	const char *name;
+	u32 reason;
+
+	if (err == -EINTR)
+		return err;
+	if (vhdx_tracker_shown(&disk->tracker, &reason) == VHDX_TRACKING_ON && err)
+		reason = VHDX_REASON_CHANGED_OFFLINE;
+	name = vhdx_reason_to_name(reason);
+	if (!name)
+		return sysfs_emit(buf, "%u\n", reason);
+	return sysfs_emit(buf, "%s\n", name);
+}
+static DEVICE_ATTR_RO(reason);
+
+static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", vhdx_tracker_unit(&disk_of(dev)->tracker));
+}
+static DEVICE_ATTR_RO(unit);
+
+static struct attribute *disk_attrs[] = {
+	&dev_attr_container.attr,
+	&dev_attr_container_dev.attr,
+	&dev_attr_container_ino.attr,
+	&dev_attr_sidecar.attr,
+	&dev_attr_read_only.attr,
+	&dev_attr_poisoned.attr,
+	&dev_attr_io.attr,
+	&dev_attr_scan.attr,
+	&dev_attr_virtual_disk_id.attr,
+	&dev_attr_copy_of.attr,
+	&dev_attr_block_size.attr,
+	&dev_attr_tracking.attr,
+	&dev_attr_reason.attr,
+	&dev_attr_unit.attr,
+	NULL,
+};
+
+static const struct attribute_group disk_group = {
+	.name = "vhdx",
+	.attrs = disk_attrs,
+};
+
+const struct attribute_group *vhdx_disk_groups[] = {
+	&disk_group,
+	NULL,
+};
