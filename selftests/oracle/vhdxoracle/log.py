@@ -117,7 +117,7 @@ def parse(read, offset, log_length, log_guid=None):
     _require(signature == b"loge", "no signature")
     guid = UUID(bytes_le=guid)
     _require(length and length % PAGE == 0, f"entry length {length} is not a multiple of 4 KiB")
-    _require(length < log_length, f"entry length {length} exceeds the log")
+    _require(length <= log_length, f"entry length {length} exceeds the log")
     _require(tail % PAGE == 0 and tail < log_length, f"tail {tail:#x} is not a sector of the log")
     _require(sequence > 0, "sequence number 0")
     _require(log_guid in (None, guid), f"log GUID {guid} is another log's")
@@ -137,6 +137,7 @@ def parse(read, offset, log_length, log_guid=None):
         return raw[position - PAGE:position]
 
     descriptors = tuple(_parse_descriptor(raw, i, sequence, sector) for i in range(count))
+    _require(position == length, "more data sectors than data descriptors")
     return Entry(offset, length, tail, sequence, guid, flushed, last, descriptors)
 
 

@@ -86,6 +86,14 @@ def _many(target):
     _put_log(target, _entry(target, zeros + [_bat_page(target)]))
 
 
+@mutation("log-entry-fills-log", OK, same_content=False)
+def _fills_log(target):
+    """The longest entry there can be."""
+    # Two sectors hold as many descriptors.
+    sectors = target.edit.header.log_length // PAGE - 2
+    _put_log(target, _entry(target, [_bat_page(target)] * sectors))
+
+
 @mutation("log-writes-behind-end-of-file", OK, same_content=False)
 def _behind_end(target):
     """Replay extends the file to hold what a descriptor writes."""
@@ -160,6 +168,13 @@ def _patched(offset, data, *, reseal=True):
     return build
 
 
+def _too_long(target):
+    """The last data sector is there twice."""
+    raw = _entry(target)
+    raw = raw[:8] + struct.pack("<I", len(raw) + PAGE) + raw[12:] + raw[-PAGE:]
+    return sealed(raw)
+
+
 _bad("entry-signature", _patched(0, b"LOGE"))
 _bad("entry-checksum", _patched(100, b"\xff", reseal=False))
 _bad("entry-length-zero", _patched(8, struct.pack("<I", 0)))
@@ -168,6 +183,7 @@ _bad("entry-length-over-log", _patched(8, struct.pack("<I", 2 * MIB)))
 _bad("entry-length-max", _patched(8, struct.pack("<I", 0xFFFFF000)))
 _bad("entry-too-short", lambda t: sealed(_patched(8, struct.pack("<I", PAGE))(t)[:PAGE]),
      "The data sector of its descriptor is not in the entry.")
+_bad("entry-too-long", _too_long, "One data sector more than data descriptors.")
 _bad("tail-unaligned", _patched(12, struct.pack("<I", 512)))
 _bad("tail-over-log", _patched(12, struct.pack("<I", MIB)))
 _bad("tail-elsewhere", _patched(12, struct.pack("<I", 0x8000)), "The tail is no entry of the sequence.")
