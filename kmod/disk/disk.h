@@ -3,8 +3,8 @@
  * One attached disk: everything that belongs together from attach to detach.
  *
  * Lock order, outermost first:
- *	disks_lock (disk.c) > session.begin_lock > tracker.lock (of several disks: by index) >
- *	journal.lock > allocator.lock > session.header_lock > meta.loaders,
+ *	disks_lock (disk.c) > session.begin_lock > tracker.lock (of several disks: see
+ *	seal.c) > journal.lock > allocator.lock > session.header_lock > meta.loaders,
  *	meta.reserve_lock > spinlocks
  */
 #ifndef VHDX_DISK_H

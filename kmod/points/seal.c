@@ -14,6 +14,7 @@
 #include "disk/disk.h"
 #include "store/writer.h"
 
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <linux/uuid.h>
@@ -203,48 +204,53 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 	return err;
 }
 
-/* The tracker of the disk that comes next behind @index. */
-static struct vhdx_tracker *next_by_index(struct vhdx_tracker **trackers, u32 count, int index)
+static void unlock_all(struct vhdx_tracker **trackers, u32 count)
 {
-	struct vhdx_tracker *next = NULL;
 	u32 i;
 
-	for (i = 0; i < count; i++) {
-		if (trackers[i]->disk->index > index &&
-		    (!next || trackers[i]->disk->index < next->disk->index))
-			next = trackers[i];
-	}
-	return next;
+	for (i = 0; i < count; i++)
+		up_write(&trackers[i]->lock);
 }
 
-/* Those of the disks up to @index. */
-static void unlock_up_to(struct vhdx_tracker **trackers, u32 count, int index)
+/* Take all the locks but that of @held, or let go of that as well: then one is busy. */
+static struct vhdx_tracker *try_others(struct vhdx_tracker **trackers, u32 count,
+				       struct vhdx_tracker *held)
 {
-	u32 i;
+	u32 i, taken;
 
-	for (i = 0; i < count; i++) {
-		if (trackers[i]->disk->index <= index)
+	for (taken = 0; taken < count; taken++) {
+		if (trackers[taken] != held && !down_write_trylock(&trackers[taken]->lock))
+			break;
+	}
+	if (taken == count)
+		return NULL;
+	for (i = 0; i < taken; i++) {
+		if (trackers[i] != held)
 			up_write(&trackers[i]->lock);
 	}
+	up_write(&held->lock);
+	return trackers[taken];
 }
 
 /*
- * Nobody else holds the locks of several trackers: whoever seals takes them in one order. While a
- * seal waits for one of them it keeps those before it, which others may wait for in turn.
+ * Nobody else holds the locks of several trackers. A seal keeps none while it waits for another:
+ * the sidecar that hangs may be that of any of its disks, and others are sealed with the rest
+ * (invariant 9). It stands in the queue of the one that was busy last, so that questions, which
+ * only try for the lock, let it pass. Two seals that took turns in being in each other's way
+ * sleep in between.
  */
 static int lock_all(struct vhdx_tracker **trackers, u32 count)
 {
-	struct vhdx_tracker *next;
-	int index = -1;
+	struct vhdx_tracker *busy = trackers[0];
 
-	while ((next = next_by_index(trackers, count, index)) != NULL) {
-		if (down_write_killable(&next->lock)) {
-			unlock_up_to(trackers, count, index);
+	for (;;) {
+		if (down_write_killable(&busy->lock))
 			return -EINTR;
-		}
-		index = next->disk->index;
+		busy = try_others(trackers, count, busy);
+		if (!busy)
+			return 0;
+		schedule_timeout_killable(1);
 	}
-	return 0;
 }
 
 static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
@@ -330,7 +336,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 		could_not_begin(trackers[args->failed], err, diag);
 	} else {
 		err = seal_all(seals, count, args, ids, diag);
-		unlock_up_to(trackers, count, INT_MAX);
+		unlock_all(trackers, count);
 	}
 	vhdx_writer_leave(flags);
 	for (i = 0; err && i < count; i++)

@@ -51,7 +51,7 @@ struct vhdx_tracker_face {
  * struct vhdx_tracker - see the file comment
  * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
  *		queries, for writing by all that changes points
- * @lock_key:	its class: of several disks the locks are taken in an order (seal.c)
+ * @lock_key:	its class: of several disks one is waited for, the others are tried for (seal.c)
  * @state:	VHDX_TRACKING_* of the uapi header
  * @off_reason:	why the sidecar that was there is not used; VHDX_REASON_*
  * @generation:	changes with points, gaps and @state; written under @lock, read without

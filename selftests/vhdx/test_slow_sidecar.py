@@ -328,6 +328,35 @@ def one_that_hangs_holds_up_no_other():
 
 
 @ktap.case
+def one_that_is_waited_for_holds_up_no_other():
+    """Nor do those who wait for it with others, wherever it is among them."""
+    with images.directory() as directory, slow.device(directory / "backing", 16 * MIB) as below, \
+            tracked(directory, "first", directory / "lrct1") as first, \
+            tracked(directory, "hung", below.path) as hung, \
+            tracked(directory, "last", directory / "lrct2") as last:
+
+        def sealing_of(*disks):
+            handles = [disk.handle for disk in disks]
+            thread = threading.Thread(target=Control.seal_of, args=handles)
+            thread.start()
+            return thread
+        with sealing(hung, below):
+            waiting = [sealing_of(*disks) for disks in ((first, hung), (hung, last), (last, hung),
+                                                        (first, last, hung))]
+            time.sleep(0.5)
+            for disks in (first,), (last,), (first, last), (last, first):
+                beside = sealing_of(*disks)
+                beside.join(5)
+                ktap.check(not beside.is_alive(), f"a seal of {len(disks)} others hangs")
+            ktap.check(all(seal.is_alive() for seal in waiting), "a seal did not wait")
+        for seal in waiting:
+            seal.join(30)
+            ktap.check(not seal.is_alive(), "a seal of it does not end")
+        for disk, seals in ((first, 2 + 3), (hung, 4 + 1), (last, 3 + 3)):
+            ktap.equal(len(disk.handle.ids()), 1 + seals, "points")
+
+
+@ktap.case
 def closed_late():
     """Its last close has to write what somebody else left in the page cache: that holds up
     neither a question nor a write.
