@@ -50,7 +50,7 @@ static bool nothing_moves(struct vhdx_swap_out *swap_out)
 /*
  * Called with the lock. Only what came straight from swapping, out of the reserve of bios that it
  * shares with file systems: device mapper and md have their own, and md would take the disk out
- * of its array.
+ * of its array. So has swapping in newer kernels (7.3), where nothing is given back.
  */
 static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
 {

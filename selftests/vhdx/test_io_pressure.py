@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 full=6.12 takes=40
+# vm: on=uml,6.1 full=6.12 takes=50
 """What a disk takes from the machine that it works for, and asks of the file system below.
 
 Threads, memory for what is not committed yet, changes of the file's size: each is bounded.
@@ -8,6 +8,7 @@ Whoever wrote pays for it, and a file is left as it was found.
 """
 
 import contextlib
+import mmap
 import os
 import pathlib
 import re
@@ -18,9 +19,10 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, faulty, filesystem, images, judge, knob, ktap, mapper
+from vhdxtest import dio, faulty, filesystem, images, judge, knob, ktap, mapper, slow
 from vhdxtest.disk import attached
 from vhdxtest.images import MIB, command
+from vhdxtest.kernel_log import KernelLog
 import vhdxoracle
 
 SECTOR = 512
@@ -31,14 +33,22 @@ TRACING = pathlib.Path("/sys/kernel/tracing")
 
 # ---- threads ----------------------------------------------------------------------------
 
-def workers(disk):
-    """{process: its flags} of the kernel's workers that are busy for a disk."""
+# Of what /proc/PID/stat has behind the name.
+FLAGS, POLICY = 6, 38
+
+
+def stat(process, field):
+    """One of these of a process, by its directory in /proc."""
+    return int((process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[field])
+
+
+def workers(disk, field):
+    """{process: one of these} of the kernel's workers that are busy for a disk."""
     found = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"+vhdx{disk.index}-" in (process / "comm").read_text(encoding="ascii"):
-                stat = (process / "stat").read_text(encoding="ascii")
-                found[process.name] = int(stat.rpartition(")")[2].split()[6])
+                found[process] = stat(process, field)
     return found
 
 
@@ -71,7 +81,7 @@ def stuck_writes(fixed):
                     ktap.eventually(lambda: int(inflight.read_text("ascii").split()[1]) >= 200,
                                     "200 writes are under way", 30)
                     time.sleep(1)
-                    busy = workers(disk)
+                    busy = workers(disk, FLAGS)
                 running.wait(60)
             ktap.diag(f"{len(busy)} threads")
             ktap.check(0 < len(busy) <= 24, f"{len(busy)} threads for one disk")
@@ -82,6 +92,98 @@ def stuck_writes(fixed):
 
 ktap.add("stuck_writes_in_place", stuck_writes, True)
 ktap.add("stuck_first_writes", stuck_writes, False)
+
+
+# ---- memory that is swapped out -------------------------------------------------------------
+
+PAGE = 4096
+# Of the kernel's include/uapi: asm-generic/mman-common.h, linux/sched.h.
+MADV_NOHUGEPAGE, MADV_PAGEOUT = 15, 21
+SCHED_NORMAL, SCHED_FIFO = 0, 1
+# Of kmod/disk/swap_out.h: more than so many wait for their turn.
+SWAP_OUTS = 128
+
+
+@contextlib.contextmanager
+def swap_space():
+    """(disk that is swap space, the device below the file system that its container is on)."""
+    if not pathlib.Path("/proc/swaps").exists():
+        ktap.skip("this kernel does not swap")
+    with images.directory() as scratch, slow.device(scratch / "backing", 96 * MIB) as below, \
+            filesystem.made("ext4", below.path) as where:
+        path = images.create(where / "disk.vhdx", 48 * MIB, MIB, fixed=True)
+        with attached(path) as disk:
+            with filesystem.swap(disk.node):
+                try:
+                    yield disk, below
+                finally:
+                    below.delay()
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+        judge.valid(path)
+
+
+def writeback():
+    """How many pages are being written, or wait for it."""
+    said = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
+    return int(re.search(r"^Writeback:\s+(\d+) kB", said, re.M)[1]) * 1024 // PAGE
+
+
+@contextlib.contextmanager
+def swapped_out(pages, below, milliseconds):
+    """Memory goes out to the swap space, where a write takes so long; it comes back as it was."""
+    content = ktap.chance().randbytes(pages * PAGE)
+    with mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        with contextlib.suppress(OSError):
+            memory.madvise(MADV_NOHUGEPAGE)
+        memory[:] = content
+        below.delay(write=milliseconds)
+        memory.madvise(MADV_PAGEOUT)
+        yield
+        below.delay()
+        ktap.eventually(lambda: not writeback(), "everything is written", 30)
+        ktap.check(memory[:] == content, "memory has another content")
+
+
+@ktap.case
+def urgent_while_it_swaps():
+    """A worker that hands swapped memory to the file system is a task of real time, as long as
+    that takes."""
+    with swap_space() as (disk, below), KernelLog() as log:
+        urgent = set()
+
+        def look():
+            urgent.update(process for process, policy in workers(disk, POLICY).items()
+                          if policy == SCHED_FIFO)
+            return urgent
+        with swapped_out(8 * SWAP_OUTS, below, 300):
+            ktap.eventually(look, "a worker is a task of real time", 10)
+        ktap.diag(f"{len(urgent)} workers")
+        ktap.eventually(lambda: all(stat(process, POLICY) == SCHED_NORMAL for process in urgent
+                                    if process.exists()), "they are as they were", 10)
+        # What is slow, but moves, is waited for.
+        ktap.check(not write_errors(log), "writes were given back")
+
+
+def write_errors(log):
+    """What the kernel says of those that were given back; not of all, if they are many."""
+    return [text for _, text in log.records() if "Write-error on swap-device" in text]
+
+
+@ktap.case
+def swap_outs_that_wait_are_given_back():
+    """When none has ended for a second: what is needed for that to happen may be in them."""
+    if int(os.uname().release.split(".")[0]) >= 7:
+        ktap.skip("this kernel has bios for swapping alone: they are not given back")
+    with swap_space() as (disk, below), KernelLog() as log:
+        with swapped_out(16 * SWAP_OUTS, below, 20000):
+            before = writeback()
+            ktap.check(before > 8 * SWAP_OUTS, f"{before} pages only are swapped out")
+            ktap.eventually(lambda: writeback() <= 2 * SWAP_OUTS, "those that wait come back", 10)
+            time.sleep(1)
+            under_way = writeback()
+            ktap.diag(f"of {before} pages {under_way} are still under way")
+            ktap.check(under_way >= SWAP_OUTS / 2, f"{under_way} pages: those had been started")
+        ktap.check(write_errors(log), "the kernel was not told")
 
 
 # ---- metadata that is not committed -------------------------------------------------------
