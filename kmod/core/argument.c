@@ -8,9 +8,7 @@
 /* What follows from the names of the ioctl and of its structure. */
 #define ARGUMENT(type, ioctl, first)							\
 	.command = VHDX_##ioctl, .name = #ioctl, .first_size = (first),			\
-	.size = sizeof(type), .reason = offsetof(type, reason)
-
-#define MESSAGE(type)									\
+	.size = sizeof(type), .reason = offsetof(type, reason),				\
 	.message = offsetof(type, message), .capacity = offsetof(type, message_capacity)
 
 static const struct vhdx_field attach_fields[] = {
@@ -23,7 +21,6 @@ const struct vhdx_argument vhdx_argument_attach = {
 	ARGUMENT(struct vhdx_attach, ATTACH, VHDX_ATTACH_SIZE_VER0),
 	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | VHDX_ATTACH_AUTOCLEAR,
 	.later_flags = VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT,
-	MESSAGE(struct vhdx_attach),
 	.fields = attach_fields,
 };
 
@@ -40,7 +37,6 @@ static const struct vhdx_field detach_fields[] = {
 
 const struct vhdx_argument vhdx_argument_detach = {
 	ARGUMENT(struct vhdx_detach, DETACH, VHDX_DETACH_SIZE_VER0),
-	MESSAGE(struct vhdx_detach),
 	.fields = detach_fields,
 };
 
@@ -53,7 +49,6 @@ static const struct vhdx_field seal_fields[] = {
 
 const struct vhdx_argument vhdx_argument_seal = {
 	ARGUMENT(struct vhdx_seal, SEAL, VHDX_SEAL_SIZE_VER0),
-	MESSAGE(struct vhdx_seal),
 	.fields = seal_fields,
 };
 
@@ -69,6 +64,7 @@ static const struct vhdx_field info_fields[] = {
 	FIELD(RESULT, struct vhdx_info, disk_seq),
 	FIELD(RESULT, struct vhdx_info, layer_count),
 	FIELD(RESULT, struct vhdx_info, unit),
+	FIELD(RESERVED, struct vhdx_info, reserved),
 	{ }
 };
 
@@ -90,7 +86,6 @@ static const struct vhdx_field tracking_state_fields[] = {
 	FIELD(RESULT, struct vhdx_tracking_state, sidecar_limit),
 	FIELD(RESULT, struct vhdx_tracking_state, live_bytes),
 	FIELD(RESULT, struct vhdx_tracking_state, points_max),
-	FIELD(RESERVED, struct vhdx_tracking_state, reserved),
 	{ }
 };
 
@@ -108,7 +103,6 @@ static const struct vhdx_field points_fields[] = {
 
 const struct vhdx_argument vhdx_argument_points = {
 	ARGUMENT(struct vhdx_get_points, GET_POINTS, VHDX_GET_POINTS_SIZE_VER0),
-	MESSAGE(struct vhdx_get_points),
 	.fields = points_fields,
 };
 
@@ -132,7 +126,6 @@ const struct vhdx_argument vhdx_argument_changes = {
 		 VHDX_GET_VIRTUAL_DISK_CHANGES_SIZE_VER0),
 	.flags = VHDX_CHANGES_COUNT,
 	.later_flags = VHDX_CHANGES_BITMAP,
-	MESSAGE(struct vhdx_get_virtual_disk_changes),
 	.fields = changes_fields,
 };
 
@@ -149,7 +142,6 @@ const struct vhdx_argument vhdx_argument_allocated = {
 	ARGUMENT(struct vhdx_get_allocated_ranges, GET_ALLOCATED_RANGES,
 		 VHDX_GET_ALLOCATED_RANGES_SIZE_VER0),
 	.later_flags = VHDX_ALLOCATED_ZEROES,
-	MESSAGE(struct vhdx_get_allocated_ranges),
 	.fields = allocated_fields,
 };
 
@@ -161,7 +153,6 @@ static const struct vhdx_field layers_fields[] = {
 
 const struct vhdx_argument vhdx_argument_layers = {
 	ARGUMENT(struct vhdx_get_layers, GET_LAYERS, VHDX_GET_LAYERS_SIZE_VER0),
-	MESSAGE(struct vhdx_get_layers),
 	.fields = layers_fields,
 };
 
@@ -173,13 +164,11 @@ static const struct vhdx_field enable_fields[] = {
 const struct vhdx_argument vhdx_argument_enable = {
 	ARGUMENT(struct vhdx_tracking_enable, TRACKING_ENABLE, VHDX_TRACKING_ENABLE_SIZE_VER0),
 	.flags = VHDX_ENABLE_OVERWRITE,
-	MESSAGE(struct vhdx_tracking_enable),
 	.fields = enable_fields,
 };
 
 const struct vhdx_argument vhdx_argument_disable = {
 	ARGUMENT(struct vhdx_tracking_disable, TRACKING_DISABLE, VHDX_TRACKING_DISABLE_SIZE_VER0),
-	MESSAGE(struct vhdx_tracking_disable),
 };
 
 static const struct vhdx_field reset_fields[] = {
@@ -189,13 +178,11 @@ static const struct vhdx_field reset_fields[] = {
 
 const struct vhdx_argument vhdx_argument_reset = {
 	ARGUMENT(struct vhdx_tracking_reset, TRACKING_RESET, VHDX_TRACKING_RESET_SIZE_VER0),
-	MESSAGE(struct vhdx_tracking_reset),
 	.fields = reset_fields,
 };
 
 const struct vhdx_argument vhdx_argument_forget = {
 	ARGUMENT(struct vhdx_forget, FORGET, VHDX_FORGET_SIZE_VER0),
-	MESSAGE(struct vhdx_forget),
 };
 
 static const struct vhdx_argument *const arguments[] = {

@@ -60,7 +60,7 @@ struct vhdx_field {
  * @flags:		bits of its flags field that may be set
  * @later_flags:	bits that are known, but EOPNOTSUPP
  * @reason:		where the reason is
- * @message:		where the message's address is; 0: it has none
+ * @message:		where the message's address is
  * @capacity:		where the size of the message's buffer is
  * @fields:		those that are special, ended by one without a name
  */
@@ -120,10 +120,9 @@ static inline u32 *vhdx_argument_reason(const struct vhdx_argument *argument, vo
 	return (u32 *)((u8 *)arg + argument->reason);
 }
 
-/* NULL: it has none. */
 static inline u64 *vhdx_argument_message(const struct vhdx_argument *argument, void *arg)
 {
-	return argument->message ? (u64 *)((u8 *)arg + argument->message) : NULL;
+	return (u64 *)((u8 *)arg + argument->message);
 }
 
 static inline u32 *vhdx_argument_capacity(const struct vhdx_argument *argument, void *arg)

@@ -75,8 +75,8 @@ FIELD(struct vhdx_seal, message_capacity, 112);
 FIELD(struct vhdx_seal, reserved, 116);
 FIELD(struct vhdx_seal, time_ns, 120);
 
-SIZE(struct vhdx_info, 88);
-VER0(VHDX_INFO_SIZE_VER0, 88);
+SIZE(struct vhdx_info, 104);
+VER0(VHDX_INFO_SIZE_VER0, 104);
 FIELD(struct vhdx_info, size, 0);
 FIELD(struct vhdx_info, flags, 4);
 FIELD(struct vhdx_info, index, 8);
@@ -91,9 +91,12 @@ FIELD(struct vhdx_info, reason, 68);
 FIELD(struct vhdx_info, disk_seq, 72);
 FIELD(struct vhdx_info, layer_count, 80);
 FIELD(struct vhdx_info, unit, 84);
+FIELD(struct vhdx_info, message, 88);
+FIELD(struct vhdx_info, message_capacity, 96);
+FIELD(struct vhdx_info, reserved, 100);
 
-SIZE(struct vhdx_tracking_state, 112);
-VER0(VHDX_TRACKING_STATE_SIZE_VER0, 112);
+SIZE(struct vhdx_tracking_state, 120);
+VER0(VHDX_TRACKING_STATE_SIZE_VER0, 120);
 FIELD(struct vhdx_tracking_state, size, 0);
 FIELD(struct vhdx_tracking_state, flags, 4);
 FIELD(struct vhdx_tracking_state, state, 8);
@@ -108,8 +111,9 @@ FIELD(struct vhdx_tracking_state, gap_time_ns, 72);
 FIELD(struct vhdx_tracking_state, sidecar_used, 80);
 FIELD(struct vhdx_tracking_state, sidecar_limit, 88);
 FIELD(struct vhdx_tracking_state, live_bytes, 96);
-FIELD(struct vhdx_tracking_state, points_max, 104);
-FIELD(struct vhdx_tracking_state, reserved, 108);
+FIELD(struct vhdx_tracking_state, message, 104);
+FIELD(struct vhdx_tracking_state, message_capacity, 112);
+FIELD(struct vhdx_tracking_state, points_max, 116);
 
 SIZE(struct vhdx_tracking_enable, 64);
 VER0(VHDX_TRACKING_ENABLE_SIZE_VER0, 64);

@@ -71,14 +71,14 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 static void put_message(const struct vhdx_argument *argument, void *arg,
 			const struct vhdx_diag *diag)
 {
-	const u64 *user = vhdx_argument_message(argument, arg);
+	u64 user = *vhdx_argument_message(argument, arg);
 	u32 capacity = *vhdx_argument_capacity(argument, arg);
 	size_t length = strnlen(diag->text, sizeof(diag->text) - 1);
 	void __user *to;
 
-	if (!user || !*user || !capacity)
+	if (!user || !capacity)
 		return;
-	to = u64_to_user_ptr(*user);
+	to = u64_to_user_ptr(user);
 	length = min_t(size_t, length, capacity - 1);
 	if (copy_to_user(to, diag->text, length) || put_user((char)0, (char __user *)to + length))
 		return;

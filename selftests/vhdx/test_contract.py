@@ -41,16 +41,14 @@ def tracked():
 
 def expect(fd, command, argument, number, reason, what):
     """Fails with errno, reason, and one line that says why."""
-    message = None
-    if hasattr(argument, "message"):
-        message = ctypes.create_string_buffer(b"\x55" * 300, 300)
-        argument.message = ctypes.addressof(message)
-        argument.message_capacity = len(message)
+    message = ctypes.create_string_buffer(b"\x55" * 300, 300)
+    argument.message = ctypes.addressof(message)
+    argument.message_capacity = len(message)
     found = ioctl(fd, command, argument)
     ktap.equal(errno.errorcode.get(found), errno.errorcode[number], what)
     ktap.equal(uapi.REASONS[argument.reason], uapi.REASONS[reason], f"reason, {what}")
-    text = message.value.decode() if message else ""
-    ktap.check(not message or text and "\x55" not in text and "\n" not in text,
+    text = message.value.decode()
+    ktap.check(text and "\x55" not in text and "\n" not in text,
                f"no message, or more than a line, {what}: {text!r}")
     return text
 
@@ -199,6 +197,10 @@ def messages():
             text = expect(disk.handle.fd, uapi.GET_CHANGES, uapi.GetChanges(**question | fields),
                           number, reason, fields)
             ktap.check(words in text, f"{words!r} is not in {text!r}")
+        for command, (structure, _) in uapi.OF_DISK.items():
+            text = expect(disk.handle.fd, command, structure(flags=1 << 30), errno.EINVAL,
+                          uapi.ARGUMENT, structure.__name__)
+            ktap.check("flags 0x40000000" in text, text)
         for command, structure in ((uapi.TRACKING_DISABLE, uapi.TrackingDisable),
                                    (uapi.TRACKING_RESET, uapi.TrackingReset),
                                    (uapi.FORGET, uapi.Forget)):

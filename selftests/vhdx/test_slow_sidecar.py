@@ -304,6 +304,9 @@ def one_that_hangs_holds_up_no_other():
                 ktap.check(attribute == "sidecar" or found == value, f"{attribute}: {found}")
             rows, seconds = took(ctl.json, "list")
             ktap.check(seconds < 5 and len(rows["list"]) == 2, f"list: {rows}, {seconds:.1f} s")
+            # In the driver's words.
+            said, seconds = took(lambda: ctl.run("track", "status", hung.node, status=ctl.FAILED))
+            ktap.check(seconds < 5 and "ask again" in said.stderr, f"{said}, {seconds:.1f} s")
             for question in (hung.handle.state, hung.handle.ids):
                 begin = time.monotonic()
                 try:

@@ -365,6 +365,11 @@ struct vhdx_seal {
  * @disk_seq:		out: which attachment this is, as VHDX_ATTACH returned it
  * @layer_count:	out: files that it is made of
  * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
+ * @reserved:		zero
+ *
+ * Errors: ENODEV the disk was detached.
  */
 struct vhdx_info {
 	__u32 size;
@@ -381,9 +386,12 @@ struct vhdx_info {
 	__aligned_u64 disk_seq;
 	__u32 layer_count;
 	__u32 unit;
+	__aligned_u64 message;
+	__u32 message_capacity;
+	__u32 reserved;
 };
 
-#define VHDX_INFO_SIZE_VER0	88U
+#define VHDX_INFO_SIZE_VER0	104U
 
 /* Values of vhdx_tracking_state.state. */
 #define VHDX_TRACKING_OFF	0	/* no sidecar, or one that is not usable */
@@ -413,8 +421,9 @@ struct vhdx_info {
  * @sidecar_limit:	out: bytes that it can have; 0 where it grows on demand
  * @live_bytes:		out: how much changed since @most_recent_id, in whole units;
  *			VHDX_BYTES_UNKNOWN where that can't be told
+ * @message:		pointer to a buffer for a line of text: why not
+ * @message_capacity:	its size in bytes
  * @points_max:		out: most points that a disk can have
- * @reserved:		zero
  *
  * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
  * MostRecentId}. Errors: EBUSY/IN_USE somebody seals or changes points, and the
@@ -435,11 +444,12 @@ struct vhdx_tracking_state {
 	__aligned_u64 sidecar_used;
 	__aligned_u64 sidecar_limit;
 	__aligned_u64 live_bytes;
+	__aligned_u64 message;
+	__u32 message_capacity;
 	__u32 points_max;
-	__u32 reserved;
 };
 
-#define VHDX_TRACKING_STATE_SIZE_VER0	112U
+#define VHDX_TRACKING_STATE_SIZE_VER0	120U
 
 /* Flags of VHDX_TRACKING_ENABLE. */
 

@@ -44,7 +44,7 @@ int request(int fd, const char *subject, unsigned long command, void *argument, 
 {
 	const struct vhdx_argument *known = vhdx_argument_of(command);
 	__u64 *address = vhdx_argument_message(known, argument);
-	bool ours = address && reaches(argument, known->capacity, sizeof(__u32)) && !*address;
+	bool ours = reaches(argument, known->capacity, sizeof(__u32)) && !*address;
 	int err;
 
 	message[0] = '\0';

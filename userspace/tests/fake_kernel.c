@@ -503,7 +503,8 @@ static int seal(struct vhdx_seal *args)
 
 static int get_info(int index, struct vhdx_info *info)
 {
-	int error = wanted_failure("INFO", &info->reason, 0, 0);
+	int error = wanted_failure("INFO", &info->reason, info->message,
+				   info->message_capacity);
 	FILE *file = open_file("r", "id.%d", index);
 
 	if (!file || fread(info->virtual_disk_id, 16, 1, file) != 1 ||
@@ -523,7 +524,8 @@ static int get_info(int index, struct vhdx_info *info)
 
 static int get_state(int index, struct vhdx_tracking_state *args)
 {
-	int error = wanted_failure("STATE", &args->reason, 0, 0);
+	int error = wanted_failure("STATE", &args->reason, args->message,
+				   args->message_capacity);
 	unsigned int count = read_points(index, 0, 0, 0);
 	struct state state = read_state(index);
 

@@ -163,10 +163,18 @@ def test_not_of_tracking():
             fake.ctl("changes", "0", "--since", ID).expect(1, "/dev/vhdx0: ")
 
 
-def test_kernel_message_of_enable():
+def test_kernel_messages():
+    """The driver's own words, whatever it was asked."""
     with attached() as (fake, _):
-        fake.fail("ENABLE", errno.ELOOP, "argument", message="sidecar: it lives on the disk")
-        fake.ctl("track", "enable", "0").expect(1, "/dev/vhdx0: sidecar: it lives on the disk")
+        for call, *arguments in (
+                ("ENABLE", "track", "enable", "0"), ("DISABLE", "track", "disable", "0"),
+                ("RESET", "track", "reset", "0"), ("FORGET", "forget", "0", ID),
+                ("SEAL", "seal", "0"), ("POINTS", "points", "0"),
+                ("STATE", "track", "status", "0"), ("INFO", "info", "0"),
+                ("CHANGES", "changes", "0", "--since", ID)):
+            fake.fail(call, errno.ELOOP, "argument", message="sidecar: it lives on the disk")
+            fake.ctl(*arguments).expect(1, "/dev/vhdx0: sidecar: it lives on the disk")
+            fake.fail(call, 0)
 
 
 def test_module_absent():

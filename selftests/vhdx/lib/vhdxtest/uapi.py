@@ -146,7 +146,8 @@ class Info(Argument):
                 ("virtual_disk_size", u64), ("virtual_disk_id", u8 * 16),
                 ("data_write_guid", u8 * 16), ("block_size", u32), ("logical_sector_size", u32),
                 ("physical_sector_size", u32), ("reason", u32), ("disk_seq", u64),
-                ("layer_count", u32), ("unit", u32)]
+                ("layer_count", u32), ("unit", u32), ("message", u64), ("message_capacity", u32),
+                ("reserved", u32)]
 
 
 class TrackingState(Argument):
@@ -156,7 +157,7 @@ class TrackingState(Argument):
                 ("most_recent_id", PointId), ("unit", u32), ("point_count", u32),
                 ("gap_reason", u32), ("reason", u32), ("generation", u64), ("gap_time_ns", u64),
                 ("sidecar_used", u64), ("sidecar_limit", u64), ("live_bytes", u64),
-                ("points_max", u32), ("reserved", u32)]
+                ("message", u64), ("message_capacity", u32), ("points_max", u32)]
 
 
 class TrackingEnable(Argument):
