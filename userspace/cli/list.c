@@ -26,9 +26,22 @@ static const struct column columns[COLUMN_COUNT] = {
 	[CONTAINER] = { "CONTAINER", .wrap = true },
 };
 
+#define REMOVED		" (removed)"
+#define MARKED_PATH	(VHDX_PATH_TEXT + sizeof(REMOVED))
+
+/* The name may be another file's by now. */
+static const char *marked(const char *path, bool removed, char text[MARKED_PATH])
+{
+	if (!*path)
+		return NULL;
+	snprintf(text, MARKED_PATH, "%s%s", path, removed ? REMOVED : "");
+	return text;
+}
+
 static int add_row(void *context, const struct vhdx_status *status)
 {
-	char container[VHDX_PATH_TEXT + 16];
+	char container[MARKED_PATH];
+	char sidecar[MARKED_PATH];
 	const char *cells[COLUMN_COUNT];
 	char size[SIZE_TEXT];
 	char unit[SIZE_TEXT];
@@ -44,11 +57,8 @@ static int add_row(void *context, const struct vhdx_status *status)
 	cells[UNIT] = status->unit ? size_text(status->unit, unit) : NULL;
 	cells[IO] = status->io;
 	cells[SCAN] = status->scan;
-	cells[SIDECAR] = text_or_null(status->sidecar);
-	/* The name may be another disk's container by now. */
-	snprintf(container, sizeof(container), "%s%s", status->container,
-		 status->container_deleted ? " (removed)" : "");
-	cells[CONTAINER] = container;
+	cells[SIDECAR] = marked(status->sidecar, status->sidecar_deleted, sidecar);
+	cells[CONTAINER] = marked(status->container, status->container_deleted, container);
 	table_row(context, cells);
 	return 0;
 }

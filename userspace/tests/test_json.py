@@ -69,6 +69,7 @@ def test_removed_sidecar():
                       fake.ctl("info", "--json", "0").json):
             assert (shown["sidecar"], shown["sidecar_deleted"]) == (lrct, True), shown
         assert f"Sidecar (removed):     {lrct}" in fake.ctl("info", "0").lines
+        assert fake.ctl("list", "-o", "sidecar").lines[1] == f"{lrct} (removed)"
         assert "Sidecar:         removed: " in fake.ctl("track", "status", "0").out
 
 
@@ -122,6 +123,23 @@ def test_odd_path():
             "utf-8", "surrogateescape").decode("latin-1"))
         (fake.root / "sys/block/vhdx0/vhdx/container").write_bytes(b"/x/bad\xff.vhdx\n")
         assert fake.ctl("list", "--json").json["list"][0]["container"] == "/x/bad\ufffd.vhdx"
+
+
+def test_path_on_a_terminal():
+    """Bytes of a name that are no text, or that a terminal obeys, are told as tables tell them."""
+    names = {b"bad\xff": "bad\\xff", b"cut\xc3": "cut\\xc3", b"csi\xc2\x9b2J": "csi\\xc2\\x9b2J",
+             b"as \\xff": "as \\x5cxff", "ü \\ n".encode(): "ü \\ n"}
+    with directory() as path:
+        fake = Fake(path)
+        for name, shown in names.items():
+            done = subprocess.run([BUILD / "vhdxctl", "info", bytes(path) + b"/" + name],
+                                  capture_output=True, env=fake.env, check=False)
+            assert done.stderr.decode("utf-8") == (
+                f"vhdxctl: {path}/{shown}: No such file or directory\n"), done.stderr
+        fake.ctl("attach", make_image(path / "disk.vhdx")).expect(0)
+        for name, shown in names.items():
+            (fake.root / "sys/block/vhdx0/vhdx/container").write_bytes(b"/" + name + b"\n")
+            assert fake.ctl("list", "-o", "container").lines[1] == f"/{shown}"
 
 
 def test_path_of_lines():
