@@ -676,6 +676,7 @@ static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 
 static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
+	char how[VHDX_LOSS_TEXT];
 	int index = disk->index;
 	int err;
 
@@ -692,8 +693,10 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_loss_stop(disk);
 	if (err) {
 		if (disk->container.lost) {
+			vhdx_loss_how(disk, how);
 			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
-				  "detached, but the container was cut, or something else was written over it: it was left as it is");
+				  "detached, but the container %s; it was left as it is: put it back from a copy, and make a full backup",
+				  how);
 		} else {
 			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
 				       err);

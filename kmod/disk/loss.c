@@ -58,7 +58,7 @@ void vhdx_loss_init(struct vhdx_loss *loss)
 /**
  * vhdx_loss_see() - the container is lost
  * @disk:	the disk
- * @how:	what was found, for the kernel log
+ * @how:	what was found
  *
  * Any context. The gap is written on a queue that nobody waits on who holds tracker->lock.
  * A disk without queues is being attached, which fails: nobody has asked it anything.
@@ -72,6 +72,8 @@ void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 	spin_lock_irqsave(&loss->lock, flags);
 	first = !loss->seen;
 	loss->seen = true;
+	if (first)
+		strscpy(loss->how, how, sizeof(loss->how));
 	spin_unlock_irqrestore(&loss->lock, flags);
 	if (!first)
 		return;
@@ -96,7 +98,7 @@ void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 bool vhdx_loss_found(struct vhdx_disk *disk)
 {
 	struct vhdx_container *c = &disk->container;
-	char how[80];
+	char how[VHDX_LOSS_TEXT];
 
 	if (likely(vhdx_container_is_whole(c)))
 		return false;
@@ -150,6 +152,47 @@ int vhdx_loss_settle(struct vhdx_disk *disk)
 	if (left > 0)
 		return 0;
 	return left ? -EINTR : -EIO;
+}
+
+/**
+ * vhdx_loss_how() - what was found
+ * @disk:	its container is lost
+ * @how:	receives it: behind "the container"
+ *
+ * Any context.
+ */
+void vhdx_loss_how(struct vhdx_disk *disk, char how[VHDX_LOSS_TEXT])
+{
+	struct vhdx_loss *loss = &disk->loss;
+	unsigned long flags;
+
+	spin_lock_irqsave(&loss->lock, flags);
+	strscpy(how, loss->how, VHDX_LOSS_TEXT);
+	spin_unlock_irqrestore(&loss->lock, flags);
+}
+
+/**
+ * vhdx_loss_explain() - if the container is lost, that is why something failed
+ * @disk:	the disk
+ * @err:	what it failed with
+ * @diag:	of the failure; its reason stays
+ *
+ * Any context. What has another reason than a failed transfer or a gap failed by itself.
+ */
+void vhdx_loss_explain(struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
+{
+	bool gap = err && diag->reason == VHDX_REASON_CHANGED_OFFLINE;
+	char how[VHDX_LOSS_TEXT];
+	char name[36];
+
+	if ((err != -EIO && !gap) || !vhdx_loss_found(disk))
+		return;
+	vhdx_loss_how(disk, how);
+	snprintf(name, sizeof(name), "%pD", disk->container.file);
+	/* Of a gap everybody is told to make a full backup. */
+	snprintf(diag->text, sizeof(diag->text),
+		 "the container %s %s; detach the disk, put the container back from a copy or attach another one%s",
+		 name, how, gap ? "" : ", and make a full backup");
 }
 
 /**

@@ -20,13 +20,17 @@
 #include <linux/completion.h>
 #include <linux/workqueue.h>
 
+struct vhdx_diag;
 struct vhdx_disk;
 struct vhdx_io;
+
+#define VHDX_LOSS_TEXT	100
 
 /**
  * struct vhdx_loss - see the file comment
  * @lock:	everything but the completion; any context
  * @seen:	the container is lost
+ * @how:	what was found, from then on
  * @told:	nobody is parked any more
  * @parked:	pieces that failed before the gap was there
  * @gap_work:	writes it; waits for tracker->lock
@@ -36,6 +40,7 @@ struct vhdx_io;
 struct vhdx_loss {
 	spinlock_t lock;
 	bool seen;
+	char how[VHDX_LOSS_TEXT];
 	bool told;
 	struct list_head parked;
 	struct work_struct gap_work;
@@ -48,6 +53,8 @@ void vhdx_loss_see(struct vhdx_disk *disk, const char *how);
 bool vhdx_loss_found(struct vhdx_disk *disk);
 bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status);
 int vhdx_loss_settle(struct vhdx_disk *disk);
+void vhdx_loss_how(struct vhdx_disk *disk, char how[VHDX_LOSS_TEXT]);
+void vhdx_loss_explain(struct vhdx_disk *disk, int err, struct vhdx_diag *diag);
 void vhdx_loss_stop(struct vhdx_disk *disk);
 
 #endif

@@ -40,7 +40,7 @@ static int read_back(struct vhdx_disk *disk)
 	const struct vhdx_header *header = &disk->image.header;
 	u64 where = vhdx_header_offset(header->slot);
 	void *buf = disk->session.header;
-	char how[100];
+	char how[VHDX_LOSS_TEXT];
 	int err;
 
 	if (vhdx_loss_found(disk))

@@ -109,9 +109,12 @@ static int read_leaf(void *context, u32 leaf, u64 *words)
 static int find_span(struct query *q)
 {
 	struct vhdx_history history;
+	int err;
 
 	vhdx_tracker_history(q->tracker, &history);
-	return vhdx_report_span(&history, q->args, &q->span, q->diag);
+	err = vhdx_report_span(&history, q->args, &q->span, q->diag);
+	vhdx_loss_explain(q->tracker->disk, err, q->diag);
+	return err;
 }
 
 static bool is_late(const struct query *q)
@@ -124,7 +127,11 @@ static int settle(struct query *q)
 {
 	int err = vhdx_loss_settle(q->tracker->disk);
 
-	return err == -EIO ? vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO) : err;
+	if (err == -EIO) {
+		vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO);
+		vhdx_loss_explain(q->tracker->disk, err, q->diag);
+	}
+	return err;
 }
 
 /* Some of the answer, into kernel memory (rule K4). 1: there is more to do. */

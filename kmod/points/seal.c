@@ -341,6 +341,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	vhdx_writer_leave(flags);
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(trackers[i]->disk);
+	vhdx_loss_explain(trackers[args->failed]->disk, err, diag);
 	kvfree(seals);
 	return err;
 }

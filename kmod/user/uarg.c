@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "uarg.h"
+#include "disk/disk.h"
 #include "disk/handle.h"
 #include "store/writer.h"
 
@@ -63,6 +64,7 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 	flags = vhdx_writer_enter();
 	err = row->run(call, arg);
 	vhdx_writer_leave(flags);
+	vhdx_loss_explain(call->disk, err, &call->diag);
 	vhdx_handle_leave(call->handle);
 	return err;
 }

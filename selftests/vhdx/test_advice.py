@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=5
+# vm: takes=10
 #
 # test_advice - what the driver's messages say to do is done here, and helps
 #
@@ -113,6 +113,58 @@ def lost_container():
             images.command("cp", scratch / "copy", path)
             works(path, truth)
 
+
+def lost_with_its_points(lose, words):
+    """Whoever asks or seals hears what happened, and that the disk is to be detached, its container
+    put back or another one attached, and a full backup made."""
+    with images.directory() as scratch, judge.Truth(scratch / "truth", SIZE) as truth:
+        path = images.create(scratch / "disk.vhdx", SIZE, MIB)
+        node = ctl.line("attach", "--track", path)
+        first = ctl.line("seal", node)
+        ctl.run("detach", node)
+        images.command("cp", path, scratch / "copy")
+        node = ctl.line("attach", path)
+        lose(path, scratch)
+        for status, *command in (
+                (ctl.FAILED, "seal", node), (ctl.FULL_BACKUP, "changes", node, "--since", first),
+                (ctl.FAILED, "forget", node, first), (ctl.FAILED, "track", "reset", node),
+                (ctl.FAILED, "track", "disable", node)):
+            said = ctl.run(*command, status=status).stderr
+            advised(said, f"{node}: the container disk.vhdx {words}", "; detach the disk",
+                    "put the container back from a copy or attach another one",
+                    "make a full backup")
+        ctl.run("points", node)
+        ktap.equal(ctl.json("list")["list"][0]["reason"], "changed_offline", "reason")
+        advised(ctl.run("detach", node, status=ctl.FAILED).stderr, f"the container {words}",
+                "put it back from a copy, and make a full backup")
+        # Another one.
+        other = images.create(scratch / "other.vhdx", SIZE, MIB, content=CONTENT)
+        ctl.run("detach", ctl.line("attach", other))
+        images.command("cp", scratch / "copy", path)
+        node = ctl.line("attach", path)
+        ctl.run("changes", node, "--since", first, status=ctl.FULL_BACKUP)
+        # The point that a full backup begins with; from then on all is as it was.
+        point = ctl.line("seal", node)
+        ktap.equal(ctl.json("changes", node, "--since", point)["ranges"], [], "changes")
+        ctl.run("detach", node)
+        works(path, truth)
+
+
+def cut_off(path, _):
+    """Its end is gone."""
+    os.truncate(path, 3 * MIB)
+
+
+def written_over(path, scratch):
+    """By an image of the same length."""
+    other = images.create(scratch / "another", SIZE, MIB, seed=2)
+    os.truncate(other, os.stat(path).st_size)
+    images.command("cp", other, path)
+
+
+ktap.add("container_that_is_cut", lost_with_its_points, cut_off, "was cut by somebody else: it had")
+ktap.add("container_that_is_written_over", lost_with_its_points, written_over,
+         "was written by somebody else")
 
 with udev.asleep():
     ktap.main()
