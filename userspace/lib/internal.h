@@ -140,8 +140,11 @@ int sidecar_path(const struct container *container, const char *given, char **pa
 int open_sidecar(const char *path, bool given, bool write);
 /* Make an empty one with the container's owner and mode. A descriptor or -errno. */
 int create_sidecar(const char *path, const struct stat *container);
-/* Remove it again, unless somebody else has it in use. */
-void remove_made_sidecar(int fd, const char *path);
+/*
+ * Remove it again after @err, which is noted, unless somebody else has it in use. If it stays because
+ * nobody can know, that is added to what is noted. Returns @err.
+ */
+int remove_made_sidecar(int fd, const char *path, int err);
 
 /* Make the directory entry of @path durable. */
 int sync_directory(const char *path);

@@ -57,9 +57,10 @@ static bool is_named(int fd, const char *path)
 /*
  * As soon as it has a name, others may open it, and enable tracking in it. While we have the lease
  * nobody else has it open, and who comes waits; then a disk that uses it, by our descriptor, is one
- * that is told. Where there are no leases, that is all that can be known.
+ * that is told. A kernel that has no leases leaves it at that. But a file system that gives none says
+ * the same as where others have it open: NFS, whose others are on other hosts, and SMB.
  */
-void remove_made_sidecar(int fd, const char *path)
+int remove_made_sidecar(int fd, const char *path, int err)
 {
 	struct stat st;
 	int index;
@@ -67,11 +68,14 @@ void remove_made_sidecar(int fd, const char *path)
 	/* Who waits is announced by a signal, whose default must be to do nothing. */
 	fcntl(fd, F_SETSIG, SIGURG);
 	if (fcntl(fd, F_SETLEASE, F_WRLCK) && (errno == EAGAIN || errno == EBUSY))
-		return;
+		return fail(err, vhdx_error_reason(),
+			    "%s; %s was made for it and stays, others may have it open: to enable again goes on with it",
+			    vhdx_error_message(), path);
 	if (is_named(fd, path) && !fstat(fd, &st) &&
 	    find_by_sidecar(&st, true, &index) == -ENODEV)
 		unlink(path);
 	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return err;
 }
 
 int create_sidecar(const char *path, const struct stat *container)
@@ -86,7 +90,7 @@ int create_sidecar(const char *path, const struct stat *container)
 	    (fchown(fd, container->st_uid, container->st_gid) ||
 	     fchmod(fd, container->st_mode & 0666))) {
 		err = fail_errno(-errno, "%s: cannot give it the container's owner and mode", path);
-		remove_made_sidecar(fd, path);
+		err = remove_made_sidecar(fd, path, err);
 		close(fd);
 		return err;
 	}

@@ -65,7 +65,7 @@ static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct 
 		return enable->sidecar_fd;
 	err = call_enable(disk, enable);
 	if (err)
-		remove_made_sidecar(enable->sidecar_fd, path);
+		err = remove_made_sidecar(enable->sidecar_fd, path, err);
 	close(enable->sidecar_fd);
 	return err ? err : sync_directory(path);
 }
