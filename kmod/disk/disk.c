@@ -365,7 +365,7 @@ static int make_queues(struct vhdx_disk *disk)
 		goto fail;
 	/* Whoever swaps out does not wait for those that are under way (rule K1). */
 	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
-			  offsetof(struct vhdx_io, clone), 0);
+			  offsetof(struct vhdx_io, request.clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
 	if (!err)

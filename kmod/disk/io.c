@@ -13,6 +13,11 @@ static gfp_t gfp_of(const struct bio *bio)
 	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
 }
 
+static void request_done(struct vhdx_request *request, blk_status_t status)
+{
+	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
+}
+
 /* NULL only for a bio that does not wait. */
 static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 {
@@ -21,22 +26,23 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 
 	if (!clone)
 		return NULL;
-	io = container_of(clone, struct vhdx_io, clone);
+	io = container_of(clone, struct vhdx_io, request.clone);
 	io->disk = disk;
 	io->orig = bio;
 	INIT_LIST_HEAD(&io->link);
 	INIT_LIST_HEAD(&io->inflight_link);
-	io->container = &disk->container;
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	io->length = bio->bi_iter.bi_size;
-	io->offset = 0;
 	io->allocation = NULL;
 	io->parked = false;
 	io->commit = false;
 	io->status = BLK_STS_OK;
 	io->swap_out = false;
 	io->start_time = 0;
-	io->file.alone = false;
+	io->request.container = &disk->container;
+	io->request.done = request_done;
+	io->request.offset = 0;
+	io->request.alone = false;
 	return io;
 }
 
@@ -199,7 +205,7 @@ void vhdx_io_map(struct vhdx_io *io)
 			hand_over(io, vhdx_io_allocate);
 			return;
 		}
-		zero_fill_bio(&io->clone);
+		zero_fill_bio(&io->request.clone);
 		vhdx_io_end(io, BLK_STS_OK);
 		return;
 	case VHDX_PLACE_BAD:
@@ -225,9 +231,9 @@ void vhdx_io_send(struct vhdx_io *io, u64 offset)
 	}
 	/* The commit makes it durable. */
 	if (io->commit)
-		io->clone.bi_opf &= ~REQ_FUA;
-	io->offset = offset;
-	io->container->ops->submit(io->container, io);
+		io->request.clone.bi_opf &= ~REQ_FUA;
+	io->request.offset = offset;
+	io->request.container->ops->submit(io->request.container, &io->request);
 }
 
 /**
@@ -267,7 +273,7 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 		return;
 	}
 	/* The flush in front of data: the data starts over, without it. */
-	bio_put(&io->clone);
+	bio_put(&io->request.clone);
 	bio->bi_opf &= ~REQ_PREFLUSH;
 	submit_bio_noacct(bio);
 	percpu_ref_put(&disk->io_ref);
@@ -296,7 +302,7 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 		bio_end_io_acct(bio, io->start_time);
 	if (status)
 		bio->bi_status = status;
-	bio_put(&io->clone);
+	bio_put(&io->request.clone);
 	bio_endio(bio);
 	percpu_ref_put(&disk->io_ref);
 }

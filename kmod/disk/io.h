@@ -12,12 +12,11 @@
 #ifndef VHDX_IO_H
 #define VHDX_IO_H
 
-#include <linux/bio.h>
-#include <linux/fs.h>
+#include "store/request.h"
+
 #include <linux/workqueue.h>
 
 struct vhdx_allocation;
-struct vhdx_container;
 struct vhdx_disk;
 
 /**
@@ -27,21 +26,16 @@ struct vhdx_disk;
  * @link:	in whatever list it is parked on: gate, allocation, journal
  * @inflight_link: in the tracker's list of writes in flight (rule T1)
  * @shard:	which of these lists
- * @work:	slow path, file back end, publication
- * @container:	where it went
+ * @work:	slow path, publication
  * @disk_offset: first byte on the disk
  * @length:	in bytes; zero for a bare flush
- * @offset:	first byte in the container, once mapped
  * @allocation:	the new block that it fills, until that is published
  * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @swap_out:	one of those under way (swap_out.h)
  * @start_time:	for the disk's statistics
- * @file:	what the file back end needs: of the first one, where several are one request.
- *		@known: the container's size when it was sent; @joined: the others, in order;
- *		@table: the memory of all of them. @alone: it is not to be joined
- * @clone:	last: bios are allocated with this structure in front
+ * @request:	its transfer, once it is mapped; last, see there
  */
 struct vhdx_io {
 	struct vhdx_disk *disk;
@@ -50,26 +44,15 @@ struct vhdx_io {
 	struct list_head inflight_link;
 	unsigned int shard;
 	struct work_struct work;
-	struct vhdx_container *container;
 	u64 disk_offset;
 	u64 length;
-	u64 offset;
 	struct vhdx_allocation *allocation;
 	bool parked;
 	bool commit;
 	blk_status_t status;
 	bool swap_out;
 	unsigned long start_time;
-	struct {
-		struct kiocb iocb;
-		atomic_t refs;
-		long result;
-		u64 known;
-		struct list_head joined;
-		struct bio_vec *table;
-		bool alone;
-	} file;
-	struct bio clone;
+	struct vhdx_request request;
 };
 
 static inline bool vhdx_io_is_write(const struct vhdx_io *io)

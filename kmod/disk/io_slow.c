@@ -125,7 +125,7 @@ static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *alloc
 /* No stale byte: what the write does not cover is zero before the block is mapped. */
 static int zero_around(struct vhdx_io *io, u64 where)
 {
-	struct vhdx_container *c = io->container;
+	struct vhdx_container *c = io->request.container;
 	u32 block_size = io->disk->image.geo.block_size;
 	u64 begin = io->disk_offset & (block_size - 1);
 	u64 end = begin + io->length;

@@ -13,9 +13,9 @@
 #include "compat.h"
 #include "core/diag.h"
 #include "file_queue.h"
+#include "request.h"
 
 struct vhdx_container;
-struct vhdx_io;
 
 /**
  * struct vhdx_container_ops - what a back end does
@@ -26,7 +26,7 @@ struct vhdx_io;
  *		at or behind the end give zeroes; one that ends before container->size
  *		sets container->lost. Offset and length are multiples of
  *		container->alignment.
- * @submit:	start io->clone at io->offset and return; vhdx_io_done() is called
+ * @submit:	start request->clone at request->offset and return; request->done() is called
  *		when it is done, perhaps before this returns
  * @flush:	make everything that completed durable
  * @extend:	make the container at least @size bytes long. What is new starts at @from, where
@@ -45,7 +45,7 @@ struct vhdx_container_ops {
 	void (*close)(struct vhdx_container *container, bool now);
 	int (*rw)(struct vhdx_container *container, u64 offset, void *buf, size_t length,
 		  bool write);
-	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
+	void (*submit)(struct vhdx_container *container, struct vhdx_request *request);
 	int (*flush)(struct vhdx_container *container);
 	int (*extend)(struct vhdx_container *container, u64 size, u64 *from);
 	int (*trim)(struct vhdx_container *container, u64 size);

@@ -4,7 +4,6 @@
  * copying, as dm-linear does.
  */
 #include "container.h"
-#include "disk/io.h"
 
 #include <linux/bio.h>
 #include <linux/blkdev.h>
@@ -101,19 +100,21 @@ static int bdev_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 
 static void bdev_end_io(struct bio *clone)
 {
-	vhdx_io_done(container_of(clone, struct vhdx_io, clone), clone->bi_status);
+	struct vhdx_request *request = container_of(clone, struct vhdx_request, clone);
+
+	request->done(request, clone->bi_status);
 }
 
-static void bdev_submit(struct vhdx_container *c, struct vhdx_io *io)
+static void bdev_submit(struct vhdx_container *c, struct vhdx_request *request)
 {
-	if (op_is_write(bio_op(&io->clone)) && must_not_write(c)) {
-		vhdx_io_done(io, BLK_STS_IOERR);
+	if (vhdx_request_is_write(request) && must_not_write(c)) {
+		request->done(request, BLK_STS_IOERR);
 		return;
 	}
-	bio_set_dev(&io->clone, c->bdev);
-	io->clone.bi_iter.bi_sector = io->offset >> SECTOR_SHIFT;
-	io->clone.bi_end_io = bdev_end_io;
-	submit_bio_noacct(&io->clone);
+	bio_set_dev(&request->clone, c->bdev);
+	request->clone.bi_iter.bi_sector = request->offset >> SECTOR_SHIFT;
+	request->clone.bi_end_io = bdev_end_io;
+	submit_bio_noacct(&request->clone);
 }
 
 static int bdev_flush(struct vhdx_container *c)
