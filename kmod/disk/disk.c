@@ -164,15 +164,17 @@ void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
 	const struct vhdx_geometry *geo = &disk->image.geo;
+	struct vhdx_container_description what;
 	vhdx_guid guid;
 
+	vhdx_container_describe(&disk->container, &what);
 	vhdx_session_data_write_guid(disk, &guid);
 	info->index = disk->index;
 	info->disk_flags = (disk->read_only ? VHDX_DISK_READ_ONLY : 0) |
 			   (geo->fixed ? VHDX_DISK_FIXED : 0) |
 			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
 			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
-			   (disk->container.bdev ? VHDX_DISK_BLOCK : 0) |
+			   (what.below ? VHDX_DISK_BLOCK : 0) |
 			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
 			   (vhdx_loss_found(disk) ? VHDX_DISK_LOST : 0);
 	info->virtual_disk_size = geo->disk_size;
@@ -370,8 +372,8 @@ static int make_queues(struct vhdx_disk *disk)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
 	if (!err)
 		err = vhdx_io_make_pool(disk);
-	if (!err && !disk->container.bdev)
-		err = vhdx_file_queue_prepare(&disk->container.queue);
+	if (!err)
+		err = vhdx_container_prepare(&disk->container);
 	if (err)
 		goto fail;
 	return 0;
@@ -384,6 +386,7 @@ fail:
 
 static int make_gendisk(struct vhdx_disk *disk)
 {
+	struct vhdx_container_description what;
 	const struct vhdx_geometry *geo = &disk->image.geo;
 	struct compat_limits limits = {
 		.logical_block_size = geo->logical_sector_size,
@@ -392,10 +395,12 @@ static int make_gendisk(struct vhdx_disk *disk)
 		/* Bios are cut at the end of a block, which starts at a whole MiB. */
 		.atomic_write_most = VHDX_MIB,
 		.stable_writes = disk->container.stable_writes,
-		.below = disk->container.bdev,
 	};
-	struct gendisk *gd = compat_alloc_disk(&limits);
+	struct gendisk *gd;
 
+	vhdx_container_describe(&disk->container, &what);
+	limits.below = what.below;
+	gd = compat_alloc_disk(&limits);
 	if (IS_ERR(gd))
 		return PTR_ERR(gd);
 	snprintf(gd->disk_name, DISK_NAME_LEN, "vhdx%d", disk->index);

@@ -260,7 +260,7 @@ int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 	struct vhdx_container *c = &meta->disk->container;
 	int err = 0;
 
-	if (READ_ONCE(page->reserved) || c->bdev)
+	if (READ_ONCE(page->reserved) || !c->ops->can_grow)
 		return 0;
 	/* One of those who come at once: once it is reserved the page may change. */
 	mutex_lock(&meta->reserve_lock);

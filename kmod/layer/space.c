@@ -163,7 +163,7 @@ static int reserve_log(struct vhdx_disk *disk)
 	if (disk->allocator.log_reserved)
 		return 0;
 	err = vhdx_session_verify(disk);
-	if (!err && !c->bdev)
+	if (!err && c->ops->can_grow)
 		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
 	disk->allocator.log_reserved = !err;
 	return err;

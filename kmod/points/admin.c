@@ -18,7 +18,7 @@ static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
 	sidecar->disk_size = disk->image.geo.disk_size;
 	sidecar->unit_shift = vhdx_unit_shift_for(sidecar->disk_size, unit);
 	vhdx_session_data_write_guid(disk, &sidecar->current_guid);
-	return vhdx_sidecar_format(sidecar, &t->file.store, !t->file.bdev, diag);
+	return vhdx_sidecar_format(sidecar, &t->file.store, t->file.ops->can_grow, diag);
 }
 
 /*
@@ -45,11 +45,11 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 			"sidecar: it is neither empty nor a sidecar, and is left as it is; name another file");
 	/* A block device is never empty; a file with nothing but zeroes in it was not. */
 	if (args->flags & VHDX_ENABLE_OVERWRITE || !t->file.size ||
-	    (t->file.bdev && content == VHDX_SIDECAR_NOTHING))
+	    (!t->file.ops->can_grow && content == VHDX_SIDECAR_NOTHING))
 		return format(t, args->unit, diag);
 
 	vhdx_session_data_write_guid(disk, &data_write_guid);
-	err = vhdx_sidecar_load(&t->sidecar, &t->file.store, !t->file.bdev, false, &found);
+	err = vhdx_sidecar_load(&t->sidecar, &t->file.store, t->file.ops->can_grow, false, &found);
 	if (!err)
 		err = vhdx_sidecar_bind(&t->sidecar, &disk->image.geo.disk_id,
 					disk->image.geo.disk_size, &data_write_guid, &found);

@@ -298,6 +298,28 @@ void vhdx_container_close_now(struct vhdx_container *container)
 }
 
 /**
+ * vhdx_container_prepare() - get ready for payload I/O
+ * @container:	open, with a workqueue
+ *
+ * vhdx_file_queue_release() undoes it. Returns 0 or -ENOMEM.
+ */
+int vhdx_container_prepare(struct vhdx_container *container)
+{
+	return container->ops->prepare ? container->ops->prepare(container) : 0;
+}
+
+/**
+ * vhdx_container_describe() - what it is
+ * @container:	open
+ * @description: filled in
+ */
+void vhdx_container_describe(const struct vhdx_container *container,
+			     struct vhdx_container_description *description)
+{
+	container->ops->describe(container, description);
+}
+
+/**
  * vhdx_container_is_unlinked() - does what is in it go away when it is closed?
  * @container:	open
  *
@@ -305,7 +327,8 @@ void vhdx_container_close_now(struct vhdx_container *container)
  */
 bool vhdx_container_is_unlinked(const struct vhdx_container *container)
 {
-	return !container->bdev && !READ_ONCE(file_inode(container->file)->i_nlink);
+	return S_ISREG(file_inode(container->file)->i_mode) &&
+	       !READ_ONCE(file_inode(container->file)->i_nlink);
 }
 
 /**
@@ -319,7 +342,7 @@ int vhdx_container_may_grow(const struct vhdx_container *container, u64 size)
 {
 	if (size <= container->size)
 		return 0;
-	if (container->bdev)
+	if (!container->ops->can_grow)
 		return -ENOSPC;
 	return inode_newsize_ok(file_inode(container->file), size);
 }
@@ -338,7 +361,7 @@ int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 {
 	if (container->alignment <= sector_size)
 		return 0;
-	if (container->bdev)
+	if (!container->ops->file_system)
 		return vhdx_unsupported(diag,
 			"container: the block device has sectors of %u bytes, the disk's are %u: it can't be written sector by sector; copy the image to a file",
 			container->alignment, sector_size);

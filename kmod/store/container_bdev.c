@@ -42,6 +42,14 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	return 0;
 }
 
+static void bdev_describe(const struct vhdx_container *c, struct vhdx_container_description *d)
+{
+	d->io = "block";
+	d->dev = c->bdev->bd_dev;
+	d->ino = 0;
+	d->below = c->bdev;
+}
+
 static void bdev_close(struct vhdx_container *c, bool now)
 {
 	invalidate_bdev(c->bdev);
@@ -150,14 +158,14 @@ static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
-	.name	= "block",
-	.open	= bdev_open,
-	.close	= bdev_close,
-	.rw	= bdev_rw,
-	.submit	= bdev_submit,
-	.flush	= bdev_flush,
-	.extend	= bdev_extend,
-	.trim	= bdev_trim,
-	.zero	= bdev_zero,
-	.clear	= bdev_clear,
+	.open		= bdev_open,
+	.describe	= bdev_describe,
+	.close		= bdev_close,
+	.rw		= bdev_rw,
+	.submit		= bdev_submit,
+	.flush		= bdev_flush,
+	.extend		= bdev_extend,
+	.trim		= bdev_trim,
+	.zero		= bdev_zero,
+	.clear		= bdev_clear,
 };

@@ -86,6 +86,21 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	return 0;
 }
 
+static int file_prepare(struct vhdx_container *c)
+{
+	return vhdx_file_queue_prepare(&c->queue);
+}
+
+static void file_describe(const struct vhdx_container *c, struct vhdx_container_description *d)
+{
+	const struct inode *inode = file_inode(c->file);
+
+	d->io = c->direct ? "direct" : "buffered";
+	d->dev = inode->i_sb->s_dev;
+	d->ino = inode->i_ino;
+	d->below = NULL;
+}
+
 /* The file itself and the claim are the container's. */
 static void file_close(struct vhdx_container *c, bool now)
 {
@@ -469,14 +484,17 @@ static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
-	.name	= "file",
-	.open	= file_open,
-	.close	= file_close,
-	.rw	= file_rw,
-	.submit	= file_submit,
-	.flush	= file_flush,
-	.extend	= file_extend,
-	.trim	= file_trim,
-	.zero	= file_zero,
-	.clear	= file_clear,
+	.can_grow	= true,
+	.file_system	= true,
+	.open		= file_open,
+	.prepare	= file_prepare,
+	.describe	= file_describe,
+	.close		= file_close,
+	.rw		= file_rw,
+	.submit		= file_submit,
+	.flush		= file_flush,
+	.extend		= file_extend,
+	.trim		= file_trim,
+	.zero		= file_zero,
+	.clear		= file_clear,
 };

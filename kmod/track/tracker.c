@@ -380,7 +380,7 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 	if (err)
 		return err;
 	down_write(&tracker->lock);
-	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
+	err = vhdx_sidecar_load(sidecar, &tracker->file.store, tracker->file.ops->can_grow,
 				disk->read_only, gap);
 	if (!err)
 		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,

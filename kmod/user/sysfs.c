@@ -47,19 +47,19 @@ static DEVICE_ATTR_RO(sidecar);
 
 static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
-	dev_t devt = c->bdev ? c->bdev->bd_dev : file_inode(c->file)->i_sb->s_dev;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%u:%u\n", MAJOR(devt), MINOR(devt));
+	vhdx_container_describe(&disk_of(dev)->container, &what);
+	return sysfs_emit(buf, "%u:%u\n", MAJOR(what.dev), MINOR(what.dev));
 }
 static DEVICE_ATTR_RO(container_dev);
 
 static ssize_t container_ino_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
-	u64 ino = c->bdev ? 0 : file_inode(c->file)->i_ino;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%llu\n", ino);
+	vhdx_container_describe(&disk_of(dev)->container, &what);
+	return sysfs_emit(buf, "%llu\n", what.ino);
 }
 static DEVICE_ATTR_RO(container_ino);
 
@@ -77,9 +77,10 @@ static DEVICE_ATTR_RO(poisoned);
 
 static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%s\n", c->bdev ? "block" : c->direct ? "direct" : "buffered");
+	vhdx_container_describe(&disk_of(dev)->container, &what);
+	return sysfs_emit(buf, "%s\n", what.io);
 }
 static DEVICE_ATTR_RO(io);
 
