@@ -316,6 +316,31 @@ static void io_drained(struct percpu_ref *ref)
 	complete(&container_of(ref, struct vhdx_disk, io_ref)->drained);
 }
 
+static void writes_drained(struct percpu_ref *ref)
+{
+	complete(&container_of(ref, struct vhdx_disk, write_ref)->writes_drained);
+}
+
+static void free_refs(struct vhdx_disk *disk)
+{
+	percpu_ref_exit(&disk->io_ref);
+	percpu_ref_exit(&disk->write_ref);
+	vhdx_gate_destroy(&disk->gate);
+}
+
+static int make_refs(struct vhdx_disk *disk)
+{
+	int err = percpu_ref_init(&disk->io_ref, io_drained, 0, GFP_KERNEL);
+
+	if (!err)
+		err = percpu_ref_init(&disk->write_ref, writes_drained, 0, GFP_KERNEL);
+	if (!err)
+		err = vhdx_gate_init(&disk->gate, vhdx_io_resume);
+	if (err)
+		free_refs(disk);
+	return err;
+}
+
 /* However much is asked of it, a disk keeps no more than these threads busy in a queue. */
 #define QUEUE_WORKERS	8
 
@@ -442,6 +467,7 @@ static struct vhdx_disk *disk_alloc(int index, bool read_only)
 	disk->map = &vhdx_map_bat;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
+	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);
 	spin_lock_init(&disk->allocating_lock);
 	hash_init(disk->allocating);
@@ -502,12 +528,12 @@ static int disk_start(struct vhdx_disk *disk)
 	err = make_queues(disk);
 	if (err)
 		return err;
-	err = percpu_ref_init(&disk->io_ref, io_drained, 0, GFP_KERNEL);
+	err = make_refs(disk);
 	if (err)
 		goto fail_queues;
 	err = make_gendisk(disk);
 	if (err)
-		goto fail_ref;
+		goto fail_refs;
 	err = vhdx_handle_create(disk);
 	if (err)
 		goto fail_gendisk;
@@ -529,8 +555,8 @@ fail_handle:
 	vhdx_loss_stop(disk);
 fail_gendisk:
 	put_disk(disk->gd);
-fail_ref:
-	percpu_ref_exit(&disk->io_ref);
+fail_refs:
+	free_refs(disk);
 fail_queues:
 	free_queues(disk);
 	return err;
@@ -689,7 +715,9 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_handle_remove(disk->handle);
 	del_gendisk(disk->gd);
 	percpu_ref_kill(&disk->io_ref);
+	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
+	wait_for_completion(&disk->writes_drained);
 	vhdx_allocator_stop(&disk->allocator);
 	vhdx_journal_stop(&disk->journal);
 
@@ -708,7 +736,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		err = -EIO;
 	}
 	put_disk(disk->gd);
-	percpu_ref_exit(&disk->io_ref);
+	free_refs(disk);
 	free_queues(disk);
 	disk_free(disk);
 	free_index(index);

@@ -15,6 +15,7 @@
 #include "store/container.h"
 #include "core/vhdx/overlay.h"
 #include "io.h"
+#include "layer/gate.h"
 #include "layer/journal.h"
 #include "loss.h"
 #include "layer/bat.h"
@@ -55,8 +56,11 @@ struct vhdx_info;
  * @overlay:	the container seen through its log, for a read-only attach; or NULL
  * @store:	where metadata is read: the container's store or the overlay's
  * @image:	header (session.header_lock), geometry, extents
- * @io_ref:	one reference for each piece under way (rule K2); gone: detached
+ * @gate:	what I/O holds while it uses the mapping (rule V1)
+ * @io_ref:	one reference for each read or flush under way (rule K2); gone: detached
  * @drained:	the last one is gone
+ * @write_ref:	one for each write; gone: detached, or closed before a shutdown
+ * @writes_drained: the last one is gone
  * @swap_out:	writes of memory that is being swapped out
  * @allocating_lock: @allocating, and the lists of who waits for a block
  * @allocating:	blocks that are being made, by number
@@ -89,8 +93,11 @@ struct vhdx_disk {
 	struct vhdx_allocator allocator;
 	struct vhdx_tracker tracker;
 	struct vhdx_loss loss;
+	struct vhdx_gate gate;
 	struct percpu_ref io_ref;
 	struct completion drained;
+	struct percpu_ref write_ref;
+	struct completion writes_drained;
 	struct vhdx_swap_out swap_out;
 	spinlock_t allocating_lock;
 	DECLARE_HASHTABLE(allocating, 6);

@@ -13,6 +13,16 @@ static gfp_t gfp_of(const struct bio *bio)
 	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
 }
 
+/*
+ * Of what a bio holds a reference for as long as it is under way (rule K2). Writes have one of
+ * their own: a shutdown ends them, and not the others.
+ */
+static struct percpu_ref *ref_of(struct vhdx_disk *disk, const struct bio *bio)
+{
+	return op_is_write(bio_op(bio)) && !(bio->bi_opf & REQ_PREFLUSH) ? &disk->write_ref :
+									   &disk->io_ref;
+}
+
 static void request_done(struct vhdx_request *request, blk_status_t status)
 {
 	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
@@ -28,9 +38,11 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 		return NULL;
 	io = container_of(clone, struct vhdx_io, request.clone);
 	io->disk = disk;
+	io->ref = ref_of(disk, bio);
 	io->orig = bio;
 	INIT_LIST_HEAD(&io->link);
-	INIT_LIST_HEAD(&io->inflight_link);
+	io->pass.epoch = NULL;
+	io->write.slot = NULL;
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	io->length = bio->bi_iter.bi_size;
 	io->allocation = NULL;
@@ -72,7 +84,7 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 /**
  * vhdx_io_start() - a bio with data sets out
  * @disk:	the disk
- * @bio:	holds a reference of disk->io_ref, which goes with it
+ * @bio:	holds a reference of the disk, which goes with it
  * @swap_out:	it has entered disk->swap_out
  *
  * Waits for nothing but memory that earlier ones give back, and not even for that if the bio
@@ -80,6 +92,7 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
  */
 void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
 {
+	struct percpu_ref *ref = ref_of(disk, bio);
 	struct vhdx_io *io = NULL;
 
 	bio = front_of(disk, bio);
@@ -89,9 +102,7 @@ void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
 		goto fail;
 	io->swap_out = swap_out;
 	io->start_time = bio_start_io_acct(bio);
-	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
-		return;
-	vhdx_io_map(io);
+	vhdx_io_enter(io);
 	return;
 
 fail:
@@ -99,7 +110,7 @@ fail:
 		bio_wouldblock_error(bio);
 	if (swap_out)
 		vhdx_swap_out_leave(disk);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
 }
 
 /**
@@ -109,10 +120,10 @@ fail:
 void vhdx_submit_bio(struct bio *bio)
 {
 	struct vhdx_disk *disk = bio->bi_bdev->bd_disk->private_data;
+	struct percpu_ref *ref = ref_of(disk, bio);
 	bool swap_out = false;
-	struct vhdx_io *io;
 
-	if (!percpu_ref_tryget_live(&disk->io_ref)) {
+	if (!percpu_ref_tryget_live(ref)) {
 		bio_io_error(bio);
 		return;
 	}
@@ -139,8 +150,7 @@ void vhdx_submit_bio(struct bio *bio)
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			goto would_wait;
-		io = io_alloc(disk, bio);
-		vhdx_journal_wait(&disk->journal, io);
+		vhdx_io_enter(io_alloc(disk, bio));
 		return;
 	}
 
@@ -156,23 +166,53 @@ would_wait:
 	bio->bi_status = BLK_STS_AGAIN;
 fail:
 	bio_endio(bio);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
+}
+
+/**
+ * vhdx_io_shut() - writes that come from now on fail; those under way end as they do
+ * @disk:	the disk, which is read on, and flushed
+ * @deadline:	in jiffies
+ *
+ * Sleeps. Returns false if some were still under way at the deadline.
+ */
+bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline)
+{
+	percpu_ref_kill(&disk->write_ref);
+	return wait_for_completion_timeout(&disk->writes_drained,
+					   max_t(long, deadline - jiffies, 1));
 }
 
 /* To a worker, unless its submitter would rather hear that it has to wait. */
 static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
 {
+	vhdx_gate_leave(&io->pass);
 	if (io->orig->bi_opf & REQ_NOWAIT)
 		vhdx_io_end(io, BLK_STS_AGAIN);
 	else
 		worker(io);
 }
 
-/**
- * vhdx_io_map() - find out where it goes, without waiting
- * @io:		admitted, if it is a write
- */
-void vhdx_io_map(struct vhdx_io *io)
+/* To the container, at that offset of it. */
+static void send(struct vhdx_io *io, u64 offset)
+{
+	/* Structures are replayed in memory for a read-only attach; payload is not:
+	 * a log that holds payload is none that MS-VHDX knows.
+	 */
+	if (unlikely(io->disk->overlay) &&
+	    vhdx_overlay_touches(io->disk->overlay, offset, io->length)) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+	/* The commit makes it durable. */
+	if (io->commit)
+		io->request.clone.bi_opf &= ~REQ_FUA;
+	io->request.offset = offset;
+	io->request.container->ops->submit(io->request.container, &io->request);
+}
+
+/* Find out where it goes, without waiting. It is inside the gate, and admitted if it writes. */
+static void map(struct vhdx_io *io)
 {
 	struct vhdx_disk *disk = io->disk;
 	struct vhdx_mapping mapping;
@@ -198,7 +238,7 @@ void vhdx_io_map(struct vhdx_io *io)
 		return;
 	case VHDX_PLACE_DATA:
 		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
-		vhdx_io_send(io, mapping.offset);
+		send(io, mapping.offset);
 		return;
 	case VHDX_PLACE_ZERO:
 		if (write) {
@@ -214,26 +254,66 @@ void vhdx_io_map(struct vhdx_io *io)
 	}
 }
 
-/**
- * vhdx_io_send() - to the container
- * @io:		mapped
- * @offset:	container offset
- */
-void vhdx_io_send(struct vhdx_io *io, u64 offset)
+static unsigned int kind_of(const struct vhdx_io *io)
 {
-	/* Structures are replayed in memory for a read-only attach; payload is not:
-	 * a log that holds payload is none that MS-VHDX knows.
-	 */
-	if (unlikely(io->disk->overlay) &&
-	    vhdx_overlay_touches(io->disk->overlay, offset, io->length)) {
-		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
+	if (unlikely(io->orig->bi_opf & REQ_PREFLUSH || bio_op(io->orig) == REQ_OP_FLUSH))
+		return VHDX_GATE_FLUSHES;
+	return vhdx_io_is_write(io) ? VHDX_GATE_WRITES : VHDX_GATE_READS;
+}
+
+/*
+ * Into the gate, in one read side with the first mark. Returns false if it is parked, and
+ * comes again when the gate opens; or if it has ended, because it would have been.
+ */
+static bool pass_gate(struct vhdx_io *io, unsigned int kind)
+{
+	struct vhdx_disk *disk = io->disk;
+	bool nowait = io->orig->bi_opf & REQ_NOWAIT;
+	bool inside;
+
+	rcu_read_lock();
+	while (unlikely(!(inside = vhdx_gate_enter(&disk->gate, &io->pass, kind)))) {
+		if (nowait || vhdx_gate_park(&disk->gate, &io->pass, kind))
+			break;
 	}
-	/* The commit makes it durable. */
-	if (io->commit)
-		io->request.clone.bi_opf &= ~REQ_FUA;
-	io->request.offset = offset;
-	io->request.container->ops->submit(io->request.container, &io->request);
+	if (inside && kind == VHDX_GATE_WRITES)
+		vhdx_inflight_admit(&disk->tracker.inflight, &io->write, io->disk_offset,
+				    io->length);
+	rcu_read_unlock();
+	if (unlikely(!inside && nowait))
+		vhdx_io_end(io, BLK_STS_AGAIN);
+	return inside;
+}
+
+/**
+ * vhdx_io_enter() - go on with a piece that is outside of the gate: a new one, or one that waited
+ * @io:		on no list
+ *
+ * Never waits.
+ */
+void vhdx_io_enter(struct vhdx_io *io)
+{
+	unsigned int kind = kind_of(io);
+
+	if (!pass_gate(io, kind))
+		return;
+	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
+		vhdx_gate_leave(&io->pass);
+		vhdx_journal_wait(&io->disk->journal, io);
+	} else if (unlikely(io->allocation)) {
+		send(io, vhdx_io_new_place(io));
+	} else {
+		map(io);
+	}
+}
+
+/**
+ * vhdx_io_resume() - vhdx_io_enter() for one that was parked at the gate
+ * @pass:	of the piece
+ */
+void vhdx_io_resume(struct vhdx_pass *pass)
+{
+	vhdx_io_enter(container_of(pass, struct vhdx_io, pass));
 }
 
 /**
@@ -241,13 +321,17 @@ void vhdx_io_send(struct vhdx_io *io, u64 offset)
  * @io:		sent
  * @status:	how it went
  *
- * Any context.
+ * Any context. A new block is mapped before it leaves the gate: who waits for the gate finds
+ * everything that has reached the container.
  */
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 {
-	if (io->allocation)
+	if (io->allocation) {
 		vhdx_io_publish(io, status);
-	else if (io->commit && !status)
+		return;
+	}
+	vhdx_gate_leave(&io->pass);
+	if (io->commit && !status)
 		vhdx_journal_wait(&io->disk->journal, io);
 	else
 		vhdx_io_end(io, status);
@@ -260,7 +344,7 @@ void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
  */
 void vhdx_io_committed(struct vhdx_io *io, int err)
 {
-	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
 	struct bio *bio = io->orig;
 
 	if (io->parked && !err) {
@@ -276,7 +360,7 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 	bio_put(&io->request.clone);
 	bio->bi_opf &= ~REQ_PREFLUSH;
 	submit_bio_noacct(bio);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
 }
 
 /**
@@ -291,11 +375,13 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 {
 	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
 	struct bio *bio = io->orig;
 
+	vhdx_gate_leave(&io->pass);
 	if (unlikely(status) && vhdx_loss_park(io, status))
 		return;
-	vhdx_inflight_leave(&disk->tracker, io);
+	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
 	if (unlikely(io->swap_out))
 		vhdx_swap_out_leave(disk);
 	if (io->start_time)
@@ -304,5 +390,5 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 		bio->bi_status = status;
 	bio_put(&io->request.clone);
 	bio_endio(bio);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
 }

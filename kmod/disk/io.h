@@ -2,17 +2,20 @@
 /*
  * One piece of a bio, within one payload block, on its way.
  *
- *	submit_bio	gate and first mark (inflight.c)
+ *	submit_bio	through the gate (gate.h); a write's first mark (inflight.h)
  *	  -> map	fast: looked up without locks, sent to the container
- *	  -> slow path	a page to load, a session to begin, a block to allocate
- *	  -> container	done: second mark, the caller's bio ends
+ *	  -> slow path	a page to load, a session to begin, a block to allocate; outside the
+ *			gate, and through it again
+ *	  -> container	done: out of the gate; second mark, the caller's bio ends
  *
  * submit_bio never waits (rule K1): whatever would is handed to a workqueue.
  */
 #ifndef VHDX_IO_H
 #define VHDX_IO_H
 
+#include "layer/gate.h"
 #include "store/request.h"
+#include "track/inflight.h"
 
 #include <linux/workqueue.h>
 
@@ -21,11 +24,12 @@ struct vhdx_disk;
 
 /**
  * struct vhdx_io - state of one piece, in front of its clone
- * @disk:	holds a reference of disk->io_ref until the end
+ * @disk:	where it goes
+ * @ref:	of the disk, that it holds a reference of until the end (rule K2)
  * @orig:	the caller's bio, which this piece is the whole of
- * @link:	in whatever list it is parked on: gate, allocation, journal
- * @inflight_link: in the tracker's list of writes in flight (rule T1)
- * @shard:	which of these lists
+ * @link:	in whatever list it is parked on: allocation, journal
+ * @pass:	its way through the gate
+ * @write:	in flight, if it is a write and the disk is tracked
  * @work:	slow path, publication
  * @disk_offset: first byte on the disk
  * @length:	in bytes; zero for a bare flush
@@ -39,10 +43,11 @@ struct vhdx_disk;
  */
 struct vhdx_io {
 	struct vhdx_disk *disk;
+	struct percpu_ref *ref;
 	struct bio *orig;
 	struct list_head link;
-	struct list_head inflight_link;
-	unsigned int shard;
+	struct vhdx_pass pass;
+	struct vhdx_write write;
 	struct work_struct work;
 	u64 disk_offset;
 	u64 length;
@@ -63,8 +68,9 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
 void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out);
-void vhdx_io_map(struct vhdx_io *io);
-void vhdx_io_send(struct vhdx_io *io, u64 offset);
+void vhdx_io_resume(struct vhdx_pass *pass);
+bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline);
+void vhdx_io_enter(struct vhdx_io *io);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_committed(struct vhdx_io *io, int err);
@@ -73,6 +79,7 @@ void vhdx_io_committed(struct vhdx_io *io, int err);
 int vhdx_io_make_pool(struct vhdx_disk *disk);
 void vhdx_io_slow(struct vhdx_io *io);
 void vhdx_io_allocate(struct vhdx_io *io);
+u64 vhdx_io_new_place(const struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);
 
 #endif

@@ -52,7 +52,7 @@ static void slow_work(struct work_struct *work)
 	if (err) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 	} else {
-		vhdx_io_map(io);
+		vhdx_io_enter(io);
 		disk->map->unload(disk, handle);
 	}
 	vhdx_writer_leave(flags);
@@ -118,7 +118,7 @@ static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *alloc
 	mempool_free(allocation, &disk->allocations);
 	list_for_each_entry_safe(io, next, &waiting, link) {
 		list_del_init(&io->link);
-		vhdx_io_map(io);
+		vhdx_io_enter(io);
 	}
 }
 
@@ -165,7 +165,7 @@ static void allocate_work(struct work_struct *work)
 	place = disk->map->lookup(disk, io->disk_offset, &mapping);
 	if (place != VHDX_PLACE_ZERO) {
 		end_allocation(disk, allocation);
-		vhdx_io_map(io);
+		vhdx_io_enter(io);
 		goto out;
 	}
 	err = disk->map->place(disk, allocation->handle, &allocation->where, &zeroed);
@@ -178,8 +178,7 @@ static void allocate_work(struct work_struct *work)
 
 	io->allocation = allocation;
 	io->commit = io->orig->bi_opf & REQ_FUA;
-	vhdx_io_send(io, allocation->where +
-		     (io->disk_offset & (disk->image.geo.block_size - 1)));
+	vhdx_io_enter(io);
 	goto out;
 
 fail_place:
@@ -201,6 +200,16 @@ int vhdx_io_make_pool(struct vhdx_disk *disk)
 {
 	return mempool_init_kmalloc_pool(&disk->allocations, ALLOCATION_RESERVE,
 					 sizeof(struct vhdx_allocation));
+}
+
+/**
+ * vhdx_io_new_place() - where in the container it goes
+ * @io:		with the block that is made for it
+ */
+u64 vhdx_io_new_place(const struct vhdx_io *io)
+{
+	return io->allocation->where +
+	       (io->disk_offset & (io->disk->image.geo.block_size - 1));
 }
 
 /**

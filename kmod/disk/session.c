@@ -265,7 +265,7 @@ int vhdx_session_end(struct vhdx_disk *disk)
 
 /**
  * vhdx_session_shut() - the same for a disk that stays: no session begins after it
- * @disk:	no write is under way and none comes (vhdx_inflight_shut()); the machine is
+ * @disk:	no write is under way and none comes (vhdx_io_shut()); the machine is
  *		closing down
  *
  * A task that seals, forgets and so on may be between vhdx_session_begin() and the tracker's

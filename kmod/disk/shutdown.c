@@ -32,7 +32,7 @@ static void close_disk(struct vhdx_disk *disk)
 
 	if (disk->read_only)
 		return;
-	if (!vhdx_inflight_shut(&disk->tracker, disk->shutdown.deadline)) {
+	if (!vhdx_io_shut(disk, disk->shutdown.deadline)) {
 		pr_err("vhdx%d: writes do not end: it is not closed before the shutdown\n",
 		       disk->index);
 		return;

@@ -85,7 +85,7 @@ static void watch(struct timer_list *timer)
 	while ((bio = bio_list_pop(&given_back)) != NULL) {
 		bio->bi_status = BLK_STS_RESOURCE;
 		bio_endio(bio);
-		percpu_ref_put(&disk->io_ref);
+		percpu_ref_put(&disk->write_ref);
 	}
 }
 
@@ -113,7 +113,7 @@ void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
 /**
  * vhdx_swap_out_enter() - one more: may it start?
  * @disk:	the disk
- * @bio:	vhdx_is_swap_out(), with a reference of disk->io_ref
+ * @bio:	vhdx_is_swap_out(), with a reference of disk->write_ref
  *
  * Any context. Returns false if the bio waits: vhdx_io_start() is called for it later, or it ends
  * with an error, unwritten.

@@ -92,24 +92,43 @@ static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enabl
 	return err;
 }
 
+/*
+ * A write that came in before the map went live has no mark, and will make none: it ends before
+ * the first point is sealed (rule T1).
+ */
+static int start_marking(struct vhdx_tracker *t, struct vhdx_changemap *map)
+{
+	int err;
+
+	vhdx_inflight_replace(&t->inflight, map);
+	err = vhdx_gate_flip(&t->disk->gate, MAX_SCHEDULE_TIMEOUT);
+	if (err)
+		vhdx_inflight_replace(&t->inflight, NULL);
+	return err;
+}
+
 /* Tracking is on from here; the seal that follows makes it durable. */
-static int switch_on(struct vhdx_tracker *t)
+static int switch_on(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	struct vhdx_sidecar *sidecar = &t->sidecar;
 	struct vhdx_changemap *map = vhdx_tracker_new_map(t);
 	int err;
 
-	if (!map)
-		return -ENOMEM;
+	err = map ? start_marking(t, map) : -ENOMEM;
+	if (err) {
+		vhdx_tracker_free_map(map);
+		if (t->state == VHDX_TRACKING_OFF)
+			vhdx_tracker_close_sidecar(t);
+		return vhdx_tracker_fail(t, err, diag);
+	}
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
 	vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 	err = vhdx_sidecar_commit(sidecar);
 	if (err) {
-		vhdx_tracker_free_map(map);
-		return err;
+		vhdx_tracker_invalidate(t, err);
+		return vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
 	}
-	vhdx_inflight_replace(t, map);
 	t->state = VHDX_TRACKING_ON;
 	t->off_reason = VHDX_REASON_NONE;
 	vhdx_tracker_changed(t);
@@ -174,13 +193,8 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "change tracking is enabled already");
 	else
 		err = take_sidecar(tracker, args, diag);
-	if (!err) {
-		err = switch_on(tracker);
-		if (err) {
-			vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
-			vhdx_tracker_invalidate(tracker, err);
-		}
-	}
+	if (!err)
+		err = switch_on(tracker, diag);
 	up_write(&tracker->lock);
 	if (err)
 		return err;
@@ -214,7 +228,7 @@ static int switch_off(struct vhdx_tracker *t, struct vhdx_diag *diag)
 		return err;
 	}
 	live = vhdx_tracker_live(t);
-	vhdx_inflight_replace(t, NULL);
+	vhdx_inflight_replace(&t->inflight, NULL);
 	vhdx_tracker_free_map(live);
 	t->state = VHDX_TRACKING_DISABLED;
 	vhdx_tracker_changed(t);

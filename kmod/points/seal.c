@@ -2,8 +2,8 @@
 /*
  * Sealing a point, on one disk or on several at the same instant (rule T2).
  *
- *	window	gates closed, a grace period, maps exchanged, writes in flight sampled,
- *		gates open
+ *	window	maps exchanged, a grace period, writes in flight sampled. Of several disks:
+ *		gates closed, a grace period, maps exchanged, writes in flight sampled, gates open
  *	then, for each disk: everything written before the window is made durable; the old
  *		map and the point, not yet issued; the header's fresh DataWriteGuid
  *	then, for each disk: the point is issued
@@ -82,22 +82,45 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	return 0;
 }
 
-static void window(struct seal *seals, u32 count)
+static void exchange(struct seal *s)
+{
+	s->old = vhdx_tracker_live(s->tracker);
+	vhdx_inflight_swap(&s->tracker->inflight, s->new);
+	s->swapped = true;
+}
+
+/*
+ * A write that follows one on another disk must not be before the point without it. So writes
+ * are parked, on all disks, while the maps are exchanged; no I/O is waited for meanwhile, which
+ * may be that of another one of these disks, in whose container this one lies.
+ */
+static void exchange_together(struct seal *seals, u32 count)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++)
-		vhdx_inflight_close_gate(seals[i].tracker);
-	synchronize_rcu();
-	for (i = 0; i < count; i++) {
-		seals[i].old = vhdx_tracker_live(seals[i].tracker);
-		vhdx_inflight_swap(seals[i].tracker, seals[i].new);
-		seals[i].swapped = true;
-	}
+		vhdx_gate_close(&seals[i].tracker->disk->gate, VHDX_GATE_WRITES);
+	/* Nobody is between the gate and his first mark then. */
+	synchronize_rcu_expedited();
 	for (i = 0; i < count; i++)
-		vhdx_inflight_open_gate(seals[i].tracker);
+		exchange(&seals[i]);
+	for (i = 0; i < count; i++)
+		vhdx_inflight_sample(&seals[i].tracker->inflight, seals[i].new);
+	for (i = 0; i < count; i++)
+		vhdx_gate_open(&seals[i].tracker->disk->gate);
 	/* Completions that still looked at the old maps are done with them. */
 	synchronize_rcu();
+}
+
+static void window(struct seal *seals, u32 count)
+{
+	if (count > 1) {
+		exchange_together(seals, count);
+	} else {
+		exchange(seals);
+		synchronize_rcu();
+		vhdx_inflight_sample(&seals->tracker->inflight, seals->new);
+	}
 }
 
 static int commit_sidecar(struct seal *s)
@@ -163,12 +186,8 @@ static void roll_back(struct seal *s)
 	struct vhdx_sidecar *sidecar = &t->sidecar;
 
 	if (s->swapped) {
-		vhdx_inflight_close_gate(t);
-		synchronize_rcu();
+		vhdx_inflight_replace(&t->inflight, s->old);
 		vhdx_changemap_or(s->old, s->new);
-		vhdx_inflight_swap(t, s->old);
-		vhdx_inflight_open_gate(t);
-		synchronize_rcu();
 	}
 	vhdx_tracker_free_map(s->new);
 	if (s->added) {

@@ -287,26 +287,20 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
  */
 int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
 {
-	int i;
+	int err;
 
 	tracker->disk = disk;
 	tracker->file.claim.disk = disk->index;
 	tracker->generation = 1;
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->face.lock);
-	spin_lock_init(&tracker->gate_lock);
-	INIT_LIST_HEAD(&tracker->parked);
 	INIT_WORK(&tracker->commit_work, commit_work);
 	init_completion(&tracker->commit_done);
-	tracker->shards = kcalloc(VHDX_INFLIGHT_SHARDS, sizeof(*tracker->shards), GFP_KERNEL);
-	if (!tracker->shards)
-		return -ENOMEM;
+	err = vhdx_inflight_init(&tracker->inflight);
+	if (err)
+		return err;
 	lockdep_register_key(&tracker->lock_key);
 	lockdep_set_class(&tracker->lock, &tracker->lock_key);
-	for (i = 0; i < VHDX_INFLIGHT_SHARDS; i++) {
-		spin_lock_init(&tracker->shards[i].lock);
-		INIT_LIST_HEAD(&tracker->shards[i].writes);
-	}
 	return 0;
 }
 
@@ -327,7 +321,7 @@ static void turn_off(struct vhdx_tracker *t, u32 reason)
 	struct vhdx_changemap *live = vhdx_tracker_live(t);
 
 	if (live) {
-		vhdx_inflight_replace(t, NULL);
+		vhdx_inflight_replace(&t->inflight, NULL);
 		vhdx_tracker_free_map(live);
 	}
 	if (!t->abandoned)
@@ -354,7 +348,7 @@ static int load_live(struct vhdx_tracker *t)
 	}
 	if (err)
 		vhdx_timeline_gap(timeline, VHDX_REASON_INCONSISTENT);
-	rcu_assign_pointer(t->live, map);
+	vhdx_inflight_swap(&t->inflight, map);
 	return 0;
 }
 
@@ -543,15 +537,14 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 {
-	if (!tracker->shards)
+	if (!tracker->inflight.slots)
 		return;
 	if (tracker->abandoned)
 		wait_for_completion(&tracker->commit_done);
-	vhdx_tracker_free_map(rcu_dereference_protected(tracker->live, true));
-	RCU_INIT_POINTER(tracker->live, NULL);
+	vhdx_tracker_free_map(rcu_dereference_protected(tracker->inflight.live, true));
+	RCU_INIT_POINTER(tracker->inflight.live, NULL);
 	vhdx_sidecar_release(&tracker->sidecar);
 	vhdx_container_close_now(&tracker->file);
 	lockdep_unregister_key(&tracker->lock_key);
-	kfree(tracker->shards);
-	tracker->shards = NULL;
+	vhdx_inflight_destroy(&tracker->inflight);
 }
