@@ -4,7 +4,7 @@
  */
 #include "disk.h"
 #include "user/chardev.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/blkdev.h>
 #include <linux/idr.h>
@@ -297,9 +297,9 @@ static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (err || disk->read_only)
 		return err;
 	drop_overlay(disk);
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	err = replay_on_disk(disk, diag);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return err ?: load_image(disk, diag);
 }
 
@@ -630,9 +630,9 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (err)
 		goto fail_disk;
 	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
-		flags = vhdx_writer_enter();
+		flags = vhdx_scope_enter();
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
-		vhdx_writer_leave(flags);
+		vhdx_scope_leave(flags);
 	}
 	if (err)
 		goto fail_disk;

@@ -9,7 +9,7 @@
  */
 #include "io.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/slab.h>
 
@@ -41,7 +41,7 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	void *handle;
 	int err = 0;
 
@@ -55,7 +55,7 @@ static void slow_work(struct work_struct *work)
 		vhdx_io_enter(io);
 		disk->map->unload(disk, handle);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
@@ -142,7 +142,7 @@ static void allocate_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct vhdx_allocation *allocation;
 	struct vhdx_mapping mapping;
 	enum vhdx_place place;
@@ -187,7 +187,7 @@ fail_allocation:
 	end_allocation(disk, allocation);
 	vhdx_io_end(io, errno_to_blk_status(err));
 out:
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
@@ -227,7 +227,7 @@ static void publish_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_allocation *allocation = io->allocation;
 	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	if (io->status)
 		disk->map->abandon(disk, allocation->where,
@@ -238,7 +238,7 @@ static void publish_work(struct work_struct *work)
 	io->allocation = NULL;
 	end_allocation(disk, allocation);
 	vhdx_io_done(io, io->status);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "loss.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 /* How long anybody waits for the gap: for the sidecar, and for those who hold its lock. */
 static unsigned long patience(void)
@@ -29,12 +29,12 @@ static void gap_work(struct work_struct *work)
 {
 	struct vhdx_loss *loss = container_of(work, struct vhdx_loss, gap_work);
 	struct vhdx_disk *disk = container_of(loss, struct vhdx_disk, loss);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	vhdx_tracker_lose(&disk->tracker);
 	complete_all(&loss->gap_done);
 	let_go(loss);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 static void release_work(struct work_struct *work)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "session.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -256,10 +256,10 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	int err = close_cleanly(disk, disk->session.begun);
 
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return err;
 }
 
@@ -275,7 +275,7 @@ int vhdx_session_end(struct vhdx_disk *disk)
 int vhdx_session_shut(struct vhdx_disk *disk)
 {
 	struct vhdx_session *session = &disk->session;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	bool begun;
 	int err = 0;
 
@@ -287,6 +287,6 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 		err = close_cleanly(disk, true);
 	}
 	mutex_unlock(&session->begin_lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return err;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "swap_out.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 /* What is given back at a time, after nothing has moved for so many looks. */
 #define GIVEN_BACK	256
@@ -25,7 +25,7 @@ static void start_work(struct work_struct *work)
 {
 	struct vhdx_swap_out *swap_out = container_of(work, struct vhdx_swap_out, work);
 	struct vhdx_disk *disk = container_of(swap_out, struct vhdx_disk, swap_out);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct blk_plug plug;
 	struct bio *bio;
 
@@ -33,7 +33,7 @@ static void start_work(struct work_struct *work)
 	while ((bio = next(swap_out)) != NULL)
 		vhdx_io_start(disk, bio, true);
 	blk_finish_plug(&plug);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /* Called with the lock. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "journal.h"
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/random.h>
 #include <linux/slab.h>
@@ -183,7 +183,7 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct vhdx_io *io, *next;
 	LIST_HEAD(served);
 	int err;
@@ -197,17 +197,17 @@ static void commit_work(struct work_struct *work)
 		list_del(&io->link);
 		vhdx_io_committed(io, err);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 static void timer_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(to_delayed_work(work), struct vhdx_journal, timer);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	if (!READ_ONCE(j->error))
 		vhdx_journal_commit(j);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**

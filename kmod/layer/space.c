@@ -3,7 +3,7 @@
 
 #include "space.h"
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/slab.h>
 
@@ -188,7 +188,7 @@ static void prepare_work(struct work_struct *work)
 {
 	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
 	struct vhdx_disk *disk = container_of(a, struct vhdx_disk, allocator);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	u64 end, from = 0;
 	int err;
 
@@ -209,7 +209,7 @@ static void prepare_work(struct work_struct *work)
 	}
 	a->ready = max(a->ready, READ_ONCE(disk->container.size));
 	mutex_unlock(&a->lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 static int wait_for_room(struct vhdx_disk *disk)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 #include "disk/handle.h"
 #include "core/rct/report.h"
 
@@ -139,9 +139,9 @@ static int run_batch(struct query *q)
 	if (ret)
 		return ret;
 	/* The first write of a session waits for this lock (rule K3). */
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	if (down_read_killable(&q->tracker->lock)) {
-		vhdx_writer_leave(flags);
+		vhdx_scope_leave(flags);
 		return -EINTR;
 	}
 	ret = find_span(q);
@@ -163,7 +163,7 @@ static int run_batch(struct query *q)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
 	up_read(&q->tracker->lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return ret;
 }
 

@@ -12,7 +12,7 @@
  * between would be in the sealed delta, and power loss could take it back unseen.
  */
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
@@ -343,7 +343,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	for (i = 0; i < count; i++)
 		seals[i].tracker = trackers[i];
 	/* Writes wait for these locks (rule K3). */
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	err = begin_sessions(trackers, count, &args->failed) ?: lock_all(trackers, count);
 	if (err) {
 		could_not_begin(trackers[args->failed], err, diag);
@@ -351,7 +351,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 		err = seal_all(seals, count, args, ids, diag);
 		unlock_up_to(trackers, count, INT_MAX);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(trackers[i]->disk);
 	kvfree(seals);

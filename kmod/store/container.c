@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "container.h"
-#include "writer.h"
+#include "scope.h"
 
 #include <linux/file.h>
 #include <linux/slab.h>
@@ -48,10 +48,10 @@ static void errand_work(struct work_struct *work)
 {
 	struct errand *e = container_of(work, struct errand, work);
 	struct vhdx_container *c = e->container;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) : c->ops->flush(c);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /*
@@ -92,7 +92,7 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 	if (!vhdx_container_is_whole(c))
 		return -EIO;
 	/* Some lock is held that payload waits for: the session's, the journal's, a tracker's. */
-	vhdx_writer_assert();
+	vhdx_scope_assert();
 	err = run_errand(&errand);
 	if (!err)
 		vhdx_container_grew(c, offset + length);
@@ -249,13 +249,13 @@ void vhdx_container_close(struct vhdx_container *container)
 /* In a kernel thread: there is no other way to have the last fput() done on return. */
 static void close_now(struct vhdx_container *c)
 {
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	c->ops->close(c, true);
 	vhdx_claim_release(&c->claim);
 	__fput_sync(c->file);
 	c->file = NULL;
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**

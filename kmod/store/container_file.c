@@ -4,7 +4,7 @@
  * system takes it, as loop does.
  */
 #include "container.h"
-#include "writer.h"
+#include "scope.h"
 
 #include <linux/bio.h>
 #include <linux/blk-cgroup.h>
@@ -353,10 +353,10 @@ static void file_start(struct vhdx_request *request)
 
 	kthread_associate_blkcg(bio_blkcg_css(&request->clone));
 	if (is_waited_for(clone))
-		nice = vhdx_writer_begin_urgent();
+		nice = vhdx_scope_begin_urgent();
 	ret = start(c, &request->file.iocb, &iter, write);
 	if (is_waited_for(clone))
-		vhdx_writer_end_urgent(nice);
+		vhdx_scope_end_urgent(nice);
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		request->file.result = ret;

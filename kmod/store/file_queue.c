@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "file_queue.h"
 #include "request.h"
-#include "writer.h"
+#include "scope.h"
 
 #include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
@@ -152,7 +152,7 @@ static void drain(struct work_struct *work)
 {
 	struct vhdx_file_worker *worker = container_of(work, struct vhdx_file_worker, work);
 	struct vhdx_file_queue *queue = worker->queue;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct blk_plug plug;
 	struct vhdx_request *request;
 
@@ -164,7 +164,7 @@ static void drain(struct work_struct *work)
 	blk_finish_plug(&plug);
 	if (queue->memory)
 		refill(queue);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /* Called with the lock. */

@@ -5,7 +5,7 @@
  */
 #include "disk/disk.h"
 #include "disk/handle.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/file.h>
 #include <linux/moduleparam.h>
@@ -60,10 +60,10 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	complete(&t->commit_done);
 }
 
@@ -186,10 +186,10 @@ int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scop
 {
 	int err;
 
-	*scope = vhdx_writer_enter();
+	*scope = vhdx_scope_enter();
 	err = lock_in_time(tracker, diag);
 	if (err)
-		vhdx_writer_leave(*scope);
+		vhdx_scope_leave(*scope);
 	return err;
 }
 
@@ -201,7 +201,7 @@ int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scop
 void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope)
 {
 	up_read(&tracker->lock);
-	vhdx_writer_leave(scope);
+	vhdx_scope_leave(scope);
 }
 
 /**

@@ -50,17 +50,12 @@ layer/space.c > disk/disk.h: struct vhdx_disk
 layer/space.c > disk/loss.c: vhdx_loss_found
 layer/space.c > disk/session.c: vhdx_session_verify
 layer/space.h > disk/disk.h: struct vhdx_disk
-track/inflight.c > disk/disk.h: #include
-track/inflight.c > disk/io.c: vhdx_io_end
-track/inflight.c > disk/io.c: vhdx_io_map
-track/inflight.c > disk/io.h: struct vhdx_io
 track/tracker.c > disk/disk.h: #include
 track/tracker.c > disk/disk.h: struct vhdx_disk
 track/tracker.c > disk/handle.h: #include
 track/tracker.c > disk/session.c: vhdx_session_data_write_guid
 track/tracker.c > disk/session.c: vhdx_session_renew_data_write_guid
 track/tracker.h > disk/disk.h: struct vhdx_disk
-track/tracker.h > disk/io.h: struct vhdx_io
 """.strip().splitlines()
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
