@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What an administrator or an agent does with tracking, other than sealing and asking.
- */
+#include "admin.h"
+#include "seal.h"
 #include "disk/disk.h"
 
 #include <linux/slab.h>

@@ -11,6 +11,7 @@
  * The order is the rule: with the flush before the exchange, a write acknowledged in
  * between would be in the sealed delta, and power loss could take it back unseen.
  */
+#include "seal.h"
 #include "disk/disk.h"
 #include "store/scope.h"
 

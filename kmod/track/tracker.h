@@ -16,7 +16,6 @@
 #include <linux/workqueue.h>
 
 struct vhdx_disk;
-struct vhdx_seal;
 
 /**
  * struct vhdx_tracker_face - what is shown of a tracker to those who must not wait for its lock
@@ -108,23 +107,5 @@ static inline u32 vhdx_tracker_unit(const struct vhdx_tracker *tracker)
 {
 	return READ_ONCE(tracker->unit);
 }
-
-/* seal.c */
-int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
-	      struct vhdx_point_id *ids, struct vhdx_diag *diag);
-
-/* tracking.c: what the administrator does */
-int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
-			 struct vhdx_diag *diag);
-int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag);
-int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
-			struct vhdx_diag *diag);
-int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
-			 struct vhdx_diag *diag);
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
-			struct vhdx_diag *diag);
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag);
-int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
-			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 
 #endif

@@ -3,6 +3,7 @@
 #include "chardev.h"
 #include "core/utf8.h"
 #include "disk/disk.h"
+#include "points/seal.h"
 #include "uarg.h"
 
 #include <linux/file.h>
