@@ -9,9 +9,8 @@
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
-/* Ranges between two copies to user space. */
+/* Ranges between two calls of the sink. */
 #define BATCH_RANGES	512
 /* Leaves, and reads of the sidecar, between two looks at the locks: a seal waits for no more. */
 #define BATCH_LEAVES	256
@@ -20,9 +19,10 @@
 /**
  * struct query - one call under way
  * @args:	what was asked
+ * @sink:	where the answer goes
  * @diag:	what is wrong
  * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
- * @answer:	ranges wait in its buffer until they are copied out
+ * @answer:	ranges wait in its buffer until the sink takes them
  * @tracker:	of the disk
  * @span:	the deltas between limit and target
  * @leaf:	the leaf that is read
@@ -30,10 +30,11 @@
  * @next:	the point whose delta it goes on with; if @begun
  * @begun:	some of its deltas are read, and the lock was given up in between
  * @reads:	of the sidecar, in this batch
- * @copied:	ranges in user space already
+ * @put:	ranges that the sink has taken
  */
 struct query {
 	struct vhdx_get_virtual_disk_changes *args;
+	struct vhdx_query_sink *sink;
 	struct vhdx_diag *diag;
 	ktime_t deadline;
 	struct vhdx_answer answer;
@@ -44,7 +45,7 @@ struct query {
 	struct vhdx_point_id next;
 	bool begun;
 	u32 reads;
-	u32 copied;
+	u32 put;
 };
 
 /*
@@ -168,16 +169,19 @@ static int run_batch(struct query *q)
 }
 
 /* The last range stays back while it may still grow. */
-static int copy_out(struct query *q, bool final)
+static int put(struct query *q, bool final)
 {
 	struct vhdx_answer *a = &q->answer;
-	u64 out = q->args->output + (u64)q->copied * a->range_size;
 	u32 n = final || !a->count ? a->count : a->count - 1;
+	int err;
 
-	if (copy_to_user(u64_to_user_ptr(out), a->ranges, (size_t)n * a->range_size))
-		return -EFAULT;
-	q->copied += n;
-	if (n && n < a->count)
+	if (!n)
+		return 0;
+	err = q->sink->put(q->sink, a->ranges, n);
+	if (err)
+		return err;
+	q->put += n;
+	if (n < a->count)
 		memcpy(a->ranges, vhdx_answer_range(a, n), a->range_size);
 	a->count -= n;
 	return 0;
@@ -196,10 +200,10 @@ static int run(struct vhdx_handle *handle, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
 	u64 begin = a->offset;
-	int ret = 1;
+	int ret = 1, err;
 
 	while (ret == 1) {
-		a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->copied);
+		a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
 		if (a->count && a->count >= a->capacity)
 			break;
 		if (!enter(handle, q))
@@ -208,18 +212,19 @@ static int run(struct vhdx_handle *handle, struct query *q)
 		vhdx_handle_leave(handle);
 		if (ret < 0)
 			return ret;
-		if (copy_out(q, !ret))
-			return -EFAULT;
+		err = put(q, !ret);
+		if (err)
+			return err;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if ((signal_pending(current) || is_late(q)) && a->offset > begin)
 			break;
 		cond_resched();
 	}
-	return copy_out(q, true);
+	return put(q, true);
 }
 
-/* Room for what goes to user space next. Sums alone need none. */
+/* Room for what the sink gets next. Sums alone need none. */
 static int answer(struct vhdx_handle *handle, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
@@ -261,15 +266,16 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 /**
  * vhdx_query_changes() - VHDX_GET_VIRTUAL_DISK_CHANGES
  * @handle:	of the disk, which may be detached meanwhile
- * @args:	in and out, in kernel memory; outputs are zero
+ * @args:	in and out, in kernel memory; outputs are zero. @args->output is not looked at
+ * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * No lock is held while user memory is touched. Returns 0 or -errno.
+ * Sleeps. Returns 0; what the sink failed with; or -errno, see the uapi header.
  */
 int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
-		       struct vhdx_diag *diag)
+		       struct vhdx_query_sink *sink, struct vhdx_diag *diag)
 {
-	struct query q = { .args = args, .diag = diag };
+	struct query q = { .args = args, .sink = sink, .diag = diag };
 	struct vhdx_disk *disk;
 	int err;
 
@@ -289,7 +295,7 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 		err = answer(handle, &q);
 	if (err)
 		return err;
-	args->output_count = q.copied;
+	args->output_count = q.put;
 	args->processed_byte_length = q.answer.offset - args->byte_offset;
 	args->changed_bytes = q.answer.changed;
 	args->complete_to_id = args->target_id;
