@@ -104,7 +104,7 @@ bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 			return false;
 		if (other == disk)
 			return true;
-		file = other->container.file;
+		file = vhdx_disk_leaf(other)->container.file;
 	}
 	return true;
 }
@@ -118,7 +118,7 @@ static unsigned int depth_of(struct file *file)
 		disk = disk_under(file);
 		if (!disk)
 			break;
-		file = disk->container.file;
+		file = vhdx_disk_leaf(disk)->container.file;
 	}
 	return depth;
 }
@@ -132,7 +132,7 @@ static unsigned int depth_of(struct file *file)
 unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
 {
 	struct vhdx_tracker *t = &disk->tracker;
-	unsigned int depth = depth_of(disk->container.file);
+	unsigned int depth = depth_of(vhdx_disk_leaf(disk)->container.file);
 
 	if (!down_read_trylock(&t->lock))
 		return depth;
@@ -163,20 +163,21 @@ void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
  */
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	const struct vhdx_geometry *geo = &leaf->image.geo;
 	struct vhdx_container_description what;
 	vhdx_guid guid;
 
-	vhdx_container_describe(&disk->container, &what);
-	vhdx_session_data_write_guid(disk, &guid);
+	vhdx_container_describe(&leaf->container, &what);
+	vhdx_layer_data_write_guid(leaf, &guid);
 	info->index = disk->index;
 	info->disk_flags = (disk->read_only ? VHDX_DISK_READ_ONLY : 0) |
 			   (geo->fixed ? VHDX_DISK_FIXED : 0) |
-			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
-			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
+			   (leaf->replayed ? VHDX_DISK_REPLAYED : 0) |
+			   (leaf->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
 			   (what.below ? VHDX_DISK_BLOCK : 0) |
 			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
-			   (vhdx_loss_found(disk) ? VHDX_DISK_LOST : 0);
+			   (vhdx_layer_is_lost(leaf) ? VHDX_DISK_LOST : 0);
 	info->virtual_disk_size = geo->disk_size;
 	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));
@@ -184,129 +185,8 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	info->logical_sector_size = geo->logical_sector_size;
 	info->physical_sector_size = geo->physical_sector_size;
 	info->disk_seq = disk->gd->diskseq;
-	info->layer_count = 1;
+	info->layer_count = disk->layer_count;
 	info->unit = vhdx_tracker_unit(&disk->tracker);
-}
-
-/* ---- the container ----------------------------------------------------------------- */
-
-static int no_room_for_replay(const struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
-{
-	return vhdx_fail(diag, err, VHDX_REASON_NO_SPACE,
-		"log: the container must grow to %llu bytes to replay it, and can't (error %d)",
-		disk->image.log.last_file_offset, err);
-}
-
-/*
- * Replay on disk: FileWriteGuid first (MS-VHDX 2.2.2), then what was logged, then the
- * header that says the log is empty. What users see does not change, so DataWriteGuid
- * stays: children and sidecars still know the disk.
- */
-static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	static const vhdx_guid empty;
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_log_scan *log = &disk->image.log;
-	vhdx_guid file_write_guid;
-	u64 from;
-	int err;
-
-	/* Who must be refused is refused before the first byte is written. */
-	err = vhdx_container_may_grow(c, log->last_file_offset);
-	if (err)
-		return no_room_for_replay(disk, err, diag);
-	generate_random_guid(file_write_guid.b);
-	err = vhdx_session_update(disk, &file_write_guid, NULL, NULL);
-	if (err)
-		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);
-	disk->session.file_write_guid_renewed = true;
-	err = c->ops->extend(c, log->last_file_offset, &from);
-	if (err)
-		return no_room_for_replay(disk, err, diag);
-	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
-	if (!err)
-		err = c->ops->flush(c);
-	c->store.size = c->size;
-	if (!err)
-		err = vhdx_session_update(disk, NULL, NULL, &empty);
-	if (err)
-		vhdx_io_failed(diag, err, "log: replaying it failed (error %d)", err);
-	return err;
-}
-
-static int replay_in_memory(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err;
-
-	disk->overlay = kzalloc(sizeof(*disk->overlay), GFP_KERNEL);
-	if (!disk->overlay)
-		return -ENOMEM;
-	err = vhdx_overlay_init(disk->overlay, &disk->container.store, &disk->image, diag);
-	if (!err)
-		disk->store = &disk->overlay->store;
-	return err;
-}
-
-static void drop_overlay(struct vhdx_disk *disk)
-{
-	if (disk->overlay)
-		vhdx_overlay_release(disk->overlay);
-	kfree(disk->overlay);
-	disk->overlay = NULL;
-	disk->store = &disk->container.store;
-}
-
-static int load_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err = vhdx_image_load(&disk->image, disk->store, diag);
-
-	if (err)
-		return err;
-	if (disk->image.geo.has_parent)
-		return vhdx_unsupported(diag,
-			"metadata: this is a differencing disk (it has a parent), which is not supported yet; make one without of it on its Hyper-V host (Convert-VHD)");
-	return vhdx_container_suits(&disk->container, disk->image.geo.logical_sector_size, diag);
-}
-
-static int forgive(struct vhdx_diag *diag)
-{
-	memset(diag, 0, sizeof(*diag));
-	return 0;
-}
-
-/*
- * A dirty log is looked through in memory first, also for writing: a container that is
- * refused for what its log would make of it stays as it was.
- */
-static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	unsigned int flags;
-	int err;
-
-	disk->store = &disk->container.store;
-	err = vhdx_image_open(&disk->image, disk->store, diag);
-	if (err || !disk->image.log.dirty)
-		return err ?: load_image(disk, diag);
-
-	disk->replayed = true;
-	err = replay_in_memory(disk, diag);
-	if (!err)
-		err = load_image(disk, diag);
-	else if (err == -EOPNOTSUPP && !disk->read_only)
-		err = forgive(diag);	/* too much for memory; not for the disk */
-	if (err || disk->read_only)
-		return err;
-	drop_overlay(disk);
-	flags = vhdx_scope_enter();
-	err = replay_on_disk(disk, diag);
-	vhdx_scope_leave(flags);
-	return err ?: load_image(disk, diag);
-}
-
-static void close_image(struct vhdx_disk *disk)
-{
-	vhdx_image_release(&disk->image);
-	drop_overlay(disk);
 }
 
 /* ---- queues and references ------------------------------------------------------------- */
@@ -352,10 +232,11 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 
 static void free_queues(struct vhdx_disk *disk)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
-		&disk->swap_wq, &disk->commit_wq, &disk->sidecar_wq,
-		&disk->container.queue.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &leaf->writer.space_wq, &disk->publish_wq,
+		&disk->swap_wq, &leaf->writer.commit_wq, &disk->sidecar_wq,
+		&leaf->container.queue.workqueue,
 	};
 	int i;
 
@@ -368,27 +249,28 @@ static void free_queues(struct vhdx_disk *disk)
 	}
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
-	vhdx_file_queue_release(&disk->container.queue);
+	vhdx_file_queue_release(&leaf->container.queue);
 	mempool_exit(&disk->allocations);
 }
 
 static int make_queues(struct vhdx_disk *disk)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	int err;
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
-	disk->space_wq = queue(disk, "space");
+	leaf->writer.space_wq = queue(disk, "space");
 	disk->publish_wq = queue(disk, "publish");
 	disk->swap_wq = queue(disk, "swap");
-	disk->commit_wq = queue(disk, "commit");
+	leaf->writer.commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
-	disk->container.queue.workqueue = queue(disk, "file");
+	leaf->container.queue.workqueue = queue(disk, "file");
 	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->publish_wq ||
-	    !disk->swap_wq || !disk->commit_wq || !disk->sidecar_wq ||
-	    !disk->container.queue.workqueue)
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->publish_wq || !disk->swap_wq ||
+	    !disk->sidecar_wq || !leaf->writer.space_wq || !leaf->writer.commit_wq ||
+	    !leaf->container.queue.workqueue)
 		goto fail;
 	/* Whoever swaps out does not wait for those that are under way (rule K1). */
 	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
@@ -398,7 +280,7 @@ static int make_queues(struct vhdx_disk *disk)
 	if (!err)
 		err = vhdx_io_make_pool(disk);
 	if (!err)
-		err = vhdx_container_prepare(&disk->container);
+		err = vhdx_container_prepare(&leaf->container);
 	if (err)
 		goto fail;
 	return 0;
@@ -411,19 +293,20 @@ fail:
 
 static int make_gendisk(struct vhdx_disk *disk)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_container_description what;
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	const struct vhdx_geometry *geo = &leaf->image.geo;
 	struct compat_limits limits = {
 		.logical_block_size = geo->logical_sector_size,
 		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
-		.dma_alignment = disk->container.dma_alignment,
+		.dma_alignment = leaf->container.dma_alignment,
 		/* Bios are cut at the end of a block, which starts at a whole MiB. */
 		.atomic_write_most = VHDX_MIB,
-		.stable_writes = disk->container.stable_writes,
+		.stable_writes = leaf->container.stable_writes,
 	};
 	struct gendisk *gd;
 
-	vhdx_container_describe(&disk->container, &what);
+	vhdx_container_describe(&leaf->container, &what);
 	limits.below = what.below;
 	gd = compat_alloc_disk(&limits);
 	if (IS_ERR(gd))
@@ -441,44 +324,70 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 static void disk_free(struct vhdx_disk *disk)
 {
+	unsigned int i;
+
 	mutex_lock(&disks_lock);
 	list_del(&disk->age);
 	mutex_unlock(&disks_lock);
 	vhdx_tracker_destroy(&disk->tracker);
-	vhdx_journal_destroy(&disk->journal);
-	vhdx_session_destroy(&disk->session);
-	vhdx_allocator_destroy(&disk->allocator);
-	vhdx_meta_destroy(&disk->meta);
-	close_image(disk);
-	vhdx_container_close_now(&disk->container);
+	for (i = 0; i < disk->layer_count; i++)
+		vhdx_layer_free(disk->layers[i]);
 	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
 
-static struct vhdx_disk *disk_alloc(int index, bool read_only)
+static void layer_lost(void *user, const char *how)
 {
-	struct vhdx_disk *disk = kzalloc(sizeof(*disk), GFP_KERNEL);
+	vhdx_loss_see(user, how);
+}
+
+static void layer_failed(void *user, const char *what, int err)
+{
+	vhdx_disk_poison(user, what, err);
+}
+
+static const struct vhdx_layer_ops layer_ops = {
+	.lost	= layer_lost,
+	.failed	= layer_failed,
+};
+
+/* There is no handle while a disk is being attached. */
+static void points_changed(struct vhdx_tracker *tracker)
+{
+	struct vhdx_disk *disk = vhdx_disk_of(tracker);
+
+	if (disk->handle)
+		wake_up_all(&disk->handle->wait);
+}
+
+static struct vhdx_disk *disk_alloc(int index, unsigned int layer_count, bool read_only)
+{
+	struct vhdx_disk *disk = kzalloc(struct_size(disk, layers, layer_count), GFP_KERNEL);
+	unsigned int i;
 
 	if (!disk)
 		return NULL;
 	disk->index = index;
-	disk->container.claim.disk = index;
 	disk->read_only = read_only;
-	disk->map = &vhdx_map_bat;
+	disk->layer_count = layer_count;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
 	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);
 	spin_lock_init(&disk->allocating_lock);
 	hash_init(disk->allocating);
-	vhdx_journal_init(&disk->journal, disk);
-	vhdx_allocator_init(&disk->allocator);
 	vhdx_loss_init(&disk->loss);
-	if (vhdx_session_init(&disk->session) || vhdx_tracker_init(&disk->tracker, disk)) {
-		disk_free(disk);
-		return NULL;
+	for (i = 0; i < layer_count; i++) {
+		disk->layers[i] = vhdx_layer_alloc(index, &layer_ops, disk);
+		if (!disk->layers[i])
+			goto fail;
 	}
+	if (vhdx_tracker_init(&disk->tracker, vhdx_disk_leaf(disk), points_changed))
+		goto fail;
 	return disk;
+fail:
+	disk_free(disk);
+	return NULL;
 }
 
 /*
@@ -502,6 +411,7 @@ static void note_age(struct vhdx_disk *disk)
  */
 int vhdx_disk_original(struct vhdx_disk *disk)
 {
+	const vhdx_guid *id = &vhdx_disk_leaf(disk)->image.geo.disk_id;
 	struct vhdx_disk *older;
 	int index = -ENOENT;
 
@@ -509,7 +419,7 @@ int vhdx_disk_original(struct vhdx_disk *disk)
 	list_for_each_entry(older, &disks_by_age, age) {
 		if (older == disk)
 			break;
-		if (vhdx_guid_equal(&older->image.geo.disk_id, &disk->image.geo.disk_id)) {
+		if (vhdx_guid_equal(&vhdx_disk_leaf(older)->image.geo.disk_id, id)) {
 			index = older->index;
 			break;
 		}
@@ -522,7 +432,7 @@ static int disk_start(struct vhdx_disk *disk)
 {
 	int err;
 
-	err = vhdx_meta_init(&disk->meta, disk);
+	err = vhdx_meta_init(&vhdx_disk_leaf(disk)->pages, vhdx_disk_leaf(disk));
 	if (err)
 		return err;
 	err = make_queues(disk);
@@ -550,8 +460,8 @@ fail_handle:
 	vhdx_handle_detach(disk->handle);
 	vhdx_handle_remove(disk->handle);
 	/* Somebody may have used it already. */
-	vhdx_allocator_stop(&disk->allocator);
-	vhdx_journal_stop(&disk->journal);
+	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
+	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
 	vhdx_loss_stop(disk);
 fail_gendisk:
 	put_disk(disk->gd);
@@ -620,13 +530,10 @@ int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (index < 0)
 		goto fail_module;
 	err = -ENOMEM;
-	disk = disk_alloc(index, read_only);
+	disk = disk_alloc(index, 1, read_only);
 	if (!disk)
 		goto fail_index;
-	err = vhdx_container_open(&disk->container, container_fd, read_only, "container", diag);
-	if (err)
-		goto fail_disk;
-	err = open_image(disk, diag);
+	err = vhdx_layer_open(vhdx_disk_leaf(disk), container_fd, read_only, diag);
 	if (err)
 		goto fail_disk;
 	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
@@ -718,13 +625,13 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
 	wait_for_completion(&disk->writes_drained);
-	vhdx_allocator_stop(&disk->allocator);
-	vhdx_journal_stop(&disk->journal);
+	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
+	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
 
 	err = vhdx_session_end(disk);
 	vhdx_loss_stop(disk);
 	if (err) {
-		if (disk->container.lost) {
+		if (vhdx_disk_leaf(disk)->container.lost) {
 			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
 				  "detached, but the container was cut, or something else was written over it: it was left as it is");
 		} else {

@@ -4,22 +4,17 @@
  *
  * Lock order, outermost first:
  *	disks_lock (disk.c) > session.begin_lock > tracker.lock (of several disks: by index) >
- *	journal.lock > allocator.lock > session.header_lock > meta.loaders,
- *	meta.reserve_lock > spinlocks
+ *	journal.lock > space.lock > header.lock > pages.loaders,
+ *	pages.reserve_lock > spinlocks
  */
 #ifndef VHDX_DISK_H
 #define VHDX_DISK_H
 
-#include "layer/space.h"
 #include "compat.h"
-#include "store/container.h"
-#include "core/vhdx/overlay.h"
 #include "io.h"
 #include "layer/gate.h"
-#include "layer/journal.h"
 #include "loss.h"
-#include "layer/bat.h"
-#include "layer/pages.h"
+#include "layer/layer.h"
 #include "session.h"
 #include "shutdown.h"
 #include "swap_out.h"
@@ -40,7 +35,6 @@ struct vhdx_info;
  * struct vhdx_disk - see the file comment
  * @index:	N of /dev/vhdxN
  * @read_only:	nothing is ever written
- * @replayed:	the log was dirty at attach
  * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
  *		until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
@@ -51,11 +45,6 @@ struct vhdx_info;
  * @closed_at:	when it was closed last, in jiffies
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
- * @map:	how it is mapped
- * @container:	the bytes
- * @overlay:	the container seen through its log, for a read-only attach; or NULL
- * @store:	where metadata is read: the container's store or the overlay's
- * @image:	header (session.header_lock), geometry, extents
  * @gate:	what I/O holds while it uses the mapping (rule V1)
  * @io_ref:	one reference for each read or flush under way (rule K2); gone: detached
  * @drained:	the last one is gone
@@ -69,11 +58,12 @@ struct vhdx_info;
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios
+ * @layer_count: how many
+ * @layers:	the leaf first, which alone is written
  */
 struct vhdx_disk {
 	int index;
 	bool read_only;
-	bool replayed;
 	bool poisoned;
 	bool closing;
 	struct list_head age;
@@ -82,15 +72,6 @@ struct vhdx_disk {
 	unsigned long closed_at;
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
-	const struct vhdx_map_ops *map;
-	struct vhdx_container container;
-	struct vhdx_overlay *overlay;
-	struct vhdx_store *store;
-	struct vhdx_image image;
-	struct vhdx_meta meta;
-	struct vhdx_journal journal;
-	struct vhdx_session session;
-	struct vhdx_allocator allocator;
 	struct vhdx_tracker tracker;
 	struct vhdx_loss loss;
 	struct vhdx_gate gate;
@@ -108,11 +89,11 @@ struct vhdx_disk {
 	struct bio_set split_bios;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
-	struct workqueue_struct *space_wq;
 	struct workqueue_struct *publish_wq;
 	struct workqueue_struct *swap_wq;
-	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *sidecar_wq;
+	unsigned int layer_count;
+	struct vhdx_open_layer *layers[];
 };
 
 int vhdx_disk_init(void);
@@ -128,6 +109,17 @@ unsigned int vhdx_disk_depth(struct vhdx_disk *disk);
 void vhdx_disk_keep_all(struct list_head *list);
 bool vhdx_disk_closing_down(void);
 void vhdx_disk_wait_for_detaches(unsigned long deadline);
+
+/* The layer that is written; it has the disk's geometry. */
+static inline struct vhdx_open_layer *vhdx_disk_leaf(const struct vhdx_disk *disk)
+{
+	return disk->layers[0];
+}
+
+static inline struct vhdx_disk *vhdx_disk_of(struct vhdx_tracker *tracker)
+{
+	return container_of(tracker, struct vhdx_disk, tracker);
+}
 
 static inline bool vhdx_disk_is_poisoned(const struct vhdx_disk *disk)
 {

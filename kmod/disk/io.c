@@ -51,7 +51,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->status = BLK_STS_OK;
 	io->swap_out = false;
 	io->start_time = 0;
-	io->request.container = &disk->container;
+	io->request.container = &vhdx_disk_leaf(disk)->container;
 	io->request.done = request_done;
 	io->request.offset = 0;
 	io->request.alone = false;
@@ -61,7 +61,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 /* Cut the bio at the end of its payload block; the rest comes by itself later. */
 static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 {
-	u32 block_size = disk->image.geo.block_size;
+	u32 block_size = vhdx_disk_leaf(disk)->image.geo.block_size;
 	u64 offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	u64 room = block_size - (offset & (block_size - 1));
 	struct bio *front;
@@ -183,6 +183,40 @@ bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline)
 					   max_t(long, deadline - jiffies, 1));
 }
 
+static void committed(struct vhdx_commit_waiter *waiter, int err)
+{
+	struct vhdx_io *io = container_of(waiter, struct vhdx_io, waiter);
+	struct percpu_ref *ref = io->ref;
+	struct bio *bio = io->orig;
+
+	if (io->parked && !err) {
+		io->parked = false;
+		vhdx_io_allocate(io);
+		return;
+	}
+	if (err || io->commit || !io->length) {
+		vhdx_io_end(io, errno_to_blk_status(err));
+		return;
+	}
+	/* The flush in front of data: the data starts over, without it. */
+	bio_put(&io->request.clone);
+	bio->bi_opf &= ~REQ_PREFLUSH;
+	submit_bio_noacct(bio);
+	percpu_ref_put(ref);
+}
+
+/**
+ * vhdx_io_wait_for_commit() - go on once everything that was done so far is durable
+ * @io:		outside of the gate, and on no list
+ *
+ * Any context. A flush, and what is durable by a commit, ends then.
+ */
+void vhdx_io_wait_for_commit(struct vhdx_io *io)
+{
+	io->waiter.done = committed;
+	vhdx_journal_wait(&vhdx_disk_leaf(io->disk)->writer.journal, &io->waiter);
+}
+
 /* To a worker, unless its submitter would rather hear that it has to wait. */
 static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
 {
@@ -196,11 +230,13 @@ static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
 /* To the container, at that offset of it. */
 static void send(struct vhdx_io *io, u64 offset)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
 	/* Structures are replayed in memory for a read-only attach; payload is not:
 	 * a log that holds payload is none that MS-VHDX knows.
 	 */
-	if (unlikely(io->disk->overlay) &&
-	    vhdx_overlay_touches(io->disk->overlay, offset, io->length)) {
+	if (unlikely(leaf->overlay) &&
+	    vhdx_overlay_touches(leaf->overlay, offset, io->length)) {
 		vhdx_io_end(io, BLK_STS_IOERR);
 		return;
 	}
@@ -215,10 +251,11 @@ static void send(struct vhdx_io *io, u64 offset)
 static void map(struct vhdx_io *io)
 {
 	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_mapping mapping;
 	bool write = vhdx_io_is_write(io);
 
-	if (unlikely(vhdx_loss_found(disk))) {
+	if (unlikely(vhdx_layer_is_lost(leaf))) {
 		vhdx_io_end(io, BLK_STS_IOERR);
 		return;
 	}
@@ -227,12 +264,12 @@ static void map(struct vhdx_io *io)
 			vhdx_io_end(io, BLK_STS_IOERR);
 			return;
 		}
-		if (unlikely(!vhdx_session_has_begun(&disk->session))) {
+		if (unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
 			hand_over(io, vhdx_io_slow);
 			return;
 		}
 	}
-	switch (disk->map->lookup(disk, io->disk_offset, &mapping)) {
+	switch (leaf->map->lookup(leaf, io->disk_offset, &mapping)) {
 	case VHDX_PLACE_UNKNOWN:
 		hand_over(io, vhdx_io_slow);
 		return;
@@ -299,7 +336,7 @@ void vhdx_io_enter(struct vhdx_io *io)
 		return;
 	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
 		vhdx_gate_leave(&io->pass);
-		vhdx_journal_wait(&io->disk->journal, io);
+		vhdx_io_wait_for_commit(io);
 	} else if (unlikely(io->allocation)) {
 		send(io, vhdx_io_new_place(io));
 	} else {
@@ -332,35 +369,9 @@ void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 	}
 	vhdx_gate_leave(&io->pass);
 	if (io->commit && !status)
-		vhdx_journal_wait(&io->disk->journal, io);
+		vhdx_io_wait_for_commit(io);
 	else
 		vhdx_io_end(io, status);
-}
-
-/**
- * vhdx_io_committed() - the commit that it waited for is done
- * @io:		on no list
- * @err:	how the commit went
- */
-void vhdx_io_committed(struct vhdx_io *io, int err)
-{
-	struct percpu_ref *ref = io->ref;
-	struct bio *bio = io->orig;
-
-	if (io->parked && !err) {
-		io->parked = false;
-		vhdx_io_allocate(io);
-		return;
-	}
-	if (err || io->commit || !io->length) {
-		vhdx_io_end(io, errno_to_blk_status(err));
-		return;
-	}
-	/* The flush in front of data: the data starts over, without it. */
-	bio_put(&io->request.clone);
-	bio->bi_opf &= ~REQ_PREFLUSH;
-	submit_bio_noacct(bio);
-	percpu_ref_put(ref);
 }
 
 /**

@@ -14,6 +14,7 @@
 #define VHDX_IO_H
 
 #include "layer/gate.h"
+#include "layer/journal.h"
 #include "store/request.h"
 #include "track/inflight.h"
 
@@ -27,7 +28,8 @@ struct vhdx_disk;
  * @disk:	where it goes
  * @ref:	of the disk, that it holds a reference of until the end (rule K2)
  * @orig:	the caller's bio, which this piece is the whole of
- * @link:	in whatever list it is parked on: allocation, journal
+ * @link:	in whatever list it is parked on: allocation, loss
+ * @waiter:	for a commit of the journal
  * @pass:	its way through the gate
  * @write:	in flight, if it is a write and the disk is tracked
  * @work:	slow path, publication
@@ -46,6 +48,7 @@ struct vhdx_io {
 	struct percpu_ref *ref;
 	struct bio *orig;
 	struct list_head link;
+	struct vhdx_commit_waiter waiter;
 	struct vhdx_pass pass;
 	struct vhdx_write write;
 	struct work_struct work;
@@ -73,7 +76,7 @@ bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline);
 void vhdx_io_enter(struct vhdx_io *io);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
-void vhdx_io_committed(struct vhdx_io *io, int err);
+void vhdx_io_wait_for_commit(struct vhdx_io *io);
 
 /* io_slow.c */
 int vhdx_io_make_pool(struct vhdx_disk *disk);

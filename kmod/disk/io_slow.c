@@ -41,6 +41,7 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	unsigned int flags = vhdx_scope_enter();
 	void *handle;
 	int err = 0;
@@ -48,12 +49,12 @@ static void slow_work(struct work_struct *work)
 	if (vhdx_io_is_write(io))
 		err = vhdx_session_begin(disk);
 	if (!err)
-		err = disk->map->load(disk, io->disk_offset, &handle);
+		err = leaf->map->load(leaf, io->disk_offset, &handle);
 	if (err) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 	} else {
 		vhdx_io_enter(io);
-		disk->map->unload(disk, handle);
+		leaf->map->unload(leaf, handle);
 	}
 	vhdx_scope_leave(flags);
 }
@@ -77,7 +78,7 @@ void vhdx_io_slow(struct vhdx_io *io)
 static struct vhdx_allocation *become_allocator(struct vhdx_io *io)
 {
 	struct vhdx_disk *disk = io->disk;
-	u64 block = io->disk_offset >> disk->image.geo.block_shift;
+	u64 block = io->disk_offset >> vhdx_disk_leaf(disk)->image.geo.block_shift;
 	struct vhdx_allocation *new, *other;
 
 	/* What is in use comes back as soon as its data is written. */
@@ -105,6 +106,7 @@ static struct vhdx_allocation *become_allocator(struct vhdx_io *io)
 /* The block is mapped, or it is not: those who waited find out by themselves. */
 static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *allocation)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_io *io, *next;
 	LIST_HEAD(waiting);
 
@@ -114,7 +116,7 @@ static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *alloc
 	spin_unlock(&disk->allocating_lock);
 
 	if (allocation->handle)
-		disk->map->unload(disk, allocation->handle);
+		leaf->map->unload(leaf, allocation->handle);
 	mempool_free(allocation, &disk->allocations);
 	list_for_each_entry_safe(io, next, &waiting, link) {
 		list_del_init(&io->link);
@@ -126,7 +128,7 @@ static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *alloc
 static int zero_around(struct vhdx_io *io, u64 where)
 {
 	struct vhdx_container *c = io->request.container;
-	u32 block_size = io->disk->image.geo.block_size;
+	u32 block_size = vhdx_disk_leaf(io->disk)->image.geo.block_size;
 	u64 begin = io->disk_offset & (block_size - 1);
 	u64 end = begin + io->length;
 	int err = 0;
@@ -142,6 +144,7 @@ static void allocate_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	unsigned int flags = vhdx_scope_enter();
 	struct vhdx_allocation *allocation;
 	struct vhdx_mapping mapping;
@@ -149,26 +152,26 @@ static void allocate_work(struct work_struct *work)
 	bool zeroed;
 	int err;
 
-	if (READ_ONCE(disk->meta.dirty_count) >= DIRTY_PAGES_MAX) {
+	if (READ_ONCE(leaf->pages.dirty_count) >= DIRTY_PAGES_MAX) {
 		io->parked = true;
-		vhdx_journal_wait(&disk->journal, io);
+		vhdx_io_wait_for_commit(io);
 		goto out;
 	}
 	allocation = become_allocator(io);
 	if (!allocation)
 		goto out;
 
-	err = disk->map->load(disk, io->disk_offset, &allocation->handle);
+	err = leaf->map->load(leaf, io->disk_offset, &allocation->handle);
 	if (err)
 		goto fail_allocation;
 	/* Somebody may have made it since the lookup that sent us here. */
-	place = disk->map->lookup(disk, io->disk_offset, &mapping);
+	place = leaf->map->lookup(leaf, io->disk_offset, &mapping);
 	if (place != VHDX_PLACE_ZERO) {
 		end_allocation(disk, allocation);
 		vhdx_io_enter(io);
 		goto out;
 	}
-	err = disk->map->place(disk, allocation->handle, &allocation->where, &zeroed);
+	err = leaf->map->place(leaf, allocation->handle, &allocation->where, &zeroed);
 	if (err)
 		goto fail_allocation;
 	if (!zeroed)
@@ -182,7 +185,7 @@ static void allocate_work(struct work_struct *work)
 	goto out;
 
 fail_place:
-	disk->map->abandon(disk, allocation->where, err);
+	leaf->map->abandon(leaf, allocation->where, err);
 fail_allocation:
 	end_allocation(disk, allocation);
 	vhdx_io_end(io, errno_to_blk_status(err));
@@ -209,7 +212,7 @@ int vhdx_io_make_pool(struct vhdx_disk *disk)
 u64 vhdx_io_new_place(const struct vhdx_io *io)
 {
 	return io->allocation->where +
-	       (io->disk_offset & (io->disk->image.geo.block_size - 1));
+	       (io->disk_offset & (vhdx_disk_leaf(io->disk)->image.geo.block_size - 1));
 }
 
 /**
@@ -227,13 +230,14 @@ static void publish_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_allocation *allocation = io->allocation;
 	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	unsigned int flags = vhdx_scope_enter();
 
 	if (io->status)
-		disk->map->abandon(disk, allocation->where,
+		leaf->map->abandon(leaf, allocation->where,
 				   blk_status_to_errno(io->status));
 	else
-		disk->map->publish(disk, io->disk_offset, allocation->where,
+		leaf->map->publish(leaf, io->disk_offset, allocation->where,
 				   allocation->handle);
 	io->allocation = NULL;
 	end_allocation(disk, allocation);

@@ -57,7 +57,7 @@ void vhdx_loss_init(struct vhdx_loss *loss)
 
 /**
  * vhdx_loss_see() - the container is lost
- * @disk:	the disk
+ * @disk:	the disk, that has not been told before
  * @how:	what was found, for the kernel log
  *
  * Any context. The gap is written on a queue that nobody waits on who holds tracker->lock.
@@ -65,47 +65,17 @@ void vhdx_loss_init(struct vhdx_loss *loss)
  */
 void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 {
+	struct workqueue_struct *commit_wq = vhdx_disk_leaf(disk)->writer.commit_wq;
 	struct vhdx_loss *loss = &disk->loss;
-	unsigned long flags;
-	bool first;
 
-	spin_lock_irqsave(&loss->lock, flags);
-	first = !loss->seen;
-	loss->seen = true;
-	spin_unlock_irqrestore(&loss->lock, flags);
-	if (!first)
-		return;
-
-	WRITE_ONCE(disk->container.lost, true);
 	WRITE_ONCE(disk->poisoned, true);
 	pr_err("vhdx%d: the container %s: all I/O fails, and nothing is written to it any more; detach the disk and restore the container from a copy\n",
 	       disk->index, how);
-	if (!disk->commit_wq)
+	if (!commit_wq)
 		return;
 	/* Not on a queue of the disk's, whose items may all hang in its container. */
 	schedule_delayed_work(&loss->release_work, patience());
-	queue_work(disk->commit_wq, &loss->gap_work);
-}
-
-/**
- * vhdx_loss_found() - look whether the container is still as long as it was
- * @disk:	the disk
- *
- * Any context, and cheap. A replacement of the same length is for the header to show.
- */
-bool vhdx_loss_found(struct vhdx_disk *disk)
-{
-	struct vhdx_container *c = &disk->container;
-	char how[80];
-
-	if (likely(vhdx_container_is_whole(c)))
-		return false;
-	if (!READ_ONCE(disk->loss.seen)) {
-		snprintf(how, sizeof(how), "was cut by somebody else: it had %llu bytes, and has %llu",
-			 READ_ONCE(c->size), vhdx_container_length(c));
-		vhdx_loss_see(disk, how);
-	}
-	return true;
+	queue_work(commit_wq, &loss->gap_work);
 }
 
 /**
@@ -121,7 +91,7 @@ bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status)
 	unsigned long flags;
 	bool parked;
 
-	if (likely(!vhdx_loss_found(io->disk)))
+	if (likely(!vhdx_layer_is_lost(vhdx_disk_leaf(io->disk))))
 		return false;
 	spin_lock_irqsave(&loss->lock, flags);
 	parked = !loss->told;
@@ -144,7 +114,7 @@ int vhdx_loss_settle(struct vhdx_disk *disk)
 {
 	long left;
 
-	if (likely(!vhdx_loss_found(disk)))
+	if (likely(!vhdx_layer_is_lost(vhdx_disk_leaf(disk))))
 		return 0;
 	left = wait_for_completion_killable_timeout(&disk->loss.gap_done, patience());
 	if (left > 0)

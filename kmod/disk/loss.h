@@ -26,7 +26,6 @@ struct vhdx_io;
 /**
  * struct vhdx_loss - see the file comment
  * @lock:	everything but the completion; any context
- * @seen:	the container is lost
  * @told:	nobody is parked any more
  * @parked:	pieces that failed before the gap was there
  * @gap_work:	writes it; waits for tracker->lock
@@ -35,7 +34,6 @@ struct vhdx_io;
  */
 struct vhdx_loss {
 	spinlock_t lock;
-	bool seen;
 	bool told;
 	struct list_head parked;
 	struct work_struct gap_work;
@@ -45,7 +43,6 @@ struct vhdx_loss {
 
 void vhdx_loss_init(struct vhdx_loss *loss);
 void vhdx_loss_see(struct vhdx_disk *disk, const char *how);
-bool vhdx_loss_found(struct vhdx_disk *disk);
 bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status);
 int vhdx_loss_settle(struct vhdx_disk *disk);
 void vhdx_loss_stop(struct vhdx_disk *disk);

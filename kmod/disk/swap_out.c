@@ -131,7 +131,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	else
 		bio_list_add(&swap_out->waiting, bio);
 	/* A block device has no file system that these could hold up. */
-	if (!starts && disk->container.ops->file_system && !timer_pending(&swap_out->watch))
+	if (!starts && vhdx_disk_leaf(disk)->container.ops->file_system &&
+	    !timer_pending(&swap_out->watch))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
 	return starts;

@@ -3,18 +3,18 @@
  * Mapping through the Block Allocation Table.
  */
 #include "bat.h"
-#include "disk/disk.h"
+#include "layer.h"
 
-static u64 block_of(const struct vhdx_disk *disk, u64 offset)
+static u64 block_of(const struct vhdx_open_layer *layer, u64 offset)
 {
-	return offset >> disk->image.geo.block_shift;
+	return offset >> layer->image.geo.block_shift;
 }
 
-static u64 entry_offset(const struct vhdx_disk *disk, u64 offset)
+static u64 entry_offset(const struct vhdx_open_layer *layer, u64 offset)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	const struct vhdx_geometry *geo = &layer->image.geo;
 
-	return vhdx_bat_entry_offset(geo, vhdx_bat_index(geo, block_of(disk, offset)));
+	return vhdx_bat_entry_offset(geo, vhdx_bat_index(geo, block_of(layer, offset)));
 }
 
 static unsigned int slot_of(u64 entry_offset)
@@ -22,16 +22,16 @@ static unsigned int slot_of(u64 entry_offset)
 	return entry_offset % VHDX_PAGE / sizeof(__le64);
 }
 
-static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
+static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
 				  struct vhdx_mapping *mapping)
 {
-	u64 where = entry_offset(disk, offset);
+	u64 where = entry_offset(layer, offset);
 	enum vhdx_place place = VHDX_PLACE_UNKNOWN;
 	struct vhdx_meta_page *page;
 	struct vhdx_bat_entry entry;
 
 	rcu_read_lock();
-	page = vhdx_meta_peek(&disk->meta, where);
+	page = vhdx_meta_peek(&layer->pages, where);
 	if (!page)
 		goto out;
 	place = VHDX_PLACE_BAD;
@@ -43,7 +43,7 @@ static enum vhdx_place bat_lookup(struct vhdx_disk *disk, u64 offset,
 	mapping->durable = !READ_ONCE(page->undurable);
 	if (vhdx_bat_is_allocated(entry)) {
 		place = VHDX_PLACE_DATA;
-		mapping->offset = entry.offset + (offset & (disk->image.geo.block_size - 1));
+		mapping->offset = entry.offset + (offset & (layer->image.geo.block_size - 1));
 	} else {
 		/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry
 		 * means nothing, and what is there may be another block's.
@@ -55,9 +55,9 @@ out:
 	return place;
 }
 
-static int bat_load(struct vhdx_disk *disk, u64 offset, void **handle)
+static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 {
-	struct vhdx_meta_page *page = vhdx_meta_get(&disk->meta, entry_offset(disk, offset));
+	struct vhdx_meta_page *page = vhdx_meta_get(&layer->pages, entry_offset(layer, offset));
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);
@@ -65,39 +65,39 @@ static int bat_load(struct vhdx_disk *disk, u64 offset, void **handle)
 	return 0;
 }
 
-static void bat_unload(struct vhdx_disk *disk, void *handle)
+static void bat_unload(struct vhdx_open_layer *layer, void *handle)
 {
-	vhdx_meta_put(&disk->meta, handle);
+	vhdx_meta_put(&layer->pages, handle);
 }
 
 /* Room first: the allocator looks whose container it is before anything of it is written. */
-static int bat_place(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed)
+static int bat_place(struct vhdx_open_layer *layer, void *handle, u64 *where, bool *zeroed)
 {
-	int err = vhdx_loss_found(disk) ? -EIO : vhdx_allocator_take(disk, where, zeroed);
+	int err = vhdx_layer_is_lost(layer) ? -EIO : vhdx_allocator_take(layer, where, zeroed);
 
 	if (err)
 		return err;
-	err = vhdx_meta_reserve(&disk->meta, handle);
+	err = vhdx_meta_reserve(&layer->pages, handle);
 	if (err)
-		vhdx_allocator_give_back(disk, *where, err);
+		vhdx_allocator_give_back(layer, *where, err);
 	return err;
 }
 
-static void bat_publish(struct vhdx_disk *disk, u64 offset, u64 where, void *handle)
+static void bat_publish(struct vhdx_open_layer *layer, u64 offset, u64 where, void *handle)
 {
 	struct vhdx_bat_entry entry = {
 		.state = VHDX_BLOCK_FULLY_PRESENT,
 		.offset = where,
 	};
 
-	vhdx_meta_set(&disk->meta, handle, slot_of(entry_offset(disk, offset)),
+	vhdx_meta_set(&layer->pages, handle, slot_of(entry_offset(layer, offset)),
 		      vhdx_bat_encode(entry));
-	vhdx_journal_kick(&disk->journal);
+	vhdx_journal_kick(&layer->writer.journal);
 }
 
-static void bat_abandon(struct vhdx_disk *disk, u64 where, int err)
+static void bat_abandon(struct vhdx_open_layer *layer, u64 where, int err)
 {
-	vhdx_allocator_give_back(disk, where, err);
+	vhdx_allocator_give_back(layer, where, err);
 }
 
 const struct vhdx_map_ops vhdx_map_bat = {

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-struct vhdx_disk;
+struct vhdx_open_layer;
 
 /**
  * enum vhdx_place - what ->lookup() found
@@ -47,13 +47,13 @@ struct vhdx_mapping {
  * @abandon:	give the room of @place back; @err says why
  */
 struct vhdx_map_ops {
-	enum vhdx_place (*lookup)(struct vhdx_disk *disk, u64 offset,
+	enum vhdx_place (*lookup)(struct vhdx_open_layer *layer, u64 offset,
 				  struct vhdx_mapping *mapping);
-	int (*load)(struct vhdx_disk *disk, u64 offset, void **handle);
-	void (*unload)(struct vhdx_disk *disk, void *handle);
-	int (*place)(struct vhdx_disk *disk, void *handle, u64 *where, bool *zeroed);
-	void (*publish)(struct vhdx_disk *disk, u64 offset, u64 where, void *handle);
-	void (*abandon)(struct vhdx_disk *disk, u64 where, int err);
+	int (*load)(struct vhdx_open_layer *layer, u64 offset, void **handle);
+	void (*unload)(struct vhdx_open_layer *layer, void *handle);
+	int (*place)(struct vhdx_open_layer *layer, void *handle, u64 *where, bool *zeroed);
+	void (*publish)(struct vhdx_open_layer *layer, u64 offset, u64 where, void *handle);
+	void (*abandon)(struct vhdx_open_layer *layer, u64 where, int err);
 };
 
 extern const struct vhdx_map_ops vhdx_map_bat;

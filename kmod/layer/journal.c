@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "journal.h"
-#include "disk/disk.h"
+#include "layer.h"
 #include "store/scope.h"
 
 #include <linux/random.h>
@@ -33,8 +33,8 @@ static u32 entry_length(unsigned int pages)
 
 static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 {
-	struct vhdx_disk *disk = j->disk;
-	struct vhdx_store *store = &disk->container.store;
+	struct vhdx_open_layer *layer = j->layer;
+	struct vhdx_store *store = &layer->container.store;
 	struct vhdx_log_entry entry = {
 		.log_guid = j->guid,
 		.sequence = ++j->sequence,
@@ -46,7 +46,7 @@ static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 	int err;
 
 	vhdx_log_entry_seal(j->buffer, &entry, j->copies, count);
-	err = store->write(store, disk->image.header.log_offset + offset, j->buffer,
+	err = store->write(store, layer->image.header.log_offset + offset, j->buffer,
 			   entry_length(count));
 	return err ?: store->flush(store);
 }
@@ -61,7 +61,7 @@ static int new_generation(struct vhdx_journal *j)
 	int err;
 
 	if (j->open) {
-		err = vhdx_session_update(j->disk, NULL, NULL, &none);
+		err = vhdx_layer_update_header(j->layer, NULL, NULL, &none);
 		if (err)
 			return err;
 		j->open = false;
@@ -70,7 +70,7 @@ static int new_generation(struct vhdx_journal *j)
 	err = write_entry(j, 0, 0);
 	if (err)
 		return err;
-	err = vhdx_session_update(j->disk, NULL, NULL, &j->guid);
+	err = vhdx_layer_update_header(j->layer, NULL, NULL, &j->guid);
 	if (err)
 		return err;
 	j->open = true;
@@ -80,24 +80,25 @@ static int new_generation(struct vhdx_journal *j)
 
 static int log_and_apply(struct vhdx_journal *j, unsigned int count)
 {
-	struct vhdx_store *store = &j->disk->container.store;
+	struct vhdx_store *store = &j->layer->container.store;
+	u32 ring = vhdx_journal_ring(&j->layer->image.header);
 	unsigned int i;
 	int err = 0;
 
-	if (!j->open || j->offset + entry_length(count) > vhdx_journal_ring(&j->disk->image.header))
+	if (!j->open || j->offset + entry_length(count) > ring)
 		err = new_generation(j);
 	if (!err)
 		err = write_entry(j, j->offset, count);
 	if (err)
 		return err;
 	j->offset += entry_length(count);
-	vhdx_meta_logged(&j->disk->meta, j->pages, count);
+	vhdx_meta_logged(&j->layer->pages, j->pages, count);
 
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
 	for (i = 0; i < count && !err; i++)
 		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
 	if (!err)
-		vhdx_meta_applied(&j->disk->meta, j->pages, count);
+		vhdx_meta_applied(&j->layer->pages, j->pages, count);
 	return err;
 }
 
@@ -111,8 +112,8 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
  */
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
-	struct vhdx_disk *disk = journal->disk;
-	struct vhdx_meta *meta = &disk->meta;
+	struct vhdx_open_layer *layer = journal->layer;
+	struct vhdx_meta *meta = &layer->pages;
 	unsigned long dirty;
 	unsigned int count;
 	int err;
@@ -128,12 +129,12 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 		/* Large enough for every block that the copies name, and durable after
 		 * the flush. A tail of less than a MiB holds no block.
 		 */
-		journal->stable_size = round_down(READ_ONCE(disk->container.size), VHDX_MIB);
+		journal->stable_size = round_down(READ_ONCE(layer->container.size), VHDX_MIB);
 		/* Also makes the pages that the last entry applied durable, which lets
 		 * the next entry be its own tail.
 		 */
-		err = vhdx_loss_found(disk) ? -EIO :
-		      disk->container.store.flush(&disk->container.store);
+		err = vhdx_layer_is_lost(layer) ? -EIO :
+		      layer->container.store.flush(&layer->container.store);
 		if (!err && count)
 			err = log_and_apply(journal, count);
 		dirty -= min_t(unsigned long, dirty, count);
@@ -142,7 +143,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	}
 	if (err && !journal->error) {
 		journal->error = err;
-		vhdx_disk_poison(disk, "commit", err);
+		vhdx_layer_failed(layer, "commit", err);
 	}
 	mutex_unlock(&journal->lock);
 	return err;
@@ -161,21 +162,21 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid)
 {
 	static const vhdx_guid none;
-	struct vhdx_disk *disk = journal->disk;
+	struct vhdx_open_layer *layer = journal->layer;
 	int err;
 
 	mutex_lock(&journal->lock);
 	err = journal->error;
 	if (!err && journal->open) {
-		err = disk->container.store.flush(&disk->container.store);
+		err = layer->container.store.flush(&layer->container.store);
 		journal->error = err;
 	}
 	if (!err) {
 		journal->open = false;
-		err = vhdx_session_update(disk, NULL, data_write_guid, &none);
+		err = vhdx_layer_update_header(layer, NULL, data_write_guid, &none);
 	}
 	if (err)
-		vhdx_disk_poison(disk, "header update", err);
+		vhdx_layer_failed(layer, "header update", err);
 	mutex_unlock(&journal->lock);
 	return err;
 }
@@ -184,7 +185,7 @@ static void commit_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
 	unsigned int flags = vhdx_scope_enter();
-	struct vhdx_io *io, *next;
+	struct vhdx_commit_waiter *waiter, *next;
 	LIST_HEAD(served);
 	int err;
 
@@ -193,9 +194,9 @@ static void commit_work(struct work_struct *work)
 	spin_unlock_irq(&j->wait_lock);
 
 	err = vhdx_journal_commit(j);
-	list_for_each_entry_safe(io, next, &served, link) {
-		list_del(&io->link);
-		vhdx_io_committed(io, err);
+	list_for_each_entry_safe(waiter, next, &served, link) {
+		list_del(&waiter->link);
+		waiter->done(waiter, err);
 	}
 	vhdx_scope_leave(flags);
 }
@@ -211,20 +212,20 @@ static void timer_work(struct work_struct *work)
 }
 
 /**
- * vhdx_journal_wait() - vhdx_io_committed() this once everything so far is durable
+ * vhdx_journal_wait() - tell somebody once everything so far is durable
  * @journal:	the journal
- * @io:		not on any list
+ * @waiter:	its done() is called then; not waiting
  *
  * Any context.
  */
-void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
+void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *waiter)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&journal->wait_lock, flags);
-	list_add_tail(&io->link, &journal->waiting);
+	list_add_tail(&waiter->link, &journal->waiting);
 	spin_unlock_irqrestore(&journal->wait_lock, flags);
-	queue_work(journal->disk->commit_wq, &journal->work);
+	queue_work(journal->layer->writer.commit_wq, &journal->work);
 }
 
 /**
@@ -233,13 +234,14 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
  */
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
-	const struct vhdx_meta *meta = &journal->disk->meta;
+	const struct vhdx_meta *meta = &journal->layer->pages;
 
 	/* Who waits for a page without memory gets one that is clean again. */
 	if (READ_ONCE(meta->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(meta->starving))
 		vhdx_journal_hurry(journal);
 	else
-		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);
+		queue_delayed_work(journal->layer->writer.commit_wq, &journal->timer,
+				   COMMIT_INTERVAL);
 }
 
 /**
@@ -248,17 +250,17 @@ void vhdx_journal_kick(struct vhdx_journal *journal)
  */
 void vhdx_journal_hurry(struct vhdx_journal *journal)
 {
-	mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
+	mod_delayed_work(journal->layer->writer.commit_wq, &journal->timer, 0);
 }
 
 /**
  * vhdx_journal_init() - nothing is allocated yet
  * @journal:	zeroed
- * @disk:	the disk
+ * @layer:	whose
  */
-void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_disk *disk)
+void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_open_layer *layer)
 {
-	journal->disk = disk;
+	journal->layer = layer;
 	mutex_init(&journal->lock);
 	spin_lock_init(&journal->wait_lock);
 	INIT_LIST_HEAD(&journal->waiting);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "pages.h"
-#include "disk/disk.h"
+#include "layer.h"
 
 #include <linux/hash.h>
 #include <linux/log2.h>
@@ -81,7 +81,7 @@ static struct vhdx_meta_page *page_alloc_slowly(struct vhdx_meta *meta)
 
 	starve(meta, 1);
 	if (!evict(meta))
-		vhdx_journal_hurry(&meta->disk->journal);
+		vhdx_journal_hurry(&meta->layer->writer.journal);
 	page = mempool_alloc(&meta->pool, GFP_NOIO);
 	starve(meta, -1);
 	return page;
@@ -102,42 +102,42 @@ static struct vhdx_meta_page *page_alloc(struct vhdx_meta *meta)
 }
 
 /* Rule V6: an entry that is wrong by itself makes its block unusable, no more. */
-static void judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
+static void judge_entries(struct vhdx_open_layer *layer, struct vhdx_meta_page *page)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	const struct vhdx_geometry *geo = &layer->image.geo;
 	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
 	/* A log that is replayed in memory may say that the container is longer. */
-	u64 size = max(disk->store->size, READ_ONCE(disk->container.size));
+	u64 size = max(layer->store->size, READ_ONCE(layer->container.size));
 	struct vhdx_diag diag;
 	unsigned int i;
 
 	for (i = 0; i < VHDX_META_ENTRIES && first + i < geo->bat_entry_count; i++) {
 		diag.text[0] = 0;
-		if (!vhdx_bat_check(&disk->image, first + i, le64_to_cpu(page->entries[i]),
+		if (!vhdx_bat_check(&layer->image, first + i, le64_to_cpu(page->entries[i]),
 				    size, &diag))
 			continue;
 		page->any_bad = true;
 		__set_bit(i, page->bad);
-		vhdx_allocator_refuse(&disk->allocator, diag.text);
+		vhdx_allocator_refuse(&layer->writer.space, diag.text);
 	}
 }
 
-static struct vhdx_meta_page *page_load(struct vhdx_disk *disk, u64 index)
+static struct vhdx_meta_page *page_load(struct vhdx_open_layer *layer, u64 index)
 {
-	struct vhdx_meta_page *page = page_alloc(&disk->meta);
+	struct vhdx_meta_page *page = page_alloc(&layer->pages);
 	int err;
 
 	INIT_LIST_HEAD(&page->link);
 	page->index = index;
 	page->pins = 1;
-	err = disk->store->read(disk->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
-	if (vhdx_loss_found(disk))
+	err = layer->store->read(layer->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
+	if (vhdx_layer_is_lost(layer))
 		err = -EIO;
 	if (err) {
 		page_free(page);
 		return ERR_PTR(err);
 	}
-	judge_entries(disk, page);
+	judge_entries(layer, page);
 	return page;
 }
 
@@ -211,7 +211,7 @@ struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset)
 	page = pin(meta, index);
 	if (page)
 		goto out;
-	page = page_load(meta->disk, index);
+	page = page_load(meta->layer, index);
 	if (IS_ERR(page))
 		goto out;
 	spin_lock(&meta->lock);
@@ -257,7 +257,7 @@ void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
  */
 int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 {
-	struct vhdx_container *c = &meta->disk->container;
+	struct vhdx_container *c = &meta->layer->container;
 	int err = 0;
 
 	if (READ_ONCE(page->reserved) || !c->ops->can_grow)
@@ -431,11 +431,11 @@ static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control
 /**
  * vhdx_meta_init() - an empty cache
  * @meta:	zeroed
- * @disk:	whose container and geometry are known
+ * @layer:	whose container and geometry are known
  */
-int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
+int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_open_layer *layer)
 {
-	u64 pages = DIV_ROUND_UP(disk->image.geo.bat_entry_count, VHDX_META_ENTRIES);
+	u64 pages = DIV_ROUND_UP(layer->image.geo.bat_entry_count, VHDX_META_ENTRIES);
 	int i, err;
 
 	spin_lock_init(&meta->lock);
@@ -448,15 +448,15 @@ int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
 	meta->chains = kvcalloc(1 << meta->chain_bits, sizeof(*meta->chains), GFP_KERNEL);
 	if (!meta->chains)
 		return -ENOMEM;
-	err = mempool_init(&meta->pool, disk->read_only ? 1 : VHDX_META_RESERVE, pool_alloc,
-			   pool_free, NULL);
+	err = mempool_init(&meta->pool, layer->container.read_only ? 1 : VHDX_META_RESERVE,
+			   pool_alloc, pool_free, NULL);
 	if (err)
 		goto fail_chains;
 	err = compat_shrinker_register(&meta->shrinker, meta, count_clean, free_clean,
 				       "vhdx-metadata");
 	if (err)
 		goto fail_pool;
-	meta->disk = disk;
+	meta->layer = layer;
 	return 0;
 
 fail_pool:
@@ -477,7 +477,7 @@ void vhdx_meta_destroy(struct vhdx_meta *meta)
 	struct hlist_node *next;
 	unsigned int i;
 
-	if (!meta->disk)
+	if (!meta->layer)
 		return;
 	compat_shrinker_unregister(&meta->shrinker);
 	rcu_barrier();
@@ -488,5 +488,5 @@ void vhdx_meta_destroy(struct vhdx_meta *meta)
 	mempool_exit(&meta->pool);
 	kvfree(meta->chains);
 	meta->chains = NULL;
-	meta->disk = NULL;
+	meta->layer = NULL;
 }

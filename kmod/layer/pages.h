@@ -20,7 +20,7 @@
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
 
-struct vhdx_disk;
+struct vhdx_open_layer;
 
 #define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
 #define VHDX_META_LOADERS	16
@@ -73,7 +73,7 @@ struct vhdx_meta_page {
  *		copies of one page never come to be
  */
 struct vhdx_meta {
-	struct vhdx_disk *disk;
+	struct vhdx_open_layer *layer;
 	mempool_t pool;
 	struct hlist_head *chains;
 	unsigned int chain_bits;
@@ -88,7 +88,7 @@ struct vhdx_meta {
 	struct compat_shrinker shrinker;
 };
 
-int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk);
+int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_open_layer *layer);
 void vhdx_meta_destroy(struct vhdx_meta *meta);
 
 struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);

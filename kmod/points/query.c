@@ -123,7 +123,7 @@ static bool is_late(const struct query *q)
 /* An answer about a container that is lost is a gap, once that is certain (loss.h). */
 static int settle(struct query *q)
 {
-	int err = vhdx_loss_settle(q->tracker->disk);
+	int err = vhdx_loss_settle(vhdx_disk_of(q->tracker));
 
 	return err == -EIO ? vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO) : err;
 }
@@ -248,7 +248,9 @@ static int answer(struct vhdx_handle *handle, struct query *q)
 static int judge(struct vhdx_disk *disk, struct query *q)
 {
 	struct vhdx_get_virtual_disk_changes *args = q->args;
-	const struct vhdx_history geometry = { .disk_size = disk->image.geo.disk_size };
+	const struct vhdx_history geometry = {
+		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
+	};
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;

@@ -57,7 +57,8 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	if (t->state != VHDX_TRACKING_ON)
 		return -EOPNOTSUPP;
 	/* Or a shutdown has closed it since its session began. */
-	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
+	if (vhdx_disk_is_poisoned(vhdx_disk_of(t)) ||
+	    !vhdx_session_has_begun(&t->layer->writer.session))
 		return -EIO;
 	/* The file was removed: the point would be lost when the disk is detached. */
 	if (vhdx_container_is_unlinked(&t->file)) {
@@ -100,7 +101,7 @@ static void exchange_together(struct seal *seals, u32 count)
 	u32 i;
 
 	for (i = 0; i < count; i++)
-		vhdx_gate_close(&seals[i].tracker->disk->gate, VHDX_GATE_WRITES);
+		vhdx_gate_close(&vhdx_disk_of(seals[i].tracker)->gate, VHDX_GATE_WRITES);
 	/* Nobody is between the gate and his first mark then. */
 	synchronize_rcu_expedited();
 	for (i = 0; i < count; i++)
@@ -108,7 +109,7 @@ static void exchange_together(struct seal *seals, u32 count)
 	for (i = 0; i < count; i++)
 		vhdx_inflight_sample(&seals[i].tracker->inflight, seals[i].new);
 	for (i = 0; i < count; i++)
-		vhdx_gate_open(&seals[i].tracker->disk->gate);
+		vhdx_gate_open(&vhdx_disk_of(seals[i].tracker)->gate);
 	/* Completions that still looked at the old maps are done with them. */
 	synchronize_rcu();
 }
@@ -135,12 +136,12 @@ static int commit_sidecar(struct seal *s)
 
 static int make_durable(struct seal *s)
 {
-	struct vhdx_disk *disk = s->tracker->disk;
+	struct vhdx_open_layer *layer = s->tracker->layer;
 	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
 	struct vhdx_delta delta = { };
 	int err;
 
-	err = vhdx_journal_commit(&disk->journal);
+	err = vhdx_journal_commit(&layer->writer.journal);
 	if (err)
 		return err;
 	/* Behind a gap the map means nothing. */
@@ -155,13 +156,13 @@ static int make_durable(struct seal *s)
 	}
 	s->added = true;
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	vhdx_session_data_write_guid(disk, &sidecar->current_guid);
+	vhdx_layer_data_write_guid(layer, &sidecar->current_guid);
 	sidecar->next_guid = s->guid;
 	err = commit_sidecar(s);
 	if (err)
 		return err;
 	s->committed = true;
-	return vhdx_journal_retire(&disk->journal, &s->guid);
+	return vhdx_journal_retire(&layer->writer.journal, &s->guid);
 out:
 	if (err && !is_harmless(err))
 		s->broken = err;
@@ -196,7 +197,7 @@ static void roll_back(struct seal *s)
 		vhdx_tracker_changed(t);
 	}
 	if (s->committed && !s->broken) {
-		vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
+		vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		s->broken = vhdx_sidecar_commit(sidecar);
 	}
@@ -212,12 +213,12 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 
 	for (i = 0; i < count && !err; i++) {
 		*failed = i;
-		err = vhdx_session_begin(trackers[i]->disk);
+		err = vhdx_session_begin(vhdx_disk_of(trackers[i]));
 		/* Before the commit: an image that somebody wrote over ours stays as it is. */
 		if (!err) {
-			err = vhdx_session_verify(trackers[i]->disk);
+			err = vhdx_layer_verify(trackers[i]->layer);
 			if (err)
-				vhdx_disk_poison(trackers[i]->disk, "reading the header back", err);
+				vhdx_disk_poison(vhdx_disk_of(trackers[i]), "reading the header back", err);
 		}
 	}
 	return err;
@@ -230,8 +231,8 @@ static struct vhdx_tracker *next_by_index(struct vhdx_tracker **trackers, u32 co
 	u32 i;
 
 	for (i = 0; i < count; i++) {
-		if (trackers[i]->disk->index > index &&
-		    (!next || trackers[i]->disk->index < next->disk->index))
+		if (vhdx_disk_of(trackers[i])->index > index &&
+		    (!next || vhdx_disk_of(trackers[i])->index < vhdx_disk_of(next)->index))
 			next = trackers[i];
 	}
 	return next;
@@ -243,7 +244,7 @@ static void unlock_up_to(struct vhdx_tracker **trackers, u32 count, int index)
 	u32 i;
 
 	for (i = 0; i < count; i++) {
-		if (trackers[i]->disk->index <= index)
+		if (vhdx_disk_of(trackers[i])->index <= index)
 			up_write(&trackers[i]->lock);
 	}
 }
@@ -262,7 +263,7 @@ static int lock_all(struct vhdx_tracker **trackers, u32 count)
 			unlock_up_to(trackers, count, index);
 			return -EINTR;
 		}
-		index = next->disk->index;
+		index = vhdx_disk_of(next)->index;
 	}
 	return 0;
 }
@@ -354,7 +355,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	}
 	vhdx_scope_leave(flags);
 	for (i = 0; err && i < count; i++)
-		vhdx_loss_settle(trackers[i]->disk);
+		vhdx_loss_settle(vhdx_disk_of(trackers[i]));
 	kvfree(seals);
 	return err;
 }

@@ -3,8 +3,8 @@
  * The life of a tracker: found at attach, active from the first write on, saved at
  * detach; or off, with a reason.
  */
-#include "disk/disk.h"
-#include "disk/handle.h"
+#include "tracker.h"
+#include "layer/layer.h"
 #include "store/scope.h"
 
 #include <linux/file.h>
@@ -74,7 +74,7 @@ static void commit_work(struct work_struct *work)
 static int commit_in_time(struct vhdx_tracker *t)
 {
 	reinit_completion(&t->commit_done);
-	queue_work(t->disk->sidecar_wq, &t->commit_work);
+	queue_work(t->file.queue.workqueue, &t->commit_work);
 	if (wait_for_completion_timeout(&t->commit_done, vhdx_tracker_timeout()))
 		return t->commit_error;
 	t->abandoned = true;
@@ -221,9 +221,7 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 	show(tracker, tracker->state,
 	     off ? tracker->off_reason : sidecar->timeline.live.gap_reason,
 	     off ? NULL : tracker->file.file);
-	/* There is none while a disk is being attached. */
-	if (tracker->disk->handle)
-		wake_up_all(&tracker->disk->handle->wait);
+	tracker->changed(tracker);
 }
 
 /**
@@ -234,7 +232,7 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history)
 {
 	*history = (struct vhdx_history) {
-		.disk_size = tracker->disk->image.geo.disk_size,
+		.disk_size = tracker->layer->image.geo.disk_size,
 		.state = tracker->state,
 		.off_reason = tracker->off_reason,
 		.sidecar = &tracker->sidecar,
@@ -261,7 +259,7 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL);
 	case -EROFS:
 		/* It was attached for writing, and what it lives on was made read-only. */
-		if (!tracker->disk->read_only)
+		if (!tracker->layer->container.read_only)
 			return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_READ_ONLY);
 	case -EOPNOTSUPP:
@@ -283,14 +281,18 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 /**
  * vhdx_tracker_init() - no sidecar yet
  * @tracker:	zeroed
- * @disk:	its disk
+ * @layer:	whose changes it keeps
+ * @changed:	called when points, gaps or the state are not what they were, with tracker->lock
+ *		held for writing
  */
-int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
+		      void (*changed)(struct vhdx_tracker *tracker))
 {
 	int err;
 
-	tracker->disk = disk;
-	tracker->file.claim.disk = disk->index;
+	tracker->layer = layer;
+	tracker->changed = changed;
+	tracker->file.claim.disk = layer->container.claim.disk;
 	tracker->generation = 1;
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->face.lock);
@@ -366,20 +368,21 @@ static int load_live(struct vhdx_tracker *t)
 int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
 			struct vhdx_diag *diag)
 {
-	struct vhdx_disk *disk = tracker->disk;
+	const struct vhdx_image *image = &tracker->layer->image;
+	bool read_only = tracker->layer->container.read_only;
 	struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	int err;
 
-	err = vhdx_container_open(&tracker->file, sidecar_fd, disk->read_only, "sidecar", diag);
+	err = vhdx_container_open(&tracker->file, sidecar_fd, read_only, "sidecar", diag);
 	if (err)
 		return err;
 	down_write(&tracker->lock);
 	err = vhdx_sidecar_load(sidecar, &tracker->file.store, tracker->file.ops->can_grow,
-				disk->read_only, gap);
+				read_only, gap);
 	if (!err)
-		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,
-					disk->image.geo.disk_size,
-					&disk->image.header.data_write_guid, gap);
+		err = vhdx_sidecar_bind(sidecar, &image->geo.disk_id,
+					image->geo.disk_size,
+					&image->header.data_write_guid, gap);
 	if (!err && sidecar->state != VHDX_SIDECAR_DISABLED)
 		err = load_live(tracker);
 	if (err == -ENOMEM) {
@@ -415,12 +418,12 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON) {
 		sidecar->state = VHDX_SIDECAR_ACTIVATING;
-		vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+		vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 		sidecar->next_guid = *data_write_guid;
 		err = commit_in_time(tracker);
 		if (err) {
 			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -443,13 +446,13 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 		err = vhdx_sidecar_save_live(sidecar, vhdx_tracker_live(tracker));
 		if (!err) {
 			sidecar->state = VHDX_SIDECAR_CLEAN;
-			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			sidecar->next_guid = *data_write_guid;
 			err = vhdx_sidecar_commit(sidecar);
 		}
 		if (err) {
 			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -474,7 +477,7 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		if (vhdx_sidecar_commit(sidecar))
 			pr_warn("vhdx%d: the close could not be confirmed in the sidecar\n",
-				tracker->disk->index);
+				tracker->file.claim.disk);
 	}
 	up_write(&tracker->lock);
 }
@@ -490,8 +493,8 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
 	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
-	       tracker->disk->index, err);
-	vhdx_session_renew_data_write_guid(tracker->disk);
+	       tracker->file.claim.disk, err);
+	vhdx_layer_renew_data_write_guid(tracker->layer);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 }
 
@@ -511,18 +514,18 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
 
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON) {
-		if (!tracker->disk->read_only) {
+		if (!tracker->layer->container.read_only) {
 			vhdx_sidecar_drop_delta(sidecar, &timeline->live);
 			sidecar->state = VHDX_SIDECAR_CLEAN;
-			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		}
 		vhdx_timeline_gap(timeline, VHDX_REASON_CHANGED_OFFLINE);
-		if (!tracker->disk->read_only)
+		if (!tracker->layer->container.read_only)
 			err = commit_in_time(tracker);
 		if (err) {
 			pr_err("vhdx%d: the sidecar can't be told that the container is lost (error %d): the next backup must be a full one\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
 		}
 		/* Only now it is durable, or as durable as it gets. */

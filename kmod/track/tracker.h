@@ -15,7 +15,7 @@
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
-struct vhdx_disk;
+struct vhdx_open_layer;
 
 /**
  * struct vhdx_tracker_face - what is shown of a tracker to those who must not wait for its lock
@@ -33,6 +33,8 @@ struct vhdx_tracker_face {
 
 /**
  * struct vhdx_tracker - see the file comment
+ * @layer:	whose changes it keeps
+ * @changed:	tells those who poll for it
  * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
  *		queries, for writing by all that changes points
  * @lock_key:	its class: of several disks the locks are taken in an order (seal.c)
@@ -50,7 +52,8 @@ struct vhdx_tracker_face {
  * @abandoned:	nobody waits for it any more: it owns @file and @sidecar until it ends
  */
 struct vhdx_tracker {
-	struct vhdx_disk *disk;
+	struct vhdx_open_layer *layer;
+	void (*changed)(struct vhdx_tracker *tracker);
 	struct rw_semaphore lock;
 	struct lock_class_key lock_key;
 	u32 state;
@@ -68,7 +71,8 @@ struct vhdx_tracker {
 };
 
 /* tracker.c: life */
-int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk);
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
+		      void (*changed)(struct vhdx_tracker *tracker));
 int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
 			struct vhdx_diag *diag);
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);

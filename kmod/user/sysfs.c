@@ -13,6 +13,11 @@ static struct vhdx_disk *disk_of(struct device *dev)
 	return dev_to_disk(dev)->private_data;
 }
 
+static struct vhdx_open_layer *leaf_of(struct device *dev)
+{
+	return vhdx_disk_leaf(disk_of(dev));
+}
+
 static ssize_t emit_path(struct file *file, char *buf)
 {
 	char *path = file_path(file, buf, PAGE_SIZE - 1);
@@ -28,7 +33,7 @@ static ssize_t emit_path(struct file *file, char *buf)
 
 static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return emit_path(disk_of(dev)->container.file, buf);
+	return emit_path(leaf_of(dev)->container.file, buf);
 }
 static DEVICE_ATTR_RO(container);
 
@@ -49,7 +54,7 @@ static ssize_t container_dev_show(struct device *dev, struct device_attribute *a
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&disk_of(dev)->container, &what);
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
 	return sysfs_emit(buf, "%u:%u\n", MAJOR(what.dev), MINOR(what.dev));
 }
 static DEVICE_ATTR_RO(container_dev);
@@ -58,7 +63,7 @@ static ssize_t container_ino_show(struct device *dev, struct device_attribute *a
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&disk_of(dev)->container, &what);
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
 	return sysfs_emit(buf, "%llu\n", what.ino);
 }
 static DEVICE_ATTR_RO(container_ino);
@@ -79,14 +84,14 @@ static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&disk_of(dev)->container, &what);
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
 	return sysfs_emit(buf, "%s\n", what.io);
 }
 static DEVICE_ATTR_RO(io);
 
 static ssize_t scan_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct vhdx_allocator *a = &disk_of(dev)->allocator;
+	struct vhdx_allocator *a = &leaf_of(dev)->writer.space;
 	ssize_t length;
 
 	spin_lock(&a->state_lock);
@@ -103,7 +108,7 @@ static ssize_t virtual_disk_id_show(struct device *dev, struct device_attribute 
 {
 	char text[VHDX_GUID_TEXT];
 
-	vhdx_guid_format(&disk_of(dev)->image.geo.disk_id, text);
+	vhdx_guid_format(&leaf_of(dev)->image.geo.disk_id, text);
 	return sysfs_emit(buf, "%s\n", text);
 }
 static DEVICE_ATTR_RO(virtual_disk_id);
@@ -118,7 +123,7 @@ static DEVICE_ATTR_RO(copy_of);
 
 static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", disk_of(dev)->image.geo.block_size);
+	return sysfs_emit(buf, "%u\n", leaf_of(dev)->image.geo.block_size);
 }
 static DEVICE_ATTR_RO(block_size);
 

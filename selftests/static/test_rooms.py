@@ -28,34 +28,6 @@ disk/disk.c > user/chardev.c: vhdx_handle_put
 disk/disk.c > user/chardev.c: vhdx_handle_remove
 disk/disk.c > user/chardev.h: #include
 disk/disk.c > user/sysfs.c: vhdx_disk_groups
-layer/bat.c > disk/disk.h: #include
-layer/bat.c > disk/disk.h: struct vhdx_disk
-layer/bat.c > disk/loss.c: vhdx_loss_found
-layer/bat.h > disk/disk.h: struct vhdx_disk
-layer/journal.c > disk/disk.c: vhdx_disk_poison
-layer/journal.c > disk/disk.h: #include
-layer/journal.c > disk/disk.h: struct vhdx_disk
-layer/journal.c > disk/io.c: vhdx_io_committed
-layer/journal.c > disk/io.h: struct vhdx_io
-layer/journal.c > disk/loss.c: vhdx_loss_found
-layer/journal.c > disk/session.c: vhdx_session_update
-layer/journal.h > disk/disk.h: struct vhdx_disk
-layer/journal.h > disk/io.h: struct vhdx_io
-layer/pages.c > disk/disk.h: #include
-layer/pages.c > disk/disk.h: struct vhdx_disk
-layer/pages.c > disk/loss.c: vhdx_loss_found
-layer/pages.h > disk/disk.h: struct vhdx_disk
-layer/space.c > disk/disk.h: #include
-layer/space.c > disk/disk.h: struct vhdx_disk
-layer/space.c > disk/loss.c: vhdx_loss_found
-layer/space.c > disk/session.c: vhdx_session_verify
-layer/space.h > disk/disk.h: struct vhdx_disk
-track/tracker.c > disk/disk.h: #include
-track/tracker.c > disk/disk.h: struct vhdx_disk
-track/tracker.c > disk/handle.h: #include
-track/tracker.c > disk/session.c: vhdx_session_data_write_guid
-track/tracker.c > disk/session.c: vhdx_session_renew_data_write_guid
-track/tracker.h > disk/disk.h: struct vhdx_disk
 """.strip().splitlines()
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
