@@ -1,38 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Attach and detach: one ladder up, the same ladder down.
+ * The block device, and what it stands on.
  */
 #include "disk.h"
-#include "user/chardev.h"
+#include "handle.h"
+#include "registry.h"
 #include "store/scope.h"
 
 #include <linux/blkdev.h>
-#include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
-
-/* Who is attached, by index; NULL: an index that is being attached or detached. */
-static DEFINE_IDR(disks);
-static LIST_HEAD(disks_by_age);
-static DEFINE_MUTEX(disks_lock);
-/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
-static bool closing_down;
-/* How many are being detached, and who waits for that to end. */
-static atomic_t detaching;
-static DECLARE_WAIT_QUEUE_HEAD(detached);
-
-/*
- * Looks for disks that are to be detached at their last close, again and again while one
- * might be: mkfs and fsck open a disk several times.
- */
-#define AUTOCLEAR_LINGER	HZ
-#define AUTOCLEAR_PAUSE		(HZ / 20)
-static void autoclear(struct work_struct *work);
-static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-static struct workqueue_struct *autoclear_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -55,7 +35,7 @@ static COMPAT_BDOPS_RELEASE(disk_release, gd)
 
 	if (disk->autoclear && disk->used && !disk_openers(gd)) {
 		disk->closed_at = jiffies;
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		disk->last_close(disk);
 	}
 }
 
@@ -322,17 +302,18 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-static void disk_free(struct vhdx_disk *disk)
+/**
+ * vhdx_disk_free() - close its files
+ * @disk:	not started, or stopped
+ */
+void vhdx_disk_free(struct vhdx_disk *disk)
 {
 	unsigned int i;
 
-	mutex_lock(&disks_lock);
-	list_del(&disk->age);
-	mutex_unlock(&disks_lock);
+	vhdx_registry_forget_age(disk);
 	vhdx_tracker_destroy(&disk->tracker);
 	for (i = 0; i < disk->layer_count; i++)
 		vhdx_layer_free(disk->layers[i]);
-	vhdx_handle_put(disk->handle);
 	kfree(disk);
 }
 
@@ -360,7 +341,15 @@ static void points_changed(struct vhdx_tracker *tracker)
 		wake_up_all(&disk->handle->wait);
 }
 
-static struct vhdx_disk *disk_alloc(int index, unsigned int layer_count, bool read_only)
+/**
+ * vhdx_disk_alloc() - a disk that nothing is known of
+ * @index:	N of /dev/vhdxN
+ * @layer_count: of its layers, which are not open yet
+ * @read_only:	never write
+ *
+ * Returns NULL without memory. vhdx_disk_free() it.
+ */
+struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only)
 {
 	struct vhdx_disk *disk = kzalloc(struct_size(disk, layers, layer_count), GFP_KERNEL);
 	unsigned int i;
@@ -386,49 +375,17 @@ static struct vhdx_disk *disk_alloc(int index, unsigned int layer_count, bool re
 		goto fail;
 	return disk;
 fail:
-	disk_free(disk);
+	vhdx_disk_free(disk);
 	return NULL;
 }
 
-/*
- * Before the disk is announced: of two that are attached at once, who is told of the
- * second finds the first.
- */
-static void note_age(struct vhdx_disk *disk)
-{
-	mutex_lock(&disks_lock);
-	list_add_tail(&disk->age, &disks_by_age);
-	mutex_unlock(&disks_lock);
-}
-
 /**
- * vhdx_disk_original() - the disk that this one is a copy of
- * @disk:	attached
+ * vhdx_disk_prepare() - memory, queues and a gendisk that nobody sees yet
+ * @disk:	its layers are open, and its tracker has taken its sidecar up
  *
- * Two disks with one VirtualDiskId are copies of each other; names that are made of the id
- * stay with the one that was attached first. Takes disks_lock. Returns its index, or
- * -ENOENT if this is the first.
+ * Sleeps. vhdx_disk_unprepare() undoes it. Returns 0 or -errno.
  */
-int vhdx_disk_original(struct vhdx_disk *disk)
-{
-	const vhdx_guid *id = &vhdx_disk_leaf(disk)->image.geo.disk_id;
-	struct vhdx_disk *older;
-	int index = -ENOENT;
-
-	mutex_lock(&disks_lock);
-	list_for_each_entry(older, &disks_by_age, age) {
-		if (older == disk)
-			break;
-		if (vhdx_guid_equal(&vhdx_disk_leaf(older)->image.geo.disk_id, id)) {
-			index = older->index;
-			break;
-		}
-	}
-	mutex_unlock(&disks_lock);
-	return index;
-}
-
-static int disk_start(struct vhdx_disk *disk)
+int vhdx_disk_prepare(struct vhdx_disk *disk)
 {
 	int err;
 
@@ -444,27 +401,8 @@ static int disk_start(struct vhdx_disk *disk)
 	err = make_gendisk(disk);
 	if (err)
 		goto fail_refs;
-	err = vhdx_handle_create(disk);
-	if (err)
-		goto fail_gendisk;
-	/* From here on there is I/O: partitions are read. */
-	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
-	/* A name that there was no memory for is none; nothing else here is invalid. */
-	if (err == -EINVAL)
-		err = -ENOMEM;
-	if (err)
-		goto fail_handle;
 	return 0;
 
-fail_handle:
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	/* Somebody may have used it already. */
-	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
-	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
-	vhdx_loss_stop(disk);
-fail_gendisk:
-	put_disk(disk->gd);
 fail_refs:
 	free_refs(disk);
 fail_queues:
@@ -472,309 +410,54 @@ fail_queues:
 	return err;
 }
 
-static int take_index(int wanted, struct vhdx_diag *diag)
+/**
+ * vhdx_disk_unprepare() - the other way
+ * @disk:	nobody uses it any more
+ */
+void vhdx_disk_unprepare(struct vhdx_disk *disk)
 {
-	int index;
-
-	mutex_lock(&disks_lock);
-	if (closing_down)
-		index = -ESHUTDOWN;
-	else if (wanted == VHDX_INDEX_ANY)
-		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
-	else
-		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
-	mutex_unlock(&disks_lock);
-	if (index >= 0)
-		return index;
-	if (index == -ESHUTDOWN)
-		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
-	if (index != -ENOSPC)
-		return vhdx_no_memory(diag);
-	if (wanted == VHDX_INDEX_ANY)
-		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-			"%d disks are attached, and there can't be more: detach one",
-			VHDX_DISKS_MAX);
-	return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-			 "index %d is taken: detach that disk, or ask for another index", wanted);
-}
-
-static void free_index(int index)
-{
-	mutex_lock(&disks_lock);
-	idr_remove(&disks, index);
-	mutex_unlock(&disks_lock);
+	put_disk(disk->gd);
+	free_refs(disk);
+	free_queues(disk);
 }
 
 /**
- * vhdx_disk_attach() - VHDX_ATTACH
- * @args:	flags and index, checked; index and disk_seq are filled in
- * @container_fd: of the only layer
- * @sidecar_fd:	or -1
- * @diag:	what is wrong; on success why tracking is not what one would expect
+ * vhdx_disk_add() - from here on there is I/O: partitions are read
+ * @disk:	prepared
+ * @groups:	what sysfs shows of it
  *
- * Returns 0 or -errno, see the uapi header.
+ * Sleeps. Returns 0 or -errno.
  */
-int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
-		     struct vhdx_diag *diag)
+int vhdx_disk_add(struct vhdx_disk *disk, const struct attribute_group **groups)
 {
-	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
-	struct vhdx_diag gap = { };
-	struct vhdx_disk *disk;
-	unsigned int flags;
-	int index, err;
+	int err = device_add_disk(NULL, disk->gd, groups);
 
-	if (!try_module_get(THIS_MODULE))
-		return -ENODEV;
-	index = take_index(args->index, diag);
-	err = index;
-	if (index < 0)
-		goto fail_module;
-	err = -ENOMEM;
-	disk = disk_alloc(index, 1, read_only);
-	if (!disk)
-		goto fail_index;
-	err = vhdx_layer_open(vhdx_disk_leaf(disk), container_fd, read_only, diag);
-	if (err)
-		goto fail_disk;
-	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
-		flags = vhdx_scope_enter();
-		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
-		vhdx_scope_leave(flags);
-	}
-	if (err)
-		goto fail_disk;
-	/* What was read for a caller who was killed meanwhile may have been cut short. To
-	 * believe that would be a gap for ever; and nobody is left to detach the disk.
-	 */
-	err = -EINTR;
-	if (fatal_signal_pending(current))
-		goto fail_disk;
-	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
-	note_age(disk);
-	err = disk_start(disk);
-	if (err) {
-		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
-		goto fail_disk;
-	}
-
-	mutex_lock(&disks_lock);
-	idr_replace(&disks, disk, index);
-	/* From here on somebody else may detach it. */
-	args->disk_seq = disk->gd->diskseq;
-	mutex_unlock(&disks_lock);
-	args->index = index;
-	*diag = gap;
-	return 0;
-
-fail_disk:
-	disk_free(disk);
-fail_index:
-	free_index(index);
-fail_module:
-	module_put(THIS_MODULE);
-	return err;
+	/* A name that there was no memory for is none; nothing else here is invalid. */
+	return err == -EINVAL ? -ENOMEM : err;
 }
 
-/*
- * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
- * closing it. That may take as long as its container does to answer: the task that reads the
- * partitions holds gd->open_mutex. It is not waited for here: disks_lock is held, which
- * every attach and detach takes.
+/**
+ * vhdx_disk_drain() - no more bios, and what is under way ends by itself
+ * @disk:	added
+ *
+ * Sleeps, for as long as the container takes to answer.
  */
-static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
+void vhdx_disk_drain(struct vhdx_disk *disk)
 {
-	int err = 0;
-
-	if (!mutex_trylock(&disk->gd->open_mutex))
-		return -EAGAIN;
-	if (disk_openers(disk->gd))
-		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-				"it, or a partition of it, is open or mounted");
-	else
-		disk->closing = true;
-	mutex_unlock(&disk->gd->open_mutex);
-	return err;
-}
-
-/* The disk is the caller's, to be detached; disks_lock is held. */
-static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err;
-
-	if (closing_down)
-		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
-				 "the machine is shutting down");
-	err = claim_for_detach(disk, diag);
-	if (!err) {
-		idr_replace(&disks, NULL, disk->index);
-		atomic_inc(&detaching);
-	}
-	return err;
-}
-
-static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int index = disk->index;
-	int err;
-
-	/* No more ioctls, then no more bios; ours are drained by our own reference. */
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
 	del_gendisk(disk->gd);
+	/* Ours are drained by our own references (rule K2). */
 	percpu_ref_kill(&disk->io_ref);
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
 	wait_for_completion(&disk->writes_drained);
+}
+
+/**
+ * vhdx_disk_stop_work() - nothing is done by itself any more
+ * @disk:	nobody sends it bios any more
+ */
+void vhdx_disk_stop_work(struct vhdx_disk *disk)
+{
 	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
 	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
-
-	err = vhdx_session_end(disk);
-	vhdx_loss_stop(disk);
-	if (err) {
-		if (vhdx_disk_leaf(disk)->container.lost) {
-			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
-				  "detached, but the container was cut, or something else was written over it: it was left as it is");
-		} else {
-			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-				       err);
-			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-			       index, err);
-		}
-		err = -EIO;
-	}
-	put_disk(disk->gd);
-	free_refs(disk);
-	free_queues(disk);
-	disk_free(disk);
-	free_index(index);
-	atomic_dec(&detaching);
-	wake_up_all(&detached);
-	module_put(THIS_MODULE);
-	return err;
-}
-
-/**
- * vhdx_disk_detach() - VHDX_DETACH
- * @index:	N of /dev/vhdxN
- * @disk_seq:	the attachment that is meant; 0: whichever has the index
- * @diag:	what is wrong
- *
- * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, any other error that the disk is still there.
- */
-int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
-{
-	struct vhdx_disk *disk;
-	int err;
-
-	mutex_lock(&disks_lock);
-	disk = index < 0 ? NULL : idr_find(&disks, index);
-	if (!disk)
-		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
-	else if (disk_seq && disk_seq != disk->gd->diskseq)
-		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
-				"index %d belongs to attachment %llu, not to %llu, which is not there (any more)",
-				index, disk->gd->diskseq, disk_seq);
-	else
-		err = take_for_detach(disk, diag);
-	mutex_unlock(&disks_lock);
-	if (err == -EAGAIN)
-		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-				"somebody is opening or closing it");
-	if (!err)
-		err = detach_taken(disk, diag);
-	return err;
-}
-
-/* ---- detach at the last close ------------------------------------------------------------ */
-
-static void detach_work(struct work_struct *work)
-{
-	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
-}
-
-/*
- * The close itself holds locks that detach needs, and may be repeated before this runs. So
- * there is one work item for all disks, none that would have to outlive its disk. It detaches
- * all that are to be, side by side.
- */
-static void autoclear(struct work_struct *work)
-{
-	struct vhdx_disk *disk;
-	bool again = false;
-	int index, err;
-
-	mutex_lock(&disks_lock);
-	idr_for_each_entry(&disks, disk, index) {
-		if (!disk->autoclear || !READ_ONCE(disk->used))
-			continue;
-		err = -EAGAIN;
-		if (time_after(jiffies, READ_ONCE(disk->closed_at) + AUTOCLEAR_LINGER))
-			err = take_for_detach(disk, NULL);
-		again |= err == -EAGAIN;
-		if (err)
-			continue;
-		INIT_WORK(&disk->detach_work, detach_work);
-		queue_work(autoclear_wq, &disk->detach_work);
-	}
-	mutex_unlock(&disks_lock);
-	if (again)
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
-}
-
-/**
- * vhdx_disk_init() - when the module is loaded
- */
-int vhdx_disk_init(void)
-{
-	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
-	return autoclear_wq ? 0 : -ENOMEM;
-}
-
-/**
- * vhdx_disk_exit() - when it is unloaded: there is no disk
- */
-void vhdx_disk_exit(void)
-{
-	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(autoclear_wq);
-}
-
-/* ---- the machine goes down ---------------------------------------------------------------- */
-
-/**
- * vhdx_disk_keep_all() - from now on no disk comes or goes: the machine goes down
- * @list:	receives all there are, by their shutdown.link
- *
- * One that is being attached is not among them: nothing is written to it any more,
- * unless a write was faster.
- */
-void vhdx_disk_keep_all(struct list_head *list)
-{
-	struct vhdx_disk *disk;
-	int index;
-
-	mutex_lock(&disks_lock);
-	WRITE_ONCE(closing_down, true);
-	idr_for_each_entry(&disks, disk, index)
-		list_add_tail(&disk->shutdown.link, list);
-	mutex_unlock(&disks_lock);
-}
-
-/**
- * vhdx_disk_closing_down() - has vhdx_disk_keep_all() been called?
- */
-bool vhdx_disk_closing_down(void)
-{
-	return READ_ONCE(closing_down);
-}
-
-/**
- * vhdx_disk_wait_for_detaches() - until those that had begun have ended
- * @deadline:	in jiffies
- */
-void vhdx_disk_wait_for_detaches(unsigned long deadline)
-{
-	wait_event_timeout(detached, !atomic_read(&detaching),
-			   max_t(long, deadline - jiffies, 1));
 }

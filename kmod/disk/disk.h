@@ -3,7 +3,7 @@
  * One attached disk: everything that belongs together from attach to detach.
  *
  * Lock order, outermost first:
- *	disks_lock (disk.c) > session.begin_lock > tracker.lock (of several disks: by index) >
+ *	disks_lock (registry.c) > session.begin_lock > tracker.lock (of several disks: by index) >
  *	journal.lock > space.lock > header.lock > pages.loaders,
  *	pages.reserve_lock > spinlocks
  */
@@ -25,11 +25,9 @@
 #include <linux/mempool.h>
 #include <linux/percpu-refcount.h>
 
-struct vhdx_attach;
+struct attribute_group;
 struct vhdx_handle;
 struct vhdx_info;
-
-#define VHDX_DISKS_MAX	4096
 
 /**
  * struct vhdx_disk - see the file comment
@@ -38,11 +36,12 @@ struct vhdx_info;
  * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
  *		until detach
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
- * @age:	among all disks, the oldest first; under disks_lock (disk.c)
+ * @age:	among all disks, the oldest first; under disks_lock (registry.c)
  * @autoclear:	detach at the last close
  * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
  *		gd->open_mutex, as is
  * @closed_at:	when it was closed last, in jiffies
+ * @last_close:	called then, with @autoclear; under gd->open_mutex
  * @gd:		the block device
  * @handle:	the change-tracking device, which may outlive the disk
  * @gate:	what I/O holds while it uses the mapping (rule V1)
@@ -70,6 +69,7 @@ struct vhdx_disk {
 	bool autoclear;
 	bool used;
 	unsigned long closed_at;
+	void (*last_close)(struct vhdx_disk *disk);
 	struct gendisk *gd;
 	struct vhdx_handle *handle;
 	struct vhdx_tracker tracker;
@@ -96,19 +96,17 @@ struct vhdx_disk {
 	struct vhdx_open_layer *layers[];
 };
 
-int vhdx_disk_init(void);
-void vhdx_disk_exit(void);
-int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
-		     struct vhdx_diag *diag);
-int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
-int vhdx_disk_original(struct vhdx_disk *disk);
+struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only);
+void vhdx_disk_free(struct vhdx_disk *disk);
+int vhdx_disk_prepare(struct vhdx_disk *disk);
+void vhdx_disk_unprepare(struct vhdx_disk *disk);
+int vhdx_disk_add(struct vhdx_disk *disk, const struct attribute_group **groups);
+void vhdx_disk_drain(struct vhdx_disk *disk);
+void vhdx_disk_stop_work(struct vhdx_disk *disk);
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info);
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err);
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file);
 unsigned int vhdx_disk_depth(struct vhdx_disk *disk);
-void vhdx_disk_keep_all(struct list_head *list);
-bool vhdx_disk_closing_down(void);
-void vhdx_disk_wait_for_detaches(unsigned long deadline);
 
 /* The layer that is written; it has the disk's geometry. */
 static inline struct vhdx_open_layer *vhdx_disk_leaf(const struct vhdx_disk *disk)
@@ -125,8 +123,5 @@ static inline bool vhdx_disk_is_poisoned(const struct vhdx_disk *disk)
 {
 	return READ_ONCE(disk->poisoned);
 }
-
-/* sysfs.c */
-extern const struct attribute_group *vhdx_disk_groups[];
 
 #endif

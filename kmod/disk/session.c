@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "session.h"
 #include "disk.h"
+#include "registry.h"
 #include "store/scope.h"
 
 #include <linux/uuid.h>
@@ -36,7 +37,7 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		goto out;
 	/* It was tried: which of the headers is the newer one is not known any more. */
 	err = vhdx_disk_is_poisoned(disk) ? -EIO : 0;
-	if (!err && vhdx_disk_closing_down())
+	if (!err && vhdx_registry_is_closing_down())
 		err = -EIO;
 	if (err)
 		goto out;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "chardev.h"
 #include "disk/disk.h"
+#include "disk/registry.h"
 #include "points/admin.h"
 #include "points/query.h"
 #include "uarg.h"

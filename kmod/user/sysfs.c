@@ -2,7 +2,9 @@
 /*
  * /sys/block/vhdxN/vhdx/: one value a file. Documentation/ABI/testing/sysfs-block-vhdx
  */
+#include "sysfs.h"
 #include "disk/disk.h"
+#include "disk/registry.h"
 
 #include <linux/blkdev.h>
 #include <linux/sysfs.h>
@@ -115,7 +117,7 @@ static DEVICE_ATTR_RO(virtual_disk_id);
 
 static ssize_t copy_of_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	int index = vhdx_disk_original(disk_of(dev));
+	int index = vhdx_registry_original(disk_of(dev));
 
 	return index < 0 ? sysfs_emit(buf, "none\n") : sysfs_emit(buf, "vhdx%d\n", index);
 }
@@ -186,7 +188,7 @@ static const struct attribute_group disk_group = {
 	.attrs = disk_attrs,
 };
 
-const struct attribute_group *vhdx_disk_groups[] = {
+const struct attribute_group *vhdx_sysfs_groups[] = {
 	&disk_group,
 	NULL,
 };

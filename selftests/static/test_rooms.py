@@ -23,11 +23,6 @@ ROOMS = ("core", "core/vhdx", "core/rct", "", "store", "layer", "track", "disk",
 
 # Arrows that still run up, as "file > file: what". None may come; one that is gone goes here too.
 KNOWN = """
-disk/disk.c > user/chardev.c: vhdx_handle_create
-disk/disk.c > user/chardev.c: vhdx_handle_put
-disk/disk.c > user/chardev.c: vhdx_handle_remove
-disk/disk.c > user/chardev.h: #include
-disk/disk.c > user/sysfs.c: vhdx_disk_groups
 """.strip().splitlines()
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
