@@ -230,7 +230,7 @@ static void free_queues(struct vhdx_disk *disk)
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
 	vhdx_file_queue_release(&leaf->container.queue);
-	mempool_exit(&disk->allocations);
+	vhdx_block_ops_destroy(&leaf->writer.blocks);
 }
 
 static int make_queues(struct vhdx_disk *disk)
@@ -258,7 +258,7 @@ static int make_queues(struct vhdx_disk *disk)
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
 	if (!err)
-		err = vhdx_io_make_pool(disk);
+		err = vhdx_block_ops_init(&leaf->writer.blocks, vhdx_io_block_ended);
 	if (!err)
 		err = vhdx_container_prepare(&leaf->container);
 	if (err)
@@ -363,8 +363,6 @@ struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read
 	init_completion(&disk->drained);
 	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);
-	spin_lock_init(&disk->allocating_lock);
-	hash_init(disk->allocating);
 	vhdx_loss_init(&disk->loss);
 	for (i = 0; i < layer_count; i++) {
 		disk->layers[i] = vhdx_layer_alloc(index, &layer_ops, disk);

@@ -21,8 +21,6 @@
 #include "track/tracker.h"
 
 #include <linux/completion.h>
-#include <linux/hashtable.h>
-#include <linux/mempool.h>
 #include <linux/percpu-refcount.h>
 
 struct attribute_group;
@@ -50,9 +48,6 @@ struct vhdx_info;
  * @write_ref:	one for each write; gone: detached, or closed before a shutdown
  * @writes_drained: the last one is gone
  * @swap_out:	writes of memory that is being swapped out
- * @allocating_lock: @allocating, and the lists of who waits for a block
- * @allocating:	blocks that are being made, by number
- * @allocations: memory for entries of @allocating (rule K3)
  * @detach_work: detaches it after the last close; nobody else can reach the disk then
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
@@ -80,9 +75,6 @@ struct vhdx_disk {
 	struct percpu_ref write_ref;
 	struct completion writes_drained;
 	struct vhdx_swap_out swap_out;
-	spinlock_t allocating_lock;
-	DECLARE_HASHTABLE(allocating, 6);
-	mempool_t allocations;
 	struct work_struct detach_work;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;

@@ -45,7 +45,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->write.slot = NULL;
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	io->length = bio->bi_iter.bi_size;
-	io->allocation = NULL;
+	io->op = NULL;
 	io->parked = false;
 	io->commit = false;
 	io->status = BLK_STS_OK;
@@ -217,14 +217,14 @@ void vhdx_io_wait_for_commit(struct vhdx_io *io)
 	vhdx_journal_wait(&vhdx_disk_leaf(io->disk)->writer.journal, &io->waiter);
 }
 
-/* To a worker, unless its submitter would rather hear that it has to wait. */
-static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
+/* To the slow path, unless its submitter would rather hear that it has to wait. */
+static void hand_over(struct vhdx_io *io, void (*slow)(struct vhdx_io *io))
 {
 	vhdx_gate_leave(&io->pass);
 	if (io->orig->bi_opf & REQ_NOWAIT)
 		vhdx_io_end(io, BLK_STS_AGAIN);
 	else
-		worker(io);
+		slow(io);
 }
 
 /* To the container, at that offset of it. */
@@ -245,6 +245,12 @@ static void send(struct vhdx_io *io, u64 offset)
 		io->request.clone.bi_opf &= ~REQ_FUA;
 	io->request.offset = offset;
 	io->request.container->ops->submit(io->request.container, &io->request);
+}
+
+static void read_zeroes(struct vhdx_io *io)
+{
+	zero_fill_bio(&io->request.clone);
+	vhdx_io_end(io, BLK_STS_OK);
 }
 
 /* Find out where it goes, without waiting. It is inside the gate, and admitted if it writes. */
@@ -282,8 +288,13 @@ static void map(struct vhdx_io *io)
 			hand_over(io, vhdx_io_allocate);
 			return;
 		}
-		zero_fill_bio(&io->request.clone);
-		vhdx_io_end(io, BLK_STS_OK);
+		read_zeroes(io);
+		return;
+	case VHDX_PLACE_BUSY:
+		if (write || !mapping.zero)
+			hand_over(io, vhdx_io_wait_for_block);
+		else
+			read_zeroes(io);
 		return;
 	case VHDX_PLACE_BAD:
 		vhdx_io_end(io, BLK_STS_IOERR);
@@ -337,7 +348,7 @@ void vhdx_io_enter(struct vhdx_io *io)
 	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
 		vhdx_gate_leave(&io->pass);
 		vhdx_io_wait_for_commit(io);
-	} else if (unlikely(io->allocation)) {
+	} else if (unlikely(io->op)) {
 		send(io, vhdx_io_new_place(io));
 	} else {
 		map(io);
@@ -363,7 +374,7 @@ void vhdx_io_resume(struct vhdx_pass *pass)
  */
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 {
-	if (io->allocation) {
+	if (io->op) {
 		vhdx_io_publish(io, status);
 		return;
 	}

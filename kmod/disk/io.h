@@ -20,7 +20,7 @@
 
 #include <linux/workqueue.h>
 
-struct vhdx_allocation;
+struct vhdx_block_op;
 struct vhdx_disk;
 
 /**
@@ -35,7 +35,7 @@ struct vhdx_disk;
  * @work:	slow path, publication
  * @disk_offset: first byte on the disk
  * @length:	in bytes; zero for a bare flush
- * @allocation:	the new block that it fills, until that is published
+ * @op:		makes the new block that it fills, until that is published
  * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
@@ -54,7 +54,7 @@ struct vhdx_io {
 	struct work_struct work;
 	u64 disk_offset;
 	u64 length;
-	struct vhdx_allocation *allocation;
+	struct vhdx_block_op *op;
 	bool parked;
 	bool commit;
 	blk_status_t status;
@@ -79,8 +79,9 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_wait_for_commit(struct vhdx_io *io);
 
 /* io_slow.c */
-int vhdx_io_make_pool(struct vhdx_disk *disk);
 void vhdx_io_slow(struct vhdx_io *io);
+void vhdx_io_wait_for_block(struct vhdx_io *io);
+void vhdx_io_block_ended(struct list_head *link);
 void vhdx_io_allocate(struct vhdx_io *io);
 u64 vhdx_io_new_place(const struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);

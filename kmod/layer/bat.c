@@ -22,35 +22,52 @@ static unsigned int slot_of(u64 entry_offset)
 	return entry_offset % VHDX_PAGE / sizeof(__le64);
 }
 
+/* What its page says of a block. */
+static enum vhdx_place look_at(const struct vhdx_open_layer *layer,
+			       const struct vhdx_meta_page *page, u64 offset,
+			       struct vhdx_mapping *mapping)
+{
+	unsigned int slot = slot_of(entry_offset(layer, offset));
+	struct vhdx_bat_entry entry;
+
+	if (vhdx_meta_is_bad(page, slot))
+		return VHDX_PLACE_BAD;
+	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
+	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
+	smp_rmb();
+	mapping->durable = !READ_ONCE(page->undurable);
+	/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry means nothing, and
+	 * what is there may be another block's.
+	 */
+	if (!vhdx_bat_is_allocated(entry))
+		return VHDX_PLACE_ZERO;
+	mapping->offset = entry.offset + (offset & (layer->image.geo.block_size - 1));
+	return VHDX_PLACE_DATA;
+}
+
+static enum vhdx_place look_at_busy(const struct vhdx_open_layer *layer,
+				    const struct vhdx_meta_page *page, u64 offset,
+				    struct vhdx_mapping *mapping)
+{
+	enum vhdx_place place = look_at(layer, page, offset, mapping);
+
+	mapping->zero = place == VHDX_PLACE_ZERO;
+	return place == VHDX_PLACE_BAD ? place : VHDX_PLACE_BUSY;
+}
+
 static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
 				  struct vhdx_mapping *mapping)
 {
 	u64 where = entry_offset(layer, offset);
 	enum vhdx_place place = VHDX_PLACE_UNKNOWN;
-	struct vhdx_meta_page *page;
-	struct vhdx_bat_entry entry;
+	const struct vhdx_meta_page *page;
 
 	rcu_read_lock();
 	page = vhdx_meta_peek(&layer->pages, where);
-	if (!page)
-		goto out;
-	place = VHDX_PLACE_BAD;
-	if (unlikely(page->any_bad) && test_bit(slot_of(where), page->bad))
-		goto out;
-	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot_of(where)])));
-	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
-	smp_rmb();
-	mapping->durable = !READ_ONCE(page->undurable);
-	if (vhdx_bat_is_allocated(entry)) {
-		place = VHDX_PLACE_DATA;
-		mapping->offset = entry.offset + (offset & (layer->image.geo.block_size - 1));
-	} else {
-		/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry
-		 * means nothing, and what is there may be another block's.
-		 */
-		place = VHDX_PLACE_ZERO;
-	}
-out:
+	if (page && vhdx_meta_is_busy(page, slot_of(where)))
+		place = look_at_busy(layer, page, offset, mapping);
+	else if (page)
+		place = look_at(layer, page, offset, mapping);
 	rcu_read_unlock();
 	return place;
 }
@@ -68,6 +85,27 @@ static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 static void bat_unload(struct vhdx_open_layer *layer, void *handle)
 {
 	vhdx_meta_put(&layer->pages, handle);
+}
+
+static int bat_hold(struct vhdx_open_layer *layer, u64 offset, void **handle)
+{
+	int err = bat_load(layer, offset, handle);
+
+	if (!err)
+		vhdx_meta_hold(&layer->pages, *handle, slot_of(entry_offset(layer, offset)));
+	return err;
+}
+
+static void bat_release(struct vhdx_open_layer *layer, u64 offset, void *handle)
+{
+	vhdx_meta_release(&layer->pages, handle, slot_of(entry_offset(layer, offset)));
+	bat_unload(layer, handle);
+}
+
+static enum vhdx_place bat_held(struct vhdx_open_layer *layer, u64 offset, void *handle,
+				struct vhdx_mapping *mapping)
+{
+	return look_at(layer, handle, offset, mapping);
 }
 
 /* Room first: the allocator looks whose container it is before anything of it is written. */
@@ -104,6 +142,9 @@ const struct vhdx_map_ops vhdx_map_bat = {
 	.lookup		= bat_lookup,
 	.load		= bat_load,
 	.unload		= bat_unload,
+	.hold		= bat_hold,
+	.release	= bat_release,
+	.held		= bat_held,
 	.place		= bat_place,
 	.publish	= bat_publish,
 	.abandon	= bat_abandon,

@@ -8,6 +8,7 @@
 #define VHDX_OPEN_LAYER_H
 
 #include "bat.h"
+#include "block_op.h"
 #include "core/vhdx/image.h"
 #include "core/vhdx/overlay.h"
 #include "header.h"
@@ -46,6 +47,7 @@ struct vhdx_session {
  * @header:	its updates
  * @journal:	of metadata pages
  * @space:	for new blocks
+ * @blocks:	operations on blocks; made and freed by the user, with his queues
  * @commit_wq:	where the journal commits, and @space_wq: where room is made; set by the user
  */
 struct vhdx_writer {
@@ -53,6 +55,7 @@ struct vhdx_writer {
 	struct vhdx_header_copies header;
 	struct vhdx_journal journal;
 	struct vhdx_allocator space;
+	struct vhdx_block_ops blocks;
 	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *space_wq;
 };

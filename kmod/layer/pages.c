@@ -116,7 +116,7 @@ static void judge_entries(struct vhdx_open_layer *layer, struct vhdx_meta_page *
 		if (!vhdx_bat_check(&layer->image, first + i, le64_to_cpu(page->entries[i]),
 				    size, &diag))
 			continue;
-		page->any_bad = true;
+		page->odd++;
 		__set_bit(i, page->bad);
 		vhdx_allocator_refuse(&layer->writer.space, diag.text);
 	}
@@ -243,6 +243,37 @@ void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
 {
 	spin_lock(&meta->lock);
 	unpin_locked(meta, page);
+	spin_unlock(&meta->lock);
+}
+
+/**
+ * vhdx_meta_hold() - an entry is busy
+ * @meta:	the cache
+ * @page:	pinned
+ * @entry:	0 … VHDX_META_ENTRIES - 1, held by nobody else
+ *
+ * Whoever comes through the gate after it was flipped sees it.
+ */
+void vhdx_meta_hold(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry)
+{
+	spin_lock(&meta->lock);
+	set_bit(entry, page->busy);
+	WRITE_ONCE(page->odd, page->odd + 1);
+	spin_unlock(&meta->lock);
+}
+
+/**
+ * vhdx_meta_release() - it is not any more
+ * @meta:	the cache
+ * @page:	pinned
+ * @entry:	held
+ */
+void vhdx_meta_release(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry)
+{
+	spin_lock(&meta->lock);
+	/* Behind what was done to the entry: pairs with vhdx_meta_is_busy(). */
+	clear_bit_unlock(entry, page->busy);
+	smp_store_release(&page->odd, page->odd - 1);
 	spin_unlock(&meta->lock);
 }
 

@@ -42,8 +42,9 @@ struct vhdx_open_layer;
  * @undurable:	has changes that are not in the log yet (rule V4)
  * @reserved:	writing it in place can't run out of space
  * @used:	looked at since reclaim last came by
- * @any_bad:	@bad has a bit
+ * @odd:	how many bits @bad and @busy have
  * @bad:	one bit for each entry that must not be used (rule V6)
+ * @busy:	one for each that somebody holds: see block_op.h
  * @entries:	the page, as it is on disk
  */
 struct vhdx_meta_page {
@@ -56,8 +57,9 @@ struct vhdx_meta_page {
 	bool undurable;
 	bool reserved;
 	bool used;
-	bool any_bad;
+	unsigned int odd;
 	DECLARE_BITMAP(bad, VHDX_META_ENTRIES);
+	DECLARE_BITMAP(busy, VHDX_META_ENTRIES);
 	__le64 *entries;
 	struct rcu_head rcu;
 };
@@ -94,6 +96,8 @@ void vhdx_meta_destroy(struct vhdx_meta *meta);
 struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
 struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
 void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
+void vhdx_meta_hold(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry);
+void vhdx_meta_release(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry);
 int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
 void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
 		   u64 value);
@@ -104,5 +108,17 @@ void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
 		      unsigned int count);
 void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
 		       unsigned int count);
+
+/* Does somebody hold this entry? If not, what he did who had held it is seen. */
+static inline bool vhdx_meta_is_busy(const struct vhdx_meta_page *page, unsigned int entry)
+{
+	/* Pairs with vhdx_meta_release(). */
+	return unlikely(smp_load_acquire(&page->odd)) && test_bit(entry, page->busy);
+}
+
+static inline bool vhdx_meta_is_bad(const struct vhdx_meta_page *page, unsigned int entry)
+{
+	return unlikely(READ_ONCE(page->odd)) && test_bit(entry, page->bad);
+}
 
 #endif
