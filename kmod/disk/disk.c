@@ -387,7 +387,7 @@ int vhdx_disk_prepare(struct vhdx_disk *disk)
 {
 	int err;
 
-	err = vhdx_meta_init(&vhdx_disk_leaf(disk)->pages, vhdx_disk_leaf(disk));
+	err = vhdx_layer_prepare(vhdx_disk_leaf(disk));
 	if (err)
 		return err;
 	err = make_queues(disk);

@@ -22,18 +22,44 @@ static unsigned int slot_of(u64 entry_offset)
 	return entry_offset % VHDX_PAGE / sizeof(__le64);
 }
 
+/* Rule V6: an entry that is wrong by itself makes its block unusable, no more. */
+static void judge_entries(struct vhdx_page *page)
+{
+	struct vhdx_open_layer *layer = container_of(page->cache, struct vhdx_open_layer, pages);
+	const struct vhdx_geometry *geo = &layer->image.geo;
+	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
+	/* A log that is replayed in memory may say that the container is longer. */
+	u64 size = max(layer->store->size, READ_ONCE(layer->container.size));
+	struct vhdx_diag diag;
+	unsigned int i;
+
+	for (i = 0; i < VHDX_PAGE_ENTRIES && first + i < geo->bat_entry_count; i++) {
+		diag.text[0] = 0;
+		if (!vhdx_bat_check(&layer->image, first + i, le64_to_cpu(page->entries[i]),
+				    size, &diag))
+			continue;
+		page->odd++;
+		__set_bit(i, page->bad);
+		vhdx_allocator_refuse(&layer->writer.space, diag.text);
+	}
+}
+
+static const struct vhdx_page_kind bat_page = {
+	.judge = judge_entries,
+};
+
 /* What its page says of a block. */
 static enum vhdx_place look_at(const struct vhdx_open_layer *layer,
-			       const struct vhdx_meta_page *page, u64 offset,
+			       const struct vhdx_page *page, u64 offset,
 			       struct vhdx_mapping *mapping)
 {
 	unsigned int slot = slot_of(entry_offset(layer, offset));
 	struct vhdx_bat_entry entry;
 
-	if (vhdx_meta_is_bad(page, slot))
+	if (vhdx_page_is_bad(page, slot))
 		return VHDX_PLACE_BAD;
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
-	/* Pairs with vhdx_meta_set(): a new entry is not taken for a durable one. */
+	/* Pairs with vhdx_page_set(): a new entry is not taken for a durable one. */
 	smp_rmb();
 	mapping->durable = !READ_ONCE(page->undurable);
 	/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry means nothing, and
@@ -46,7 +72,7 @@ static enum vhdx_place look_at(const struct vhdx_open_layer *layer,
 }
 
 static enum vhdx_place look_at_busy(const struct vhdx_open_layer *layer,
-				    const struct vhdx_meta_page *page, u64 offset,
+				    const struct vhdx_page *page, u64 offset,
 				    struct vhdx_mapping *mapping)
 {
 	enum vhdx_place place = look_at(layer, page, offset, mapping);
@@ -60,11 +86,11 @@ static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
 {
 	u64 where = entry_offset(layer, offset);
 	enum vhdx_place place = VHDX_PLACE_UNKNOWN;
-	const struct vhdx_meta_page *page;
+	const struct vhdx_page *page;
 
 	rcu_read_lock();
-	page = vhdx_meta_peek(&layer->pages, where);
-	if (page && vhdx_meta_is_busy(page, slot_of(where)))
+	page = vhdx_page_peek(&layer->pages, where);
+	if (page && vhdx_page_is_busy(page, slot_of(where)))
 		place = look_at_busy(layer, page, offset, mapping);
 	else if (page)
 		place = look_at(layer, page, offset, mapping);
@@ -74,7 +100,7 @@ static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
 
 static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 {
-	struct vhdx_meta_page *page = vhdx_meta_get(&layer->pages, entry_offset(layer, offset));
+	struct vhdx_page *page = vhdx_page_get(&layer->pages, &bat_page, entry_offset(layer, offset));
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);
@@ -84,7 +110,7 @@ static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 
 static void bat_unload(struct vhdx_open_layer *layer, void *handle)
 {
-	vhdx_meta_put(&layer->pages, handle);
+	vhdx_page_put(&layer->pages, handle);
 }
 
 static int bat_hold(struct vhdx_open_layer *layer, u64 offset, void **handle)
@@ -92,13 +118,13 @@ static int bat_hold(struct vhdx_open_layer *layer, u64 offset, void **handle)
 	int err = bat_load(layer, offset, handle);
 
 	if (!err)
-		vhdx_meta_hold(&layer->pages, *handle, slot_of(entry_offset(layer, offset)));
+		vhdx_page_hold(&layer->pages, *handle, slot_of(entry_offset(layer, offset)));
 	return err;
 }
 
 static void bat_release(struct vhdx_open_layer *layer, u64 offset, void *handle)
 {
-	vhdx_meta_release(&layer->pages, handle, slot_of(entry_offset(layer, offset)));
+	vhdx_page_release(&layer->pages, handle, slot_of(entry_offset(layer, offset)));
 	bat_unload(layer, handle);
 }
 
@@ -115,7 +141,7 @@ static int bat_place(struct vhdx_open_layer *layer, void *handle, u64 *where, bo
 
 	if (err)
 		return err;
-	err = vhdx_meta_reserve(&layer->pages, handle);
+	err = vhdx_page_reserve(&layer->pages, handle);
 	if (err)
 		vhdx_allocator_give_back(layer, *where, err);
 	return err;
@@ -128,7 +154,7 @@ static void bat_publish(struct vhdx_open_layer *layer, u64 offset, u64 where, vo
 		.offset = where,
 	};
 
-	vhdx_meta_set(&layer->pages, handle, slot_of(entry_offset(layer, offset)),
+	vhdx_page_set(&layer->pages, handle, slot_of(entry_offset(layer, offset)),
 		      vhdx_bat_encode(entry));
 	vhdx_journal_kick(&layer->writer.journal);
 }

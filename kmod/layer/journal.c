@@ -92,13 +92,13 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
 	if (err)
 		return err;
 	j->offset += entry_length(count);
-	vhdx_meta_logged(&j->layer->pages, j->pages, count);
+	vhdx_page_cache_logged(&j->layer->pages, j->pages, count);
 
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
 	for (i = 0; i < count && !err; i++)
 		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
 	if (!err)
-		vhdx_meta_applied(&j->layer->pages, j->pages, count);
+		vhdx_page_cache_applied(&j->layer->pages, j->pages, count);
 	return err;
 }
 
@@ -113,7 +113,7 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
 	struct vhdx_open_layer *layer = journal->layer;
-	struct vhdx_meta *meta = &layer->pages;
+	struct vhdx_page_cache *cache = &layer->pages;
 	unsigned long dirty;
 	unsigned int count;
 	int err;
@@ -121,10 +121,10 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	mutex_lock(&journal->lock);
 	err = journal->error;
 	/* The list is first in, first out: this many pages include all of now. */
-	dirty = READ_ONCE(meta->dirty_count);
+	dirty = READ_ONCE(cache->dirty_count);
 	while (!err) {
 		count = journal->buffer ?
-			vhdx_meta_take_dirty(meta, journal->copies, journal->pages,
+			vhdx_page_cache_take_dirty(cache, journal->copies, journal->pages,
 					     min_t(unsigned long, dirty, VHDX_LOG_PAGES_MAX)) : 0;
 		/* Large enough for every block that the copies name, and durable after
 		 * the flush. A tail of less than a MiB holds no block.
@@ -234,10 +234,10 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *
  */
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
-	const struct vhdx_meta *meta = &journal->layer->pages;
+	const struct vhdx_page_cache *cache = &journal->layer->pages;
 
 	/* Who waits for a page without memory gets one that is clean again. */
-	if (READ_ONCE(meta->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(meta->starving))
+	if (READ_ONCE(cache->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(cache->starving))
 		vhdx_journal_hurry(journal);
 	else
 		queue_delayed_work(journal->layer->writer.commit_wq, &journal->timer,

@@ -16,7 +16,7 @@
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
 
-struct vhdx_meta_page;
+struct vhdx_page;
 struct vhdx_open_layer;
 
 /**
@@ -56,7 +56,7 @@ struct vhdx_journal {
 	struct delayed_work timer;
 	void *buffer;
 	struct vhdx_log_page *copies;
-	struct vhdx_meta_page **pages;
+	struct vhdx_page **pages;
 	vhdx_guid guid;
 	bool open;
 	u32 offset;

@@ -179,6 +179,62 @@ static void close_image(struct vhdx_open_layer *layer)
 	drop_overlay(layer);
 }
 
+/* ---- metadata pages ----------------------------------------------------------------------- */
+
+static struct vhdx_open_layer *layer_of(struct vhdx_page_cache *pages)
+{
+	return container_of(pages, struct vhdx_open_layer, pages);
+}
+
+/* Whoever cut it, or wrote over it, had better not be believed. */
+static int read_page(struct vhdx_page_cache *pages, u64 offset, void *buf)
+{
+	struct vhdx_open_layer *layer = layer_of(pages);
+	int err = layer->store->read(layer->store, offset, buf, VHDX_PAGE);
+
+	return vhdx_layer_is_lost(layer) ? -EIO : err;
+}
+
+static int reserve_page(struct vhdx_page_cache *pages, u64 offset, const void *buf)
+{
+	struct vhdx_store *store = &layer_of(pages)->container.store;
+
+	return store->write(store, offset, buf, VHDX_PAGE);
+}
+
+static void hurry(struct vhdx_page_cache *pages)
+{
+	vhdx_journal_hurry(&layer_of(pages)->writer.journal);
+}
+
+static const struct vhdx_page_cache_ops full_size_pages = {
+	.read	= read_page,
+	.hurry	= hurry,
+};
+
+static const struct vhdx_page_cache_ops sparse_pages = {
+	.read	 = read_page,
+	.reserve = reserve_page,
+	.hurry	 = hurry,
+};
+
+/**
+ * vhdx_layer_prepare() - memory for metadata pages
+ * @layer:	open
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_layer_prepare(struct vhdx_open_layer *layer)
+{
+	const struct vhdx_container *c = &layer->container;
+
+	return vhdx_page_cache_init(&layer->pages,
+				    c->ops->can_grow ? &sparse_pages : &full_size_pages,
+				    DIV_ROUND_UP(layer->image.geo.bat_entry_count,
+						 VHDX_PAGE_ENTRIES),
+				    !c->read_only);
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 /**
@@ -237,7 +293,7 @@ void vhdx_layer_free(struct vhdx_open_layer *layer)
 	vhdx_journal_destroy(&layer->writer.journal);
 	vhdx_header_copies_destroy(&layer->writer.header);
 	vhdx_allocator_destroy(&layer->writer.space);
-	vhdx_meta_destroy(&layer->pages);
+	vhdx_page_cache_destroy(&layer->pages);
 	close_image(layer);
 	vhdx_container_close_now(&layer->container);
 	kfree(layer);

@@ -81,7 +81,7 @@ struct vhdx_open_layer {
 	struct vhdx_overlay *overlay;
 	struct vhdx_store *store;
 	struct vhdx_image image;
-	struct vhdx_meta pages;
+	struct vhdx_page_cache pages;
 	bool replayed;
 	bool lost_told;
 	struct vhdx_writer writer;
@@ -90,6 +90,7 @@ struct vhdx_open_layer {
 struct vhdx_open_layer *vhdx_layer_alloc(int disk, const struct vhdx_layer_ops *ops, void *user);
 int vhdx_layer_open(struct vhdx_open_layer *layer, int fd, bool read_only,
 		    struct vhdx_diag *diag);
+int vhdx_layer_prepare(struct vhdx_open_layer *layer);
 void vhdx_layer_free(struct vhdx_open_layer *layer);
 bool vhdx_layer_is_lost(struct vhdx_open_layer *layer);
 void vhdx_layer_lose(struct vhdx_open_layer *layer, const char *how);

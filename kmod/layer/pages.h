@@ -9,8 +9,8 @@
  * are kept in reserve, and those that nobody needs make room for others. To find a page
  * takes no memory.
  */
-#ifndef VHDX_META_H
-#define VHDX_META_H
+#ifndef VHDX_PAGES_H
+#define VHDX_PAGES_H
 
 #include "compat.h"
 #include "core/vhdx/log.h"
@@ -20,23 +20,45 @@
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
 
-struct vhdx_open_layer;
+struct vhdx_page;
+struct vhdx_page_cache;
 
-#define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
-#define VHDX_META_LOADERS	16
+#define VHDX_PAGE_ENTRIES	(VHDX_PAGE / sizeof(u64))
+#define VHDX_PAGES_LOADERS	16
 /* Pages that are kept in reserve by a disk that is written. */
-#define VHDX_META_RESERVE	8
+#define VHDX_PAGES_RESERVE	8
 /* Clean pages that reclaim leaves: those that it will need to go on. */
-#define VHDX_META_KEPT		32
+#define VHDX_PAGES_KEPT		32
 /* More chains than this are not worth their memory. */
-#define VHDX_META_CHAIN_BITS	12
+#define VHDX_PAGES_CHAIN_BITS	12
 
 /**
- * struct vhdx_meta_page - one page
- * @meta:	whose it is
+ * struct vhdx_page_kind - what the entries of a page are
+ * @judge:	count those in page->odd, and have a bit in page->bad, that must not be used; the
+ *		page was just read, and nobody else knows it
+ */
+struct vhdx_page_kind {
+	void (*judge)(struct vhdx_page *page);
+};
+
+/**
+ * struct vhdx_page_cache_ops - what a cache wants of the container that it is of
+ * @read:	read the page at @offset. Sleeps; 0 or -errno
+ * @reserve:	write it as it is, for room. Sleeps; 0 or -errno. NULL: there is room
+ * @hurry:	commit dirty pages now: there is no memory for others
+ */
+struct vhdx_page_cache_ops {
+	int (*read)(struct vhdx_page_cache *cache, u64 offset, void *buf);
+	int (*reserve)(struct vhdx_page_cache *cache, u64 offset, const void *buf);
+	void (*hurry)(struct vhdx_page_cache *cache);
+};
+
+/**
+ * struct vhdx_page - one page
+ * @cache:	whose it is
  * @index:	container offset / 4096
- * @chain:	in meta->chains
- * @link:	in meta->clean (unpinned and clean) or meta->dirty, or in neither
+ * @chain:	in cache->chains
+ * @link:	in cache->clean (unpinned and clean) or cache->dirty, or in neither
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
  * @undurable:	has changes that are not in the log yet (rule V4)
@@ -47,8 +69,8 @@ struct vhdx_open_layer;
  * @busy:	one for each that somebody holds: see block_op.h
  * @entries:	the page, as it is on disk
  */
-struct vhdx_meta_page {
-	struct vhdx_meta *meta;
+struct vhdx_page {
+	struct vhdx_page_cache *cache;
 	u64 index;
 	struct hlist_node chain;
 	struct list_head link;
@@ -58,14 +80,14 @@ struct vhdx_meta_page {
 	bool reserved;
 	bool used;
 	unsigned int odd;
-	DECLARE_BITMAP(bad, VHDX_META_ENTRIES);
-	DECLARE_BITMAP(busy, VHDX_META_ENTRIES);
+	DECLARE_BITMAP(bad, VHDX_PAGE_ENTRIES);
+	DECLARE_BITMAP(busy, VHDX_PAGE_ENTRIES);
 	__le64 *entries;
 	struct rcu_head rcu;
 };
 
 /**
- * struct vhdx_meta - the cache of one container
+ * struct vhdx_page_cache - the cache of one container
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change
@@ -74,8 +96,8 @@ struct vhdx_meta_page {
  * @loaders:	one of these is held while a page is read, chosen by its index: two
  *		copies of one page never come to be
  */
-struct vhdx_meta {
-	struct vhdx_open_layer *layer;
+struct vhdx_page_cache {
+	const struct vhdx_page_cache_ops *ops;
 	mempool_t pool;
 	struct hlist_head *chains;
 	unsigned int chain_bits;
@@ -86,37 +108,39 @@ struct vhdx_meta {
 	unsigned long dirty_count;
 	unsigned int starving;
 	struct mutex reserve_lock;
-	struct mutex loaders[VHDX_META_LOADERS];
+	struct mutex loaders[VHDX_PAGES_LOADERS];
 	struct compat_shrinker shrinker;
 };
 
-int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_open_layer *layer);
-void vhdx_meta_destroy(struct vhdx_meta *meta);
+int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_cache_ops *ops,
+			 u64 most, bool written);
+void vhdx_page_cache_destroy(struct vhdx_page_cache *cache);
 
-struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
-struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
-void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
-void vhdx_meta_hold(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry);
-void vhdx_meta_release(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry);
-int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
-void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
+struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset);
+struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
+				u64 offset);
+void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page);
+void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
+void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
+int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page);
+void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value);
 
-unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *copies,
-				  struct vhdx_meta_page **pages, unsigned int max);
-void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
+				  struct vhdx_page **pages, unsigned int max);
+void vhdx_page_cache_logged(struct vhdx_page_cache *cache, struct vhdx_page **pages,
 		      unsigned int count);
-void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
+void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
 		       unsigned int count);
 
 /* Does somebody hold this entry? If not, what he did who had held it is seen. */
-static inline bool vhdx_meta_is_busy(const struct vhdx_meta_page *page, unsigned int entry)
+static inline bool vhdx_page_is_busy(const struct vhdx_page *page, unsigned int entry)
 {
-	/* Pairs with vhdx_meta_release(). */
+	/* Pairs with vhdx_page_release(). */
 	return unlikely(smp_load_acquire(&page->odd)) && test_bit(entry, page->busy);
 }
 
-static inline bool vhdx_meta_is_bad(const struct vhdx_meta_page *page, unsigned int entry)
+static inline bool vhdx_page_is_bad(const struct vhdx_page *page, unsigned int entry)
 {
 	return unlikely(READ_ONCE(page->odd)) && test_bit(entry, page->bad);
 }

@@ -114,7 +114,7 @@ static int scan(struct vhdx_open_layer *layer, struct vhdx_diag *diag)
 		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
 			err = vhdx_space_add_page(&space, &layer->image, index,
 						  buf + i * VHDX_PAGE, size, diag);
-			index += VHDX_META_ENTRIES;
+			index += VHDX_PAGE_ENTRIES;
 		}
 		cond_resched();
 	}
