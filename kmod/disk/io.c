@@ -58,29 +58,6 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	return io;
 }
 
-/* Cut the bio at the end of its payload block; the rest comes by itself later. */
-static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
-{
-	u32 block_size = vhdx_disk_leaf(disk)->image.geo.block_size;
-	u64 offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
-	u64 room = block_size - (offset & (block_size - 1));
-	struct bio *front;
-
-	if (bio->bi_iter.bi_size <= room)
-		return bio;
-	front = bio_split(bio, room >> SECTOR_SHIFT, gfp_of(bio), &disk->split_bios);
-	if (IS_ERR_OR_NULL(front)) {
-		if (bio->bi_opf & REQ_NOWAIT)
-			bio_wouldblock_error(bio);
-		else
-			bio_io_error(bio);
-		return NULL;
-	}
-	bio_chain(front, bio);
-	submit_bio_noacct(bio);
-	return front;
-}
-
 /**
  * vhdx_io_start() - a bio with data sets out
  * @disk:	the disk
@@ -93,21 +70,14 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
 void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
 {
 	struct percpu_ref *ref = ref_of(disk, bio);
-	struct vhdx_io *io = NULL;
+	struct vhdx_io *io = io_alloc(disk, bio);
 
-	bio = front_of(disk, bio);
-	if (bio)
-		io = io_alloc(disk, bio);
-	if (!io)
-		goto fail;
-	io->swap_out = swap_out;
-	io->start_time = bio_start_io_acct(bio);
-	vhdx_io_enter(io);
-	return;
-
-fail:
-	if (bio)
-		bio_wouldblock_error(bio);
+	if (io) {
+		io->swap_out = swap_out;
+		vhdx_io_enter(io);
+		return;
+	}
+	bio_wouldblock_error(bio);
 	if (swap_out)
 		vhdx_swap_out_leave(disk);
 	percpu_ref_put(ref);
@@ -253,12 +223,11 @@ static void read_zeroes(struct vhdx_io *io)
 	vhdx_io_end(io, BLK_STS_OK);
 }
 
-/* Find out where it goes, without waiting. It is inside the gate, and admitted if it writes. */
-static void map(struct vhdx_io *io)
+/* Where it lies is known. It is inside the gate, and admitted if it writes. */
+static void map(struct vhdx_io *io, const struct vhdx_mapping *extent)
 {
 	struct vhdx_disk *disk = io->disk;
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
-	struct vhdx_mapping mapping;
 	bool write = vhdx_io_is_write(io);
 
 	if (unlikely(vhdx_layer_is_lost(leaf))) {
@@ -275,28 +244,27 @@ static void map(struct vhdx_io *io)
 			return;
 		}
 	}
-	switch (leaf->map->lookup(leaf, io->disk_offset, &mapping)) {
-	case VHDX_PLACE_UNKNOWN:
+	switch (extent->kind) {
+	case VHDX_MAPPING_UNKNOWN:
 		hand_over(io, vhdx_io_slow);
 		return;
-	case VHDX_PLACE_DATA:
-		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
-		send(io, mapping.offset);
+	case VHDX_MAPPING_DATA:
+		io->commit = (io->orig->bi_opf & REQ_FUA) && !extent->durable;
+		send(io, extent->offset);
 		return;
-	case VHDX_PLACE_ZERO:
-		if (write) {
+	case VHDX_MAPPING_ZERO:
+		if (write)
 			hand_over(io, vhdx_io_allocate);
-			return;
-		}
-		read_zeroes(io);
+		else
+			read_zeroes(io);
 		return;
-	case VHDX_PLACE_BUSY:
-		if (write || !mapping.zero)
+	case VHDX_MAPPING_BUSY:
+		if (write || !extent->zero)
 			hand_over(io, vhdx_io_wait_for_block);
 		else
 			read_zeroes(io);
 		return;
-	case VHDX_PLACE_BAD:
+	case VHDX_MAPPING_BAD:
 		vhdx_io_end(io, BLK_STS_IOERR);
 		return;
 	}
@@ -310,12 +278,14 @@ static unsigned int kind_of(const struct vhdx_io *io)
 }
 
 /*
- * Into the gate, in one read side with the first mark. Returns false if it is parked, and
- * comes again when the gate opens; or if it has ended, because it would have been.
+ * Into the gate, and look up what begins there; in one read side with the first mark, which is
+ * of what can be sent as a whole. Returns false if it is parked, and comes again when the gate
+ * opens; or if it has ended, because it would have been.
  */
-static bool pass_gate(struct vhdx_io *io, unsigned int kind)
+static bool pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
 {
 	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	bool nowait = io->orig->bi_opf & REQ_NOWAIT;
 	bool inside;
 
@@ -324,7 +294,9 @@ static bool pass_gate(struct vhdx_io *io, unsigned int kind)
 		if (nowait || vhdx_gate_park(&disk->gate, &io->pass, kind))
 			break;
 	}
-	if (inside && kind == VHDX_GATE_WRITES)
+	if (inside && kind != VHDX_GATE_FLUSHES && !io->op)
+		leaf->map->lookup(leaf, io->disk_offset, io->length, extent);
+	if (inside && kind == VHDX_GATE_WRITES && extent->length >= io->length)
 		vhdx_inflight_admit(&disk->tracker.inflight, &io->write, io->disk_offset,
 				    io->length);
 	rcu_read_unlock();
@@ -333,25 +305,79 @@ static bool pass_gate(struct vhdx_io *io, unsigned int kind)
 	return inside;
 }
 
-/**
- * vhdx_io_enter() - go on with a piece that is outside of the gate: a new one, or one that waited
- * @io:		on no list
- *
- * Never waits.
- */
-void vhdx_io_enter(struct vhdx_io *io)
+static struct bio *front_of(struct bio *bio, unsigned int sectors, struct bio_set *set)
 {
-	unsigned int kind = kind_of(io);
+	struct bio *front;
 
-	if (!pass_gate(io, kind))
-		return;
+	if (!(bio->bi_opf & REQ_NOWAIT))
+		return compat_submit_split(bio, sectors, set);
+	front = bio_split(bio, sectors, GFP_NOWAIT, set);
+	if (IS_ERR_OR_NULL(front)) {
+		bio_wouldblock_error(bio);
+		return NULL;
+	}
+	bio_chain(front, bio);
+	submit_bio_noacct(bio);
+	return front;
+}
+
+/*
+ * Keep so much of it; the rest comes by itself. Outside of the gate: those who have the memory
+ * for that may be parked. Returns false if the caller's bio has failed.
+ */
+static bool cut(struct vhdx_io *io, u64 length)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
+
+	io->orig = front_of(io->orig, length >> SECTOR_SHIFT, &disk->split_bios);
+	if (io->orig) {
+		io->length = length;
+		io->request.clone.bi_iter.bi_size = length;
+		return true;
+	}
+	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
+	if (io->swap_out)
+		vhdx_swap_out_leave(disk);
+	bio_put(&io->request.clone);
+	percpu_ref_put(ref);
+	return false;
+}
+
+/* It can be sent as a whole. */
+static void go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mapping *extent)
+{
 	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
 		vhdx_gate_leave(&io->pass);
 		vhdx_io_wait_for_commit(io);
 	} else if (unlikely(io->op)) {
 		send(io, vhdx_io_new_place(io));
 	} else {
-		map(io);
+		if (!io->start_time)
+			io->start_time = bio_start_io_acct(io->orig);
+		map(io, extent);
+	}
+}
+
+/**
+ * vhdx_io_enter() - go on with a piece that is outside of the gate: a new one, or one that waited
+ * @io:		on no list
+ *
+ * Waits for nothing but memory that others give back.
+ */
+void vhdx_io_enter(struct vhdx_io *io)
+{
+	struct vhdx_mapping extent = { .length = io->length };
+	unsigned int kind = kind_of(io);
+
+	while (pass_gate(io, kind, &extent)) {
+		if (likely(extent.length >= io->length)) {
+			go_on(io, kind, &extent);
+			return;
+		}
+		vhdx_gate_leave(&io->pass);
+		if (!cut(io, extent.length))
+			return;
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One piece of a bio, within one payload block, on its way.
+ * One piece of a bio, which is mapped as a whole, on its way.
  *
  *	submit_bio	through the gate (gate.h); a write's first mark (inflight.h)
  *	  -> map	fast: looked up without locks, sent to the container

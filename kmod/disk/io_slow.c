@@ -115,9 +115,8 @@ static void allocate_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
 	unsigned int flags = vhdx_scope_enter();
-	struct vhdx_mapping mapping;
+	struct vhdx_mapping extent;
 	struct vhdx_block_op *op;
-	enum vhdx_place place;
 	bool zeroed;
 	int err;
 
@@ -135,8 +134,8 @@ static void allocate_work(struct work_struct *work)
 	if (err)
 		goto fail_op;
 	/* Somebody may have made it since the lookup that sent us here. */
-	place = leaf->map->held(leaf, io->disk_offset, op->handle, &mapping);
-	if (place != VHDX_PLACE_ZERO) {
+	leaf->map->held(leaf, io->disk_offset, op->handle, &extent);
+	if (extent.kind != VHDX_MAPPING_ZERO) {
 		end_op(io, op);
 		vhdx_io_enter(io);
 		goto out;

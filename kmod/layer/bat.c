@@ -48,54 +48,80 @@ static const struct vhdx_page_kind bat_page = {
 	.judge = judge_entries,
 };
 
-/* What its page says of a block. */
-static enum vhdx_place look_at(const struct vhdx_open_layer *layer,
-			       const struct vhdx_page *page, u64 offset,
-			       struct vhdx_mapping *mapping)
+/* What its page says of a block, from this offset to its end. */
+static void look_at(const struct vhdx_open_layer *layer, const struct vhdx_page *page,
+		    u64 offset, struct vhdx_mapping *extent)
 {
 	unsigned int slot = slot_of(entry_offset(layer, offset));
+	u64 inside = offset & (layer->image.geo.block_size - 1);
 	struct vhdx_bat_entry entry;
 
+	extent->length = layer->image.geo.block_size - inside;
+	extent->kind = VHDX_MAPPING_BAD;
 	if (vhdx_page_is_bad(page, slot))
-		return VHDX_PLACE_BAD;
+		return;
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
 	/* Pairs with vhdx_page_set(): a new entry is not taken for a durable one. */
 	smp_rmb();
-	mapping->durable = !READ_ONCE(page->undurable);
+	extent->durable = !READ_ONCE(page->undurable);
+	extent->offset = entry.offset + inside;
 	/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry means nothing, and
 	 * what is there may be another block's.
 	 */
-	if (!vhdx_bat_is_allocated(entry))
-		return VHDX_PLACE_ZERO;
-	mapping->offset = entry.offset + (offset & (layer->image.geo.block_size - 1));
-	return VHDX_PLACE_DATA;
+	extent->kind = vhdx_bat_is_allocated(entry) ? VHDX_MAPPING_DATA : VHDX_MAPPING_ZERO;
 }
 
-static enum vhdx_place look_at_busy(const struct vhdx_open_layer *layer,
-				    const struct vhdx_page *page, u64 offset,
-				    struct vhdx_mapping *mapping)
+/* As look_at(), for who does not hold the block. */
+static void look_from_outside(const struct vhdx_open_layer *layer,
+			      const struct vhdx_page *page, u64 offset,
+			      struct vhdx_mapping *extent)
 {
-	enum vhdx_place place = look_at(layer, page, offset, mapping);
+	bool busy = vhdx_page_is_busy(page, slot_of(entry_offset(layer, offset)));
 
-	mapping->zero = place == VHDX_PLACE_ZERO;
-	return place == VHDX_PLACE_BAD ? place : VHDX_PLACE_BUSY;
+	look_at(layer, page, offset, extent);
+	if (unlikely(busy) && extent->kind != VHDX_MAPPING_BAD) {
+		extent->zero = extent->kind == VHDX_MAPPING_ZERO;
+		extent->kind = VHDX_MAPPING_BUSY;
+	}
 }
 
-static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
-				  struct vhdx_mapping *mapping)
+/* Blocks that the same page names, and that lie side by side in the container. */
+static void add_neighbours(const struct vhdx_open_layer *layer, const struct vhdx_page *page,
+			   u64 offset, u64 wanted, struct vhdx_mapping *extent)
 {
-	u64 where = entry_offset(layer, offset);
-	enum vhdx_place place = VHDX_PLACE_UNKNOWN;
+	struct vhdx_mapping next;
+	u64 at;
+
+	while (extent->length < wanted) {
+		at = offset + extent->length;
+		if (entry_offset(layer, at) / VHDX_PAGE != page->index)
+			break;
+		look_from_outside(layer, page, at, &next);
+		if (next.kind != VHDX_MAPPING_DATA ||
+		    next.offset != extent->offset + extent->length)
+			break;
+		extent->length += next.length;
+		extent->durable &= next.durable;
+	}
+}
+
+static void bat_lookup(struct vhdx_open_layer *layer, u64 offset, u64 wanted,
+		       struct vhdx_mapping *extent)
+{
+	u32 block_size = layer->image.geo.block_size;
 	const struct vhdx_page *page;
 
 	rcu_read_lock();
-	page = vhdx_page_peek(&layer->pages, where);
-	if (page && vhdx_page_is_busy(page, slot_of(where)))
-		place = look_at_busy(layer, page, offset, mapping);
-	else if (page)
-		place = look_at(layer, page, offset, mapping);
+	page = vhdx_page_peek(&layer->pages, entry_offset(layer, offset));
+	if (page) {
+		look_from_outside(layer, page, offset, extent);
+		if (unlikely(extent->length < wanted) && extent->kind == VHDX_MAPPING_DATA)
+			add_neighbours(layer, page, offset, wanted, extent);
+	} else {
+		extent->kind = VHDX_MAPPING_UNKNOWN;
+		extent->length = block_size - (offset & (block_size - 1));
+	}
 	rcu_read_unlock();
-	return place;
 }
 
 static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
@@ -128,10 +154,10 @@ static void bat_release(struct vhdx_open_layer *layer, u64 offset, void *handle)
 	bat_unload(layer, handle);
 }
 
-static enum vhdx_place bat_held(struct vhdx_open_layer *layer, u64 offset, void *handle,
-				struct vhdx_mapping *mapping)
+static void bat_held(struct vhdx_open_layer *layer, u64 offset, void *handle,
+		     struct vhdx_mapping *extent)
 {
-	return look_at(layer, handle, offset, mapping);
+	look_at(layer, handle, offset, extent);
 }
 
 /* Room first: the allocator looks whose container it is before anything of it is written. */

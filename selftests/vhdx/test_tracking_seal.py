@@ -379,21 +379,6 @@ def disk_with_a_half(delay=0):
         yield disk, stack.enter_context(opened(scratch / "sidecar", os.O_RDWR | os.O_CREAT))
 
 
-def wait_until_stuck(waiting):
-    """Until this thread, or process, has waited for half a second where no signal handler runs:
-    in the kernel, for I/O."""
-    process = isinstance(waiting, subprocess.Popen)
-    stat = pathlib.Path(f"/proc/{waiting.pid}/stat" if process else
-                        f"/proc/self/task/{waiting.native_id}/stat")
-    seen, end = 0, time.monotonic() + 30
-    while seen < 10:
-        ended = waiting.poll() is not None if process else not waiting.is_alive()
-        ktap.check(not ended and time.monotonic() < end, "it does not wait for I/O")
-        state = stat.read_text(encoding="ascii").rpartition(")")[2].split()[0]
-        seen = seen + 1 if state == "D" else 0
-        time.sleep(0.05)
-
-
 def beside_a_write(disk, make_point):
     """The id of a point that is made while the container has a write at HALF in hand. It can't
     be made durable before that has ended; meanwhile a write at 4 MiB comes and is acknowledged."""
@@ -403,7 +388,7 @@ def beside_a_write(disk, make_point):
     with mapper.hanging(NAME):
         for thread in threads:
             thread.start()
-            wait_until_stuck(thread)
+            mapper.wait_until_stuck(thread)
         disk.write(4 * MIB, b"m" * UNIT)
     for thread in threads:
         thread.join()
@@ -439,7 +424,7 @@ def more_under_way_than_slots():
             with mapper.hanging(NAME):
                 for thread in threads:
                     thread.start()
-                    wait_until_stuck(thread)
+                    mapper.wait_until_stuck(thread)
             for thread in threads:
                 thread.join()
             os.sched_setaffinity(0, cpus)
@@ -463,7 +448,7 @@ def late_at_enabling():
     with disk_with_a_half(delay=3000) as (disk, sidecar):
         writer = threading.Thread(target=lambda: disk.write(HALF, b"s" * UNIT))
         writer.start()
-        wait_until_stuck(writer)
+        mapper.wait_until_stuck(writer)
         first = disk.handle.enable(sidecar, UNIT)
         writer.join(1)
         late = writer.is_alive()
@@ -481,10 +466,10 @@ def killed_at_enabling():
         enable = ["vhdxctl", "track", "enable", "--unit", "4K", "--sidecar", path, disk.node]
         with mapper.hanging(NAME):
             writer.start()
-            wait_until_stuck(writer)
+            mapper.wait_until_stuck(writer)
             for _ in range(2):
                 with subprocess.Popen(enable) as enabling:
-                    wait_until_stuck(enabling)
+                    mapper.wait_until_stuck(enabling)
                     enabling.kill()
                     enabling.wait(10)
             ktap.equal(disk.handle.state().state, uapi.TRACKING_OFF, "state")
