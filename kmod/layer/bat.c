@@ -61,7 +61,7 @@ static enum vhdx_place look_at(const struct vhdx_open_layer *layer,
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
 	/* Pairs with vhdx_page_set(): a new entry is not taken for a durable one. */
 	smp_rmb();
-	mapping->durable = !READ_ONCE(page->undurable);
+	mapping->durable = vhdx_page_is_durable(page);
 	/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry means nothing, and
 	 * what is there may be another block's.
 	 */
@@ -100,7 +100,8 @@ static enum vhdx_place bat_lookup(struct vhdx_open_layer *layer, u64 offset,
 
 static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 {
-	struct vhdx_page *page = vhdx_page_get(&layer->pages, &bat_page, entry_offset(layer, offset));
+	struct vhdx_page *page = vhdx_page_get(&layer->pages, &bat_page,
+					       entry_offset(layer, offset));
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);
