@@ -96,6 +96,7 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx
 	unsigned int i;
 	int err = 0;
 
+	lockdep_assert_held(&j->lock);
 	if (!j->open || j->offset + entry_length(count) > ring)
 		err = new_generation(j);
 	if (!err)

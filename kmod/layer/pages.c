@@ -39,9 +39,10 @@ static void page_free_rcu(struct rcu_head *rcu)
 	page_free(container_of(rcu, struct vhdx_page, rcu));
 }
 
-/* With the lock; not pinned, on no list. */
+/* Not pinned, on no list. */
 static void drop(struct vhdx_page *page)
 {
+	lockdep_assert_held(&page->cache->lock);
 	hlist_del_rcu(&page->chain);
 	call_rcu(&page->rcu, page_free_rcu);
 }
@@ -203,6 +204,7 @@ out:
 
 static void unpin_locked(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
+	lockdep_assert_held(&cache->lock);
 	if (--page->pins)
 		return;
 	if (cache->starving) {
