@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * One attached disk: everything that belongs together from attach to detach.
- *
- * Lock order, outermost first:
- *	disks_lock (registry.c) > session.begin_lock > tracker.lock (of several disks: by index) >
- *	journal.lock > space.lock > header.lock > pages.loaders,
- *	pages.reserve_lock > spinlocks
+ * Its locks, and their order: Documentation/design.rst.
  */
 #ifndef VHDX_DISK_H
 #define VHDX_DISK_H

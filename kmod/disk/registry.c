@@ -155,11 +155,12 @@ static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
-/* The disk is the caller's, to be detached; disks_lock is held. */
+/* The disk is the caller's, to be detached. */
 static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	int err;
 
+	lockdep_assert_held(&disks_lock);
 	if (closing_down)
 		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
 				 "the machine is shutting down");

@@ -49,8 +49,8 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
 	err = vhdx_layer_update_header(leaf,
-				  session->file_write_guid_renewed ? NULL : &file_write_guid,
-				  &data_write_guid, NULL);
+				       session->file_write_guid_renewed ? NULL : &file_write_guid,
+				       &data_write_guid, NULL);
 	if (err) {
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;

@@ -36,9 +36,9 @@ static void start_work(struct work_struct *work)
 	vhdx_scope_leave(flags);
 }
 
-/* Called with the lock. */
 static bool nothing_moves(struct vhdx_swap_out *swap_out)
 {
+	lockdep_assert_held(&swap_out->lock);
 	if (swap_out->ended != swap_out->seen)
 		swap_out->still = 0;
 	else
@@ -48,9 +48,8 @@ static bool nothing_moves(struct vhdx_swap_out *swap_out)
 }
 
 /*
- * Called with the lock. Only what came straight from swapping, out of the reserve of bios that it
- * shares with file systems: device mapper and md have their own, and md would take the disk out
- * of its array.
+ * Only what came straight from swapping, out of the reserve of bios that it shares with file
+ * systems: device mapper and md have their own, and md would take the disk out of its array.
  */
 static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
 {
@@ -58,6 +57,7 @@ static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_bac
 	struct bio *bio;
 	int i;
 
+	lockdep_assert_held(&swap_out->lock);
 	for (i = 0; i < GIVEN_BACK; i++) {
 		bio = bio_list_pop(&swap_out->waiting);
 		if (!bio)

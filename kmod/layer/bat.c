@@ -63,7 +63,7 @@ static void look_at(const struct vhdx_open_layer *layer, const struct vhdx_page 
 	entry = vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
 	/* Pairs with vhdx_page_set(): a new entry is not taken for a durable one. */
 	smp_rmb();
-	extent->durable = !READ_ONCE(page->undurable);
+	extent->durable = vhdx_page_is_durable(page);
 	extent->offset = entry.offset + inside;
 	/* NOT_PRESENT, UNDEFINED, ZERO, UNMAPPED: an offset in such an entry means nothing, and
 	 * what is there may be another block's.
@@ -126,7 +126,8 @@ static void bat_lookup(struct vhdx_open_layer *layer, u64 offset, u64 wanted,
 
 static int bat_load(struct vhdx_open_layer *layer, u64 offset, void **handle)
 {
-	struct vhdx_page *page = vhdx_page_get(&layer->pages, &bat_page, entry_offset(layer, offset));
+	struct vhdx_page *page = vhdx_page_get(&layer->pages, &bat_page,
+					       entry_offset(layer, offset));
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);

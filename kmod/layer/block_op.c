@@ -30,11 +30,11 @@ void vhdx_block_ops_destroy(struct vhdx_block_ops *ops)
 	mempool_exit(&ops->pool);
 }
 
-/* Called with the lock. */
 static struct vhdx_block_op *find(struct vhdx_block_ops *ops, u64 block)
 {
 	struct vhdx_block_op *op;
 
+	lockdep_assert_held(&ops->lock);
 	hash_for_each_possible(ops->under_way, op, link, block) {
 		if (op->block == block)
 			return op;

@@ -30,7 +30,7 @@ void vhdx_header_copies_destroy(struct vhdx_header_copies *copies)
 
 /*
  * Is the header still there that was found at attach, or written last? An image that somebody
- * wrote over ours has another one. writer.header.lock is held.
+ * wrote over ours has another one.
  */
 static int read_back(struct vhdx_open_layer *layer)
 {
@@ -40,6 +40,7 @@ static int read_back(struct vhdx_open_layer *layer)
 	char how[100];
 	int err;
 
+	lockdep_assert_held(&layer->writer.header.lock);
 	if (vhdx_layer_is_lost(layer))
 		return -EIO;
 	err = vhdx_container_read_whole(&layer->container, where, buf, VHDX_PAGE);
@@ -72,6 +73,7 @@ int vhdx_layer_verify(struct vhdx_open_layer *layer)
 
 static void replace_header(struct vhdx_open_layer *layer, const struct vhdx_header *header)
 {
+	lockdep_assert_held(&layer->writer.header.lock);
 	spin_lock(&layer->writer.header.current_lock);
 	layer->image.header = *header;
 	spin_unlock(&layer->writer.header.current_lock);

@@ -26,6 +26,16 @@ u32 vhdx_journal_ring(const struct vhdx_header *header)
 	return min_t(u32, header->log_length, RING_MAX);
 }
 
+/**
+ * struct vhdx_commit - one under way
+ * @transaction: its number
+ * @dirty:	pages of it that are still to be logged
+ */
+struct vhdx_commit {
+	u64 transaction;
+	unsigned long dirty;
+};
+
 static u32 entry_length(unsigned int pages)
 {
 	return VHDX_PAGE * (1 + pages);
@@ -78,13 +88,15 @@ static int new_generation(struct vhdx_journal *j)
 	return 0;
 }
 
-static int log_and_apply(struct vhdx_journal *j, unsigned int count)
+static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx_commit *commit)
 {
+	struct vhdx_page_cache *cache = &j->layer->pages;
 	struct vhdx_store *store = &j->layer->container.store;
 	u32 ring = vhdx_journal_ring(&j->layer->image.header);
 	unsigned int i;
 	int err = 0;
 
+	lockdep_assert_held(&j->lock);
 	if (!j->open || j->offset + entry_length(count) > ring)
 		err = new_generation(j);
 	if (!err)
@@ -92,13 +104,40 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
 	if (err)
 		return err;
 	j->offset += entry_length(count);
-	vhdx_page_cache_logged(&j->layer->pages, j->pages, count);
+	if (!commit->dirty)
+		WRITE_ONCE(cache->marks.logged, commit->transaction);
 
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
 	for (i = 0; i < count && !err; i++)
 		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
 	if (!err)
-		vhdx_page_cache_applied(&j->layer->pages, j->pages, count);
+		vhdx_page_cache_applied(cache, j->pages, count);
+	return err;
+}
+
+/* Some of it, and the last of it when commit->dirty is 0 afterwards. */
+static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
+{
+	struct vhdx_open_layer *layer = j->layer;
+	struct vhdx_store *store = &layer->container.store;
+	unsigned int count = 0;
+	int err;
+
+	if (j->buffer)
+		count = vhdx_page_cache_take_dirty(&layer->pages, j->copies, j->pages,
+						   min_t(unsigned long, commit->dirty,
+							 VHDX_LOG_PAGES_MAX));
+	commit->dirty -= count;
+	/* Large enough for every block that the copies name, and durable after the flush. A tail
+	 * of less than a MiB holds no block.
+	 */
+	j->stable_size = round_down(READ_ONCE(layer->container.size), VHDX_MIB);
+	/* Also makes the pages that the last entry applied durable, which lets the next entry be
+	 * its own tail.
+	 */
+	err = vhdx_layer_is_lost(layer) ? -EIO : store->flush(store);
+	if (!err && count)
+		err = log_and_apply(j, count, commit);
 	return err;
 }
 
@@ -112,39 +151,28 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
  */
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
-	struct vhdx_open_layer *layer = journal->layer;
-	struct vhdx_page_cache *cache = &layer->pages;
-	unsigned long dirty;
-	unsigned int count;
+	struct vhdx_watermarks *marks = &journal->layer->pages.marks;
+	struct vhdx_commit commit;
 	int err;
 
 	mutex_lock(&journal->lock);
 	err = journal->error;
-	/* The list is first in, first out: this many pages include all of now. */
-	dirty = READ_ONCE(cache->dirty_count);
-	while (!err) {
-		count = journal->buffer ?
-			vhdx_page_cache_take_dirty(cache, journal->copies, journal->pages,
-					     min_t(unsigned long, dirty, VHDX_LOG_PAGES_MAX)) : 0;
-		/* Large enough for every block that the copies name, and durable after
-		 * the flush. A tail of less than a MiB holds no block.
-		 */
-		journal->stable_size = round_down(READ_ONCE(layer->container.size), VHDX_MIB);
-		/* Also makes the pages that the last entry applied durable, which lets
-		 * the next entry be its own tail.
-		 */
-		err = vhdx_layer_is_lost(layer) ? -EIO :
-		      layer->container.store.flush(&layer->container.store);
-		if (!err && count)
-			err = log_and_apply(journal, count);
-		dirty -= min_t(unsigned long, dirty, count);
-		if (!dirty || !count)
-			break;
-	}
-	if (err && !journal->error) {
+	if (err)
+		goto out;
+	commit.transaction = vhdx_page_cache_close_transaction(&journal->layer->pages,
+							       &commit.dirty);
+	do {
+		err = commit_some(journal, &commit);
+	} while (!err && commit.dirty);
+	if (err) {
 		journal->error = err;
-		vhdx_layer_failed(layer, "commit", err);
+		vhdx_layer_failed(journal->layer, "commit", err);
+		goto out;
 	}
+	/* Where nothing was dirty, too. */
+	WRITE_ONCE(marks->logged, commit.transaction);
+	WRITE_ONCE(marks->applied, commit.transaction);
+out:
 	mutex_unlock(&journal->lock);
 	return err;
 }

@@ -22,8 +22,9 @@ struct vhdx_open_layer;
 /**
  * struct vhdx_commit_waiter - somebody who waits for a commit
  * @link:	in journal->waiting
- * @done:	it is over; in a worker that the next commit waits for. 0, or -errno: nothing that
- *		was not durable before is
+ * @done:	the transaction that ran when he began to wait is logged and applied; in a worker
+ *		that the next commit waits for. 0, or -errno: nothing that was not durable before
+ *		is
  */
 struct vhdx_commit_waiter {
 	struct list_head link;

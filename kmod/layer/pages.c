@@ -39,9 +39,10 @@ static void page_free_rcu(struct rcu_head *rcu)
 	page_free(container_of(rcu, struct vhdx_page, rcu));
 }
 
-/* With the lock; not pinned, on no list. */
+/* Not pinned, on no list. */
 static void drop(struct vhdx_page *page)
 {
+	lockdep_assert_held(&page->cache->lock);
 	hlist_del_rcu(&page->chain);
 	call_rcu(&page->rcu, page_free_rcu);
 }
@@ -203,6 +204,7 @@ out:
 
 static void unpin_locked(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
+	lockdep_assert_held(&cache->lock);
 	if (--page->pins)
 		return;
 	if (cache->starving) {
@@ -250,8 +252,8 @@ void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsig
 void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
 {
 	spin_lock(&cache->lock);
-	/* Behind what was done to the entry: pairs with vhdx_page_is_busy(). */
 	clear_bit_unlock(entry, page->busy);
+	/* Behind what was done to the entry: pairs with vhdx_page_is_busy(). */
 	smp_store_release(&page->odd, page->odd - 1);
 	spin_unlock(&cache->lock);
 }
@@ -297,7 +299,7 @@ void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsign
 		   u64 value)
 {
 	spin_lock(&cache->lock);
-	WRITE_ONCE(page->undurable, true);
+	WRITE_ONCE(page->changed_in, cache->marks.running);
 	/* Before the entry, for those who find the entry without the lock. */
 	smp_wmb();
 	WRITE_ONCE(page->entries[entry], cpu_to_le64(value));
@@ -311,17 +313,36 @@ void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsign
 }
 
 /**
+ * vhdx_page_cache_close_transaction() - what changes from now on is part of the next one
+ * @cache:	the cache; one commit at a time
+ * @dirty:	receives how many pages have to be taken until this one is logged: the list is first
+ *		in, first out
+ *
+ * Returns its number.
+ */
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty)
+{
+	u64 transaction;
+
+	spin_lock(&cache->lock);
+	transaction = cache->marks.running++;
+	*dirty = cache->dirty_count;
+	spin_unlock(&cache->lock);
+	return transaction;
+}
+
+/**
  * vhdx_page_cache_take_dirty() - copy the pages that have been dirty for longest
  * @cache:	the cache
  * @copies:	receives offsets; each sector buffer receives a copy (rule V3)
- * @pages:	receives the pages; give them to vhdx_page_cache_logged()
+ * @pages:	receives the pages; give them to vhdx_page_cache_applied()
  * @max:	length of both
  *
  * The pages are clean afterwards, and may become dirty again for the next transaction
  * while this one is under way. Returns how many.
  */
 unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
-				  struct vhdx_page **pages, unsigned int max)
+					struct vhdx_page **pages, unsigned int max)
 {
 	struct vhdx_page *page;
 	unsigned int n;
@@ -345,25 +366,6 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 }
 
 /**
- * vhdx_page_cache_logged() - the copies of these pages are durable in the log
- * @cache:	the cache
- * @pages:	from vhdx_page_cache_take_dirty()
- * @count:	how many
- */
-void vhdx_page_cache_logged(struct vhdx_page_cache *cache, struct vhdx_page **pages,
-		      unsigned int count)
-{
-	unsigned int i;
-
-	spin_lock(&cache->lock);
-	for (i = 0; i < count; i++) {
-		if (!pages[i]->dirty)
-			WRITE_ONCE(pages[i]->undurable, false);
-	}
-	spin_unlock(&cache->lock);
-}
-
-/**
  * vhdx_page_cache_applied() - they were written in place too: a page may be dropped again
  * @cache:	the cache
  * @pages:	from vhdx_page_cache_take_dirty()
@@ -372,7 +374,7 @@ void vhdx_page_cache_logged(struct vhdx_page_cache *cache, struct vhdx_page **pa
  * Not before: a page that is read again must read as what it was.
  */
 void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
-		       unsigned int count)
+			     unsigned int count)
 {
 	unsigned int i;
 
@@ -455,6 +457,7 @@ int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_c
 	mutex_init(&cache->reserve_lock);
 	INIT_LIST_HEAD(&cache->clean);
 	INIT_LIST_HEAD(&cache->dirty);
+	cache->marks.running = 1;
 	for (i = 0; i < VHDX_PAGES_LOADERS; i++)
 		mutex_init(&cache->loaders[i]);
 	cache->chain_bits = clamp(ilog2(most), 1, VHDX_PAGES_CHAIN_BITS);

@@ -61,7 +61,7 @@ struct vhdx_page_cache_ops {
  * @link:	in cache->clean (unpinned and clean) or cache->dirty, or in neither
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
- * @undurable:	has changes that are not in the log yet (rule V4)
+ * @changed_in:	the last transaction that has changes of it: durable once that is logged (rule V4)
  * @reserved:	writing it in place can't run out of space
  * @used:	looked at since reclaim last came by
  * @odd:	how many bits @bad and @busy have
@@ -75,8 +75,8 @@ struct vhdx_page {
 	struct hlist_node chain;
 	struct list_head link;
 	unsigned int pins;
+	u64 changed_in;
 	bool dirty;
-	bool undurable;
 	bool reserved;
 	bool used;
 	unsigned int odd;
@@ -87,10 +87,23 @@ struct vhdx_page {
 };
 
 /**
+ * struct vhdx_watermarks - how far transactions have come, by their numbers
+ * @running:	what changes is part of this one
+ * @logged:	this one, and all before it, survive power loss
+ * @applied:	and are in place
+ */
+struct vhdx_watermarks {
+	u64 running;
+	u64 logged;
+	u64 applied;
+};
+
+/**
  * struct vhdx_page_cache - the cache of one container
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change
+ * @marks:	of its transactions: @running under @lock, the others by who commits
  * @starving:	how many wait for a page: what is not needed any more goes back at once
  * @reserve_lock: one page at a time is reserved
  * @loaders:	one of these is held while a page is read, chosen by its index: two
@@ -106,6 +119,7 @@ struct vhdx_page_cache {
 	struct list_head dirty;
 	unsigned long clean_count;
 	unsigned long dirty_count;
+	struct vhdx_watermarks marks;
 	unsigned int starving;
 	struct mutex reserve_lock;
 	struct mutex loaders[VHDX_PAGES_LOADERS];
@@ -126,12 +140,17 @@ int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page);
 void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value);
 
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty);
 unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
-				  struct vhdx_page **pages, unsigned int max);
-void vhdx_page_cache_logged(struct vhdx_page_cache *cache, struct vhdx_page **pages,
-		      unsigned int count);
+					struct vhdx_page **pages, unsigned int max);
 void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
-		       unsigned int count);
+			     unsigned int count);
+
+/* Is everything durable that was seen in it? Read after the entry, with smp_rmb() in between. */
+static inline bool vhdx_page_is_durable(const struct vhdx_page *page)
+{
+	return READ_ONCE(page->changed_in) <= READ_ONCE(page->cache->marks.logged);
+}
 
 /* Does somebody hold this entry? If not, what he did who had held it is seen. */
 static inline bool vhdx_page_is_busy(const struct vhdx_page *page, unsigned int entry)

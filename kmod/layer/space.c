@@ -74,6 +74,7 @@ static void take_tail(struct vhdx_open_layer *layer, u64 end)
 	struct vhdx_container *c = &layer->container;
 	struct vhdx_allocator *a = &layer->writer.space;
 
+	lockdep_assert_held(&a->lock);
 	a->end = end;
 	a->found = READ_ONCE(c->size);
 	a->ready = max(end, a->found);
@@ -134,6 +135,7 @@ static int scan_once(struct vhdx_open_layer *layer)
 	struct vhdx_diag diag = { };
 	int err = 0;
 
+	lockdep_assert_held(&a->lock);
 	if (a->scan == VHDX_SCAN_PENDING) {
 		/* Somebody else's BAT says nothing about ours. */
 		err = vhdx_layer_verify(layer);
@@ -163,6 +165,7 @@ static int reserve_log(struct vhdx_open_layer *layer)
 	struct vhdx_container *c = &layer->container;
 	int err;
 
+	lockdep_assert_held(&layer->writer.space.lock);
 	if (layer->writer.space.log_reserved)
 		return 0;
 	err = vhdx_layer_verify(layer);
@@ -231,6 +234,7 @@ static bool take_ready(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed)
 	struct vhdx_allocator *a = &layer->writer.space;
 	u32 block_size = layer->image.geo.block_size;
 
+	lockdep_assert_held(&a->lock);
 	if (a->scan != VHDX_SCAN_OK || !a->log_reserved)
 		return false;
 	*zeroed = false;
@@ -252,6 +256,7 @@ static u64 oldest_bad(struct vhdx_allocator *a)
 {
 	u64 oldest = a->bad[0];
 
+	lockdep_assert_held(&a->lock);
 	memmove(a->bad, a->bad + 1, --a->bad_count * sizeof(*a->bad));
 	return oldest;
 }

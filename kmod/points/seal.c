@@ -218,7 +218,8 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 		if (!err) {
 			err = vhdx_layer_verify(trackers[i]->layer);
 			if (err)
-				vhdx_disk_poison(vhdx_disk_of(trackers[i]), "reading the header back", err);
+				vhdx_layer_failed(trackers[i]->layer, "reading the header back",
+						  err);
 		}
 	}
 	return err;

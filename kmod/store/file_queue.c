@@ -49,12 +49,13 @@ static struct vhdx_request *find_next(struct vhdx_file_queue *queue, struct vhdx
 	return NULL;
 }
 
-/* Called with the lock: what can go with the first one goes into its list. */
+/* What can go with the first one goes into its list. */
 static void join(struct vhdx_file_queue *queue, struct vhdx_request *first)
 {
 	unsigned int more, count = bvecs_of(first);
 	struct vhdx_request *last = first, *request;
 
+	lockdep_assert_held(&queue->lock);
 	INIT_LIST_HEAD(&first->file.joined);
 	first->file.table = NULL;
 	if (first->alone || !queue->table_count)
@@ -71,9 +72,9 @@ static void join(struct vhdx_file_queue *queue, struct vhdx_request *first)
 		first->file.table = queue->tables[--queue->table_count];
 }
 
-/* Called with the lock. */
 static void watch(struct vhdx_file_queue *queue)
 {
+	lockdep_assert_held(&queue->lock);
 	if (queue->memory && !timer_pending(&queue->stall))
 		mod_timer(&queue->stall, jiffies + STALL);
 }
@@ -167,11 +168,11 @@ static void drain(struct work_struct *work)
 	vhdx_scope_leave(flags);
 }
 
-/* Called with the lock. */
 static void wake(struct vhdx_file_queue *queue)
 {
 	struct vhdx_file_worker *worker;
 
+	lockdep_assert_held(&queue->lock);
 	if (list_empty(&queue->waiting) || queue->in_flight >= VHDX_FILE_IN_FLIGHT)
 		return;
 	worker = list_first_entry_or_null(&queue->idle, struct vhdx_file_worker, link);

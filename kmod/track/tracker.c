@@ -89,6 +89,7 @@ static int commit_in_time(struct vhdx_tracker *t)
  */
 bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
 {
+	lockdep_assert_held_write(&tracker->lock);
 	if (!tracker->abandoned)
 		return false;
 	if (!completion_done(&tracker->commit_done))
@@ -231,6 +232,7 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history)
 {
+	lockdep_assert_held(&tracker->lock);
 	*history = (struct vhdx_history) {
 		.disk_size = tracker->layer->image.geo.disk_size,
 		.state = tracker->state,
@@ -492,6 +494,7 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
+	lockdep_assert_held_write(&tracker->lock);
 	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
 	       tracker->file.claim.disk, err);
 	vhdx_layer_renew_data_write_guid(tracker->layer);
