@@ -165,6 +165,27 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 #define COMPAT_OPEN_EXCL	FMODE_EXCL
 #endif
 
+/* ---- a bio that is cut ------------------------------------------------------ */
+
+/* Returns the front; the rest is submitted. NULL: the bio has failed. May wait for memory. */
+static inline struct bio *compat_submit_split(struct bio *bio, unsigned int sectors,
+					      struct bio_set *set)
+{
+#ifdef HAVE_BIO_SUBMIT_SPLIT_BIOSET
+	return bio_submit_split_bioset(bio, sectors, set);
+#else
+	struct bio *front = bio_split(bio, sectors, GFP_NOIO, set);
+
+	if (IS_ERR_OR_NULL(front)) {
+		bio_io_error(bio);
+		return NULL;
+	}
+	bio_chain(front, bio);
+	submit_bio_noacct(bio);
+	return front;
+#endif
+}
+
 /* ---- the iterator of a bio -------------------------------------------------- */
 
 /* How much of the current vector is done, in bytes. */

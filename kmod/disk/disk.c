@@ -1,38 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Attach and detach: one ladder up, the same ladder down.
+ * The block device, and what it stands on.
  */
 #include "disk.h"
-#include "user/chardev.h"
-#include "store/writer.h"
+#include "handle.h"
+#include "registry.h"
+#include "store/scope.h"
 
 #include <linux/blkdev.h>
-#include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
 #include <uapi/linux/vhdx.h>
-
-/* Who is attached, by index; NULL: an index that is being attached or detached. */
-static DEFINE_IDR(disks);
-static LIST_HEAD(disks_by_age);
-static DEFINE_MUTEX(disks_lock);
-/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
-static bool closing_down;
-/* How many are being detached, and who waits for that to end. */
-static atomic_t detaching;
-static DECLARE_WAIT_QUEUE_HEAD(detached);
-
-/*
- * Looks for disks that are to be detached at their last close, again and again while one
- * might be: mkfs and fsck open a disk several times.
- */
-#define AUTOCLEAR_LINGER	HZ
-#define AUTOCLEAR_PAUSE		(HZ / 20)
-static void autoclear(struct work_struct *work);
-static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-static struct workqueue_struct *autoclear_wq;
 
 /* ---- the block device -------------------------------------------------------------- */
 
@@ -55,7 +35,7 @@ static COMPAT_BDOPS_RELEASE(disk_release, gd)
 
 	if (disk->autoclear && disk->used && !disk_openers(gd)) {
 		disk->closed_at = jiffies;
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		disk->last_close(disk);
 	}
 }
 
@@ -104,7 +84,7 @@ bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 			return false;
 		if (other == disk)
 			return true;
-		file = other->container.file;
+		file = vhdx_disk_leaf(other)->container.file;
 	}
 	return true;
 }
@@ -118,7 +98,7 @@ static unsigned int depth_of(struct file *file)
 		disk = disk_under(file);
 		if (!disk)
 			break;
-		file = disk->container.file;
+		file = vhdx_disk_leaf(disk)->container.file;
 	}
 	return depth;
 }
@@ -132,7 +112,7 @@ static unsigned int depth_of(struct file *file)
 unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
 {
 	struct vhdx_tracker *t = &disk->tracker;
-	unsigned int depth = depth_of(disk->container.file);
+	unsigned int depth = depth_of(vhdx_disk_leaf(disk)->container.file);
 
 	if (!down_read_trylock(&t->lock))
 		return depth;
@@ -163,18 +143,21 @@ void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
  */
 void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	const struct vhdx_geometry *geo = &leaf->image.geo;
+	struct vhdx_container_description what;
 	vhdx_guid guid;
 
-	vhdx_session_data_write_guid(disk, &guid);
+	vhdx_container_describe(&leaf->container, &what);
+	vhdx_layer_data_write_guid(leaf, &guid);
 	info->index = disk->index;
 	info->disk_flags = (disk->read_only ? VHDX_DISK_READ_ONLY : 0) |
 			   (geo->fixed ? VHDX_DISK_FIXED : 0) |
-			   (disk->replayed ? VHDX_DISK_REPLAYED : 0) |
-			   (disk->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
-			   (disk->container.bdev ? VHDX_DISK_BLOCK : 0) |
+			   (leaf->replayed ? VHDX_DISK_REPLAYED : 0) |
+			   (leaf->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
+			   (what.below ? VHDX_DISK_BLOCK : 0) |
 			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
-			   (vhdx_loss_found(disk) ? VHDX_DISK_LOST : 0);
+			   (vhdx_layer_is_lost(leaf) ? VHDX_DISK_LOST : 0);
 	info->virtual_disk_size = geo->disk_size;
 	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));
@@ -182,129 +165,8 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 	info->logical_sector_size = geo->logical_sector_size;
 	info->physical_sector_size = geo->physical_sector_size;
 	info->disk_seq = disk->gd->diskseq;
-	info->layer_count = 1;
+	info->layer_count = disk->layer_count;
 	info->unit = vhdx_tracker_unit(&disk->tracker);
-}
-
-/* ---- the container ----------------------------------------------------------------- */
-
-static int no_room_for_replay(const struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
-{
-	return vhdx_fail(diag, err, VHDX_REASON_NO_SPACE,
-		"log: the container must grow to %llu bytes to replay it, and can't (error %d)",
-		disk->image.log.last_file_offset, err);
-}
-
-/*
- * Replay on disk: FileWriteGuid first (MS-VHDX 2.2.2), then what was logged, then the
- * header that says the log is empty. What users see does not change, so DataWriteGuid
- * stays: children and sidecars still know the disk.
- */
-static int replay_on_disk(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	static const vhdx_guid empty;
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_log_scan *log = &disk->image.log;
-	vhdx_guid file_write_guid;
-	u64 from;
-	int err;
-
-	/* Who must be refused is refused before the first byte is written. */
-	err = vhdx_container_may_grow(c, log->last_file_offset);
-	if (err)
-		return no_room_for_replay(disk, err, diag);
-	generate_random_guid(file_write_guid.b);
-	err = vhdx_session_update(disk, &file_write_guid, NULL, NULL);
-	if (err)
-		return vhdx_io_failed(diag, err, "header: it can't be written (error %d)", err);
-	disk->session.file_write_guid_renewed = true;
-	err = c->ops->extend(c, log->last_file_offset, &from);
-	if (err)
-		return no_room_for_replay(disk, err, diag);
-	err = vhdx_log_replay(&c->store, &disk->image.header, log, diag);
-	if (!err)
-		err = c->ops->flush(c);
-	c->store.size = c->size;
-	if (!err)
-		err = vhdx_session_update(disk, NULL, NULL, &empty);
-	if (err)
-		vhdx_io_failed(diag, err, "log: replaying it failed (error %d)", err);
-	return err;
-}
-
-static int replay_in_memory(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err;
-
-	disk->overlay = kzalloc(sizeof(*disk->overlay), GFP_KERNEL);
-	if (!disk->overlay)
-		return -ENOMEM;
-	err = vhdx_overlay_init(disk->overlay, &disk->container.store, &disk->image, diag);
-	if (!err)
-		disk->store = &disk->overlay->store;
-	return err;
-}
-
-static void drop_overlay(struct vhdx_disk *disk)
-{
-	if (disk->overlay)
-		vhdx_overlay_release(disk->overlay);
-	kfree(disk->overlay);
-	disk->overlay = NULL;
-	disk->store = &disk->container.store;
-}
-
-static int load_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err = vhdx_image_load(&disk->image, disk->store, diag);
-
-	if (err)
-		return err;
-	if (disk->image.geo.has_parent)
-		return vhdx_unsupported(diag,
-			"metadata: this is a differencing disk (it has a parent), which is not supported yet; make one without of it on its Hyper-V host (Convert-VHD)");
-	return vhdx_container_suits(&disk->container, disk->image.geo.logical_sector_size, diag);
-}
-
-static int forgive(struct vhdx_diag *diag)
-{
-	memset(diag, 0, sizeof(*diag));
-	return 0;
-}
-
-/*
- * A dirty log is looked through in memory first, also for writing: a container that is
- * refused for what its log would make of it stays as it was.
- */
-static int open_image(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	unsigned int flags;
-	int err;
-
-	disk->store = &disk->container.store;
-	err = vhdx_image_open(&disk->image, disk->store, diag);
-	if (err || !disk->image.log.dirty)
-		return err ?: load_image(disk, diag);
-
-	disk->replayed = true;
-	err = replay_in_memory(disk, diag);
-	if (!err)
-		err = load_image(disk, diag);
-	else if (err == -EOPNOTSUPP && !disk->read_only)
-		err = forgive(diag);	/* too much for memory; not for the disk */
-	if (err || disk->read_only)
-		return err;
-	drop_overlay(disk);
-	flags = vhdx_writer_enter();
-	err = replay_on_disk(disk, diag);
-	vhdx_writer_leave(flags);
-	return err ?: load_image(disk, diag);
-}
-
-static void close_image(struct vhdx_disk *disk)
-{
-	vhdx_image_release(&disk->image);
-	drop_overlay(disk);
 }
 
 /* ---- queues and references ------------------------------------------------------------- */
@@ -312,6 +174,31 @@ static void close_image(struct vhdx_disk *disk)
 static void io_drained(struct percpu_ref *ref)
 {
 	complete(&container_of(ref, struct vhdx_disk, io_ref)->drained);
+}
+
+static void writes_drained(struct percpu_ref *ref)
+{
+	complete(&container_of(ref, struct vhdx_disk, write_ref)->writes_drained);
+}
+
+static void free_refs(struct vhdx_disk *disk)
+{
+	percpu_ref_exit(&disk->io_ref);
+	percpu_ref_exit(&disk->write_ref);
+	vhdx_gate_destroy(&disk->gate);
+}
+
+static int make_refs(struct vhdx_disk *disk)
+{
+	int err = percpu_ref_init(&disk->io_ref, io_drained, 0, GFP_KERNEL);
+
+	if (!err)
+		err = percpu_ref_init(&disk->write_ref, writes_drained, 0, GFP_KERNEL);
+	if (!err)
+		err = vhdx_gate_init(&disk->gate, vhdx_io_resume);
+	if (err)
+		free_refs(disk);
+	return err;
 }
 
 /* However much is asked of it, a disk keeps no more than these threads busy in a queue. */
@@ -325,10 +212,11 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 
 static void free_queues(struct vhdx_disk *disk)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
-		&disk->swap_wq, &disk->commit_wq, &disk->sidecar_wq,
-		&disk->container.queue.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &leaf->writer.space_wq, &disk->publish_wq,
+		&disk->swap_wq, &leaf->writer.commit_wq, &disk->sidecar_wq,
+		&leaf->container.queue.workqueue,
 	};
 	int i;
 
@@ -341,37 +229,38 @@ static void free_queues(struct vhdx_disk *disk)
 	}
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
-	vhdx_file_queue_release(&disk->container.queue);
-	mempool_exit(&disk->allocations);
+	vhdx_file_queue_release(&leaf->container.queue);
+	vhdx_block_ops_destroy(&leaf->writer.blocks);
 }
 
 static int make_queues(struct vhdx_disk *disk)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	int err;
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
-	disk->space_wq = queue(disk, "space");
+	leaf->writer.space_wq = queue(disk, "space");
 	disk->publish_wq = queue(disk, "publish");
 	disk->swap_wq = queue(disk, "swap");
-	disk->commit_wq = queue(disk, "commit");
+	leaf->writer.commit_wq = queue(disk, "commit");
 	disk->sidecar_wq = queue(disk, "sidecar");
-	disk->container.queue.workqueue = queue(disk, "file");
+	leaf->container.queue.workqueue = queue(disk, "file");
 	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->space_wq || !disk->publish_wq ||
-	    !disk->swap_wq || !disk->commit_wq || !disk->sidecar_wq ||
-	    !disk->container.queue.workqueue)
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->publish_wq || !disk->swap_wq ||
+	    !disk->sidecar_wq || !leaf->writer.space_wq || !leaf->writer.commit_wq ||
+	    !leaf->container.queue.workqueue)
 		goto fail;
 	/* Whoever swaps out does not wait for those that are under way (rule K1). */
 	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
-			  offsetof(struct vhdx_io, clone), 0);
+			  offsetof(struct vhdx_io, request.clone), 0);
 	if (!err)
 		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
 	if (!err)
-		err = vhdx_io_make_pool(disk);
-	if (!err && !disk->container.bdev)
-		err = vhdx_file_queue_prepare(&disk->container.queue);
+		err = vhdx_block_ops_init(&leaf->writer.blocks, vhdx_io_block_ended);
+	if (!err)
+		err = vhdx_container_prepare(&leaf->container);
 	if (err)
 		goto fail;
 	return 0;
@@ -384,18 +273,22 @@ fail:
 
 static int make_gendisk(struct vhdx_disk *disk)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_container_description what;
+	const struct vhdx_geometry *geo = &leaf->image.geo;
 	struct compat_limits limits = {
 		.logical_block_size = geo->logical_sector_size,
 		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
-		.dma_alignment = disk->container.dma_alignment,
+		.dma_alignment = leaf->container.dma_alignment,
 		/* Bios are cut at the end of a block, which starts at a whole MiB. */
 		.atomic_write_most = VHDX_MIB,
-		.stable_writes = disk->container.stable_writes,
-		.below = disk->container.bdev,
+		.stable_writes = leaf->container.stable_writes,
 	};
-	struct gendisk *gd = compat_alloc_disk(&limits);
+	struct gendisk *gd;
 
+	vhdx_container_describe(&leaf->container, &what);
+	limits.below = what.below;
+	gd = compat_alloc_disk(&limits);
 	if (IS_ERR(gd))
 		return PTR_ERR(gd);
 	snprintf(gd->disk_name, DISK_NAME_LEN, "vhdx%d", disk->index);
@@ -409,435 +302,160 @@ static int make_gendisk(struct vhdx_disk *disk)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-static void disk_free(struct vhdx_disk *disk)
+/**
+ * vhdx_disk_free() - close its files
+ * @disk:	not started, or stopped
+ */
+void vhdx_disk_free(struct vhdx_disk *disk)
 {
-	mutex_lock(&disks_lock);
-	list_del(&disk->age);
-	mutex_unlock(&disks_lock);
+	unsigned int i;
+
+	vhdx_registry_forget_age(disk);
 	vhdx_tracker_destroy(&disk->tracker);
-	vhdx_journal_destroy(&disk->journal);
-	vhdx_session_destroy(&disk->session);
-	vhdx_allocator_destroy(&disk->allocator);
-	vhdx_meta_destroy(&disk->meta);
-	close_image(disk);
-	vhdx_container_close_now(&disk->container);
-	vhdx_handle_put(disk->handle);
+	for (i = 0; i < disk->layer_count; i++)
+		vhdx_layer_free(disk->layers[i]);
 	kfree(disk);
 }
 
-static struct vhdx_disk *disk_alloc(int index, bool read_only)
+static void layer_lost(void *user, const char *how)
 {
-	struct vhdx_disk *disk = kzalloc(sizeof(*disk), GFP_KERNEL);
+	vhdx_loss_see(user, how);
+}
+
+static void layer_failed(void *user, const char *what, int err)
+{
+	vhdx_disk_poison(user, what, err);
+}
+
+static const struct vhdx_layer_ops layer_ops = {
+	.lost	= layer_lost,
+	.failed	= layer_failed,
+};
+
+/* There is no handle while a disk is being attached. */
+static void points_changed(struct vhdx_tracker *tracker)
+{
+	struct vhdx_disk *disk = vhdx_disk_of(tracker);
+
+	if (disk->handle)
+		wake_up_all(&disk->handle->wait);
+}
+
+/**
+ * vhdx_disk_alloc() - a disk that nothing is known of
+ * @index:	N of /dev/vhdxN
+ * @layer_count: of its layers, which are not open yet
+ * @read_only:	never write
+ *
+ * Returns NULL without memory. vhdx_disk_free() it.
+ */
+struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only)
+{
+	struct vhdx_disk *disk = kzalloc(struct_size(disk, layers, layer_count), GFP_KERNEL);
+	unsigned int i;
 
 	if (!disk)
 		return NULL;
 	disk->index = index;
-	disk->container.claim.disk = index;
 	disk->read_only = read_only;
-	disk->map = &vhdx_map_bat;
+	disk->layer_count = layer_count;
 	INIT_LIST_HEAD(&disk->age);
 	init_completion(&disk->drained);
+	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);
-	spin_lock_init(&disk->allocating_lock);
-	hash_init(disk->allocating);
-	vhdx_journal_init(&disk->journal, disk);
-	vhdx_allocator_init(&disk->allocator);
 	vhdx_loss_init(&disk->loss);
-	if (vhdx_session_init(&disk->session) || vhdx_tracker_init(&disk->tracker, disk)) {
-		disk_free(disk);
-		return NULL;
+	for (i = 0; i < layer_count; i++) {
+		disk->layers[i] = vhdx_layer_alloc(index, &layer_ops, disk);
+		if (!disk->layers[i])
+			goto fail;
 	}
+	if (vhdx_tracker_init(&disk->tracker, vhdx_disk_leaf(disk), points_changed))
+		goto fail;
 	return disk;
-}
-
-/*
- * Before the disk is announced: of two that are attached at once, who is told of the
- * second finds the first.
- */
-static void note_age(struct vhdx_disk *disk)
-{
-	mutex_lock(&disks_lock);
-	list_add_tail(&disk->age, &disks_by_age);
-	mutex_unlock(&disks_lock);
+fail:
+	vhdx_disk_free(disk);
+	return NULL;
 }
 
 /**
- * vhdx_disk_original() - the disk that this one is a copy of
- * @disk:	attached
+ * vhdx_disk_prepare() - memory, queues and a gendisk that nobody sees yet
+ * @disk:	its layers are open, and its tracker has taken its sidecar up
  *
- * Two disks with one VirtualDiskId are copies of each other; names that are made of the id
- * stay with the one that was attached first. Takes disks_lock. Returns its index, or
- * -ENOENT if this is the first.
+ * Sleeps. vhdx_disk_unprepare() undoes it. Returns 0 or -errno.
  */
-int vhdx_disk_original(struct vhdx_disk *disk)
-{
-	struct vhdx_disk *older;
-	int index = -ENOENT;
-
-	mutex_lock(&disks_lock);
-	list_for_each_entry(older, &disks_by_age, age) {
-		if (older == disk)
-			break;
-		if (vhdx_guid_equal(&older->image.geo.disk_id, &disk->image.geo.disk_id)) {
-			index = older->index;
-			break;
-		}
-	}
-	mutex_unlock(&disks_lock);
-	return index;
-}
-
-static int disk_start(struct vhdx_disk *disk)
+int vhdx_disk_prepare(struct vhdx_disk *disk)
 {
 	int err;
 
-	err = vhdx_meta_init(&disk->meta, disk);
+	err = vhdx_layer_prepare(vhdx_disk_leaf(disk));
 	if (err)
 		return err;
 	err = make_queues(disk);
 	if (err)
 		return err;
-	err = percpu_ref_init(&disk->io_ref, io_drained, 0, GFP_KERNEL);
+	err = make_refs(disk);
 	if (err)
 		goto fail_queues;
 	err = make_gendisk(disk);
 	if (err)
-		goto fail_ref;
-	err = vhdx_handle_create(disk);
-	if (err)
-		goto fail_gendisk;
-	/* From here on there is I/O: partitions are read. */
-	err = device_add_disk(NULL, disk->gd, vhdx_disk_groups);
-	/* A name that there was no memory for is none; nothing else here is invalid. */
-	if (err == -EINVAL)
-		err = -ENOMEM;
-	if (err)
-		goto fail_handle;
+		goto fail_refs;
 	return 0;
 
-fail_handle:
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	/* Somebody may have used it already. */
-	vhdx_allocator_stop(&disk->allocator);
-	vhdx_journal_stop(&disk->journal);
-	vhdx_loss_stop(disk);
-fail_gendisk:
-	put_disk(disk->gd);
-fail_ref:
-	percpu_ref_exit(&disk->io_ref);
+fail_refs:
+	free_refs(disk);
 fail_queues:
 	free_queues(disk);
 	return err;
 }
 
-static int take_index(int wanted, struct vhdx_diag *diag)
-{
-	int index;
-
-	mutex_lock(&disks_lock);
-	if (closing_down)
-		index = -ESHUTDOWN;
-	else if (wanted == VHDX_INDEX_ANY)
-		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
-	else
-		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
-	mutex_unlock(&disks_lock);
-	if (index >= 0)
-		return index;
-	if (index == -ESHUTDOWN)
-		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
-	if (index != -ENOSPC)
-		return vhdx_no_memory(diag);
-	if (wanted == VHDX_INDEX_ANY)
-		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-			"%d disks are attached, and there can't be more: detach one",
-			VHDX_DISKS_MAX);
-	return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-			 "index %d is taken: detach that disk, or ask for another index", wanted);
-}
-
-static void free_index(int index)
-{
-	mutex_lock(&disks_lock);
-	idr_remove(&disks, index);
-	mutex_unlock(&disks_lock);
-}
-
 /**
- * vhdx_disk_attach() - VHDX_ATTACH
- * @args:	flags and index, checked; index and disk_seq are filled in
- * @container_fd: of the only layer
- * @sidecar_fd:	or -1
- * @diag:	what is wrong; on success why tracking is not what one would expect
- *
- * Returns 0 or -errno, see the uapi header.
+ * vhdx_disk_unprepare() - the other way
+ * @disk:	nobody uses it any more
  */
-int vhdx_disk_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
-		     struct vhdx_diag *diag)
+void vhdx_disk_unprepare(struct vhdx_disk *disk)
 {
-	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
-	struct vhdx_diag gap = { };
-	struct vhdx_disk *disk;
-	unsigned int flags;
-	int index, err;
-
-	if (!try_module_get(THIS_MODULE))
-		return -ENODEV;
-	index = take_index(args->index, diag);
-	err = index;
-	if (index < 0)
-		goto fail_module;
-	err = -ENOMEM;
-	disk = disk_alloc(index, read_only);
-	if (!disk)
-		goto fail_index;
-	err = vhdx_container_open(&disk->container, container_fd, read_only, "container", diag);
-	if (err)
-		goto fail_disk;
-	err = open_image(disk, diag);
-	if (err)
-		goto fail_disk;
-	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
-		flags = vhdx_writer_enter();
-		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
-		vhdx_writer_leave(flags);
-	}
-	if (err)
-		goto fail_disk;
-	/* What was read for a caller who was killed meanwhile may have been cut short. To
-	 * believe that would be a gap for ever; and nobody is left to detach the disk.
-	 */
-	err = -EINTR;
-	if (fatal_signal_pending(current))
-		goto fail_disk;
-	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
-	note_age(disk);
-	err = disk_start(disk);
-	if (err) {
-		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
-		goto fail_disk;
-	}
-
-	mutex_lock(&disks_lock);
-	idr_replace(&disks, disk, index);
-	/* From here on somebody else may detach it. */
-	args->disk_seq = disk->gd->diskseq;
-	mutex_unlock(&disks_lock);
-	args->index = index;
-	*diag = gap;
-	return 0;
-
-fail_disk:
-	disk_free(disk);
-fail_index:
-	free_index(index);
-fail_module:
-	module_put(THIS_MODULE);
-	return err;
-}
-
-/*
- * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
- * closing it. That may take as long as its container does to answer: the task that reads the
- * partitions holds gd->open_mutex. It is not waited for here: disks_lock is held, which
- * every attach and detach takes.
- */
-static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err = 0;
-
-	if (!mutex_trylock(&disk->gd->open_mutex))
-		return -EAGAIN;
-	if (disk_openers(disk->gd))
-		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-				"it, or a partition of it, is open or mounted");
-	else
-		disk->closing = true;
-	mutex_unlock(&disk->gd->open_mutex);
-	return err;
-}
-
-/* The disk is the caller's, to be detached; disks_lock is held. */
-static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	int err;
-
-	if (closing_down)
-		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
-				 "the machine is shutting down");
-	err = claim_for_detach(disk, diag);
-	if (!err) {
-		idr_replace(&disks, NULL, disk->index);
-		atomic_inc(&detaching);
-	}
-	return err;
-}
-
-static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
-{
-	char how[VHDX_LOSS_TEXT];
-	int index = disk->index;
-	int err;
-
-	/* No more ioctls, then no more bios; ours are drained by our own reference. */
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	del_gendisk(disk->gd);
-	percpu_ref_kill(&disk->io_ref);
-	wait_for_completion(&disk->drained);
-	vhdx_allocator_stop(&disk->allocator);
-	vhdx_journal_stop(&disk->journal);
-
-	err = vhdx_session_end(disk);
-	vhdx_loss_stop(disk);
-	if (err) {
-		if (disk->container.lost) {
-			vhdx_loss_how(disk, how);
-			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
-				  "detached, but the container %s; it was left as it is: put it back from a copy, and make a full backup",
-				  how);
-		} else {
-			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
-				       err);
-			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-			       index, err);
-		}
-		err = -EIO;
-	}
 	put_disk(disk->gd);
-	percpu_ref_exit(&disk->io_ref);
+	free_refs(disk);
 	free_queues(disk);
-	disk_free(disk);
-	free_index(index);
-	atomic_dec(&detaching);
-	wake_up_all(&detached);
-	module_put(THIS_MODULE);
-	return err;
 }
 
 /**
- * vhdx_disk_detach() - VHDX_DETACH
- * @index:	N of /dev/vhdxN
- * @disk_seq:	the attachment that is meant; 0: whichever has the index
- * @diag:	what is wrong
+ * vhdx_disk_add() - from here on there is I/O: partitions are read
+ * @disk:	prepared
+ * @groups:	what sysfs shows of it
  *
- * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, any other error that the disk is still there.
+ * Sleeps. Returns 0 or -errno.
  */
-int vhdx_disk_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
+int vhdx_disk_add(struct vhdx_disk *disk, const struct attribute_group **groups)
 {
-	struct vhdx_disk *disk;
-	int err;
+	int err = device_add_disk(NULL, disk->gd, groups);
 
-	mutex_lock(&disks_lock);
-	disk = index < 0 ? NULL : idr_find(&disks, index);
-	if (!disk)
-		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
-	else if (disk_seq && disk_seq != disk->gd->diskseq)
-		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
-				"index %d belongs to attachment %llu, not to %llu, which is not there (any more)",
-				index, disk->gd->diskseq, disk_seq);
-	else
-		err = take_for_detach(disk, diag);
-	mutex_unlock(&disks_lock);
-	if (err == -EAGAIN)
-		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-				"somebody is opening or closing it");
-	if (!err)
-		err = detach_taken(disk, diag);
-	return err;
-}
-
-/* ---- detach at the last close ------------------------------------------------------------ */
-
-static void detach_work(struct work_struct *work)
-{
-	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
-}
-
-/*
- * The close itself holds locks that detach needs, and may be repeated before this runs. So
- * there is one work item for all disks, none that would have to outlive its disk. It detaches
- * all that are to be, side by side.
- */
-static void autoclear(struct work_struct *work)
-{
-	struct vhdx_disk *disk;
-	bool again = false;
-	int index, err;
-
-	mutex_lock(&disks_lock);
-	idr_for_each_entry(&disks, disk, index) {
-		if (!disk->autoclear || !READ_ONCE(disk->used))
-			continue;
-		err = -EAGAIN;
-		if (time_after(jiffies, READ_ONCE(disk->closed_at) + AUTOCLEAR_LINGER))
-			err = take_for_detach(disk, NULL);
-		again |= err == -EAGAIN;
-		if (err)
-			continue;
-		INIT_WORK(&disk->detach_work, detach_work);
-		queue_work(autoclear_wq, &disk->detach_work);
-	}
-	mutex_unlock(&disks_lock);
-	if (again)
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	/* A name that there was no memory for is none; nothing else here is invalid. */
+	return err == -EINVAL ? -ENOMEM : err;
 }
 
 /**
- * vhdx_disk_init() - when the module is loaded
- */
-int vhdx_disk_init(void)
-{
-	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
-	return autoclear_wq ? 0 : -ENOMEM;
-}
-
-/**
- * vhdx_disk_exit() - when it is unloaded: there is no disk
- */
-void vhdx_disk_exit(void)
-{
-	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(autoclear_wq);
-}
-
-/* ---- the machine goes down ---------------------------------------------------------------- */
-
-/**
- * vhdx_disk_keep_all() - from now on no disk comes or goes: the machine goes down
- * @list:	receives all there are, by their shutdown.link
+ * vhdx_disk_drain() - no more bios, and what is under way ends by itself
+ * @disk:	added
  *
- * One that is being attached is not among them: nothing is written to it any more,
- * unless a write was faster.
+ * Sleeps, for as long as the container takes to answer.
  */
-void vhdx_disk_keep_all(struct list_head *list)
+void vhdx_disk_drain(struct vhdx_disk *disk)
 {
-	struct vhdx_disk *disk;
-	int index;
-
-	mutex_lock(&disks_lock);
-	WRITE_ONCE(closing_down, true);
-	idr_for_each_entry(&disks, disk, index)
-		list_add_tail(&disk->shutdown.link, list);
-	mutex_unlock(&disks_lock);
+	del_gendisk(disk->gd);
+	/* Ours are drained by our own references (rule K2). */
+	percpu_ref_kill(&disk->io_ref);
+	percpu_ref_kill(&disk->write_ref);
+	wait_for_completion(&disk->drained);
+	wait_for_completion(&disk->writes_drained);
 }
 
 /**
- * vhdx_disk_closing_down() - has vhdx_disk_keep_all() been called?
+ * vhdx_disk_stop_work() - nothing is done by itself any more
+ * @disk:	nobody sends it bios any more
  */
-bool vhdx_disk_closing_down(void)
+void vhdx_disk_stop_work(struct vhdx_disk *disk)
 {
-	return READ_ONCE(closing_down);
-}
-
-/**
- * vhdx_disk_wait_for_detaches() - until those that had begun have ended
- * @deadline:	in jiffies
- */
-void vhdx_disk_wait_for_detaches(unsigned long deadline)
-{
-	wait_event_timeout(detached, !atomic_read(&detaching),
-			   max_t(long, deadline - jiffies, 1));
+	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
+	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
 }

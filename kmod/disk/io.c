@@ -13,6 +13,21 @@ static gfp_t gfp_of(const struct bio *bio)
 	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
 }
 
+/*
+ * Of what a bio holds a reference for as long as it is under way (rule K2). Writes have one of
+ * their own: a shutdown ends them, and not the others.
+ */
+static struct percpu_ref *ref_of(struct vhdx_disk *disk, const struct bio *bio)
+{
+	return op_is_write(bio_op(bio)) && !(bio->bi_opf & REQ_PREFLUSH) ? &disk->write_ref :
+									   &disk->io_ref;
+}
+
+static void request_done(struct vhdx_request *request, blk_status_t status)
+{
+	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
+}
+
 /* NULL only for a bio that does not wait. */
 static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 {
@@ -21,52 +36,32 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 
 	if (!clone)
 		return NULL;
-	io = container_of(clone, struct vhdx_io, clone);
+	io = container_of(clone, struct vhdx_io, request.clone);
 	io->disk = disk;
+	io->ref = ref_of(disk, bio);
 	io->orig = bio;
 	INIT_LIST_HEAD(&io->link);
-	INIT_LIST_HEAD(&io->inflight_link);
-	io->container = &disk->container;
+	io->pass.epoch = NULL;
+	io->write.slot = NULL;
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	io->length = bio->bi_iter.bi_size;
-	io->offset = 0;
-	io->allocation = NULL;
+	io->op = NULL;
 	io->parked = false;
 	io->commit = false;
 	io->status = BLK_STS_OK;
 	io->swap_out = false;
 	io->start_time = 0;
-	io->file.alone = false;
+	io->request.container = &vhdx_disk_leaf(disk)->container;
+	io->request.done = request_done;
+	io->request.offset = 0;
+	io->request.alone = false;
 	return io;
-}
-
-/* Cut the bio at the end of its payload block; the rest comes by itself later. */
-static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
-{
-	u32 block_size = disk->image.geo.block_size;
-	u64 offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
-	u64 room = block_size - (offset & (block_size - 1));
-	struct bio *front;
-
-	if (bio->bi_iter.bi_size <= room)
-		return bio;
-	front = bio_split(bio, room >> SECTOR_SHIFT, gfp_of(bio), &disk->split_bios);
-	if (IS_ERR_OR_NULL(front)) {
-		if (bio->bi_opf & REQ_NOWAIT)
-			bio_wouldblock_error(bio);
-		else
-			bio_io_error(bio);
-		return NULL;
-	}
-	bio_chain(front, bio);
-	submit_bio_noacct(bio);
-	return front;
 }
 
 /**
  * vhdx_io_start() - a bio with data sets out
  * @disk:	the disk
- * @bio:	holds a reference of disk->io_ref, which goes with it
+ * @bio:	holds a reference of the disk, which goes with it
  * @swap_out:	it has entered disk->swap_out
  *
  * Waits for nothing but memory that earlier ones give back, and not even for that if the bio
@@ -74,26 +69,18 @@ static struct bio *front_of(struct vhdx_disk *disk, struct bio *bio)
  */
 void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
 {
-	struct vhdx_io *io = NULL;
+	struct percpu_ref *ref = ref_of(disk, bio);
+	struct vhdx_io *io = io_alloc(disk, bio);
 
-	bio = front_of(disk, bio);
-	if (bio)
-		io = io_alloc(disk, bio);
-	if (!io)
-		goto fail;
-	io->swap_out = swap_out;
-	io->start_time = bio_start_io_acct(bio);
-	if (vhdx_io_is_write(io) && !vhdx_inflight_admit(&disk->tracker, io))
+	if (io) {
+		io->swap_out = swap_out;
+		vhdx_io_enter(io);
 		return;
-	vhdx_io_map(io);
-	return;
-
-fail:
-	if (bio)
-		bio_wouldblock_error(bio);
+	}
+	bio_wouldblock_error(bio);
 	if (swap_out)
 		vhdx_swap_out_leave(disk);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
 }
 
 /**
@@ -103,10 +90,10 @@ fail:
 void vhdx_submit_bio(struct bio *bio)
 {
 	struct vhdx_disk *disk = bio->bi_bdev->bd_disk->private_data;
+	struct percpu_ref *ref = ref_of(disk, bio);
 	bool swap_out = false;
-	struct vhdx_io *io;
 
-	if (!percpu_ref_tryget_live(&disk->io_ref)) {
+	if (!percpu_ref_tryget_live(ref)) {
 		bio_io_error(bio);
 		return;
 	}
@@ -133,8 +120,7 @@ void vhdx_submit_bio(struct bio *bio)
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			goto would_wait;
-		io = io_alloc(disk, bio);
-		vhdx_journal_wait(&disk->journal, io);
+		vhdx_io_enter(io_alloc(disk, bio));
 		return;
 	}
 
@@ -150,111 +136,27 @@ would_wait:
 	bio->bi_status = BLK_STS_AGAIN;
 fail:
 	bio_endio(bio);
-	percpu_ref_put(&disk->io_ref);
-}
-
-/* To a worker, unless its submitter would rather hear that it has to wait. */
-static void hand_over(struct vhdx_io *io, void (*worker)(struct vhdx_io *io))
-{
-	if (io->orig->bi_opf & REQ_NOWAIT)
-		vhdx_io_end(io, BLK_STS_AGAIN);
-	else
-		worker(io);
+	percpu_ref_put(ref);
 }
 
 /**
- * vhdx_io_map() - find out where it goes, without waiting
- * @io:		admitted, if it is a write
- */
-void vhdx_io_map(struct vhdx_io *io)
-{
-	struct vhdx_disk *disk = io->disk;
-	struct vhdx_mapping mapping;
-	bool write = vhdx_io_is_write(io);
-
-	if (unlikely(vhdx_loss_found(disk))) {
-		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
-	}
-	if (write) {
-		if (unlikely(vhdx_disk_is_poisoned(disk))) {
-			vhdx_io_end(io, BLK_STS_IOERR);
-			return;
-		}
-		if (unlikely(!vhdx_session_has_begun(&disk->session))) {
-			hand_over(io, vhdx_io_slow);
-			return;
-		}
-	}
-	switch (disk->map->lookup(disk, io->disk_offset, &mapping)) {
-	case VHDX_PLACE_UNKNOWN:
-		hand_over(io, vhdx_io_slow);
-		return;
-	case VHDX_PLACE_DATA:
-		io->commit = (io->orig->bi_opf & REQ_FUA) && !mapping.durable;
-		vhdx_io_send(io, mapping.offset);
-		return;
-	case VHDX_PLACE_ZERO:
-		if (write) {
-			hand_over(io, vhdx_io_allocate);
-			return;
-		}
-		zero_fill_bio(&io->clone);
-		vhdx_io_end(io, BLK_STS_OK);
-		return;
-	case VHDX_PLACE_BAD:
-		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
-	}
-}
-
-/**
- * vhdx_io_send() - to the container
- * @io:		mapped
- * @offset:	container offset
- */
-void vhdx_io_send(struct vhdx_io *io, u64 offset)
-{
-	/* Structures are replayed in memory for a read-only attach; payload is not:
-	 * a log that holds payload is none that MS-VHDX knows.
-	 */
-	if (unlikely(io->disk->overlay) &&
-	    vhdx_overlay_touches(io->disk->overlay, offset, io->length)) {
-		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
-	}
-	/* The commit makes it durable. */
-	if (io->commit)
-		io->clone.bi_opf &= ~REQ_FUA;
-	io->offset = offset;
-	io->container->ops->submit(io->container, io);
-}
-
-/**
- * vhdx_io_done() - the container is done with it
- * @io:		sent
- * @status:	how it went
+ * vhdx_io_shut() - writes that come from now on fail; those under way end as they do
+ * @disk:	the disk, which is read on, and flushed
+ * @deadline:	in jiffies
  *
- * Any context.
+ * Sleeps. Returns false if some were still under way at the deadline.
  */
-void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
+bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline)
 {
-	if (io->allocation)
-		vhdx_io_publish(io, status);
-	else if (io->commit && !status)
-		vhdx_journal_wait(&io->disk->journal, io);
-	else
-		vhdx_io_end(io, status);
+	percpu_ref_kill(&disk->write_ref);
+	return wait_for_completion_timeout(&disk->writes_drained,
+					   max_t(long, deadline - jiffies, 1));
 }
 
-/**
- * vhdx_io_committed() - the commit that it waited for is done
- * @io:		on no list
- * @err:	how the commit went
- */
-void vhdx_io_committed(struct vhdx_io *io, int err)
+static void committed(struct vhdx_commit_waiter *waiter, int err)
 {
-	struct vhdx_disk *disk = io->disk;
+	struct vhdx_io *io = container_of(waiter, struct vhdx_io, waiter);
+	struct percpu_ref *ref = io->ref;
 	struct bio *bio = io->orig;
 
 	if (io->parked && !err) {
@@ -267,10 +169,246 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 		return;
 	}
 	/* The flush in front of data: the data starts over, without it. */
-	bio_put(&io->clone);
+	bio_put(&io->request.clone);
 	bio->bi_opf &= ~REQ_PREFLUSH;
 	submit_bio_noacct(bio);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
+}
+
+/**
+ * vhdx_io_wait_for_commit() - go on once everything that was done so far is durable
+ * @io:		outside of the gate, and on no list
+ *
+ * Any context. A flush, and what is durable by a commit, ends then.
+ */
+void vhdx_io_wait_for_commit(struct vhdx_io *io)
+{
+	io->waiter.done = committed;
+	vhdx_journal_wait(&vhdx_disk_leaf(io->disk)->writer.journal, &io->waiter);
+}
+
+/* To the slow path, unless its submitter would rather hear that it has to wait. */
+static void hand_over(struct vhdx_io *io, void (*slow)(struct vhdx_io *io))
+{
+	vhdx_gate_leave(&io->pass);
+	if (io->orig->bi_opf & REQ_NOWAIT)
+		vhdx_io_end(io, BLK_STS_AGAIN);
+	else
+		slow(io);
+}
+
+/* To the container, at that offset of it. */
+static void send(struct vhdx_io *io, u64 offset)
+{
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
+	/* Structures are replayed in memory for a read-only attach; payload is not:
+	 * a log that holds payload is none that MS-VHDX knows.
+	 */
+	if (unlikely(leaf->overlay) &&
+	    vhdx_overlay_touches(leaf->overlay, offset, io->length)) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+	/* The commit makes it durable. */
+	if (io->commit)
+		io->request.clone.bi_opf &= ~REQ_FUA;
+	io->request.offset = offset;
+	io->request.container->ops->submit(io->request.container, &io->request);
+}
+
+static void read_zeroes(struct vhdx_io *io)
+{
+	zero_fill_bio(&io->request.clone);
+	vhdx_io_end(io, BLK_STS_OK);
+}
+
+/* Where it lies is known. It is inside the gate, and admitted if it writes. */
+static void map(struct vhdx_io *io, const struct vhdx_mapping *extent)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	bool write = vhdx_io_is_write(io);
+
+	if (unlikely(vhdx_layer_is_lost(leaf))) {
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+	if (write) {
+		if (unlikely(vhdx_disk_is_poisoned(disk))) {
+			vhdx_io_end(io, BLK_STS_IOERR);
+			return;
+		}
+		if (unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
+			hand_over(io, vhdx_io_slow);
+			return;
+		}
+	}
+	switch (extent->kind) {
+	case VHDX_MAPPING_UNKNOWN:
+		hand_over(io, vhdx_io_slow);
+		return;
+	case VHDX_MAPPING_DATA:
+		io->commit = (io->orig->bi_opf & REQ_FUA) && !extent->durable;
+		send(io, extent->offset);
+		return;
+	case VHDX_MAPPING_ZERO:
+		if (write)
+			hand_over(io, vhdx_io_allocate);
+		else
+			read_zeroes(io);
+		return;
+	case VHDX_MAPPING_BUSY:
+		if (write || !extent->zero)
+			hand_over(io, vhdx_io_wait_for_block);
+		else
+			read_zeroes(io);
+		return;
+	case VHDX_MAPPING_BAD:
+		vhdx_io_end(io, BLK_STS_IOERR);
+		return;
+	}
+}
+
+static unsigned int kind_of(const struct vhdx_io *io)
+{
+	if (unlikely(io->orig->bi_opf & REQ_PREFLUSH || bio_op(io->orig) == REQ_OP_FLUSH))
+		return VHDX_GATE_FLUSHES;
+	return vhdx_io_is_write(io) ? VHDX_GATE_WRITES : VHDX_GATE_READS;
+}
+
+/*
+ * Into the gate, and look up what begins there; in one read side with the first mark, which is
+ * of what can be sent as a whole. Returns false if it is parked, and comes again when the gate
+ * opens; or if it has ended, because it would have been.
+ */
+static bool pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	bool nowait = io->orig->bi_opf & REQ_NOWAIT;
+	bool inside;
+
+	rcu_read_lock();
+	while (unlikely(!(inside = vhdx_gate_enter(&disk->gate, &io->pass, kind)))) {
+		if (nowait || vhdx_gate_park(&disk->gate, &io->pass, kind))
+			break;
+	}
+	if (inside && kind != VHDX_GATE_FLUSHES && !io->op)
+		leaf->map->lookup(leaf, io->disk_offset, io->length, extent);
+	if (inside && kind == VHDX_GATE_WRITES && extent->length >= io->length)
+		vhdx_inflight_admit(&disk->tracker.inflight, &io->write, io->disk_offset,
+				    io->length);
+	rcu_read_unlock();
+	if (unlikely(!inside && nowait))
+		vhdx_io_end(io, BLK_STS_AGAIN);
+	return inside;
+}
+
+static struct bio *front_of(struct bio *bio, unsigned int sectors, struct bio_set *set)
+{
+	struct bio *front;
+
+	if (!(bio->bi_opf & REQ_NOWAIT))
+		return compat_submit_split(bio, sectors, set);
+	front = bio_split(bio, sectors, GFP_NOWAIT, set);
+	if (IS_ERR_OR_NULL(front)) {
+		bio_wouldblock_error(bio);
+		return NULL;
+	}
+	bio_chain(front, bio);
+	submit_bio_noacct(bio);
+	return front;
+}
+
+/*
+ * Keep so much of it; the rest comes by itself. Outside of the gate: those who have the memory
+ * for that may be parked. Returns false if the caller's bio has failed.
+ */
+static bool cut(struct vhdx_io *io, u64 length)
+{
+	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
+
+	io->orig = front_of(io->orig, length >> SECTOR_SHIFT, &disk->split_bios);
+	if (io->orig) {
+		io->length = length;
+		io->request.clone.bi_iter.bi_size = length;
+		return true;
+	}
+	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
+	if (io->swap_out)
+		vhdx_swap_out_leave(disk);
+	bio_put(&io->request.clone);
+	percpu_ref_put(ref);
+	return false;
+}
+
+/* It can be sent as a whole. */
+static void go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mapping *extent)
+{
+	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
+		vhdx_gate_leave(&io->pass);
+		vhdx_io_wait_for_commit(io);
+	} else if (unlikely(io->op)) {
+		send(io, vhdx_io_new_place(io));
+	} else {
+		if (!io->start_time)
+			io->start_time = bio_start_io_acct(io->orig);
+		map(io, extent);
+	}
+}
+
+/**
+ * vhdx_io_enter() - go on with a piece that is outside of the gate: a new one, or one that waited
+ * @io:		on no list
+ *
+ * Waits for nothing but memory that others give back.
+ */
+void vhdx_io_enter(struct vhdx_io *io)
+{
+	struct vhdx_mapping extent = { .length = io->length };
+	unsigned int kind = kind_of(io);
+
+	while (pass_gate(io, kind, &extent)) {
+		if (likely(extent.length >= io->length)) {
+			go_on(io, kind, &extent);
+			return;
+		}
+		vhdx_gate_leave(&io->pass);
+		if (!cut(io, extent.length))
+			return;
+	}
+}
+
+/**
+ * vhdx_io_resume() - vhdx_io_enter() for one that was parked at the gate
+ * @pass:	of the piece
+ */
+void vhdx_io_resume(struct vhdx_pass *pass)
+{
+	vhdx_io_enter(container_of(pass, struct vhdx_io, pass));
+}
+
+/**
+ * vhdx_io_done() - the container is done with it
+ * @io:		sent
+ * @status:	how it went
+ *
+ * Any context. A new block is mapped before it leaves the gate: who waits for the gate finds
+ * everything that has reached the container.
+ */
+void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
+{
+	if (io->op) {
+		vhdx_io_publish(io, status);
+		return;
+	}
+	vhdx_gate_leave(&io->pass);
+	if (io->commit && !status)
+		vhdx_io_wait_for_commit(io);
+	else
+		vhdx_io_end(io, status);
 }
 
 /**
@@ -285,18 +423,20 @@ void vhdx_io_committed(struct vhdx_io *io, int err)
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 {
 	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
 	struct bio *bio = io->orig;
 
+	vhdx_gate_leave(&io->pass);
 	if (unlikely(status) && vhdx_loss_park(io, status))
 		return;
-	vhdx_inflight_leave(&disk->tracker, io);
+	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
 	if (unlikely(io->swap_out))
 		vhdx_swap_out_leave(disk);
 	if (io->start_time)
 		bio_end_io_acct(bio, io->start_time);
 	if (status)
 		bio->bi_status = status;
-	bio_put(&io->clone);
+	bio_put(&io->request.clone);
 	bio_endio(bio);
-	percpu_ref_put(&disk->io_ref);
+	percpu_ref_put(ref);
 }

@@ -1,75 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One piece of a bio, within one payload block, on its way.
+ * One piece of a bio, which is mapped as a whole, on its way.
  *
- *	submit_bio	gate and first mark (inflight.c)
+ *	submit_bio	through the gate (gate.h); a write's first mark (inflight.h)
  *	  -> map	fast: looked up without locks, sent to the container
- *	  -> slow path	a page to load, a session to begin, a block to allocate
- *	  -> container	done: second mark, the caller's bio ends
+ *	  -> slow path	a page to load, a session to begin, a block to allocate; outside the
+ *			gate, and through it again
+ *	  -> container	done: out of the gate; second mark, the caller's bio ends
  *
  * submit_bio never waits (rule K1): whatever would is handed to a workqueue.
  */
 #ifndef VHDX_IO_H
 #define VHDX_IO_H
 
-#include <linux/bio.h>
-#include <linux/fs.h>
+#include "layer/gate.h"
+#include "layer/journal.h"
+#include "store/request.h"
+#include "track/inflight.h"
+
 #include <linux/workqueue.h>
 
-struct vhdx_allocation;
-struct vhdx_container;
+struct vhdx_block_op;
 struct vhdx_disk;
 
 /**
  * struct vhdx_io - state of one piece, in front of its clone
- * @disk:	holds a reference of disk->io_ref until the end
+ * @disk:	where it goes
+ * @ref:	of the disk, that it holds a reference of until the end (rule K2)
  * @orig:	the caller's bio, which this piece is the whole of
- * @link:	in whatever list it is parked on: gate, allocation, journal
- * @inflight_link: in the tracker's list of writes in flight (rule T1)
- * @shard:	which of these lists
- * @work:	slow path, file back end, publication
- * @container:	where it went
+ * @link:	in whatever list it is parked on: allocation, loss
+ * @waiter:	for a commit of the journal
+ * @pass:	its way through the gate
+ * @write:	in flight, if it is a write and the disk is tracked
+ * @work:	slow path, publication
  * @disk_offset: first byte on the disk
  * @length:	in bytes; zero for a bare flush
- * @offset:	first byte in the container, once mapped
- * @allocation:	the new block that it fills, until that is published
+ * @op:		makes the new block that it fills, until that is published
  * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @swap_out:	one of those under way (swap_out.h)
  * @start_time:	for the disk's statistics
- * @file:	what the file back end needs: of the first one, where several are one request.
- *		@known: the container's size when it was sent; @joined: the others, in order;
- *		@table: the memory of all of them. @alone: it is not to be joined
- * @clone:	last: bios are allocated with this structure in front
+ * @request:	its transfer, once it is mapped; last, see there
  */
 struct vhdx_io {
 	struct vhdx_disk *disk;
+	struct percpu_ref *ref;
 	struct bio *orig;
 	struct list_head link;
-	struct list_head inflight_link;
-	unsigned int shard;
+	struct vhdx_commit_waiter waiter;
+	struct vhdx_pass pass;
+	struct vhdx_write write;
 	struct work_struct work;
-	struct vhdx_container *container;
 	u64 disk_offset;
 	u64 length;
-	u64 offset;
-	struct vhdx_allocation *allocation;
+	struct vhdx_block_op *op;
 	bool parked;
 	bool commit;
 	blk_status_t status;
 	bool swap_out;
 	unsigned long start_time;
-	struct {
-		struct kiocb iocb;
-		atomic_t refs;
-		long result;
-		u64 known;
-		struct list_head joined;
-		struct bio_vec *table;
-		bool alone;
-	} file;
-	struct bio clone;
+	struct vhdx_request request;
 };
 
 static inline bool vhdx_io_is_write(const struct vhdx_io *io)
@@ -80,16 +71,19 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
 void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out);
-void vhdx_io_map(struct vhdx_io *io);
-void vhdx_io_send(struct vhdx_io *io, u64 offset);
+void vhdx_io_resume(struct vhdx_pass *pass);
+bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline);
+void vhdx_io_enter(struct vhdx_io *io);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
-void vhdx_io_committed(struct vhdx_io *io, int err);
+void vhdx_io_wait_for_commit(struct vhdx_io *io);
 
 /* io_slow.c */
-int vhdx_io_make_pool(struct vhdx_disk *disk);
 void vhdx_io_slow(struct vhdx_io *io);
+void vhdx_io_wait_for_block(struct vhdx_io *io);
+void vhdx_io_block_ended(struct list_head *link);
 void vhdx_io_allocate(struct vhdx_io *io);
+u64 vhdx_io_new_place(const struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);
 
 #endif

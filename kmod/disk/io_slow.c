@@ -9,31 +9,15 @@
  */
 #include "io.h"
 #include "disk.h"
-#include "store/writer.h"
-
-#include <linux/slab.h>
-
-/* Blocks that can be made without memory: more of them wait for these. */
-#define ALLOCATION_RESERVE	8
+#include "store/scope.h"
 
 /* First writes wait for a commit while this many pages wait for theirs: a few transactions. */
 #define DIRTY_PAGES_MAX		(4 * VHDX_LOG_PAGES_MAX)
 
-/**
- * struct vhdx_allocation - a payload block that is being made
- * @link:	in disk->allocating
- * @block:	its number
- * @where:	its place in the container
- * @handle:	from ->load(): keeps the page that will name it
- * @waiting:	other writes to it, which go on once it is mapped
- */
-struct vhdx_allocation {
-	struct hlist_node link;
-	u64 block;
-	u64 where;
-	void *handle;
-	struct list_head waiting;
-};
+static u64 block_of(const struct vhdx_io *io)
+{
+	return io->disk_offset >> vhdx_disk_leaf(io->disk)->image.geo.block_shift;
+}
 
 /* ---- load a page, begin the session ------------------------------------------ */
 
@@ -41,21 +25,22 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	unsigned int flags = vhdx_scope_enter();
 	void *handle;
 	int err = 0;
 
 	if (vhdx_io_is_write(io))
 		err = vhdx_session_begin(disk);
 	if (!err)
-		err = disk->map->load(disk, io->disk_offset, &handle);
+		err = leaf->map->load(leaf, io->disk_offset, &handle);
 	if (err) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 	} else {
-		vhdx_io_map(io);
-		disk->map->unload(disk, handle);
+		vhdx_io_enter(io);
+		leaf->map->unload(leaf, handle);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
@@ -68,65 +53,48 @@ void vhdx_io_slow(struct vhdx_io *io)
 	queue_work(io->disk->slow_wq, &io->work);
 }
 
-/* ---- allocate a block ---------------------------------------------------------- */
+/* ---- a block that somebody works on ---------------------------------------------- */
 
-/*
- * Who comes first makes the block; everybody else waits for it. Rule V1: the fast path
- * does not see the block before it is complete.
+/**
+ * vhdx_io_wait_for_block() - map it again once nobody works on its block any more
+ * @io:		not mapped: the block was busy
+ *
+ * Any context.
  */
-static struct vhdx_allocation *become_allocator(struct vhdx_io *io)
+void vhdx_io_wait_for_block(struct vhdx_io *io)
 {
-	struct vhdx_disk *disk = io->disk;
-	u64 block = io->disk_offset >> disk->image.geo.block_shift;
-	struct vhdx_allocation *new, *other;
+	struct vhdx_block_ops *blocks = &vhdx_disk_leaf(io->disk)->writer.blocks;
 
-	/* What is in use comes back as soon as its data is written. */
-	new = mempool_alloc(&disk->allocations, GFP_NOIO);
-	memset(new, 0, sizeof(*new));
-	new->block = block;
-	INIT_LIST_HEAD(&new->waiting);
-
-	spin_lock(&disk->allocating_lock);
-	hash_for_each_possible(disk->allocating, other, link, block) {
-		if (other->block == block)
-			break;
-	}
-	if (other)
-		list_add_tail(&io->link, &other->waiting);
-	else
-		hash_add(disk->allocating, &new->link, block);
-	spin_unlock(&disk->allocating_lock);
-	if (!other)
-		return new;
-	mempool_free(new, &disk->allocations);
-	return NULL;
+	if (!vhdx_block_op_wait(blocks, block_of(io), &io->link))
+		vhdx_io_enter(io);
 }
 
-/* The block is mapped, or it is not: those who waited find out by themselves. */
-static void end_allocation(struct vhdx_disk *disk, struct vhdx_allocation *allocation)
+/**
+ * vhdx_io_block_ended() - nobody works on the block any more that it waited for
+ * @link:	of the piece
+ */
+void vhdx_io_block_ended(struct list_head *link)
 {
-	struct vhdx_io *io, *next;
-	LIST_HEAD(waiting);
+	vhdx_io_enter(container_of(link, struct vhdx_io, link));
+}
 
-	spin_lock(&disk->allocating_lock);
-	hash_del(&allocation->link);
-	list_splice_init(&allocation->waiting, &waiting);
-	spin_unlock(&disk->allocating_lock);
+/* ---- allocate a block ---------------------------------------------------------- */
 
-	if (allocation->handle)
-		disk->map->unload(disk, allocation->handle);
-	mempool_free(allocation, &disk->allocations);
-	list_for_each_entry_safe(io, next, &waiting, link) {
-		list_del_init(&io->link);
-		vhdx_io_map(io);
-	}
+/* The block is mapped, or it is not: those who waited find out by themselves. */
+static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
+{
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
+	if (op->handle)
+		leaf->map->release(leaf, io->disk_offset, op->handle);
+	vhdx_block_op_end(&leaf->writer.blocks, op);
 }
 
 /* No stale byte: what the write does not cover is zero before the block is mapped. */
 static int zero_around(struct vhdx_io *io, u64 where)
 {
-	struct vhdx_container *c = io->container;
-	u32 block_size = io->disk->image.geo.block_size;
+	struct vhdx_container *c = io->request.container;
+	u32 block_size = vhdx_disk_leaf(io->disk)->image.geo.block_size;
 	u64 begin = io->disk_offset & (block_size - 1);
 	u64 end = begin + io->length;
 	int err = 0;
@@ -138,69 +106,70 @@ static int zero_around(struct vhdx_io *io, u64 where)
 	return err;
 }
 
+/*
+ * Who comes first makes the block; everybody else waits for it. Rule V1: the fast path
+ * does not see the block before it is complete.
+ */
 static void allocate_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
-	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
-	struct vhdx_allocation *allocation;
-	struct vhdx_mapping mapping;
-	enum vhdx_place place;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	unsigned int flags = vhdx_scope_enter();
+	struct vhdx_mapping extent;
+	struct vhdx_block_op *op;
 	bool zeroed;
 	int err;
 
-	if (READ_ONCE(disk->meta.dirty_count) >= DIRTY_PAGES_MAX) {
+	if (READ_ONCE(leaf->pages.dirty_count) >= DIRTY_PAGES_MAX) {
 		io->parked = true;
-		vhdx_journal_wait(&disk->journal, io);
+		vhdx_io_wait_for_commit(io);
 		goto out;
 	}
-	allocation = become_allocator(io);
-	if (!allocation)
+	/* Those that are under way end as soon as their data is written. */
+	op = vhdx_block_op_begin(&leaf->writer.blocks, block_of(io), &io->link);
+	if (!op)
 		goto out;
 
-	err = disk->map->load(disk, io->disk_offset, &allocation->handle);
+	err = leaf->map->hold(leaf, io->disk_offset, &op->handle);
 	if (err)
-		goto fail_allocation;
+		goto fail_op;
 	/* Somebody may have made it since the lookup that sent us here. */
-	place = disk->map->lookup(disk, io->disk_offset, &mapping);
-	if (place != VHDX_PLACE_ZERO) {
-		end_allocation(disk, allocation);
-		vhdx_io_map(io);
+	leaf->map->held(leaf, io->disk_offset, op->handle, &extent);
+	if (extent.kind != VHDX_MAPPING_ZERO) {
+		end_op(io, op);
+		vhdx_io_enter(io);
 		goto out;
 	}
-	err = disk->map->place(disk, allocation->handle, &allocation->where, &zeroed);
+	err = leaf->map->place(leaf, op->handle, &op->where, &zeroed);
 	if (err)
-		goto fail_allocation;
+		goto fail_op;
 	if (!zeroed)
-		err = zero_around(io, allocation->where);
+		err = zero_around(io, op->where);
 	if (err)
 		goto fail_place;
 
-	io->allocation = allocation;
+	io->op = op;
 	io->commit = io->orig->bi_opf & REQ_FUA;
-	vhdx_io_send(io, allocation->where +
-		     (io->disk_offset & (disk->image.geo.block_size - 1)));
+	vhdx_io_enter(io);
 	goto out;
 
 fail_place:
-	disk->map->abandon(disk, allocation->where, err);
-fail_allocation:
-	end_allocation(disk, allocation);
+	leaf->map->abandon(leaf, op->where, err);
+fail_op:
+	end_op(io, op);
 	vhdx_io_end(io, errno_to_blk_status(err));
 out:
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
- * vhdx_io_make_pool() - memory for blocks that are made while there is none (rule K3)
- * @disk:	its pool is exited with its queues
- *
- * Returns 0 or -ENOMEM.
+ * vhdx_io_new_place() - where in the container it goes
+ * @io:		with the block that is made for it
  */
-int vhdx_io_make_pool(struct vhdx_disk *disk)
+u64 vhdx_io_new_place(const struct vhdx_io *io)
 {
-	return mempool_init_kmalloc_pool(&disk->allocations, ALLOCATION_RESERVE,
-					 sizeof(struct vhdx_allocation));
+	return io->op->where +
+	       (io->disk_offset & (vhdx_disk_leaf(io->disk)->image.geo.block_size - 1));
 }
 
 /**
@@ -216,25 +185,23 @@ void vhdx_io_allocate(struct vhdx_io *io)
 static void publish_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
-	struct vhdx_allocation *allocation = io->allocation;
-	struct vhdx_disk *disk = io->disk;
-	unsigned int flags = vhdx_writer_enter();
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	struct vhdx_block_op *op = io->op;
+	unsigned int flags = vhdx_scope_enter();
 
 	if (io->status)
-		disk->map->abandon(disk, allocation->where,
-				   blk_status_to_errno(io->status));
+		leaf->map->abandon(leaf, op->where, blk_status_to_errno(io->status));
 	else
-		disk->map->publish(disk, io->disk_offset, allocation->where,
-				   allocation->handle);
-	io->allocation = NULL;
-	end_allocation(disk, allocation);
+		leaf->map->publish(leaf, io->disk_offset, op->where, op->handle);
+	io->op = NULL;
+	end_op(io, op);
 	vhdx_io_done(io, io->status);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
  * vhdx_io_publish() - the data of a new block is in the container
- * @io:		with its allocation
+ * @io:		with the operation that made it
  * @status:	how the write went
  *
  * Any context. A queue of its own: all the others may wait for what is given back here.

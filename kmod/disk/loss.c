@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "loss.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 /* How long anybody waits for the gap: for the sidecar, and for those who hold its lock. */
 static unsigned long patience(void)
@@ -29,12 +29,12 @@ static void gap_work(struct work_struct *work)
 {
 	struct vhdx_loss *loss = container_of(work, struct vhdx_loss, gap_work);
 	struct vhdx_disk *disk = container_of(loss, struct vhdx_disk, loss);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	vhdx_tracker_lose(&disk->tracker);
 	complete_all(&loss->gap_done);
 	let_go(loss);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 static void release_work(struct work_struct *work)
@@ -57,7 +57,7 @@ void vhdx_loss_init(struct vhdx_loss *loss)
 
 /**
  * vhdx_loss_see() - the container is lost
- * @disk:	the disk
+ * @disk:	the disk, that has not been told before
  * @how:	what was found
  *
  * Any context. The gap is written on a queue that nobody waits on who holds tracker->lock.
@@ -65,49 +65,21 @@ void vhdx_loss_init(struct vhdx_loss *loss)
  */
 void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 {
+	struct workqueue_struct *commit_wq = vhdx_disk_leaf(disk)->writer.commit_wq;
 	struct vhdx_loss *loss = &disk->loss;
 	unsigned long flags;
-	bool first;
 
 	spin_lock_irqsave(&loss->lock, flags);
-	first = !loss->seen;
-	loss->seen = true;
-	if (first)
-		strscpy(loss->how, how, sizeof(loss->how));
+	strscpy(loss->how, how, sizeof(loss->how));
 	spin_unlock_irqrestore(&loss->lock, flags);
-	if (!first)
-		return;
-
-	WRITE_ONCE(disk->container.lost, true);
 	WRITE_ONCE(disk->poisoned, true);
 	pr_err("vhdx%d: the container %s: all I/O fails, and nothing is written to it any more; detach the disk and restore the container from a copy\n",
 	       disk->index, how);
-	if (!disk->commit_wq)
+	if (!commit_wq)
 		return;
 	/* Not on a queue of the disk's, whose items may all hang in its container. */
 	schedule_delayed_work(&loss->release_work, patience());
-	queue_work(disk->commit_wq, &loss->gap_work);
-}
-
-/**
- * vhdx_loss_found() - look whether the container is still as long as it was
- * @disk:	the disk
- *
- * Any context, and cheap. A replacement of the same length is for the header to show.
- */
-bool vhdx_loss_found(struct vhdx_disk *disk)
-{
-	struct vhdx_container *c = &disk->container;
-	char how[VHDX_LOSS_TEXT];
-
-	if (likely(vhdx_container_is_whole(c)))
-		return false;
-	if (!READ_ONCE(disk->loss.seen)) {
-		snprintf(how, sizeof(how), "was cut by somebody else: it had %llu bytes, and has %llu",
-			 READ_ONCE(c->size), vhdx_container_length(c));
-		vhdx_loss_see(disk, how);
-	}
-	return true;
+	queue_work(commit_wq, &loss->gap_work);
 }
 
 /**
@@ -123,7 +95,7 @@ bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status)
 	unsigned long flags;
 	bool parked;
 
-	if (likely(!vhdx_loss_found(io->disk)))
+	if (likely(!vhdx_layer_is_lost(vhdx_disk_leaf(io->disk))))
 		return false;
 	spin_lock_irqsave(&loss->lock, flags);
 	parked = !loss->told;
@@ -146,7 +118,7 @@ int vhdx_loss_settle(struct vhdx_disk *disk)
 {
 	long left;
 
-	if (likely(!vhdx_loss_found(disk)))
+	if (likely(!vhdx_layer_is_lost(vhdx_disk_leaf(disk))))
 		return 0;
 	left = wait_for_completion_killable_timeout(&disk->loss.gap_done, patience());
 	if (left > 0)
@@ -169,6 +141,9 @@ void vhdx_loss_how(struct vhdx_disk *disk, char how[VHDX_LOSS_TEXT])
 	spin_lock_irqsave(&loss->lock, flags);
 	strscpy(how, loss->how, VHDX_LOSS_TEXT);
 	spin_unlock_irqrestore(&loss->lock, flags);
+	/* Somebody is about to say it. */
+	if (!*how)
+		strscpy(how, "was cut or written over", VHDX_LOSS_TEXT);
 }
 
 /**
@@ -185,10 +160,10 @@ void vhdx_loss_explain(struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
 	char how[VHDX_LOSS_TEXT];
 	char name[36];
 
-	if ((err != -EIO && !gap) || !vhdx_loss_found(disk))
+	if ((err != -EIO && !gap) || !vhdx_layer_is_lost(vhdx_disk_leaf(disk)))
 		return;
 	vhdx_loss_how(disk, how);
-	snprintf(name, sizeof(name), "%pD", disk->container.file);
+	snprintf(name, sizeof(name), "%pD", vhdx_disk_leaf(disk)->container.file);
 	/* Of a gap everybody is told to make a full backup. */
 	snprintf(diag->text, sizeof(diag->text),
 		 "the container %s %s; detach the disk, put the container back from a copy or attach another one%s",

@@ -29,8 +29,7 @@ struct vhdx_io;
 /**
  * struct vhdx_loss - see the file comment
  * @lock:	everything but the completion; any context
- * @seen:	the container is lost
- * @how:	what was found, from then on
+ * @how:	what was found; empty before
  * @told:	nobody is parked any more
  * @parked:	pieces that failed before the gap was there
  * @gap_work:	writes it; waits for tracker->lock
@@ -39,7 +38,6 @@ struct vhdx_io;
  */
 struct vhdx_loss {
 	spinlock_t lock;
-	bool seen;
 	char how[VHDX_LOSS_TEXT];
 	bool told;
 	struct list_head parked;
@@ -50,7 +48,6 @@ struct vhdx_loss {
 
 void vhdx_loss_init(struct vhdx_loss *loss);
 void vhdx_loss_see(struct vhdx_disk *disk, const char *how);
-bool vhdx_loss_found(struct vhdx_disk *disk);
 bool vhdx_loss_park(struct vhdx_io *io, blk_status_t status);
 int vhdx_loss_settle(struct vhdx_disk *disk);
 void vhdx_loss_how(struct vhdx_disk *disk, char how[VHDX_LOSS_TEXT]);

@@ -1,161 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "session.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "registry.h"
+#include "store/scope.h"
 
-#include <linux/slab.h>
 #include <linux/uuid.h>
-
-/**
- * vhdx_session_init() - nothing has begun
- * @session:	zeroed
- *
- * Returns 0 or -ENOMEM.
- */
-int vhdx_session_init(struct vhdx_session *session)
-{
-	mutex_init(&session->begin_lock);
-	mutex_init(&session->header_lock);
-	spin_lock_init(&session->current_lock);
-	session->header = kvzalloc(VHDX_PAGE, GFP_KERNEL);
-	return session->header ? 0 : -ENOMEM;
-}
-
-/**
- * vhdx_session_destroy() - free its memory
- * @session:	ended, or never begun
- */
-void vhdx_session_destroy(struct vhdx_session *session)
-{
-	kvfree(session->header);
-	session->header = NULL;
-}
-
-/*
- * Is the header still there that was found at attach, or written last? An image that somebody
- * wrote over ours has another one. session.header_lock is held.
- */
-static int read_back(struct vhdx_disk *disk)
-{
-	const struct vhdx_header *header = &disk->image.header;
-	u64 where = vhdx_header_offset(header->slot);
-	void *buf = disk->session.header;
-	char how[VHDX_LOSS_TEXT];
-	int err;
-
-	if (vhdx_loss_found(disk))
-		return -EIO;
-	err = vhdx_container_read_whole(&disk->container, where, buf, VHDX_PAGE);
-	if (vhdx_loss_found(disk))
-		return -EIO;
-	if (!err && !vhdx_header_is_in(header, buf)) {
-		snprintf(how, sizeof(how), "was written by somebody else: the header at 0x%llx is not ours",
-			 where);
-		vhdx_loss_see(disk, how);
-		err = -EIO;
-	}
-	return err;
-}
-
-/**
- * vhdx_session_verify() - is the container still the one that was attached?
- * @disk:	the disk
- *
- * Sleeps. Returns 0, or -EIO where it is not, or where the header can't be read.
- */
-int vhdx_session_verify(struct vhdx_disk *disk)
-{
-	int err;
-
-	mutex_lock(&disk->session.header_lock);
-	err = read_back(disk);
-	mutex_unlock(&disk->session.header_lock);
-	return err;
-}
-
-static void replace_header(struct vhdx_disk *disk, const struct vhdx_header *header)
-{
-	spin_lock(&disk->session.current_lock);
-	disk->image.header = *header;
-	spin_unlock(&disk->session.current_lock);
-}
-
-/**
- * vhdx_session_update() - write the header with new GUIDs, durably
- * @disk:		the disk
- * @file_write_guid:	new value, or NULL to keep it
- * @data_write_guid:	likewise
- * @log_guid:		likewise
- *
- * MS-VHDX 2.2.2: the copy that is not current, flush; then the other one as well, so
- * that a header that goes bad later does not bring an old one back. Returns 0 or
- * -errno; after an error either state may be on disk.
- */
-int vhdx_session_update(struct vhdx_disk *disk, const vhdx_guid *file_write_guid,
-			const vhdx_guid *data_write_guid, const vhdx_guid *log_guid)
-{
-	struct vhdx_store *store = &disk->container.store;
-	void *buf = disk->session.header;
-	struct vhdx_header header;
-	int round, err;
-
-	mutex_lock(&disk->session.header_lock);
-	err = read_back(disk);
-	header = disk->image.header;
-	if (file_write_guid)
-		header.file_write_guid = *file_write_guid;
-	if (data_write_guid)
-		header.data_write_guid = *data_write_guid;
-	if (log_guid)
-		header.log_guid = *log_guid;
-	for (round = 0; round < 2 && !err; round++) {
-		header.sequence++;
-		header.slot ^= 1;
-		vhdx_header_encode(&header, buf);
-		err = store->write(store, vhdx_header_offset(header.slot), buf, VHDX_PAGE);
-		if (!err)
-			err = store->flush(store);
-		/* What comes next goes to the other copy, be it the second round or, if that
-		 * failed, another update: the one that is good is never written over.
-		 */
-		if (!err)
-			replace_header(disk, &header);
-	}
-	mutex_unlock(&disk->session.header_lock);
-	return err;
-}
-
-/**
- * vhdx_session_renew_data_write_guid() - the binding token becomes one that nobody knows
- * @disk:	the disk
- *
- * Rule T5. A failure poisons the disk: the header may say either. Returns 0 or -errno.
- */
-int vhdx_session_renew_data_write_guid(struct vhdx_disk *disk)
-{
-	vhdx_guid fresh;
-	int err;
-
-	generate_random_guid(fresh.b);
-	err = vhdx_session_update(disk, NULL, &fresh, NULL);
-	if (err)
-		vhdx_disk_poison(disk, "header update", err);
-	return err;
-}
-
-/**
- * vhdx_session_data_write_guid() - the DataWriteGuid that the header has now
- * @disk:	the disk
- * @guid:	receives it
- *
- * Does not wait for a header that is being written.
- */
-void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
-{
-	spin_lock(&disk->session.current_lock);
-	*guid = disk->image.header.data_write_guid;
-	spin_unlock(&disk->session.current_lock);
-}
 
 /**
  * vhdx_session_begin() - before the first visible change
@@ -171,11 +20,12 @@ void vhdx_session_data_write_guid(struct vhdx_disk *disk, vhdx_guid *guid)
  */
 int vhdx_session_begin(struct vhdx_disk *disk)
 {
-	struct vhdx_session *session = &disk->session;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_session *session = &leaf->writer.session;
 	vhdx_guid file_write_guid, data_write_guid;
 	int err = 0;
 
-	if (vhdx_loss_found(disk))
+	if (vhdx_layer_is_lost(leaf))
 		return -EIO;
 	if (vhdx_session_has_begun(session))
 		return 0;
@@ -187,20 +37,20 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		goto out;
 	/* It was tried: which of the headers is the newer one is not known any more. */
 	err = vhdx_disk_is_poisoned(disk) ? -EIO : 0;
-	if (!err && vhdx_disk_closing_down())
+	if (!err && vhdx_registry_is_closing_down())
 		err = -EIO;
 	if (err)
 		goto out;
-	err = vhdx_journal_prepare(&disk->journal);
+	err = vhdx_journal_prepare(&leaf->writer.journal);
 	if (err)
 		goto out;
 
 	generate_random_guid(file_write_guid.b);
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
-	err = vhdx_session_update(disk,
-				  session->file_write_guid_renewed ? NULL : &file_write_guid,
-				  &data_write_guid, NULL);
+	err = vhdx_layer_update_header(leaf,
+				       session->file_write_guid_renewed ? NULL : &file_write_guid,
+				       &data_write_guid, NULL);
 	if (err) {
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;
@@ -220,6 +70,8 @@ out:
  */
 static int close_cleanly(struct vhdx_disk *disk, bool begun)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_store *store = &leaf->container.store;
 	static const vhdx_guid empty;
 	vhdx_guid data_write_guid;
 	int err;
@@ -227,24 +79,24 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
 	if (disk->read_only)
 		return 0;
 	/* What was acknowledged is committed also where the header can't be read. */
-	vhdx_session_verify(disk);
-	if (disk->container.lost)
+	vhdx_layer_verify(leaf);
+	if (leaf->container.lost)
 		return -EIO;
 	if (!begun)
 		return 0;
-	err = vhdx_journal_commit(&disk->journal);
+	err = vhdx_journal_commit(&leaf->writer.journal);
 	/* The pages that the last entry applied. */
 	if (!err)
-		err = disk->container.store.flush(&disk->container.store);
+		err = store->flush(store);
 	if (err)
 		return err;
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_save(&disk->tracker, &data_write_guid);
-	err = vhdx_session_update(disk, NULL, &data_write_guid, &empty);
+	err = vhdx_layer_update_header(leaf, NULL, &data_write_guid, &empty);
 	if (err)
 		return err;
 	vhdx_tracker_saved(&disk->tracker);
-	vhdx_allocator_trim(disk);
+	vhdx_allocator_trim(leaf);
 	return 0;
 }
 
@@ -256,16 +108,16 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
  */
 int vhdx_session_end(struct vhdx_disk *disk)
 {
-	unsigned int flags = vhdx_writer_enter();
-	int err = close_cleanly(disk, disk->session.begun);
+	unsigned int flags = vhdx_scope_enter();
+	int err = close_cleanly(disk, vhdx_disk_leaf(disk)->writer.session.begun);
 
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return err;
 }
 
 /**
  * vhdx_session_shut() - the same for a disk that stays: no session begins after it
- * @disk:	no write is under way and none comes (vhdx_inflight_shut()); the machine is
+ * @disk:	no write is under way and none comes (vhdx_io_shut()); the machine is
  *		closing down
  *
  * A task that seals, forgets and so on may be between vhdx_session_begin() and the tracker's
@@ -274,8 +126,9 @@ int vhdx_session_end(struct vhdx_disk *disk)
  */
 int vhdx_session_shut(struct vhdx_disk *disk)
 {
-	struct vhdx_session *session = &disk->session;
-	unsigned int flags = vhdx_writer_enter();
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_session *session = &leaf->writer.session;
+	unsigned int flags = vhdx_scope_enter();
 	bool begun;
 	int err = 0;
 
@@ -283,10 +136,10 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	begun = session->begun;
 	WRITE_ONCE(session->begun, false);
 	if (begun) {
-		vhdx_allocator_stop(&disk->allocator);
+		vhdx_allocator_stop(&leaf->writer.space);
 		err = close_cleanly(disk, true);
 	}
 	mutex_unlock(&session->begin_lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return err;
 }

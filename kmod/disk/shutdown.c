@@ -10,6 +10,7 @@
  */
 #include "shutdown.h"
 #include "disk.h"
+#include "registry.h"
 
 #include <linux/reboot.h>
 #include <linux/suspend.h>
@@ -32,7 +33,7 @@ static void close_disk(struct vhdx_disk *disk)
 
 	if (disk->read_only)
 		return;
-	if (!vhdx_inflight_shut(&disk->tracker, disk->shutdown.deadline)) {
+	if (!vhdx_io_shut(disk, disk->shutdown.deadline)) {
 		pr_err("vhdx%d: writes do not end: it is not closed before the shutdown\n",
 		       disk->index);
 		return;
@@ -119,11 +120,11 @@ static int on_reboot(struct notifier_block *block, unsigned long event, void *co
 
 	if (READ_ONCE(hibernating))
 		return NOTIFY_DONE;
-	vhdx_disk_keep_all(&disks);
+	vhdx_registry_keep_all(&disks);
 	list_for_each_entry(disk, &disks, shutdown.link)
 		disk->shutdown.depth = vhdx_disk_depth(disk);
 	close_all(&disks, end);
-	vhdx_disk_wait_for_detaches(end);
+	vhdx_registry_wait_for_detaches(end);
 	return NOTIFY_DONE;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "swap_out.h"
 #include "disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 /* What is given back at a time, after nothing has moved for so many looks. */
 #define GIVEN_BACK	256
@@ -25,7 +25,7 @@ static void start_work(struct work_struct *work)
 {
 	struct vhdx_swap_out *swap_out = container_of(work, struct vhdx_swap_out, work);
 	struct vhdx_disk *disk = container_of(swap_out, struct vhdx_disk, swap_out);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct blk_plug plug;
 	struct bio *bio;
 
@@ -33,12 +33,12 @@ static void start_work(struct work_struct *work)
 	while ((bio = next(swap_out)) != NULL)
 		vhdx_io_start(disk, bio, true);
 	blk_finish_plug(&plug);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
-/* Called with the lock. */
 static bool nothing_moves(struct vhdx_swap_out *swap_out)
 {
+	lockdep_assert_held(&swap_out->lock);
 	if (swap_out->ended != swap_out->seen)
 		swap_out->still = 0;
 	else
@@ -48,9 +48,9 @@ static bool nothing_moves(struct vhdx_swap_out *swap_out)
 }
 
 /*
- * Called with the lock. Only what came straight from swapping, out of the reserve of bios that it
- * shares with file systems: device mapper and md have their own, and md would take the disk out
- * of its array. So has swapping in newer kernels (7.3), where nothing is given back.
+ * Only what came straight from swapping, out of the reserve of bios that it shares with file
+ * systems: device mapper and md have their own, and md would take the disk out of its array. So
+ * has swapping in newer kernels (7.3), where nothing is given back.
  */
 static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
 {
@@ -58,6 +58,7 @@ static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_bac
 	struct bio *bio;
 	int i;
 
+	lockdep_assert_held(&swap_out->lock);
 	for (i = 0; i < GIVEN_BACK; i++) {
 		bio = bio_list_pop(&swap_out->waiting);
 		if (!bio)
@@ -85,7 +86,7 @@ static void watch(struct timer_list *timer)
 	while ((bio = bio_list_pop(&given_back)) != NULL) {
 		bio->bi_status = BLK_STS_RESOURCE;
 		bio_endio(bio);
-		percpu_ref_put(&disk->io_ref);
+		percpu_ref_put(&disk->write_ref);
 	}
 }
 
@@ -113,7 +114,7 @@ void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
 /**
  * vhdx_swap_out_enter() - one more: may it start?
  * @disk:	the disk
- * @bio:	vhdx_is_swap_out(), with a reference of disk->io_ref
+ * @bio:	vhdx_is_swap_out(), with a reference of disk->write_ref
  *
  * Any context. Returns false if the bio waits: vhdx_io_start() is called for it later, or it ends
  * with an error, unwritten.
@@ -131,7 +132,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	else
 		bio_list_add(&swap_out->waiting, bio);
 	/* A block device has no file system that these could hold up. */
-	if (!starts && !disk->container.bdev && !timer_pending(&swap_out->watch))
+	if (!starts && vhdx_disk_leaf(disk)->container.ops->file_system &&
+	    !timer_pending(&swap_out->watch))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
 	return starts;

@@ -30,7 +30,7 @@ struct vhdx_disk;
 /**
  * struct vhdx_swap_out - see the file comment
  * @lock:	everything below; irq-safe
- * @waiting:	bios that have not been started; each holds a reference of disk->io_ref
+ * @waiting:	bios that have not been started; each holds one of disk->write_ref
  * @under_way:	how many have
  * @ended:	how many of these have ended, ever
  * @seen:	@ended when @watch last looked

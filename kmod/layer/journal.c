@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "journal.h"
-#include "disk/disk.h"
-#include "store/writer.h"
+#include "layer.h"
+#include "store/scope.h"
 
 #include <linux/random.h>
 #include <linux/slab.h>
@@ -26,6 +26,16 @@ u32 vhdx_journal_ring(const struct vhdx_header *header)
 	return min_t(u32, header->log_length, RING_MAX);
 }
 
+/**
+ * struct vhdx_commit - one under way
+ * @transaction: its number
+ * @dirty:	pages of it that are still to be logged
+ */
+struct vhdx_commit {
+	u64 transaction;
+	unsigned long dirty;
+};
+
 static u32 entry_length(unsigned int pages)
 {
 	return VHDX_PAGE * (1 + pages);
@@ -33,8 +43,8 @@ static u32 entry_length(unsigned int pages)
 
 static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 {
-	struct vhdx_disk *disk = j->disk;
-	struct vhdx_store *store = &disk->container.store;
+	struct vhdx_open_layer *layer = j->layer;
+	struct vhdx_store *store = &layer->container.store;
 	struct vhdx_log_entry entry = {
 		.log_guid = j->guid,
 		.sequence = ++j->sequence,
@@ -46,7 +56,7 @@ static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 	int err;
 
 	vhdx_log_entry_seal(j->buffer, &entry, j->copies, count);
-	err = store->write(store, disk->image.header.log_offset + offset, j->buffer,
+	err = store->write(store, layer->image.header.log_offset + offset, j->buffer,
 			   entry_length(count));
 	return err ?: store->flush(store);
 }
@@ -61,7 +71,7 @@ static int new_generation(struct vhdx_journal *j)
 	int err;
 
 	if (j->open) {
-		err = vhdx_session_update(j->disk, NULL, NULL, &none);
+		err = vhdx_layer_update_header(j->layer, NULL, NULL, &none);
 		if (err)
 			return err;
 		j->open = false;
@@ -70,7 +80,7 @@ static int new_generation(struct vhdx_journal *j)
 	err = write_entry(j, 0, 0);
 	if (err)
 		return err;
-	err = vhdx_session_update(j->disk, NULL, NULL, &j->guid);
+	err = vhdx_layer_update_header(j->layer, NULL, NULL, &j->guid);
 	if (err)
 		return err;
 	j->open = true;
@@ -78,26 +88,56 @@ static int new_generation(struct vhdx_journal *j)
 	return 0;
 }
 
-static int log_and_apply(struct vhdx_journal *j, unsigned int count)
+static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx_commit *commit)
 {
-	struct vhdx_store *store = &j->disk->container.store;
+	struct vhdx_page_cache *cache = &j->layer->pages;
+	struct vhdx_store *store = &j->layer->container.store;
+	u32 ring = vhdx_journal_ring(&j->layer->image.header);
 	unsigned int i;
 	int err = 0;
 
-	if (!j->open || j->offset + entry_length(count) > vhdx_journal_ring(&j->disk->image.header))
+	lockdep_assert_held(&j->lock);
+	if (!j->open || j->offset + entry_length(count) > ring)
 		err = new_generation(j);
 	if (!err)
 		err = write_entry(j, j->offset, count);
 	if (err)
 		return err;
 	j->offset += entry_length(count);
-	vhdx_meta_logged(&j->disk->meta, j->pages, count);
+	if (!commit->dirty)
+		WRITE_ONCE(cache->marks.logged, commit->transaction);
 
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
 	for (i = 0; i < count && !err; i++)
 		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
 	if (!err)
-		vhdx_meta_applied(&j->disk->meta, j->pages, count);
+		vhdx_page_cache_applied(cache, j->pages, count);
+	return err;
+}
+
+/* Some of it, and the last of it when commit->dirty is 0 afterwards. */
+static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
+{
+	struct vhdx_open_layer *layer = j->layer;
+	struct vhdx_store *store = &layer->container.store;
+	unsigned int count = 0;
+	int err;
+
+	if (j->buffer)
+		count = vhdx_page_cache_take_dirty(&layer->pages, j->copies, j->pages,
+						   min_t(unsigned long, commit->dirty,
+							 VHDX_LOG_PAGES_MAX));
+	commit->dirty -= count;
+	/* Large enough for every block that the copies name, and durable after the flush. A tail
+	 * of less than a MiB holds no block.
+	 */
+	j->stable_size = round_down(READ_ONCE(layer->container.size), VHDX_MIB);
+	/* Also makes the pages that the last entry applied durable, which lets the next entry be
+	 * its own tail.
+	 */
+	err = vhdx_layer_is_lost(layer) ? -EIO : store->flush(store);
+	if (!err && count)
+		err = log_and_apply(j, count, commit);
 	return err;
 }
 
@@ -111,39 +151,28 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count)
  */
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
-	struct vhdx_disk *disk = journal->disk;
-	struct vhdx_meta *meta = &disk->meta;
-	unsigned long dirty;
-	unsigned int count;
+	struct vhdx_watermarks *marks = &journal->layer->pages.marks;
+	struct vhdx_commit commit;
 	int err;
 
 	mutex_lock(&journal->lock);
 	err = journal->error;
-	/* The list is first in, first out: this many pages include all of now. */
-	dirty = READ_ONCE(meta->dirty_count);
-	while (!err) {
-		count = journal->buffer ?
-			vhdx_meta_take_dirty(meta, journal->copies, journal->pages,
-					     min_t(unsigned long, dirty, VHDX_LOG_PAGES_MAX)) : 0;
-		/* Large enough for every block that the copies name, and durable after
-		 * the flush. A tail of less than a MiB holds no block.
-		 */
-		journal->stable_size = round_down(READ_ONCE(disk->container.size), VHDX_MIB);
-		/* Also makes the pages that the last entry applied durable, which lets
-		 * the next entry be its own tail.
-		 */
-		err = vhdx_loss_found(disk) ? -EIO :
-		      disk->container.store.flush(&disk->container.store);
-		if (!err && count)
-			err = log_and_apply(journal, count);
-		dirty -= min_t(unsigned long, dirty, count);
-		if (!dirty || !count)
-			break;
-	}
-	if (err && !journal->error) {
+	if (err)
+		goto out;
+	commit.transaction = vhdx_page_cache_close_transaction(&journal->layer->pages,
+							       &commit.dirty);
+	do {
+		err = commit_some(journal, &commit);
+	} while (!err && commit.dirty);
+	if (err) {
 		journal->error = err;
-		vhdx_disk_poison(disk, "commit", err);
+		vhdx_layer_failed(journal->layer, "commit", err);
+		goto out;
 	}
+	/* Where nothing was dirty, too. */
+	WRITE_ONCE(marks->logged, commit.transaction);
+	WRITE_ONCE(marks->applied, commit.transaction);
+out:
 	mutex_unlock(&journal->lock);
 	return err;
 }
@@ -161,21 +190,21 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid)
 {
 	static const vhdx_guid none;
-	struct vhdx_disk *disk = journal->disk;
+	struct vhdx_open_layer *layer = journal->layer;
 	int err;
 
 	mutex_lock(&journal->lock);
 	err = journal->error;
 	if (!err && journal->open) {
-		err = disk->container.store.flush(&disk->container.store);
+		err = layer->container.store.flush(&layer->container.store);
 		journal->error = err;
 	}
 	if (!err) {
 		journal->open = false;
-		err = vhdx_session_update(disk, NULL, data_write_guid, &none);
+		err = vhdx_layer_update_header(layer, NULL, data_write_guid, &none);
 	}
 	if (err)
-		vhdx_disk_poison(disk, "header update", err);
+		vhdx_layer_failed(layer, "header update", err);
 	mutex_unlock(&journal->lock);
 	return err;
 }
@@ -183,8 +212,8 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
-	unsigned int flags = vhdx_writer_enter();
-	struct vhdx_io *io, *next;
+	unsigned int flags = vhdx_scope_enter();
+	struct vhdx_commit_waiter *waiter, *next;
 	LIST_HEAD(served);
 	int err;
 
@@ -193,38 +222,38 @@ static void commit_work(struct work_struct *work)
 	spin_unlock_irq(&j->wait_lock);
 
 	err = vhdx_journal_commit(j);
-	list_for_each_entry_safe(io, next, &served, link) {
-		list_del(&io->link);
-		vhdx_io_committed(io, err);
+	list_for_each_entry_safe(waiter, next, &served, link) {
+		list_del(&waiter->link);
+		waiter->done(waiter, err);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 static void timer_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(to_delayed_work(work), struct vhdx_journal, timer);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	if (!READ_ONCE(j->error))
 		vhdx_journal_commit(j);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
- * vhdx_journal_wait() - vhdx_io_committed() this once everything so far is durable
+ * vhdx_journal_wait() - tell somebody once everything so far is durable
  * @journal:	the journal
- * @io:		not on any list
+ * @waiter:	its done() is called then; not waiting
  *
  * Any context.
  */
-void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
+void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *waiter)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&journal->wait_lock, flags);
-	list_add_tail(&io->link, &journal->waiting);
+	list_add_tail(&waiter->link, &journal->waiting);
 	spin_unlock_irqrestore(&journal->wait_lock, flags);
-	queue_work(journal->disk->commit_wq, &journal->work);
+	queue_work(journal->layer->writer.commit_wq, &journal->work);
 }
 
 /**
@@ -233,13 +262,14 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io)
  */
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
-	const struct vhdx_meta *meta = &journal->disk->meta;
+	const struct vhdx_page_cache *cache = &journal->layer->pages;
 
 	/* Who waits for a page without memory gets one that is clean again. */
-	if (READ_ONCE(meta->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(meta->starving))
+	if (READ_ONCE(cache->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(cache->starving))
 		vhdx_journal_hurry(journal);
 	else
-		queue_delayed_work(journal->disk->commit_wq, &journal->timer, COMMIT_INTERVAL);
+		queue_delayed_work(journal->layer->writer.commit_wq, &journal->timer,
+				   COMMIT_INTERVAL);
 }
 
 /**
@@ -248,17 +278,17 @@ void vhdx_journal_kick(struct vhdx_journal *journal)
  */
 void vhdx_journal_hurry(struct vhdx_journal *journal)
 {
-	mod_delayed_work(journal->disk->commit_wq, &journal->timer, 0);
+	mod_delayed_work(journal->layer->writer.commit_wq, &journal->timer, 0);
 }
 
 /**
  * vhdx_journal_init() - nothing is allocated yet
  * @journal:	zeroed
- * @disk:	the disk
+ * @layer:	whose
  */
-void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_disk *disk)
+void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_open_layer *layer)
 {
-	journal->disk = disk;
+	journal->layer = layer;
 	mutex_init(&journal->lock);
 	spin_lock_init(&journal->wait_lock);
 	INIT_LIST_HEAD(&journal->waiting);

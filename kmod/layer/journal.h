@@ -16,15 +16,26 @@
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
 
-struct vhdx_disk;
-struct vhdx_io;
-struct vhdx_meta_page;
+struct vhdx_page;
+struct vhdx_open_layer;
 
 /**
- * struct vhdx_journal - the journal of one disk
+ * struct vhdx_commit_waiter - somebody who waits for a commit
+ * @link:	in journal->waiting
+ * @done:	the transaction that ran when he began to wait is logged and applied; in a worker
+ *		that the next commit waits for. 0, or -errno: nothing that was not durable before
+ *		is
+ */
+struct vhdx_commit_waiter {
+	struct list_head link;
+	void (*done)(struct vhdx_commit_waiter *waiter, int err);
+};
+
+/**
+ * struct vhdx_journal - the journal of one layer
  * @lock:	one commit at a time; everything below but @waiting
  * @wait_lock:	@waiting
- * @waiting:	I/O that the next commit completes
+ * @waiting:	those whom the next commit serves
  * @work:	runs it
  * @timer:	runs it some time after a page became dirty
  * @buffer:	a whole log entry; header sector, then a sector for each page
@@ -38,7 +49,7 @@ struct vhdx_meta_page;
  * @error:	a commit failed: poisoned, until detach (rule V4)
  */
 struct vhdx_journal {
-	struct vhdx_disk *disk;
+	struct vhdx_open_layer *layer;
 	struct mutex lock;
 	spinlock_t wait_lock;
 	struct list_head waiting;
@@ -46,7 +57,7 @@ struct vhdx_journal {
 	struct delayed_work timer;
 	void *buffer;
 	struct vhdx_log_page *copies;
-	struct vhdx_meta_page **pages;
+	struct vhdx_page **pages;
 	vhdx_guid guid;
 	bool open;
 	u32 offset;
@@ -55,13 +66,13 @@ struct vhdx_journal {
 	int error;
 };
 
-void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_disk *disk);
+void vhdx_journal_init(struct vhdx_journal *journal, struct vhdx_open_layer *layer);
 int vhdx_journal_prepare(struct vhdx_journal *journal);
 void vhdx_journal_destroy(struct vhdx_journal *journal);
 
 int vhdx_journal_commit(struct vhdx_journal *journal);
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid);
-void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_io *io);
+void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *waiter);
 void vhdx_journal_kick(struct vhdx_journal *journal);
 u32 vhdx_journal_ring(const struct vhdx_header *header);
 void vhdx_journal_hurry(struct vhdx_journal *journal);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "pages.h"
-#include "disk/disk.h"
 
 #include <linux/hash.h>
 #include <linux/log2.h>
@@ -10,7 +9,7 @@
 
 static void *pool_alloc(gfp_t gfp, void *unused)
 {
-	struct vhdx_meta_page *page = kmalloc(sizeof(*page), gfp);
+	struct vhdx_page *page = kmalloc(sizeof(*page), gfp);
 
 	if (!page)
 		return NULL;
@@ -24,50 +23,51 @@ static void *pool_alloc(gfp_t gfp, void *unused)
 
 static void pool_free(void *element, void *unused)
 {
-	struct vhdx_meta_page *page = element;
+	struct vhdx_page *page = element;
 
 	kfree(page->entries);
 	kfree(page);
 }
 
-static void page_free(struct vhdx_meta_page *page)
+static void page_free(struct vhdx_page *page)
 {
-	mempool_free(page, &page->meta->pool);
+	mempool_free(page, &page->cache->pool);
 }
 
 static void page_free_rcu(struct rcu_head *rcu)
 {
-	page_free(container_of(rcu, struct vhdx_meta_page, rcu));
+	page_free(container_of(rcu, struct vhdx_page, rcu));
 }
 
-/* With the lock; not pinned, on no list. */
-static void drop(struct vhdx_meta_page *page)
+/* Not pinned, on no list. */
+static void drop(struct vhdx_page *page)
 {
+	lockdep_assert_held(&page->cache->lock);
 	hlist_del_rcu(&page->chain);
 	call_rcu(&page->rcu, page_free_rcu);
 }
 
 /* Take the clean page that was used least lately out of the cache; false: there is none. */
-static bool evict(struct vhdx_meta *meta)
+static bool evict(struct vhdx_page_cache *cache)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 
-	spin_lock(&meta->lock);
-	page = list_first_entry_or_null(&meta->clean, struct vhdx_meta_page, link);
+	spin_lock(&cache->lock);
+	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
 	if (page) {
 		list_del_init(&page->link);
-		meta->clean_count--;
+		cache->clean_count--;
 		drop(page);
 	}
-	spin_unlock(&meta->lock);
+	spin_unlock(&cache->lock);
 	return page;
 }
 
-static void starve(struct vhdx_meta *meta, int by)
+static void starve(struct vhdx_page_cache *cache, int by)
 {
-	spin_lock(&meta->lock);
-	meta->starving += by;
-	spin_unlock(&meta->lock);
+	spin_lock(&cache->lock);
+	cache->starving += by;
+	spin_unlock(&cache->lock);
 }
 
 /*
@@ -75,86 +75,64 @@ static void starve(struct vhdx_meta *meta, int by)
  * period after nobody needs it any more. All that a dirty one needs for that is a commit,
  * which takes no page.
  */
-static struct vhdx_meta_page *page_alloc_slowly(struct vhdx_meta *meta)
+static struct vhdx_page *page_alloc_slowly(struct vhdx_page_cache *cache)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 
-	starve(meta, 1);
-	if (!evict(meta))
-		vhdx_journal_hurry(&meta->disk->journal);
-	page = mempool_alloc(&meta->pool, GFP_NOIO);
-	starve(meta, -1);
+	starve(cache, 1);
+	if (!evict(cache))
+		cache->ops->hurry(cache);
+	page = mempool_alloc(&cache->pool, GFP_NOIO);
+	starve(cache, -1);
 	return page;
 }
 
-static struct vhdx_meta_page *page_alloc(struct vhdx_meta *meta)
+static struct vhdx_page *page_alloc(struct vhdx_page_cache *cache)
 {
-	struct vhdx_meta_page *page = mempool_alloc(&meta->pool, GFP_NOWAIT | __GFP_NOWARN);
+	struct vhdx_page *page = mempool_alloc(&cache->pool, GFP_NOWAIT | __GFP_NOWARN);
 	__le64 *entries;
 
 	if (!page)
-		page = page_alloc_slowly(meta);
+		page = page_alloc_slowly(cache);
 	entries = page->entries;
 	memset(page, 0, sizeof(*page));
-	page->meta = meta;
+	page->cache = cache;
 	page->entries = entries;
 	return page;
 }
 
-/* Rule V6: an entry that is wrong by itself makes its block unusable, no more. */
-static void judge_entries(struct vhdx_disk *disk, struct vhdx_meta_page *page)
+static struct vhdx_page *page_load(struct vhdx_page_cache *cache,
+				   const struct vhdx_page_kind *kind, u64 index)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
-	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
-	/* A log that is replayed in memory may say that the container is longer. */
-	u64 size = max(disk->store->size, READ_ONCE(disk->container.size));
-	struct vhdx_diag diag;
-	unsigned int i;
-
-	for (i = 0; i < VHDX_META_ENTRIES && first + i < geo->bat_entry_count; i++) {
-		diag.text[0] = 0;
-		if (!vhdx_bat_check(&disk->image, first + i, le64_to_cpu(page->entries[i]),
-				    size, &diag))
-			continue;
-		page->any_bad = true;
-		__set_bit(i, page->bad);
-		vhdx_allocator_refuse(&disk->allocator, diag.text);
-	}
-}
-
-static struct vhdx_meta_page *page_load(struct vhdx_disk *disk, u64 index)
-{
-	struct vhdx_meta_page *page = page_alloc(&disk->meta);
+	struct vhdx_page *page = page_alloc(cache);
 	int err;
 
 	INIT_LIST_HEAD(&page->link);
 	page->index = index;
 	page->pins = 1;
-	err = disk->store->read(disk->store, index * VHDX_PAGE, page->entries, VHDX_PAGE);
-	if (vhdx_loss_found(disk))
-		err = -EIO;
+	err = cache->ops->read(cache, index * VHDX_PAGE, page->entries);
 	if (err) {
 		page_free(page);
 		return ERR_PTR(err);
 	}
-	judge_entries(disk, page);
+	kind->judge(page);
 	return page;
 }
 
 /* ---- lookup ------------------------------------------------------------------ */
 
-static struct hlist_head *chain_of(struct vhdx_meta *meta, u64 index)
+static struct hlist_head *chain_of(struct vhdx_page_cache *cache, u64 index)
 {
-	return &meta->chains[hash_64(index, meta->chain_bits)];
+	return &cache->chains[hash_64(index, cache->chain_bits)];
 }
 
 /* Under RCU, or with the lock. */
-static struct vhdx_meta_page *find(struct vhdx_meta *meta, u64 index)
+static struct vhdx_page *find(struct vhdx_page_cache *cache, u64 index)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 
-	hlist_for_each_entry_rcu(page, chain_of(meta, index), chain,
-				 lockdep_is_held(&meta->lock)) {
+	hlist_for_each_entry_rcu(page, chain_of(cache, index), chain,
+				 lockdep_is_held(&cache->lock)) {
 		if (page->index == index)
 			return page;
 	}
@@ -162,173 +140,225 @@ static struct vhdx_meta_page *find(struct vhdx_meta *meta, u64 index)
 }
 
 /**
- * vhdx_meta_peek() - the page of a container offset, if it is in memory
- * @meta:	the cache
+ * vhdx_page_peek() - the page of a container offset, if it is in memory
+ * @cache:	the cache
  * @offset:	container offset
  *
  * Under rcu_read_lock(), which keeps the page; its entries are read with READ_ONCE().
  */
-struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset)
+struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset)
 {
-	struct vhdx_meta_page *page = find(meta, offset / VHDX_PAGE);
+	struct vhdx_page *page = find(cache, offset / VHDX_PAGE);
 
 	if (page && !READ_ONCE(page->used))
 		WRITE_ONCE(page->used, true);
 	return page;
 }
 
-static struct vhdx_meta_page *pin(struct vhdx_meta *meta, u64 index)
+static struct vhdx_page *pin(struct vhdx_page_cache *cache, u64 index)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 
-	spin_lock(&meta->lock);
-	page = find(meta, index);
+	spin_lock(&cache->lock);
+	page = find(cache, index);
 	if (page && !page->pins++ && !list_empty(&page->link)) {
 		list_del_init(&page->link);
-		meta->clean_count--;
+		cache->clean_count--;
 	}
-	spin_unlock(&meta->lock);
+	spin_unlock(&cache->lock);
 	return page;
 }
 
 /**
- * vhdx_meta_get() - the page of a container offset, read if need be, pinned
- * @meta:	the cache
+ * vhdx_page_get() - the page of a container offset, read if need be, pinned
+ * @cache:	the cache
+ * @kind:	what it consists of
  * @offset:	container offset
  *
- * May sleep. An ERR_PTR on failure. vhdx_meta_put() it.
+ * May sleep. An ERR_PTR on failure. vhdx_page_put() it.
  */
-struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset)
+struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
+				u64 offset)
 {
 	u64 index = offset / VHDX_PAGE;
-	struct mutex *loader = &meta->loaders[index % VHDX_META_LOADERS];
-	struct vhdx_meta_page *page = pin(meta, index);
+	struct mutex *loader = &cache->loaders[index % VHDX_PAGES_LOADERS];
+	struct vhdx_page *page = pin(cache, index);
 
 	if (page)
 		return page;
 
 	mutex_lock(loader);
-	page = pin(meta, index);
+	page = pin(cache, index);
 	if (page)
 		goto out;
-	page = page_load(meta->disk, index);
+	page = page_load(cache, kind, index);
 	if (IS_ERR(page))
 		goto out;
-	spin_lock(&meta->lock);
-	hlist_add_head_rcu(&page->chain, chain_of(meta, index));
-	spin_unlock(&meta->lock);
+	spin_lock(&cache->lock);
+	hlist_add_head_rcu(&page->chain, chain_of(cache, index));
+	spin_unlock(&cache->lock);
 out:
 	mutex_unlock(loader);
 	return page;
 }
 
-static void unpin_locked(struct vhdx_meta *meta, struct vhdx_meta_page *page)
+static void unpin_locked(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
+	lockdep_assert_held(&cache->lock);
 	if (--page->pins)
 		return;
-	if (meta->starving) {
+	if (cache->starving) {
 		drop(page);
 		return;
 	}
-	list_add_tail(&page->link, &meta->clean);
-	meta->clean_count++;
+	list_add_tail(&page->link, &cache->clean);
+	cache->clean_count++;
 }
 
 /**
- * vhdx_meta_put() - give a pin up
- * @meta:	the cache
- * @page:	from vhdx_meta_get()
+ * vhdx_page_put() - give a pin up
+ * @cache:	the cache
+ * @page:	from vhdx_page_get()
  */
-void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page)
+void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
-	spin_lock(&meta->lock);
-	unpin_locked(meta, page);
-	spin_unlock(&meta->lock);
+	spin_lock(&cache->lock);
+	unpin_locked(cache, page);
+	spin_unlock(&cache->lock);
 }
 
 /**
- * vhdx_meta_reserve() - make sure that writing a page in place does not run out of space
- * @meta:	the cache
+ * vhdx_page_hold() - an entry is busy
+ * @cache:	the cache
+ * @page:	pinned
+ * @entry:	0 … VHDX_PAGE_ENTRIES - 1, held by nobody else
+ *
+ * Whoever comes through the gate after it was flipped sees it.
+ */
+void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
+{
+	spin_lock(&cache->lock);
+	set_bit(entry, page->busy);
+	WRITE_ONCE(page->odd, page->odd + 1);
+	spin_unlock(&cache->lock);
+}
+
+/**
+ * vhdx_page_release() - it is not any more
+ * @cache:	the cache
+ * @page:	pinned
+ * @entry:	held
+ */
+void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
+{
+	spin_lock(&cache->lock);
+	clear_bit_unlock(entry, page->busy);
+	/* Behind what was done to the entry: pairs with vhdx_page_is_busy(). */
+	smp_store_release(&page->odd, page->odd - 1);
+	spin_unlock(&cache->lock);
+}
+
+/**
+ * vhdx_page_reserve() - make sure that writing a page in place does not run out of space
+ * @cache:	the cache
  * @page:	pinned; not changed yet, unless it was reserved before
  *
  * It may lie in a hole of a sparse file, or be shared with a copy of it. To write what is
  * there already makes room by the way that payload takes, which waits for nobody else.
  * Sleeps. Returns 0, -ENOSPC, or -errno.
  */
-int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page)
+int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
-	struct vhdx_container *c = &meta->disk->container;
 	int err = 0;
 
-	if (READ_ONCE(page->reserved) || c->bdev)
+	if (READ_ONCE(page->reserved) || !cache->ops->reserve)
 		return 0;
 	/* One of those who come at once: once it is reserved the page may change. */
-	mutex_lock(&meta->reserve_lock);
+	mutex_lock(&cache->reserve_lock);
 	if (!page->reserved)
-		err = c->store.write(&c->store, page->index * VHDX_PAGE, page->entries, VHDX_PAGE);
+		err = cache->ops->reserve(cache, page->index * VHDX_PAGE, page->entries);
 	if (!err)
 		WRITE_ONCE(page->reserved, true);
-	mutex_unlock(&meta->reserve_lock);
+	mutex_unlock(&cache->reserve_lock);
 	return err;
 }
 
 /* ---- changes ------------------------------------------------------------------ */
 
 /**
- * vhdx_meta_set() - change one entry; the next commit makes it durable
- * @meta:	the cache
+ * vhdx_page_set() - change one entry; the next commit makes it durable
+ * @cache:	the cache
  * @page:	pinned
- * @entry:	0 … VHDX_META_ENTRIES - 1
+ * @entry:	0 … VHDX_PAGE_ENTRIES - 1
  * @value:	in host byte order
  *
  * Rule V1: what the entry points to is complete already. The pin that a dirty page
  * has is the journal's.
  */
-void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
+void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value)
 {
-	spin_lock(&meta->lock);
-	WRITE_ONCE(page->undurable, true);
+	spin_lock(&cache->lock);
+	WRITE_ONCE(page->changed_in, cache->marks.running);
 	/* Before the entry, for those who find the entry without the lock. */
 	smp_wmb();
 	WRITE_ONCE(page->entries[entry], cpu_to_le64(value));
 	if (!page->dirty) {
 		page->dirty = true;
 		page->pins++;
-		list_add_tail(&page->link, &meta->dirty);
-		meta->dirty_count++;
+		list_add_tail(&page->link, &cache->dirty);
+		cache->dirty_count++;
 	}
-	spin_unlock(&meta->lock);
+	spin_unlock(&cache->lock);
 }
 
 /**
- * vhdx_meta_take_dirty() - copy the pages that have been dirty for longest
- * @meta:	the cache
+ * vhdx_page_cache_close_transaction() - what changes from now on is part of the next one
+ * @cache:	the cache; one commit at a time
+ * @dirty:	receives how many pages have to be taken until this one is logged: the list is first
+ *		in, first out
+ *
+ * Returns its number.
+ */
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty)
+{
+	u64 transaction;
+
+	spin_lock(&cache->lock);
+	transaction = cache->marks.running++;
+	*dirty = cache->dirty_count;
+	spin_unlock(&cache->lock);
+	return transaction;
+}
+
+/**
+ * vhdx_page_cache_take_dirty() - copy the pages that have been dirty for longest
+ * @cache:	the cache
  * @copies:	receives offsets; each sector buffer receives a copy (rule V3)
- * @pages:	receives the pages; give them to vhdx_meta_logged()
+ * @pages:	receives the pages; give them to vhdx_page_cache_applied()
  * @max:	length of both
  *
  * The pages are clean afterwards, and may become dirty again for the next transaction
  * while this one is under way. Returns how many.
  */
-unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *copies,
-				  struct vhdx_meta_page **pages, unsigned int max)
+unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
+					struct vhdx_page **pages, unsigned int max)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 	unsigned int n;
 
 	for (n = 0; n < max; n++) {
-		spin_lock(&meta->lock);
-		page = list_first_entry_or_null(&meta->dirty, struct vhdx_meta_page, link);
+		spin_lock(&cache->lock);
+		page = list_first_entry_or_null(&cache->dirty, struct vhdx_page, link);
 		if (page) {
 			list_del_init(&page->link);
-			meta->dirty_count--;
+			cache->dirty_count--;
 			page->dirty = false;
 			copies[n].file_offset = page->index * VHDX_PAGE;
 			memcpy(copies[n].sector, page->entries, VHDX_PAGE);
 			pages[n] = page;
 		}
-		spin_unlock(&meta->lock);
+		spin_unlock(&cache->lock);
 		if (!page)
 			break;
 	}
@@ -336,41 +366,22 @@ unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *
 }
 
 /**
- * vhdx_meta_logged() - the copies of these pages are durable in the log
- * @meta:	the cache
- * @pages:	from vhdx_meta_take_dirty()
- * @count:	how many
- */
-void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
-		      unsigned int count)
-{
-	unsigned int i;
-
-	spin_lock(&meta->lock);
-	for (i = 0; i < count; i++) {
-		if (!pages[i]->dirty)
-			WRITE_ONCE(pages[i]->undurable, false);
-	}
-	spin_unlock(&meta->lock);
-}
-
-/**
- * vhdx_meta_applied() - they were written in place too: a page may be dropped again
- * @meta:	the cache
- * @pages:	from vhdx_meta_take_dirty()
+ * vhdx_page_cache_applied() - they were written in place too: a page may be dropped again
+ * @cache:	the cache
+ * @pages:	from vhdx_page_cache_take_dirty()
  * @count:	how many
  *
  * Not before: a page that is read again must read as what it was.
  */
-void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
-		       unsigned int count)
+void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
+			     unsigned int count)
 {
 	unsigned int i;
 
-	spin_lock(&meta->lock);
+	spin_lock(&cache->lock);
 	for (i = 0; i < count; i++)
-		unpin_locked(meta, pages[i]);
-	spin_unlock(&meta->lock);
+		unpin_locked(cache, pages[i]);
+	spin_unlock(&cache->lock);
 }
 
 /* ---- reclaim ------------------------------------------------------------------ */
@@ -381,45 +392,45 @@ void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
  */
 static unsigned long kept(void)
 {
-	return current->flags & PF_MEMALLOC ? VHDX_META_KEPT : 0;
+	return current->flags & PF_MEMALLOC ? VHDX_PAGES_KEPT : 0;
 }
 
 static unsigned long count_clean(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct vhdx_meta *meta = compat_shrinker_object(shrinker);
-	unsigned long count = READ_ONCE(meta->clean_count);
+	struct vhdx_page_cache *cache = compat_shrinker_object(shrinker);
+	unsigned long count = READ_ONCE(cache->clean_count);
 
 	return count > kept() ? count - kept() : SHRINK_EMPTY;
 }
 
 /* The next page goes to the end if it was used since reclaim last came by. */
-static bool second_chance(struct vhdx_meta *meta)
+static bool second_chance(struct vhdx_page_cache *cache)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 	bool used = false;
 
-	spin_lock(&meta->lock);
-	page = list_first_entry_or_null(&meta->clean, struct vhdx_meta_page, link);
+	spin_lock(&cache->lock);
+	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
 	if (page && page->used) {
 		WRITE_ONCE(page->used, false);
-		list_move_tail(&page->link, &meta->clean);
+		list_move_tail(&page->link, &cache->clean);
 		used = true;
 	}
-	spin_unlock(&meta->lock);
+	spin_unlock(&cache->lock);
 	return used;
 }
 
 static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct vhdx_meta *meta = compat_shrinker_object(shrinker);
+	struct vhdx_page_cache *cache = compat_shrinker_object(shrinker);
 	unsigned long scanned, freed = 0;
 
 	for (scanned = 0; scanned < sc->nr_to_scan; scanned++) {
-		if (READ_ONCE(meta->clean_count) <= kept())
+		if (READ_ONCE(cache->clean_count) <= kept())
 			break;
-		if (kept() && second_chance(meta))
+		if (kept() && second_chance(cache))
 			continue;
-		if (!evict(meta))
+		if (!evict(cache))
 			break;
 		freed++;
 	}
@@ -429,64 +440,69 @@ static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control
 /* ---- life ------------------------------------------------------------------ */
 
 /**
- * vhdx_meta_init() - an empty cache
- * @meta:	zeroed
- * @disk:	whose container and geometry are known
+ * vhdx_page_cache_init() - an empty cache
+ * @cache:	zeroed
+ * @ops:	of the container
+ * @most:	pages that there may be
+ * @written:	pages will be changed
+ *
+ * Returns 0 or -ENOMEM.
  */
-int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk)
+int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_cache_ops *ops,
+			 u64 most, bool written)
 {
-	u64 pages = DIV_ROUND_UP(disk->image.geo.bat_entry_count, VHDX_META_ENTRIES);
 	int i, err;
 
-	spin_lock_init(&meta->lock);
-	mutex_init(&meta->reserve_lock);
-	INIT_LIST_HEAD(&meta->clean);
-	INIT_LIST_HEAD(&meta->dirty);
-	for (i = 0; i < VHDX_META_LOADERS; i++)
-		mutex_init(&meta->loaders[i]);
-	meta->chain_bits = clamp(ilog2(pages), 1, VHDX_META_CHAIN_BITS);
-	meta->chains = kvcalloc(1 << meta->chain_bits, sizeof(*meta->chains), GFP_KERNEL);
-	if (!meta->chains)
+	spin_lock_init(&cache->lock);
+	mutex_init(&cache->reserve_lock);
+	INIT_LIST_HEAD(&cache->clean);
+	INIT_LIST_HEAD(&cache->dirty);
+	cache->marks.running = 1;
+	for (i = 0; i < VHDX_PAGES_LOADERS; i++)
+		mutex_init(&cache->loaders[i]);
+	cache->chain_bits = clamp(ilog2(most), 1, VHDX_PAGES_CHAIN_BITS);
+	cache->chains = kvcalloc(1 << cache->chain_bits, sizeof(*cache->chains), GFP_KERNEL);
+	if (!cache->chains)
 		return -ENOMEM;
-	err = mempool_init(&meta->pool, disk->read_only ? 1 : VHDX_META_RESERVE, pool_alloc,
-			   pool_free, NULL);
+	err = mempool_init(&cache->pool, written ? VHDX_PAGES_RESERVE : 1,
+			   pool_alloc, pool_free, NULL);
 	if (err)
 		goto fail_chains;
-	err = compat_shrinker_register(&meta->shrinker, meta, count_clean, free_clean,
+	err = compat_shrinker_register(&cache->shrinker, cache, count_clean, free_clean,
 				       "vhdx-metadata");
 	if (err)
 		goto fail_pool;
-	meta->disk = disk;
+	cache->ops = ops;
 	return 0;
 
 fail_pool:
-	mempool_exit(&meta->pool);
+	mempool_exit(&cache->pool);
 fail_chains:
-	kvfree(meta->chains);
-	meta->chains = NULL;
+	kvfree(cache->chains);
+	cache->chains = NULL;
 	return err;
 }
 
 /**
- * vhdx_meta_destroy() - free every page; harmless where there is no cache
- * @meta:	nobody uses it any more
+ * vhdx_page_cache_destroy() - free every page; harmless where there is no cache
+ * @cache:	nobody uses it any more
  */
-void vhdx_meta_destroy(struct vhdx_meta *meta)
+void vhdx_page_cache_destroy(struct vhdx_page_cache *cache)
 {
-	struct vhdx_meta_page *page;
+	struct vhdx_page *page;
 	struct hlist_node *next;
 	unsigned int i;
 
-	if (!meta->disk)
+	if (!cache->ops)
 		return;
-	compat_shrinker_unregister(&meta->shrinker);
+	compat_shrinker_unregister(&cache->shrinker);
 	rcu_barrier();
-	for (i = 0; i < 1 << meta->chain_bits; i++) {
-		hlist_for_each_entry_safe(page, next, &meta->chains[i], chain)
+	for (i = 0; i < 1 << cache->chain_bits; i++) {
+		hlist_for_each_entry_safe(page, next, &cache->chains[i], chain)
 			page_free(page);
 	}
-	mempool_exit(&meta->pool);
-	kvfree(meta->chains);
-	meta->chains = NULL;
-	meta->disk = NULL;
+	mempool_exit(&cache->pool);
+	kvfree(cache->chains);
+	cache->chains = NULL;
+	cache->ops = NULL;
 }

@@ -9,8 +9,8 @@
  * are kept in reserve, and those that nobody needs make room for others. To find a page
  * takes no memory.
  */
-#ifndef VHDX_META_H
-#define VHDX_META_H
+#ifndef VHDX_PAGES_H
+#define VHDX_PAGES_H
 
 #include "compat.h"
 #include "core/vhdx/log.h"
@@ -20,60 +20,97 @@
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
 
-struct vhdx_disk;
+struct vhdx_page;
+struct vhdx_page_cache;
 
-#define VHDX_META_ENTRIES	(VHDX_PAGE / sizeof(u64))
-#define VHDX_META_LOADERS	16
+#define VHDX_PAGE_ENTRIES	(VHDX_PAGE / sizeof(u64))
+#define VHDX_PAGES_LOADERS	16
 /* Pages that are kept in reserve by a disk that is written. */
-#define VHDX_META_RESERVE	8
+#define VHDX_PAGES_RESERVE	8
 /* Clean pages that reclaim leaves: those that it will need to go on. */
-#define VHDX_META_KEPT		32
+#define VHDX_PAGES_KEPT		32
 /* More chains than this are not worth their memory. */
-#define VHDX_META_CHAIN_BITS	12
+#define VHDX_PAGES_CHAIN_BITS	12
 
 /**
- * struct vhdx_meta_page - one page
- * @meta:	whose it is
+ * struct vhdx_page_kind - what the entries of a page are
+ * @judge:	count those in page->odd, and have a bit in page->bad, that must not be used; the
+ *		page was just read, and nobody else knows it
+ */
+struct vhdx_page_kind {
+	void (*judge)(struct vhdx_page *page);
+};
+
+/**
+ * struct vhdx_page_cache_ops - what a cache wants of the container that it is of
+ * @read:	read the page at @offset. Sleeps; 0 or -errno
+ * @reserve:	write it as it is, for room. Sleeps; 0 or -errno. NULL: there is room
+ * @hurry:	commit dirty pages now: there is no memory for others
+ */
+struct vhdx_page_cache_ops {
+	int (*read)(struct vhdx_page_cache *cache, u64 offset, void *buf);
+	int (*reserve)(struct vhdx_page_cache *cache, u64 offset, const void *buf);
+	void (*hurry)(struct vhdx_page_cache *cache);
+};
+
+/**
+ * struct vhdx_page - one page
+ * @cache:	whose it is
  * @index:	container offset / 4096
- * @chain:	in meta->chains
- * @link:	in meta->clean (unpinned and clean) or meta->dirty, or in neither
+ * @chain:	in cache->chains
+ * @link:	in cache->clean (unpinned and clean) or cache->dirty, or in neither
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
- * @undurable:	has changes that are not in the log yet (rule V4)
+ * @changed_in:	the last transaction that has changes of it: durable once that is logged (rule V4)
  * @reserved:	writing it in place can't run out of space
  * @used:	looked at since reclaim last came by
- * @any_bad:	@bad has a bit
+ * @odd:	how many bits @bad and @busy have
  * @bad:	one bit for each entry that must not be used (rule V6)
+ * @busy:	one for each that somebody holds: see block_op.h
  * @entries:	the page, as it is on disk
  */
-struct vhdx_meta_page {
-	struct vhdx_meta *meta;
+struct vhdx_page {
+	struct vhdx_page_cache *cache;
 	u64 index;
 	struct hlist_node chain;
 	struct list_head link;
 	unsigned int pins;
+	u64 changed_in;
 	bool dirty;
-	bool undurable;
 	bool reserved;
 	bool used;
-	bool any_bad;
-	DECLARE_BITMAP(bad, VHDX_META_ENTRIES);
+	unsigned int odd;
+	DECLARE_BITMAP(bad, VHDX_PAGE_ENTRIES);
+	DECLARE_BITMAP(busy, VHDX_PAGE_ENTRIES);
 	__le64 *entries;
 	struct rcu_head rcu;
 };
 
 /**
- * struct vhdx_meta - the cache of one container
+ * struct vhdx_watermarks - how far transactions have come, by their numbers
+ * @running:	what changes is part of this one
+ * @logged:	this one, and all before it, survive power loss
+ * @applied:	and are in place
+ */
+struct vhdx_watermarks {
+	u64 running;
+	u64 logged;
+	u64 applied;
+};
+
+/**
+ * struct vhdx_page_cache - the cache of one container
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change
+ * @marks:	of its transactions: @running under @lock, the others by who commits
  * @starving:	how many wait for a page: what is not needed any more goes back at once
  * @reserve_lock: one page at a time is reserved
  * @loaders:	one of these is held while a page is read, chosen by its index: two
  *		copies of one page never come to be
  */
-struct vhdx_meta {
-	struct vhdx_disk *disk;
+struct vhdx_page_cache {
+	const struct vhdx_page_cache_ops *ops;
 	mempool_t pool;
 	struct hlist_head *chains;
 	unsigned int chain_bits;
@@ -82,27 +119,49 @@ struct vhdx_meta {
 	struct list_head dirty;
 	unsigned long clean_count;
 	unsigned long dirty_count;
+	struct vhdx_watermarks marks;
 	unsigned int starving;
 	struct mutex reserve_lock;
-	struct mutex loaders[VHDX_META_LOADERS];
+	struct mutex loaders[VHDX_PAGES_LOADERS];
 	struct compat_shrinker shrinker;
 };
 
-int vhdx_meta_init(struct vhdx_meta *meta, struct vhdx_disk *disk);
-void vhdx_meta_destroy(struct vhdx_meta *meta);
+int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_cache_ops *ops,
+			 u64 most, bool written);
+void vhdx_page_cache_destroy(struct vhdx_page_cache *cache);
 
-struct vhdx_meta_page *vhdx_meta_peek(struct vhdx_meta *meta, u64 offset);
-struct vhdx_meta_page *vhdx_meta_get(struct vhdx_meta *meta, u64 offset);
-void vhdx_meta_put(struct vhdx_meta *meta, struct vhdx_meta_page *page);
-int vhdx_meta_reserve(struct vhdx_meta *meta, struct vhdx_meta_page *page);
-void vhdx_meta_set(struct vhdx_meta *meta, struct vhdx_meta_page *page, unsigned int entry,
+struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset);
+struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
+				u64 offset);
+void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page);
+void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
+void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
+int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page);
+void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value);
 
-unsigned int vhdx_meta_take_dirty(struct vhdx_meta *meta, struct vhdx_log_page *copies,
-				  struct vhdx_meta_page **pages, unsigned int max);
-void vhdx_meta_logged(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
-		      unsigned int count);
-void vhdx_meta_applied(struct vhdx_meta *meta, struct vhdx_meta_page **pages,
-		       unsigned int count);
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty);
+unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
+					struct vhdx_page **pages, unsigned int max);
+void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
+			     unsigned int count);
+
+/* Is everything durable that was seen in it? Read after the entry, with smp_rmb() in between. */
+static inline bool vhdx_page_is_durable(const struct vhdx_page *page)
+{
+	return READ_ONCE(page->changed_in) <= READ_ONCE(page->cache->marks.logged);
+}
+
+/* Does somebody hold this entry? If not, what he did who had held it is seen. */
+static inline bool vhdx_page_is_busy(const struct vhdx_page *page, unsigned int entry)
+{
+	/* Pairs with vhdx_page_release(). */
+	return unlikely(smp_load_acquire(&page->odd)) && test_bit(entry, page->busy);
+}
+
+static inline bool vhdx_page_is_bad(const struct vhdx_page *page, unsigned int entry)
+{
+	return unlikely(READ_ONCE(page->odd)) && test_bit(entry, page->bad);
+}
 
 #endif

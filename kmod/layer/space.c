@@ -2,8 +2,8 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include "space.h"
-#include "disk/disk.h"
-#include "store/writer.h"
+#include "layer.h"
+#include "store/scope.h"
 
 #include <linux/slab.h>
 
@@ -51,12 +51,15 @@ void vhdx_allocator_destroy(struct vhdx_allocator *allocator)
  */
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
 {
+	struct vhdx_open_layer *layer = container_of(allocator, struct vhdx_open_layer,
+						     writer.space);
+
 	spin_lock(&allocator->state_lock);
 	if (allocator->scan != VHDX_SCAN_FAILED) {
 		allocator->scan = VHDX_SCAN_FAILED;
 		strscpy(allocator->why, why, sizeof(allocator->why));
 		pr_warn("vhdx%d: no more blocks are allocated: %s\n",
-			container_of(allocator, struct vhdx_disk, allocator)->index, why);
+			layer->container.claim.disk, why);
 	}
 	spin_unlock(&allocator->state_lock);
 }
@@ -66,11 +69,12 @@ void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
  * perhaps what we did before a crash. Once it is cleared, or the container has grown
  * beyond it, new blocks need not be zeroed one by one.
  */
-static void take_tail(struct vhdx_disk *disk, u64 end)
+static void take_tail(struct vhdx_open_layer *layer, u64 end)
 {
-	struct vhdx_container *c = &disk->container;
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_container *c = &layer->container;
+	struct vhdx_allocator *a = &layer->writer.space;
 
+	lockdep_assert_held(&a->lock);
 	a->end = end;
 	a->found = READ_ONCE(c->size);
 	a->ready = max(end, a->found);
@@ -83,10 +87,10 @@ static void take_tail(struct vhdx_disk *disk, u64 end)
  * The scan reads the BAT from the container, past the page cache, so that a BAT of
  * 512 MiB does not sweep it clean. Nothing is dirty before the first allocation.
  */
-static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
+static int scan(struct vhdx_open_layer *layer, struct vhdx_diag *diag)
 {
-	const struct vhdx_geometry *geo = &disk->image.geo;
-	u64 size = disk->container.size, index = 0;
+	const struct vhdx_geometry *geo = &layer->image.geo;
+	u64 size = layer->container.size, index = 0;
 	struct vhdx_space space;
 	void *buf;
 	int i, err;
@@ -94,49 +98,50 @@ static int scan(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	/* A new block is named in the log first. Nobody judged the offset of a log
 	 * that has no length: it may be anybody's.
 	 */
-	if (!disk->image.header.log_length)
+	if (!layer->image.header.log_length)
 		return vhdx_unsupported(diag,
 			"header %u: the log's length is 0: no block can be allocated without a log; copy the disk into a new container",
-			disk->image.header.slot + 1);
+			layer->image.header.slot + 1);
 
 	buf = kvmalloc(SCAN_PAGES * VHDX_PAGE, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
-	err = vhdx_space_init(&space, &disk->image, size, diag);
+	err = vhdx_space_init(&space, &layer->image, size, diag);
 	while (!err && index < geo->bat_entry_count) {
-		err = disk->store->read(disk->store, vhdx_bat_entry_offset(geo, index), buf,
+		err = layer->store->read(layer->store, vhdx_bat_entry_offset(geo, index), buf,
 					SCAN_PAGES * VHDX_PAGE);
-		if (vhdx_loss_found(disk))
+		if (vhdx_layer_is_lost(layer))
 			err = -EIO;
 		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
-			err = vhdx_space_add_page(&space, &disk->image, index,
+			err = vhdx_space_add_page(&space, &layer->image, index,
 						  buf + i * VHDX_PAGE, size, diag);
-			index += VHDX_META_ENTRIES;
+			index += VHDX_PAGE_ENTRIES;
 		}
 		cond_resched();
 	}
 	/* What follows is cleared: it had better still be ours. */
 	if (!err)
-		err = vhdx_session_verify(disk);
+		err = vhdx_layer_verify(layer);
 	if (!err)
-		take_tail(disk, space.end);
+		take_tail(layer, space.end);
 	vhdx_space_release(&space);
 	kvfree(buf);
 	return err;
 }
 
-static int scan_once(struct vhdx_disk *disk)
+static int scan_once(struct vhdx_open_layer *layer)
 {
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_allocator *a = &layer->writer.space;
 	struct vhdx_diag diag = { };
 	int err = 0;
 
+	lockdep_assert_held(&a->lock);
 	if (a->scan == VHDX_SCAN_PENDING) {
 		/* Somebody else's BAT says nothing about ours. */
-		err = vhdx_session_verify(disk);
+		err = vhdx_layer_verify(layer);
 		if (err)
 			return err;
-		err = scan(disk, &diag);
+		err = scan(layer, &diag);
 		if (err == -EUCLEAN || err == -EOPNOTSUPP)
 			vhdx_allocator_refuse(a, diag.text);
 		else if (err)
@@ -154,18 +159,19 @@ static int scan_once(struct vhdx_disk *disk)
  * file, or shared with a copy of it. Only what was allocated is logged, so there is no entry
  * in it yet; and whoever writes in place needs no room for it.
  */
-static int reserve_log(struct vhdx_disk *disk)
+static int reserve_log(struct vhdx_open_layer *layer)
 {
-	const struct vhdx_header *header = &disk->image.header;
-	struct vhdx_container *c = &disk->container;
+	const struct vhdx_header *header = &layer->image.header;
+	struct vhdx_container *c = &layer->container;
 	int err;
 
-	if (disk->allocator.log_reserved)
+	lockdep_assert_held(&layer->writer.space.lock);
+	if (layer->writer.space.log_reserved)
 		return 0;
-	err = vhdx_session_verify(disk);
-	if (!err && !c->bdev)
+	err = vhdx_layer_verify(layer);
+	if (!err && c->ops->can_grow)
 		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
-	disk->allocator.log_reserved = !err;
+	layer->writer.space.log_reserved = !err;
 	return err;
 }
 
@@ -174,10 +180,10 @@ static int reserve_log(struct vhdx_disk *disk)
  * container ended: what we make it grow by is zero; what somebody else gave it meanwhile is
  * whatever is there.
  */
-static int grow(struct vhdx_disk *disk, u64 end, u64 *from)
+static int grow(struct vhdx_open_layer *layer, u64 end, u64 *from)
 {
-	struct vhdx_container *c = &disk->container;
-	u32 block_size = disk->image.geo.block_size;
+	struct vhdx_container *c = &layer->container;
+	u32 block_size = layer->image.geo.block_size;
 	int err;
 
 	err = c->ops->extend(c, end + max_t(u64, block_size, GROW_STEP), from);
@@ -187,19 +193,19 @@ static int grow(struct vhdx_disk *disk, u64 end, u64 *from)
 static void prepare_work(struct work_struct *work)
 {
 	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
-	struct vhdx_disk *disk = container_of(a, struct vhdx_disk, allocator);
-	unsigned int flags = vhdx_writer_enter();
+	struct vhdx_open_layer *layer = container_of(a, struct vhdx_open_layer, writer.space);
+	unsigned int flags = vhdx_scope_enter();
 	u64 end, from = 0;
 	int err;
 
 	mutex_lock(&a->lock);
-	err = vhdx_loss_found(disk) ? -EIO : scan_once(disk);
+	err = vhdx_layer_is_lost(layer) ? -EIO : scan_once(layer);
 	if (!err)
-		err = reserve_log(disk);
+		err = reserve_log(layer);
 	end = a->end;
 	mutex_unlock(&a->lock);
 	if (!err)
-		err = grow(disk, end, &from);
+		err = grow(layer, end, &from);
 	mutex_lock(&a->lock);
 	a->error = err;
 	/* Given by somebody else: neither zero, nor ours to cut off. */
@@ -207,27 +213,28 @@ static void prepare_work(struct work_struct *work)
 		a->zero = from;
 		a->found = from;
 	}
-	a->ready = max(a->ready, READ_ONCE(disk->container.size));
+	a->ready = max(a->ready, READ_ONCE(layer->container.size));
 	mutex_unlock(&a->lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
-static int wait_for_room(struct vhdx_disk *disk)
+static int wait_for_room(struct vhdx_open_layer *layer)
 {
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_allocator *a = &layer->writer.space;
 
 	mutex_unlock(&a->lock);
-	queue_work(disk->space_wq, &a->prepare);
+	queue_work(layer->writer.space_wq, &a->prepare);
 	flush_work(&a->prepare);
 	mutex_lock(&a->lock);
 	return a->error;
 }
 
-static bool take_ready(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+static bool take_ready(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed)
 {
-	struct vhdx_allocator *a = &disk->allocator;
-	u32 block_size = disk->image.geo.block_size;
+	struct vhdx_allocator *a = &layer->writer.space;
+	u32 block_size = layer->image.geo.block_size;
 
+	lockdep_assert_held(&a->lock);
 	if (a->scan != VHDX_SCAN_OK || !a->log_reserved)
 		return false;
 	*zeroed = false;
@@ -241,7 +248,7 @@ static bool take_ready(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 	*zeroed = a->end >= a->zero;
 	a->end += block_size;
 	if (a->ready - a->end < max_t(u64, block_size, GROW_STEP / 2))
-		queue_work(disk->space_wq, &a->prepare);
+		queue_work(layer->writer.space_wq, &a->prepare);
 	return true;
 }
 
@@ -249,27 +256,28 @@ static u64 oldest_bad(struct vhdx_allocator *a)
 {
 	u64 oldest = a->bad[0];
 
+	lockdep_assert_held(&a->lock);
 	memmove(a->bad, a->bad + 1, --a->bad_count * sizeof(*a->bad));
 	return oldest;
 }
 
 /**
  * vhdx_allocator_take() - room for one payload block
- * @disk:	attached for writing
+ * @layer:	open for writing
  * @offset:	receives its container offset
  * @zeroed:	it reads as zeroes already
  *
  * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed),
  * -ENOSPC, or -errno.
  */
-int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
+int vhdx_allocator_take(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed)
 {
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_allocator *a = &layer->writer.space;
 	int err = 0;
 
 	mutex_lock(&a->lock);
-	while (!err && !take_ready(disk, offset, zeroed))
-		err = wait_for_room(disk);
+	while (!err && !take_ready(layer, offset, zeroed))
+		err = wait_for_room(layer);
 	if (err && a->scan == VHDX_SCAN_OK && a->bad_count) {
 		*offset = oldest_bad(a);
 		*zeroed = false;
@@ -281,7 +289,7 @@ int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
 
 /**
  * vhdx_allocator_give_back() - a block that no mapping ever named
- * @disk:	the disk
+ * @layer:	open for writing
  * @offset:	from vhdx_allocator_take()
  * @err:	why it was not used
  *
@@ -289,9 +297,9 @@ int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed)
  * that could not be written is the last to be tried again. Without memory a place is lost
  * until the next attach, whose scan finds it free.
  */
-void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err)
+void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, int err)
 {
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_allocator *a = &layer->writer.space;
 	u64 *spare;
 
 	mutex_lock(&a->lock);
@@ -316,16 +324,16 @@ out:
 
 /**
  * vhdx_allocator_trim() - the session has ended: cut what was grown ahead
- * @disk:	its allocator is stopped, and its log durably empty (rule V2): until then a
+ * @layer:	its allocator is stopped, and its log durably empty (rule V2): until then a
  *		log entry may refer to the size that the container had
  *
  * What was behind the last block when the disk was attached stays, and what somebody else
  * appended since. A failure leaves room that nobody uses, which is no damage.
  */
-void vhdx_allocator_trim(struct vhdx_disk *disk)
+void vhdx_allocator_trim(struct vhdx_open_layer *layer)
 {
-	struct vhdx_allocator *a = &disk->allocator;
+	struct vhdx_allocator *a = &layer->writer.space;
 
 	if (a->scan == VHDX_SCAN_OK)
-		disk->container.ops->trim(&disk->container, max(a->end, a->found));
+		layer->container.ops->trim(&layer->container, max(a->end, a->found));
 }

@@ -60,14 +60,14 @@ struct vhdx_allocator {
 	unsigned int bad_count;
 };
 
-struct vhdx_disk;
+struct vhdx_open_layer;
 
 void vhdx_allocator_init(struct vhdx_allocator *allocator);
 void vhdx_allocator_stop(struct vhdx_allocator *allocator);
 void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
-int vhdx_allocator_take(struct vhdx_disk *disk, u64 *offset, bool *zeroed);
-void vhdx_allocator_give_back(struct vhdx_disk *disk, u64 offset, int err);
-void vhdx_allocator_trim(struct vhdx_disk *disk);
+int vhdx_allocator_take(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed);
+void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, int err);
+void vhdx_allocator_trim(struct vhdx_open_layer *layer);
 
 #endif

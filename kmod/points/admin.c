@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What an administrator or an agent does with tracking, other than sealing and asking.
- */
+#include "admin.h"
+#include "seal.h"
 #include "disk/disk.h"
 
 #include <linux/slab.h>
 
 static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
 {
-	struct vhdx_disk *disk = t->disk;
+	const struct vhdx_geometry *geo = &t->layer->image.geo;
 	struct vhdx_sidecar *sidecar = &t->sidecar;
 
 	vhdx_sidecar_release(sidecar);
 	memset(sidecar, 0, sizeof(*sidecar));
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	sidecar->disk_id = disk->image.geo.disk_id;
-	sidecar->disk_size = disk->image.geo.disk_size;
+	sidecar->disk_id = geo->disk_id;
+	sidecar->disk_size = geo->disk_size;
 	sidecar->unit_shift = vhdx_unit_shift_for(sidecar->disk_size, unit);
-	vhdx_session_data_write_guid(disk, &sidecar->current_guid);
-	return vhdx_sidecar_format(sidecar, &t->file.store, !t->file.bdev, diag);
+	vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
+	return vhdx_sidecar_format(sidecar, &t->file.store, t->file.ops->can_grow, diag);
 }
 
 /*
@@ -29,7 +28,7 @@ static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
 static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_enable *args,
 			  struct vhdx_diag *diag)
 {
-	struct vhdx_disk *disk = t->disk;
+	const struct vhdx_geometry *geo = &t->layer->image.geo;
 	enum vhdx_sidecar_content content;
 	struct vhdx_diag found = { };
 	vhdx_guid data_write_guid;
@@ -45,14 +44,14 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 			"sidecar: it is neither empty nor a sidecar, and is left as it is; name another file");
 	/* A block device is never empty; a file with nothing but zeroes in it was not. */
 	if (args->flags & VHDX_ENABLE_OVERWRITE || !t->file.size ||
-	    (t->file.bdev && content == VHDX_SIDECAR_NOTHING))
+	    (!t->file.ops->can_grow && content == VHDX_SIDECAR_NOTHING))
 		return format(t, args->unit, diag);
 
-	vhdx_session_data_write_guid(disk, &data_write_guid);
-	err = vhdx_sidecar_load(&t->sidecar, &t->file.store, !t->file.bdev, false, &found);
+	vhdx_layer_data_write_guid(t->layer, &data_write_guid);
+	err = vhdx_sidecar_load(&t->sidecar, &t->file.store, t->file.ops->can_grow, false, &found);
 	if (!err)
-		err = vhdx_sidecar_bind(&t->sidecar, &disk->image.geo.disk_id,
-					disk->image.geo.disk_size, &data_write_guid, &found);
+		err = vhdx_sidecar_bind(&t->sidecar, &geo->disk_id, geo->disk_size,
+					&data_write_guid, &found);
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (err)
@@ -82,7 +81,7 @@ static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enabl
 	err = vhdx_container_open(&t->file, args->sidecar_fd, false, "sidecar", diag);
 	if (err)
 		return err;
-	if (vhdx_disk_is_below(t->disk, t->file.file))
+	if (vhdx_disk_is_below(vhdx_disk_of(t), t->file.file))
 		err = vhdx_fail(diag, -ELOOP, VHDX_REASON_ARGUMENT,
 				"sidecar: it lives on the disk that it is to track; put it elsewhere");
 	else
@@ -92,24 +91,43 @@ static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enabl
 	return err;
 }
 
+/*
+ * A write that came in before the map went live has no mark, and will make none: it ends before
+ * the first point is sealed (rule T1).
+ */
+static int start_marking(struct vhdx_tracker *t, struct vhdx_changemap *map)
+{
+	int err;
+
+	vhdx_inflight_replace(&t->inflight, map);
+	err = vhdx_gate_flip(&vhdx_disk_of(t)->gate, MAX_SCHEDULE_TIMEOUT);
+	if (err)
+		vhdx_inflight_replace(&t->inflight, NULL);
+	return err;
+}
+
 /* Tracking is on from here; the seal that follows makes it durable. */
-static int switch_on(struct vhdx_tracker *t)
+static int switch_on(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	struct vhdx_sidecar *sidecar = &t->sidecar;
 	struct vhdx_changemap *map = vhdx_tracker_new_map(t);
 	int err;
 
-	if (!map)
-		return -ENOMEM;
+	err = map ? start_marking(t, map) : -ENOMEM;
+	if (err) {
+		vhdx_tracker_free_map(map);
+		if (t->state == VHDX_TRACKING_OFF)
+			vhdx_tracker_close_sidecar(t);
+		return vhdx_tracker_fail(t, err, diag);
+	}
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
+	vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 	err = vhdx_sidecar_commit(sidecar);
 	if (err) {
-		vhdx_tracker_free_map(map);
-		return err;
+		vhdx_tracker_invalidate(t, err);
+		return vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
 	}
-	vhdx_inflight_replace(t, map);
 	t->state = VHDX_TRACKING_ON;
 	t->off_reason = VHDX_REASON_NONE;
 	vhdx_tracker_changed(t);
@@ -132,13 +150,13 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	int err;
 
-	if (t->disk->read_only)
+	if (vhdx_disk_of(t)->read_only)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
-	err = vhdx_session_begin(t->disk);
+	err = vhdx_session_begin(vhdx_disk_of(t));
 	if (!err)
 		err = down_write_killable(&t->lock);
 	if (!err) {
-		if (vhdx_session_has_begun(&t->disk->session))
+		if (vhdx_session_has_begun(&t->layer->writer.session))
 			return 0;
 		up_write(&t->lock);
 		err = -EIO;
@@ -174,13 +192,8 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "change tracking is enabled already");
 	else
 		err = take_sidecar(tracker, args, diag);
-	if (!err) {
-		err = switch_on(tracker);
-		if (err) {
-			vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
-			vhdx_tracker_invalidate(tracker, err);
-		}
-	}
+	if (!err)
+		err = switch_on(tracker, diag);
 	up_write(&tracker->lock);
 	if (err)
 		return err;
@@ -214,7 +227,7 @@ static int switch_off(struct vhdx_tracker *t, struct vhdx_diag *diag)
 		return err;
 	}
 	live = vhdx_tracker_live(t);
-	vhdx_inflight_replace(t, NULL);
+	vhdx_inflight_replace(&t->inflight, NULL);
 	vhdx_tracker_free_map(live);
 	t->state = VHDX_TRACKING_DISABLED;
 	vhdx_tracker_changed(t);
@@ -352,7 +365,7 @@ int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state
 	unsigned int scope;
 	int err;
 
-	vhdx_loss_settle(tracker->disk);
+	vhdx_loss_settle(vhdx_disk_of(tracker));
 	err = vhdx_tracker_begin_question(tracker, &scope, diag);
 	if (err)
 		return err;

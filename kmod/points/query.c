@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 #include "disk/handle.h"
 #include "core/rct/report.h"
 
@@ -9,9 +9,8 @@
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
-/* Ranges between two copies to user space. */
+/* Ranges between two calls of the sink. */
 #define BATCH_RANGES	512
 /* Leaves, and reads of the sidecar, between two looks at the locks: a seal waits for no more. */
 #define BATCH_LEAVES	256
@@ -20,9 +19,10 @@
 /**
  * struct query - one call under way
  * @args:	what was asked
+ * @sink:	where the answer goes
  * @diag:	what is wrong
  * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
- * @answer:	ranges wait in its buffer until they are copied out
+ * @answer:	ranges wait in its buffer until the sink takes them
  * @tracker:	of the disk
  * @span:	the deltas between limit and target
  * @leaf:	the leaf that is read
@@ -30,10 +30,11 @@
  * @next:	the point whose delta it goes on with; if @begun
  * @begun:	some of its deltas are read, and the lock was given up in between
  * @reads:	of the sidecar, in this batch
- * @copied:	ranges in user space already
+ * @put:	ranges that the sink has taken
  */
 struct query {
 	struct vhdx_get_virtual_disk_changes *args;
+	struct vhdx_query_sink *sink;
 	struct vhdx_diag *diag;
 	ktime_t deadline;
 	struct vhdx_answer answer;
@@ -44,7 +45,7 @@ struct query {
 	struct vhdx_point_id next;
 	bool begun;
 	u32 reads;
-	u32 copied;
+	u32 put;
 };
 
 /*
@@ -113,7 +114,7 @@ static int find_span(struct query *q)
 
 	vhdx_tracker_history(q->tracker, &history);
 	err = vhdx_report_span(&history, q->args, &q->span, q->diag);
-	vhdx_loss_explain(q->tracker->disk, err, q->diag);
+	vhdx_loss_explain(vhdx_disk_of(q->tracker), err, q->diag);
 	return err;
 }
 
@@ -125,11 +126,11 @@ static bool is_late(const struct query *q)
 /* An answer about a container that is lost is a gap, once that is certain (loss.h). */
 static int settle(struct query *q)
 {
-	int err = vhdx_loss_settle(q->tracker->disk);
+	int err = vhdx_loss_settle(vhdx_disk_of(q->tracker));
 
 	if (err == -EIO) {
 		vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO);
-		vhdx_loss_explain(q->tracker->disk, err, q->diag);
+		vhdx_loss_explain(vhdx_disk_of(q->tracker), err, q->diag);
 	}
 	return err;
 }
@@ -146,9 +147,9 @@ static int run_batch(struct query *q)
 	if (ret)
 		return ret;
 	/* The first write of a session waits for this lock (rule K3). */
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	if (down_read_killable(&q->tracker->lock)) {
-		vhdx_writer_leave(flags);
+		vhdx_scope_leave(flags);
 		return -EINTR;
 	}
 	ret = find_span(q);
@@ -170,21 +171,24 @@ static int run_batch(struct query *q)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
 	up_read(&q->tracker->lock);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	return ret;
 }
 
 /* The last range stays back while it may still grow. */
-static int copy_out(struct query *q, bool final)
+static int put(struct query *q, bool final)
 {
 	struct vhdx_answer *a = &q->answer;
-	u64 out = q->args->output + (u64)q->copied * a->range_size;
 	u32 n = final || !a->count ? a->count : a->count - 1;
+	int err;
 
-	if (copy_to_user(u64_to_user_ptr(out), a->ranges, (size_t)n * a->range_size))
-		return -EFAULT;
-	q->copied += n;
-	if (n && n < a->count)
+	if (!n)
+		return 0;
+	err = q->sink->put(q->sink, a->ranges, n);
+	if (err)
+		return err;
+	q->put += n;
+	if (n < a->count)
 		memcpy(a->ranges, vhdx_answer_range(a, n), a->range_size);
 	a->count -= n;
 	return 0;
@@ -203,10 +207,10 @@ static int run(struct vhdx_handle *handle, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
 	u64 begin = a->offset;
-	int ret = 1;
+	int ret = 1, err;
 
 	while (ret == 1) {
-		a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->copied);
+		a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
 		if (a->count && a->count >= a->capacity)
 			break;
 		if (!enter(handle, q))
@@ -215,18 +219,19 @@ static int run(struct vhdx_handle *handle, struct query *q)
 		vhdx_handle_leave(handle);
 		if (ret < 0)
 			return ret;
-		if (copy_out(q, !ret))
-			return -EFAULT;
+		err = put(q, !ret);
+		if (err)
+			return err;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if ((signal_pending(current) || is_late(q)) && a->offset > begin)
 			break;
 		cond_resched();
 	}
-	return copy_out(q, true);
+	return put(q, true);
 }
 
-/* Room for what goes to user space next. Sums alone need none. */
+/* Room for what the sink gets next. Sums alone need none. */
 static int answer(struct vhdx_handle *handle, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
@@ -250,7 +255,9 @@ static int answer(struct vhdx_handle *handle, struct query *q)
 static int judge(struct vhdx_disk *disk, struct query *q)
 {
 	struct vhdx_get_virtual_disk_changes *args = q->args;
-	const struct vhdx_history geometry = { .disk_size = disk->image.geo.disk_size };
+	const struct vhdx_history geometry = {
+		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
+	};
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;
@@ -268,15 +275,16 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 /**
  * vhdx_query_changes() - VHDX_GET_VIRTUAL_DISK_CHANGES
  * @handle:	of the disk, which may be detached meanwhile
- * @args:	in and out, in kernel memory; outputs are zero
+ * @args:	in and out, in kernel memory; outputs are zero. @args->output is not looked at
+ * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * No lock is held while user memory is touched. Returns 0 or -errno.
+ * Sleeps. Returns 0; what the sink failed with; or -errno, see the uapi header.
  */
 int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
-		       struct vhdx_diag *diag)
+		       struct vhdx_query_sink *sink, struct vhdx_diag *diag)
 {
-	struct query q = { .args = args, .diag = diag };
+	struct query q = { .args = args, .sink = sink, .diag = diag };
 	struct vhdx_disk *disk;
 	int err;
 
@@ -296,7 +304,7 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 		err = answer(handle, &q);
 	if (err)
 		return err;
-	args->output_count = q.copied;
+	args->output_count = q.put;
 	args->processed_byte_length = q.answer.offset - args->byte_offset;
 	args->changed_bytes = q.answer.changed;
 	args->complete_to_id = args->target_id;

@@ -2,8 +2,8 @@
 /*
  * Sealing a point, on one disk or on several at the same instant (rule T2).
  *
- *	window	gates closed, a grace period, maps exchanged, writes in flight sampled,
- *		gates open
+ *	window	maps exchanged, a grace period, writes in flight sampled. Of several disks:
+ *		gates closed, a grace period, maps exchanged, writes in flight sampled, gates open
  *	then, for each disk: everything written before the window is made durable; the old
  *		map and the point, not yet issued; the header's fresh DataWriteGuid
  *	then, for each disk: the point is issued
@@ -11,8 +11,9 @@
  * The order is the rule: with the flush before the exchange, a write acknowledged in
  * between would be in the sealed delta, and power loss could take it back unseen.
  */
+#include "seal.h"
 #include "disk/disk.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -57,7 +58,8 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	if (t->state != VHDX_TRACKING_ON)
 		return -EOPNOTSUPP;
 	/* Or a shutdown has closed it since its session began. */
-	if (vhdx_disk_is_poisoned(t->disk) || !vhdx_session_has_begun(&t->disk->session))
+	if (vhdx_disk_is_poisoned(vhdx_disk_of(t)) ||
+	    !vhdx_session_has_begun(&t->layer->writer.session))
 		return -EIO;
 	/* The file was removed: the point would be lost when the disk is detached. */
 	if (vhdx_container_is_unlinked(&t->file)) {
@@ -83,22 +85,45 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	return 0;
 }
 
-static void window(struct seal *seals, u32 count)
+static void exchange(struct seal *s)
+{
+	s->old = vhdx_tracker_live(s->tracker);
+	vhdx_inflight_swap(&s->tracker->inflight, s->new);
+	s->swapped = true;
+}
+
+/*
+ * A write that follows one on another disk must not be before the point without it. So writes
+ * are parked, on all disks, while the maps are exchanged; no I/O is waited for meanwhile, which
+ * may be that of another one of these disks, in whose container this one lies.
+ */
+static void exchange_together(struct seal *seals, u32 count)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++)
-		vhdx_inflight_close_gate(seals[i].tracker);
-	synchronize_rcu();
-	for (i = 0; i < count; i++) {
-		seals[i].old = vhdx_tracker_live(seals[i].tracker);
-		vhdx_inflight_swap(seals[i].tracker, seals[i].new);
-		seals[i].swapped = true;
-	}
+		vhdx_gate_close(&vhdx_disk_of(seals[i].tracker)->gate, VHDX_GATE_WRITES);
+	/* Nobody is between the gate and his first mark then. */
+	synchronize_rcu_expedited();
 	for (i = 0; i < count; i++)
-		vhdx_inflight_open_gate(seals[i].tracker);
+		exchange(&seals[i]);
+	for (i = 0; i < count; i++)
+		vhdx_inflight_sample(&seals[i].tracker->inflight, seals[i].new);
+	for (i = 0; i < count; i++)
+		vhdx_gate_open(&vhdx_disk_of(seals[i].tracker)->gate);
 	/* Completions that still looked at the old maps are done with them. */
 	synchronize_rcu();
+}
+
+static void window(struct seal *seals, u32 count)
+{
+	if (count > 1) {
+		exchange_together(seals, count);
+	} else {
+		exchange(seals);
+		synchronize_rcu();
+		vhdx_inflight_sample(&seals->tracker->inflight, seals->new);
+	}
 }
 
 static int commit_sidecar(struct seal *s)
@@ -112,12 +137,12 @@ static int commit_sidecar(struct seal *s)
 
 static int make_durable(struct seal *s)
 {
-	struct vhdx_disk *disk = s->tracker->disk;
+	struct vhdx_open_layer *layer = s->tracker->layer;
 	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
 	struct vhdx_delta delta = { };
 	int err;
 
-	err = vhdx_journal_commit(&disk->journal);
+	err = vhdx_journal_commit(&layer->writer.journal);
 	if (err)
 		return err;
 	/* Behind a gap the map means nothing. */
@@ -132,13 +157,13 @@ static int make_durable(struct seal *s)
 	}
 	s->added = true;
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	vhdx_session_data_write_guid(disk, &sidecar->current_guid);
+	vhdx_layer_data_write_guid(layer, &sidecar->current_guid);
 	sidecar->next_guid = s->guid;
 	err = commit_sidecar(s);
 	if (err)
 		return err;
 	s->committed = true;
-	return vhdx_journal_retire(&disk->journal, &s->guid);
+	return vhdx_journal_retire(&layer->writer.journal, &s->guid);
 out:
 	if (err && !is_harmless(err))
 		s->broken = err;
@@ -164,12 +189,8 @@ static void roll_back(struct seal *s)
 	struct vhdx_sidecar *sidecar = &t->sidecar;
 
 	if (s->swapped) {
-		vhdx_inflight_close_gate(t);
-		synchronize_rcu();
+		vhdx_inflight_replace(&t->inflight, s->old);
 		vhdx_changemap_or(s->old, s->new);
-		vhdx_inflight_swap(t, s->old);
-		vhdx_inflight_open_gate(t);
-		synchronize_rcu();
 	}
 	vhdx_tracker_free_map(s->new);
 	if (s->added) {
@@ -177,7 +198,7 @@ static void roll_back(struct seal *s)
 		vhdx_tracker_changed(t);
 	}
 	if (s->committed && !s->broken) {
-		vhdx_session_data_write_guid(t->disk, &sidecar->current_guid);
+		vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		s->broken = vhdx_sidecar_commit(sidecar);
 	}
@@ -193,12 +214,13 @@ static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed
 
 	for (i = 0; i < count && !err; i++) {
 		*failed = i;
-		err = vhdx_session_begin(trackers[i]->disk);
+		err = vhdx_session_begin(vhdx_disk_of(trackers[i]));
 		/* Before the commit: an image that somebody wrote over ours stays as it is. */
 		if (!err) {
-			err = vhdx_session_verify(trackers[i]->disk);
+			err = vhdx_layer_verify(trackers[i]->layer);
 			if (err)
-				vhdx_disk_poison(trackers[i]->disk, "reading the header back", err);
+				vhdx_layer_failed(trackers[i]->layer, "reading the header back",
+						  err);
 		}
 	}
 	return err;
@@ -330,7 +352,7 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	for (i = 0; i < count; i++)
 		seals[i].tracker = trackers[i];
 	/* Writes wait for these locks (rule K3). */
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	err = begin_sessions(trackers, count, &args->failed) ?: lock_all(trackers, count);
 	if (err) {
 		could_not_begin(trackers[args->failed], err, diag);
@@ -338,10 +360,10 @@ int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 		err = seal_all(seals, count, args, ids, diag);
 		unlock_all(trackers, count);
 	}
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	for (i = 0; err && i < count; i++)
-		vhdx_loss_settle(trackers[i]->disk);
-	vhdx_loss_explain(trackers[args->failed]->disk, err, diag);
+		vhdx_loss_settle(vhdx_disk_of(trackers[i]));
+	vhdx_loss_explain(vhdx_disk_of(trackers[args->failed]), err, diag);
 	kvfree(seals);
 	return err;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "container.h"
-#include "writer.h"
+#include "scope.h"
 
 #include <linux/file.h>
 #include <linux/slab.h>
@@ -48,10 +48,10 @@ static void errand_work(struct work_struct *work)
 {
 	struct errand *e = container_of(work, struct errand, work);
 	struct vhdx_container *c = e->container;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) : c->ops->flush(c);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /*
@@ -92,7 +92,7 @@ static int store_write(struct vhdx_store *store, u64 offset, const void *buf, si
 	if (!vhdx_container_is_whole(c))
 		return -EIO;
 	/* Some lock is held that payload waits for: the session's, the journal's, a tracker's. */
-	vhdx_writer_assert();
+	vhdx_scope_assert();
 	err = run_errand(&errand);
 	if (!err)
 		vhdx_container_grew(c, offset + length);
@@ -249,13 +249,13 @@ void vhdx_container_close(struct vhdx_container *container)
 /* In a kernel thread: there is no other way to have the last fput() done on return. */
 static void close_now(struct vhdx_container *c)
 {
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	c->ops->close(c, true);
 	vhdx_claim_release(&c->claim);
 	__fput_sync(c->file);
 	c->file = NULL;
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
 /**
@@ -298,6 +298,28 @@ void vhdx_container_close_now(struct vhdx_container *container)
 }
 
 /**
+ * vhdx_container_prepare() - get ready for payload I/O
+ * @container:	open, with a workqueue
+ *
+ * vhdx_file_queue_release() undoes it. Returns 0 or -ENOMEM.
+ */
+int vhdx_container_prepare(struct vhdx_container *container)
+{
+	return container->ops->prepare ? container->ops->prepare(container) : 0;
+}
+
+/**
+ * vhdx_container_describe() - what it is
+ * @container:	open
+ * @description: filled in
+ */
+void vhdx_container_describe(const struct vhdx_container *container,
+			     struct vhdx_container_description *description)
+{
+	container->ops->describe(container, description);
+}
+
+/**
  * vhdx_container_is_unlinked() - does what is in it go away when it is closed?
  * @container:	open
  *
@@ -305,7 +327,8 @@ void vhdx_container_close_now(struct vhdx_container *container)
  */
 bool vhdx_container_is_unlinked(const struct vhdx_container *container)
 {
-	return !container->bdev && !READ_ONCE(file_inode(container->file)->i_nlink);
+	return S_ISREG(file_inode(container->file)->i_mode) &&
+	       !READ_ONCE(file_inode(container->file)->i_nlink);
 }
 
 /**
@@ -319,7 +342,7 @@ int vhdx_container_may_grow(const struct vhdx_container *container, u64 size)
 {
 	if (size <= container->size)
 		return 0;
-	if (container->bdev)
+	if (!container->ops->can_grow)
 		return -ENOSPC;
 	return inode_newsize_ok(file_inode(container->file), size);
 }
@@ -338,7 +361,7 @@ int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 {
 	if (container->alignment <= sector_size)
 		return 0;
-	if (container->bdev)
+	if (!container->ops->file_system)
 		return vhdx_unsupported(diag,
 			"container: the block device has sectors of %u bytes, the disk's are %u: it can't be written sector by sector; copy the image to a file",
 			container->alignment, sector_size);

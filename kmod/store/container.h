@@ -13,20 +13,39 @@
 #include "compat.h"
 #include "core/diag.h"
 #include "file_queue.h"
+#include "request.h"
 
 struct vhdx_container;
-struct vhdx_io;
+
+/**
+ * struct vhdx_container_description - what others may want to know of a container
+ * @io:		how it is used: "block", "direct" or "buffered"
+ * @dev:	the block device, or the one that the file's file system is on
+ * @ino:	of the file; 0: a block device
+ * @below:	the block device that bios are sent on to, or NULL
+ */
+struct vhdx_container_description {
+	const char *io;
+	dev_t dev;
+	u64 ino;
+	struct block_device *below;
+};
 
 /**
  * struct vhdx_container_ops - what a back end does
- * @name:	for sysfs
+ * @can_grow:	its length is ours to change, and so is what is allocated in it: what is written
+ *		in place may need room. Otherwise it has all of it
+ * @file_system: payload is carried out by a file system, which may wait for memory
  * @open:	take the opened file over; on failure nothing is held
+ * @prepare:	memory for payload I/O; container->queue.workqueue is set. vhdx_file_queue_release()
+ *		frees it; NULL: needs none
+ * @describe:	what it is, for those who show it
  * @close:	give up everything but container->file and the claim
  * @rw:		synchronous transfer of a kernel buffer (kmalloc or vmalloc). Reads
  *		at or behind the end give zeroes; one that ends before container->size
  *		sets container->lost. Offset and length are multiples of
  *		container->alignment.
- * @submit:	start io->clone at io->offset and return; vhdx_io_done() is called
+ * @submit:	start request->clone at request->offset and return; request->done() is called
  *		when it is done, perhaps before this returns
  * @flush:	make everything that completed durable
  * @extend:	make the container at least @size bytes long. What is new starts at @from, where
@@ -40,12 +59,16 @@ struct vhdx_io;
  *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
  */
 struct vhdx_container_ops {
-	const char *name;
+	bool can_grow;
+	bool file_system;
 	int (*open)(struct vhdx_container *container, struct vhdx_diag *diag);
+	int (*prepare)(struct vhdx_container *container);
+	void (*describe)(const struct vhdx_container *container,
+			 struct vhdx_container_description *description);
 	void (*close)(struct vhdx_container *container, bool now);
 	int (*rw)(struct vhdx_container *container, u64 offset, void *buf, size_t length,
 		  bool write);
-	void (*submit)(struct vhdx_container *container, struct vhdx_io *io);
+	void (*submit)(struct vhdx_container *container, struct vhdx_request *request);
 	int (*flush)(struct vhdx_container *container);
 	int (*extend)(struct vhdx_container *container, u64 size, u64 *from);
 	int (*trim)(struct vhdx_container *container, u64 size);
@@ -59,7 +82,7 @@ struct vhdx_container_ops {
  * @what:	"container" or "sidecar", for messages
  * @file:	the very file that user space passed: OFD locks live on it
  * @claim:	keeps others of this module away
- * @bdev:	the block device, or NULL
+ * @bdev:	the block device, or NULL; for its back end
  * @bdev_claim:	our own exclusive open of it; the holder is the module, so that disks
  *		of ours can share it for reading
  * @queue:	file: payload I/O on its way to the file system. Its workqueue, also of a block
@@ -97,6 +120,9 @@ int vhdx_container_read_whole(struct vhdx_container *container, u64 offset, void
 			      size_t length);
 int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
 			const char *what, struct vhdx_diag *diag);
+int vhdx_container_prepare(struct vhdx_container *container);
+void vhdx_container_describe(const struct vhdx_container *container,
+			     struct vhdx_container_description *description);
 bool vhdx_container_is_unlinked(const struct vhdx_container *container);
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,

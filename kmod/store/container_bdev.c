@@ -4,7 +4,6 @@
  * copying, as dm-linear does.
  */
 #include "container.h"
-#include "disk/io.h"
 
 #include <linux/bio.h>
 #include <linux/blkdev.h>
@@ -41,6 +40,14 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	sync_blockdev(c->bdev);
 	invalidate_bdev(c->bdev);
 	return 0;
+}
+
+static void bdev_describe(const struct vhdx_container *c, struct vhdx_container_description *d)
+{
+	d->io = "block";
+	d->dev = c->bdev->bd_dev;
+	d->ino = 0;
+	d->below = c->bdev;
 }
 
 static void bdev_close(struct vhdx_container *c, bool now)
@@ -101,19 +108,21 @@ static int bdev_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 
 static void bdev_end_io(struct bio *clone)
 {
-	vhdx_io_done(container_of(clone, struct vhdx_io, clone), clone->bi_status);
+	struct vhdx_request *request = container_of(clone, struct vhdx_request, clone);
+
+	request->done(request, clone->bi_status);
 }
 
-static void bdev_submit(struct vhdx_container *c, struct vhdx_io *io)
+static void bdev_submit(struct vhdx_container *c, struct vhdx_request *request)
 {
-	if (op_is_write(bio_op(&io->clone)) && must_not_write(c)) {
-		vhdx_io_done(io, BLK_STS_IOERR);
+	if (vhdx_request_is_write(request) && must_not_write(c)) {
+		request->done(request, BLK_STS_IOERR);
 		return;
 	}
-	bio_set_dev(&io->clone, c->bdev);
-	io->clone.bi_iter.bi_sector = io->offset >> SECTOR_SHIFT;
-	io->clone.bi_end_io = bdev_end_io;
-	submit_bio_noacct(&io->clone);
+	bio_set_dev(&request->clone, c->bdev);
+	request->clone.bi_iter.bi_sector = request->offset >> SECTOR_SHIFT;
+	request->clone.bi_end_io = bdev_end_io;
+	submit_bio_noacct(&request->clone);
 }
 
 static int bdev_flush(struct vhdx_container *c)
@@ -149,14 +158,14 @@ static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
-	.name	= "block",
-	.open	= bdev_open,
-	.close	= bdev_close,
-	.rw	= bdev_rw,
-	.submit	= bdev_submit,
-	.flush	= bdev_flush,
-	.extend	= bdev_extend,
-	.trim	= bdev_trim,
-	.zero	= bdev_zero,
-	.clear	= bdev_clear,
+	.open		= bdev_open,
+	.describe	= bdev_describe,
+	.close		= bdev_close,
+	.rw		= bdev_rw,
+	.submit		= bdev_submit,
+	.flush		= bdev_flush,
+	.extend		= bdev_extend,
+	.trim		= bdev_trim,
+	.zero		= bdev_zero,
+	.clear		= bdev_clear,
 };

@@ -4,8 +4,7 @@
  * system takes it, as loop does.
  */
 #include "container.h"
-#include "disk/io.h"
-#include "writer.h"
+#include "scope.h"
 
 #include <linux/bio.h>
 #include <linux/blk-cgroup.h>
@@ -19,7 +18,7 @@
 
 #define RW_PAGES	32
 
-static void file_start(struct vhdx_io *io);
+static void file_start(struct vhdx_request *request);
 
 /*
  * Is direct I/O the file system's own, which keeps to it? Where it is a method of the page
@@ -140,6 +139,21 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	return c->direct ? try_direct(c, diag) : 0;
 }
 
+static int file_prepare(struct vhdx_container *c)
+{
+	return vhdx_file_queue_prepare(&c->queue);
+}
+
+static void file_describe(const struct vhdx_container *c, struct vhdx_container_description *d)
+{
+	const struct inode *inode = file_inode(c->file);
+
+	d->io = c->direct ? "direct" : "buffered";
+	d->dev = inode->i_sb->s_dev;
+	d->ino = inode->i_ino;
+	d->below = NULL;
+}
+
 /* The file itself and the claim are the container's. */
 static void file_close(struct vhdx_container *c, bool now)
 {
@@ -194,62 +208,63 @@ static int file_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 	return 0;
 }
 
-static size_t joined_size(const struct vhdx_io *first)
+static size_t joined_size(const struct vhdx_request *first)
 {
-	size_t size = first->clone.bi_iter.bi_size;
-	const struct vhdx_io *io;
+	size_t size = vhdx_request_length(first);
+	const struct vhdx_request *request;
 
-	list_for_each_entry(io, &first->file.joined, link)
-		size += io->clone.bi_iter.bi_size;
+	list_for_each_entry(request, &first->file.joined, link)
+		size += vhdx_request_length(request);
 	return size;
 }
 
 /* Whatever is wrong with some of it, each finds out for itself. */
-static void end_joined(struct vhdx_io *first, long ret)
+static void end_joined(struct vhdx_request *first, long ret)
 {
 	struct vhdx_container *c = first->container;
 	bool all = ret == joined_size(first);
-	struct vhdx_io *io, *next;
+	struct vhdx_request *request, *next;
 	LIST_HEAD(ended);
 
 	list_add_tail(&first->link, &ended);
 	list_splice_tail_init(&first->file.joined, &ended);
 	vhdx_file_queue_back(&c->queue, first);
-	list_for_each_entry_safe(io, next, &ended, link) {
-		list_del_init(&io->link);
+	list_for_each_entry_safe(request, next, &ended, link) {
+		list_del_init(&request->link);
 		if (all) {
-			vhdx_io_done(io, BLK_STS_OK);
+			request->done(request, BLK_STS_OK);
 		} else {
-			io->file.alone = true;
-			vhdx_file_queue_add(&c->queue, io);
+			request->alone = true;
+			vhdx_file_queue_add(&c->queue, request);
 		}
 	}
 }
 
-static unsigned int add_bvecs(struct bio_vec *table, unsigned int count, const struct vhdx_io *io)
+static unsigned int add_bvecs(struct bio_vec *table, unsigned int count,
+			      const struct vhdx_request *request)
 {
 	struct bvec_iter iter;
 	struct bio_vec bvec;
 
-	bio_for_each_bvec(bvec, &io->clone, iter)
+	bio_for_each_bvec(bvec, &request->clone, iter)
 		table[count++] = bvec;
 	return count;
 }
 
-static void joined_iter(struct vhdx_io *first, struct iov_iter *iter, bool write)
+static void joined_iter(struct vhdx_request *first, struct iov_iter *iter, bool write)
 {
 	unsigned int count = add_bvecs(first->file.table, 0, first);
-	const struct vhdx_io *io;
+	const struct vhdx_request *request;
 
-	list_for_each_entry(io, &first->file.joined, link)
-		count = add_bvecs(first->file.table, count, io);
+	list_for_each_entry(request, &first->file.joined, link)
+		count = add_bvecs(first->file.table, count, request);
 	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, first->file.table, count,
 		      joined_size(first));
 }
 
-static void own_iter(struct vhdx_io *io, struct iov_iter *iter, bool write)
+static void own_iter(struct vhdx_request *request, struct iov_iter *iter, bool write)
 {
-	struct bio *clone = &io->clone;
+	struct bio *clone = &request->clone;
 	unsigned int count = 0;
 	struct bvec_iter biter;
 	struct bio_vec bvec;
@@ -266,54 +281,54 @@ static void own_iter(struct vhdx_io *io, struct iov_iter *iter, bool write)
  * The kiocb, the bvec table and the iterator are in use until the file system has
  * both returned and completed, whichever comes last: two references.
  */
-static void file_io_put(struct vhdx_io *io)
+static void file_io_put(struct vhdx_request *request)
 {
-	struct vhdx_container *c = io->container;
-	struct bio *clone = &io->clone;
-	bool write = op_is_write(bio_op(clone));
+	struct vhdx_container *c = request->container;
+	struct bio *clone = &request->clone;
+	bool write = vhdx_request_is_write(request);
 	long ret;
 
-	if (!atomic_dec_and_test(&io->file.refs))
+	if (!atomic_dec_and_test(&request->file.refs))
 		return;
-	ret = io->file.result;
-	if (io->file.table) {
-		end_joined(io, ret);
+	ret = request->file.result;
+	if (request->file.table) {
+		end_joined(request, ret);
 		return;
 	}
-	vhdx_file_queue_back(&c->queue, io);
+	vhdx_file_queue_back(&c->queue, request);
 
 	if (ret < 0) {
-		vhdx_io_done(io, errno_to_blk_status(ret));
+		request->done(request, errno_to_blk_status(ret));
 		return;
 	}
 	if (ret == clone->bi_iter.bi_size) {
-		vhdx_io_done(io, BLK_STS_OK);
+		request->done(request, BLK_STS_OK);
 		return;
 	}
 	if (write && !ret) {
-		vhdx_io_done(io, BLK_STS_IOERR);
+		request->done(request, BLK_STS_IOERR);
 		return;
 	}
 	/* Short: go on behind it. Behind an image that ended so there are zeroes (rule V8). */
 	bio_advance(clone, ret);
-	io->offset += ret;
+	request->offset += ret;
 	if (!write && (!ret || !IS_ALIGNED(ret, c->alignment))) {
-		file_ends_at(c, io->offset, io->file.known);
+		file_ends_at(c, request->offset, request->file.known);
 		zero_fill_bio(clone);
-		vhdx_io_done(io, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
+		request->done(request, READ_ONCE(c->lost) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
-	vhdx_file_queue_add(&c->queue, io);
+	vhdx_file_queue_add(&c->queue, request);
 }
 
 static void file_io_complete(struct kiocb *iocb, long ret)
 {
-	struct vhdx_io *io = container_of(iocb, struct vhdx_io, file.iocb);
+	struct vhdx_request *request = container_of(iocb, struct vhdx_request, file.iocb);
 
-	if (op_is_write(bio_op(&io->clone)))
+	if (vhdx_request_is_write(request))
 		kiocb_end_write(iocb);
-	io->file.result = ret;
-	file_io_put(io);
+	request->file.result = ret;
+	file_io_put(request);
 }
 
 /*
@@ -328,54 +343,53 @@ static bool is_waited_for(const struct bio *clone)
 }
 
 /* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
-static void file_start(struct vhdx_io *io)
+static void file_start(struct vhdx_request *request)
 {
-	struct vhdx_container *c = io->container;
-	struct bio *clone = &io->clone;
-	bool write = op_is_write(bio_op(clone));
+	struct vhdx_container *c = request->container;
+	struct bio *clone = &request->clone;
+	bool write = vhdx_request_is_write(request);
 	struct iov_iter iter;
 	ssize_t ret;
 	int nice = 0;
 
 	/* It may have waited here for long. */
 	if (unlikely(!vhdx_container_is_whole(c))) {
-		io->file.result = -EIO;
-		atomic_set(&io->file.refs, 1);
-		file_io_put(io);
+		request->file.result = -EIO;
+		atomic_set(&request->file.refs, 1);
+		file_io_put(request);
 		return;
 	}
-	io->file.known = READ_ONCE(c->size);
-	if (io->file.table)
-		joined_iter(io, &iter, write);
+	request->file.known = READ_ONCE(c->size);
+	if (request->file.table)
+		joined_iter(request, &iter, write);
 	else
-		own_iter(io, &iter, write);
-	memset(&io->file.iocb, 0, sizeof(io->file.iocb));
-	io->file.iocb.ki_filp = c->file;
-	io->file.iocb.ki_pos = io->offset;
-	io->file.iocb.ki_complete = is_waited_for(clone) ? NULL : file_io_complete;
-	io->file.iocb.ki_ioprio = clone->bi_ioprio;
-	io->file.iocb.ki_flags = (c->direct ? IOCB_DIRECT : 0) |
-				 (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
-	atomic_set(&io->file.refs, 2);
+		own_iter(request, &iter, write);
+	memset(&request->file.iocb, 0, sizeof(request->file.iocb));
+	request->file.iocb.ki_filp = c->file;
+	request->file.iocb.ki_pos = request->offset;
+	request->file.iocb.ki_complete = is_waited_for(clone) ? NULL : file_io_complete;
+	request->file.iocb.ki_ioprio = clone->bi_ioprio;
+	request->file.iocb.ki_flags = (c->direct ? IOCB_DIRECT : 0) |
+				      (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
+	atomic_set(&request->file.refs, 2);
 
-	kthread_associate_blkcg(bio_blkcg_css(io->orig));
+	kthread_associate_blkcg(bio_blkcg_css(&request->clone));
 	if (is_waited_for(clone))
-		nice = vhdx_writer_begin_urgent();
-	ret = start(c, &io->file.iocb, &iter, write);
+		nice = vhdx_scope_begin_urgent();
+	ret = start(c, &request->file.iocb, &iter, write);
 	if (is_waited_for(clone))
-		vhdx_writer_end_urgent(nice);
+		vhdx_scope_end_urgent(nice);
 	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
-		io->file.result = ret;
-		file_io_put(io);
+		request->file.result = ret;
+		file_io_put(request);
 	}
-	file_io_put(io);
+	file_io_put(request);
 }
 
-static void file_submit(struct vhdx_container *c, struct vhdx_io *io)
+static void file_submit(struct vhdx_container *c, struct vhdx_request *request)
 {
-	io->container = c;
-	vhdx_file_queue_add(&c->queue, io);
+	vhdx_file_queue_add(&c->queue, request);
 }
 
 static int file_flush(struct vhdx_container *c)
@@ -492,14 +506,17 @@ static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_file_ops = {
-	.name	= "file",
-	.open	= file_open,
-	.close	= file_close,
-	.rw	= file_rw,
-	.submit	= file_submit,
-	.flush	= file_flush,
-	.extend	= file_extend,
-	.trim	= file_trim,
-	.zero	= file_zero,
-	.clear	= file_clear,
+	.can_grow	= true,
+	.file_system	= true,
+	.open		= file_open,
+	.prepare	= file_prepare,
+	.describe	= file_describe,
+	.close		= file_close,
+	.rw		= file_rw,
+	.submit		= file_submit,
+	.flush		= file_flush,
+	.extend		= file_extend,
+	.trim		= file_trim,
+	.zero		= file_zero,
+	.clear		= file_clear,
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "file_queue.h"
-#include "disk/io.h"
-#include "writer.h"
+#include "request.h"
+#include "scope.h"
 
 #include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
@@ -10,70 +10,71 @@
 /* How long nothing moves before a bio is let go. */
 #define STALL		(HZ / 50 + 1)
 
-static unsigned int bvecs_of(const struct vhdx_io *io)
+static unsigned int bvecs_of(const struct vhdx_request *request)
 {
 	struct bvec_iter iter;
 	struct bio_vec bvec;
 	unsigned int count = 0;
 
-	bio_for_each_bvec(bvec, &io->clone, iter)
+	bio_for_each_bvec(bvec, &request->clone, iter)
 		count++;
 	return count;
 }
 
-static u64 end_of(const struct vhdx_io *io)
+static u64 end_of(const struct vhdx_request *request)
 {
-	return io->offset + io->clone.bi_iter.bi_size;
+	return request->offset + vhdx_request_length(request);
 }
 
 /* Does it go on where the other one ends, for the same purpose and on the same account? */
-static bool continues(struct vhdx_io *io, struct vhdx_io *last)
+static bool continues(struct vhdx_request *request, struct vhdx_request *last)
 {
-	return io->offset == end_of(last) && !io->file.alone &&
-	       io->clone.bi_opf == last->clone.bi_opf &&
-	       io->clone.bi_ioprio == last->clone.bi_ioprio &&
-	       bio_blkcg_css(io->orig) == bio_blkcg_css(last->orig);
+	return request->offset == end_of(last) && !request->alone &&
+	       request->clone.bi_opf == last->clone.bi_opf &&
+	       request->clone.bi_ioprio == last->clone.bi_ioprio &&
+	       bio_blkcg_css(&request->clone) == bio_blkcg_css(&last->clone);
 }
 
-static struct vhdx_io *find_next(struct vhdx_file_queue *queue, struct vhdx_io *last)
+static struct vhdx_request *find_next(struct vhdx_file_queue *queue, struct vhdx_request *last)
 {
 	unsigned int looked = 0;
-	struct vhdx_io *io;
+	struct vhdx_request *request;
 
-	list_for_each_entry(io, &queue->waiting, link) {
-		if (continues(io, last))
-			return io;
+	list_for_each_entry(request, &queue->waiting, link) {
+		if (continues(request, last))
+			return request;
 		if (++looked == VHDX_FILE_LOOK_AHEAD)
 			break;
 	}
 	return NULL;
 }
 
-/* Called with the lock: what can go with the first one goes into its list. */
-static void join(struct vhdx_file_queue *queue, struct vhdx_io *first)
+/* What can go with the first one goes into its list. */
+static void join(struct vhdx_file_queue *queue, struct vhdx_request *first)
 {
 	unsigned int more, count = bvecs_of(first);
-	struct vhdx_io *last = first, *io;
+	struct vhdx_request *last = first, *request;
 
+	lockdep_assert_held(&queue->lock);
 	INIT_LIST_HEAD(&first->file.joined);
 	first->file.table = NULL;
-	if (first->file.alone || !queue->table_count)
+	if (first->alone || !queue->table_count)
 		return;
-	while ((io = find_next(queue, last)) != NULL) {
-		more = bvecs_of(io);
+	while ((request = find_next(queue, last)) != NULL) {
+		more = bvecs_of(request);
 		if (count + more > VHDX_FILE_TABLE_BVECS)
 			break;
 		count += more;
-		list_move_tail(&io->link, &first->file.joined);
-		last = io;
+		list_move_tail(&request->link, &first->file.joined);
+		last = request;
 	}
 	if (last != first)
 		first->file.table = queue->tables[--queue->table_count];
 }
 
-/* Called with the lock. */
 static void watch(struct vhdx_file_queue *queue)
 {
+	lockdep_assert_held(&queue->lock);
 	if (queue->memory && !timer_pending(&queue->stall))
 		mod_timer(&queue->stall, jiffies + STALL);
 }
@@ -127,17 +128,17 @@ static void refill(struct vhdx_file_queue *queue)
 	}
 }
 
-static struct vhdx_io *next(struct vhdx_file_worker *worker)
+static struct vhdx_request *next(struct vhdx_file_worker *worker)
 {
 	struct vhdx_file_queue *queue = worker->queue;
-	struct vhdx_io *io = NULL;
+	struct vhdx_request *request = NULL;
 
 	spin_lock_irq(&queue->lock);
 	if (queue->in_flight < VHDX_FILE_IN_FLIGHT)
-		io = list_first_entry_or_null(&queue->waiting, struct vhdx_io, link);
-	if (io) {
-		list_del_init(&io->link);
-		join(queue, io);
+		request = list_first_entry_or_null(&queue->waiting, struct vhdx_request, link);
+	if (request) {
+		list_del_init(&request->link);
+		join(queue, request);
 		queue->in_flight++;
 		watch(queue);
 	} else {
@@ -145,33 +146,33 @@ static struct vhdx_io *next(struct vhdx_file_worker *worker)
 		list_add(&worker->link, &queue->idle);
 	}
 	spin_unlock_irq(&queue->lock);
-	return io;
+	return request;
 }
 
 static void drain(struct work_struct *work)
 {
 	struct vhdx_file_worker *worker = container_of(work, struct vhdx_file_worker, work);
 	struct vhdx_file_queue *queue = worker->queue;
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 	struct blk_plug plug;
-	struct vhdx_io *io;
+	struct vhdx_request *request;
 
 	blk_start_plug(&plug);
-	while ((io = next(worker)) != NULL) {
-		queue->start(io);
+	while ((request = next(worker)) != NULL) {
+		queue->start(request);
 		cond_resched();
 	}
 	blk_finish_plug(&plug);
 	if (queue->memory)
 		refill(queue);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 }
 
-/* Called with the lock. */
 static void wake(struct vhdx_file_queue *queue)
 {
 	struct vhdx_file_worker *worker;
 
+	lockdep_assert_held(&queue->lock);
 	if (list_empty(&queue->waiting) || queue->in_flight >= VHDX_FILE_IN_FLIGHT)
 		return;
 	worker = list_first_entry_or_null(&queue->idle, struct vhdx_file_worker, link);
@@ -186,7 +187,8 @@ static void wake(struct vhdx_file_queue *queue)
  * @queue:	zeroed
  * @start:	hands one to the file system, in a worker; vhdx_file_queue_back() when it is back
  */
-void vhdx_file_queue_init(struct vhdx_file_queue *queue, void (*start)(struct vhdx_io *io))
+void vhdx_file_queue_init(struct vhdx_file_queue *queue,
+			  void (*start)(struct vhdx_request *request))
 {
 	int i;
 
@@ -242,16 +244,16 @@ void vhdx_file_queue_release(struct vhdx_file_queue *queue)
 /**
  * vhdx_file_queue_add() - start this when it is its turn
  * @queue:	the container's
- * @io:		on no list
+ * @request:	on no list
  *
  * Any context.
  */
-void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_io *io)
+void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_request *request)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	list_add_tail(&io->link, &queue->waiting);
+	list_add_tail(&request->link, &queue->waiting);
 	wake(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
@@ -260,18 +262,18 @@ void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_io *io)
  * vhdx_file_queue_back() - the file system is done with one
  * @queue:	the container's; not gone before this returns: what came back still holds a
  *		reference of its disk
- * @io:		what @start was called with; its table is free from here on
+ * @request:	what @start was called with; its table is free from here on
  *
  * Any context.
  */
-void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_io *io)
+void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_request *request)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (io->file.table)
-		queue->tables[queue->table_count++] = io->file.table;
-	io->file.table = NULL;
+	if (request->file.table)
+		queue->tables[queue->table_count++] = request->file.table;
+	request->file.table = NULL;
 	queue->in_flight--;
 	queue->back++;
 	wake(queue);

@@ -22,7 +22,7 @@
 
 struct bio;
 struct bio_vec;
-struct vhdx_io;
+struct vhdx_request;
 struct vhdx_file_queue;
 
 /* Writes that wait for the inode's lock keep a thread each; so there are a few. */
@@ -54,7 +54,7 @@ struct vhdx_file_worker {
  * @memory:	of the tables
  * @start:	hands one to the file system; may sleep
  * @lock:	everything below; irq-safe
- * @waiting:	not handed to the file system yet, by io->link
+ * @waiting:	not handed to the file system yet, by request->link
  * @idle:	workers that found nothing to do
  * @in_flight:	handed to it, and not back
  * @tables:	those that are free
@@ -67,7 +67,7 @@ struct vhdx_file_worker {
 struct vhdx_file_queue {
 	struct workqueue_struct *workqueue;
 	struct bio_vec *memory;
-	void (*start)(struct vhdx_io *io);
+	void (*start)(struct vhdx_request *request);
 	spinlock_t lock;
 	struct list_head waiting;
 	struct list_head idle;
@@ -82,10 +82,11 @@ struct vhdx_file_queue {
 	struct vhdx_file_worker workers[VHDX_FILE_WORKERS];
 };
 
-void vhdx_file_queue_init(struct vhdx_file_queue *queue, void (*start)(struct vhdx_io *io));
+void vhdx_file_queue_init(struct vhdx_file_queue *queue,
+			  void (*start)(struct vhdx_request *request));
 int vhdx_file_queue_prepare(struct vhdx_file_queue *queue);
 void vhdx_file_queue_release(struct vhdx_file_queue *queue);
-void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_io *io);
-void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_io *io);
+void vhdx_file_queue_add(struct vhdx_file_queue *queue, struct vhdx_request *request);
+void vhdx_file_queue_back(struct vhdx_file_queue *queue, struct vhdx_request *request);
 
 #endif

@@ -1,220 +1,187 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Marking, and the writes in flight (rules T1, T2).
- *
- * A write is in flight from before its first mark until after its second. It marks the
- * live map when it is admitted and again when it has completed, so a seal in between
- * finds it in both deltas; and the seal itself marks all that are in flight in the new
- * map, so that this does not depend on when they complete.
- *
- * The live map is used under RCU. With the gate closed and a grace period over, nobody
- * is between looking at the gate and marking: the maps can be exchanged.
- */
-#include "disk/disk.h"
+#include "inflight.h"
 
-#include <linux/delay.h>
+#include <linux/blk_types.h>
 
-static void mark(struct vhdx_tracker *t, const struct vhdx_io *io)
+/* How many slots are tried: those that are in use are so in the order that they were taken. */
+#define TRIES		8
+
+/* A range in a word, in sectors: 2^40 of them are more than a disk has, 2^24 more than a bio. */
+#define LENGTH_BITS	24
+
+static u64 range_of(u64 offset, u32 length)
 {
-	struct vhdx_changemap *live = rcu_dereference(t->live);
+	return offset >> SECTOR_SHIFT << LENGTH_BITS | length >> SECTOR_SHIFT;
+}
+
+static void mark_range(struct vhdx_changemap *map, u64 range)
+{
+	u64 length = range & GENMASK_ULL(LENGTH_BITS - 1, 0);
+
+	vhdx_changemap_mark(map, range >> LENGTH_BITS << SECTOR_SHIFT, length << SECTOR_SHIFT);
+}
+
+/**
+ * vhdx_inflight_init() - nothing is in flight, and no map is live
+ * @inflight:	zeroed
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_inflight_init(struct vhdx_inflight *inflight)
+{
+	spin_lock_init(&inflight->lock);
+	INIT_LIST_HEAD(&inflight->overflow);
+	inflight->slots = alloc_percpu(struct vhdx_inflight_slots);
+	return inflight->slots ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_inflight_destroy() - free its memory; harmless where there is none
+ * @inflight:	nothing is in flight. The live map is the caller's
+ */
+void vhdx_inflight_destroy(struct vhdx_inflight *inflight)
+{
+	free_percpu(inflight->slots);
+	inflight->slots = NULL;
+}
+
+/* The slots of this CPU, or of one that it was until a moment ago. */
+static atomic64_t *take_slot(struct vhdx_inflight *inflight, u64 range)
+{
+	struct vhdx_inflight_slots *slots = raw_cpu_ptr(inflight->slots);
+	unsigned int i = READ_ONCE(slots->next);
+	unsigned int tries;
+
+	for (tries = 0; tries < TRIES; tries++) {
+		atomic64_t *slot = &slots->range[i];
+
+		if (++i == VHDX_INFLIGHT_SLOTS)
+			i = 0;
+		if (!atomic64_read(slot) && !atomic64_cmpxchg(slot, 0, range)) {
+			WRITE_ONCE(slots->next, i);
+			return slot;
+		}
+	}
+	return NULL;
+}
+
+static void add_to_list(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 range)
+{
+	unsigned long flags;
+
+	atomic64_set(&write->own, range);
+	write->slot = &write->own;
+	spin_lock_irqsave(&inflight->lock, flags);
+	list_add(&write->link, &inflight->overflow);
+	spin_unlock_irqrestore(&inflight->lock, flags);
+}
+
+static void remove_from_list(struct vhdx_inflight *inflight, struct vhdx_write *write)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&inflight->lock, flags);
+	list_del(&write->link);
+	spin_unlock_irqrestore(&inflight->lock, flags);
+}
+
+/* Under RCU. */
+static void mark(struct vhdx_inflight *inflight, u64 offset, u32 length)
+{
+	struct vhdx_changemap *live = rcu_dereference(inflight->live);
 
 	if (live)
-		vhdx_changemap_mark(live, io->disk_offset, io->length);
-}
-
-static void enter(struct vhdx_tracker *t, struct vhdx_io *io)
-{
-	struct vhdx_inflight_shard *shard;
-	unsigned long flags;
-
-	io->shard = raw_smp_processor_id() % VHDX_INFLIGHT_SHARDS;
-	shard = &t->shards[io->shard];
-	spin_lock_irqsave(&shard->lock, flags);
-	list_add(&io->inflight_link, &shard->writes);
-	spin_unlock_irqrestore(&shard->lock, flags);
-}
-
-/* What the gate was like; if it was closed, the write is parked. */
-static unsigned int stop_at_gate(struct vhdx_tracker *t, struct vhdx_io *io)
-{
-	unsigned int gate;
-	unsigned long flags;
-
-	spin_lock_irqsave(&t->gate_lock, flags);
-	gate = t->gate;
-	if (gate == VHDX_GATE_CLOSED)
-		list_add_tail(&io->link, &t->parked);
-	spin_unlock_irqrestore(&t->gate_lock, flags);
-	return gate;
+		vhdx_changemap_mark(live, offset, length);
 }
 
 /**
- * vhdx_inflight_admit() - a write comes in: first mark
- * @tracker:	of its disk
- * @io:		the write
- *
- * Never waits. Returns false if it was parked: opening the gate goes on with it; or if it
- * has ended, because it would have been, or because the gate is shut.
+ * vhdx_inflight_note() - a write is in flight; first mark. See vhdx_inflight_admit()
+ * @inflight:	of its disk
+ * @write:	not in flight
+ * @offset:	on the disk
+ * @length:	in bytes, not zero
  */
-bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io)
+void vhdx_inflight_note(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 offset,
+			u32 length)
 {
-	unsigned int gate = 0;
+	u64 range = range_of(offset, length);
 
-	if (unlikely(READ_ONCE(tracker->gate)) && io->orig->bi_opf & REQ_NOWAIT) {
-		vhdx_io_end(io, BLK_STS_AGAIN);
-		return false;
-	}
-	rcu_read_lock();
-	if (unlikely(READ_ONCE(tracker->gate)))
-		gate = stop_at_gate(tracker, io);
-	if (!gate) {
-		enter(tracker, io);
-		mark(tracker, io);
-	}
-	rcu_read_unlock();
-	if (unlikely(gate & VHDX_GATE_SHUT))
-		vhdx_io_end(io, BLK_STS_IOERR);
-	return !gate;
+	write->slot = take_slot(inflight, range);
+	if (unlikely(!write->slot))
+		add_to_list(inflight, write, range);
+	mark(inflight, offset, length);
 }
 
 /**
- * vhdx_inflight_leave() - a write has completed or failed: second mark
- * @tracker:	of its disk
- * @io:		any piece; one that was never admitted is ignored
- *
- * Any context.
+ * vhdx_inflight_forget() - it is not any more; second mark. See vhdx_inflight_leave()
+ * @inflight:	of its disk
+ * @write:	in flight
+ * @offset:	on the disk
+ * @length:	in bytes
  */
-void vhdx_inflight_leave(struct vhdx_tracker *tracker, struct vhdx_io *io)
+void vhdx_inflight_forget(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 offset,
+			  u32 length)
 {
-	struct vhdx_inflight_shard *shard;
-	unsigned long flags;
-
-	if (list_empty(&io->inflight_link))
-		return;
 	rcu_read_lock();
-	mark(tracker, io);
-	shard = &tracker->shards[io->shard];
-	spin_lock_irqsave(&shard->lock, flags);
-	list_del_init(&io->inflight_link);
-	spin_unlock_irqrestore(&shard->lock, flags);
+	mark(inflight, offset, length);
+	if (likely(write->slot != &write->own))
+		atomic64_set_release(write->slot, 0);
+	else
+		remove_from_list(inflight, write);
+	write->slot = NULL;
 	rcu_read_unlock();
 }
 
 /**
- * vhdx_inflight_close_gate() - from now on writes are parked
- * @tracker:	the tracker; tracker->lock is held for writing
- *
- * Those that saw it open may still be marking: synchronize_rcu() waits for them.
- */
-void vhdx_inflight_close_gate(struct vhdx_tracker *tracker)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&tracker->gate_lock, flags);
-	WRITE_ONCE(tracker->gate, tracker->gate | VHDX_GATE_CLOSED);
-	spin_unlock_irqrestore(&tracker->gate_lock, flags);
-}
-
-/**
- * vhdx_inflight_open_gate() - let the parked writes go on, in order
- * @tracker:	the tracker
- */
-void vhdx_inflight_open_gate(struct vhdx_tracker *tracker)
-{
-	struct vhdx_io *io, *next;
-	unsigned long flags;
-	LIST_HEAD(parked);
-
-	spin_lock_irqsave(&tracker->gate_lock, flags);
-	WRITE_ONCE(tracker->gate, tracker->gate & ~VHDX_GATE_CLOSED);
-	list_splice_init(&tracker->parked, &parked);
-	spin_unlock_irqrestore(&tracker->gate_lock, flags);
-
-	list_for_each_entry_safe(io, next, &parked, link) {
-		list_del_init(&io->link);
-		rcu_read_lock();
-		enter(tracker, io);
-		mark(tracker, io);
-		rcu_read_unlock();
-		vhdx_io_map(io);
-	}
-}
-
-static bool is_idle(struct vhdx_tracker *t)
-{
-	bool idle = true;
-	int i;
-
-	for (i = 0; i < VHDX_INFLIGHT_SHARDS && idle; i++) {
-		spin_lock_irq(&t->shards[i].lock);
-		idle = list_empty(&t->shards[i].writes);
-		spin_unlock_irq(&t->shards[i].lock);
-	}
-	return idle;
-}
-
-/**
- * vhdx_inflight_shut() - writes that come from now on fail; those under way end as they do
- * @tracker:	the caller holds no lock
- * @deadline:	in jiffies
- *
- * Sleeps. Returns false if some were still under way at the deadline.
- */
-bool vhdx_inflight_shut(struct vhdx_tracker *tracker, unsigned long deadline)
-{
-	spin_lock_irq(&tracker->gate_lock);
-	WRITE_ONCE(tracker->gate, tracker->gate | VHDX_GATE_SHUT);
-	spin_unlock_irq(&tracker->gate_lock);
-	/* What was parked has been let in. */
-	down_write(&tracker->lock);
-	up_write(&tracker->lock);
-	/* Who saw an open gate is on a list. */
-	synchronize_rcu();
-	while (!is_idle(tracker)) {
-		if (time_after(jiffies, deadline))
-			return false;
-		usleep_range(500, 1000);
-	}
-	return true;
-}
-
-/**
- * vhdx_inflight_swap() - exchange the live map; the writes in flight go into the new one
- * @tracker:	gate closed, and a grace period since; tracker->lock is held for writing
+ * vhdx_inflight_swap() - exchange the live map
+ * @inflight:	of the disk; one swap at a time
  * @new:	empty map, or NULL to stop marking
  *
- * The old map may be marked by completions until another grace period has passed.
+ * The old map may be marked until a grace period has passed.
  */
-void vhdx_inflight_swap(struct vhdx_tracker *tracker, struct vhdx_changemap *new)
+void vhdx_inflight_swap(struct vhdx_inflight *inflight, struct vhdx_changemap *new)
 {
-	struct vhdx_io *io;
-	int i;
-
-	rcu_assign_pointer(tracker->live, new);
-	if (!new)
-		return;
-	for (i = 0; i < VHDX_INFLIGHT_SHARDS; i++) {
-		struct vhdx_inflight_shard *shard = &tracker->shards[i];
-
-		spin_lock_irq(&shard->lock);
-		list_for_each_entry(io, &shard->writes, inflight_link)
-			vhdx_changemap_mark(new, io->disk_offset, io->length);
-		spin_unlock_irq(&shard->lock);
-	}
+	rcu_assign_pointer(inflight->live, new);
 }
 
 /**
- * vhdx_inflight_replace() - the whole window, for one disk: nothing marks the old map after it
- * @tracker:	tracker->lock is held for writing
+ * vhdx_inflight_sample() - the writes in flight go into the new map
+ * @inflight:	of the disk
+ * @new:	went live before
+ *
+ * No first mark may be under way that went into the old map: since the swap a grace period has
+ * passed, or else before it, with the gate closed. A slot may change hands meanwhile: it was given
+ * up by a write that has made its second mark, and is taken by one that makes its first mark in
+ * the new map.
+ */
+void vhdx_inflight_sample(struct vhdx_inflight *inflight, struct vhdx_changemap *new)
+{
+	struct vhdx_write *write;
+	int cpu, i;
+
+	for_each_possible_cpu(cpu) {
+		struct vhdx_inflight_slots *slots = per_cpu_ptr(inflight->slots, cpu);
+
+		for (i = 0; i < VHDX_INFLIGHT_SLOTS; i++)
+			mark_range(new, atomic64_read(&slots->range[i]));
+	}
+	spin_lock_irq(&inflight->lock);
+	list_for_each_entry(write, &inflight->overflow, link)
+		mark_range(new, atomic64_read(&write->own));
+	spin_unlock_irq(&inflight->lock);
+}
+
+/**
+ * vhdx_inflight_replace() - the whole exchange, for one disk: nothing marks the old map after it
+ * @inflight:	of the disk; one exchange at a time
  * @new:	as for vhdx_inflight_swap()
  *
- * Sleeps.
+ * Sleeps, for a grace period.
  */
-void vhdx_inflight_replace(struct vhdx_tracker *tracker, struct vhdx_changemap *new)
+void vhdx_inflight_replace(struct vhdx_inflight *inflight, struct vhdx_changemap *new)
 {
-	vhdx_inflight_close_gate(tracker);
+	vhdx_inflight_swap(inflight, new);
 	synchronize_rcu();
-	vhdx_inflight_swap(tracker, new);
-	vhdx_inflight_open_gate(tracker);
-	synchronize_rcu();
+	if (new)
+		vhdx_inflight_sample(inflight, new);
 }

@@ -3,9 +3,9 @@
  * The life of a tracker: found at attach, active from the first write on, saved at
  * detach; or off, with a reason.
  */
-#include "disk/disk.h"
-#include "disk/handle.h"
-#include "store/writer.h"
+#include "tracker.h"
+#include "layer/layer.h"
+#include "store/scope.h"
 
 #include <linux/file.h>
 #include <linux/moduleparam.h>
@@ -60,10 +60,10 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
-	unsigned int flags = vhdx_writer_enter();
+	unsigned int flags = vhdx_scope_enter();
 
 	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	complete(&t->commit_done);
 }
 
@@ -74,7 +74,7 @@ static void commit_work(struct work_struct *work)
 static int commit_in_time(struct vhdx_tracker *t)
 {
 	reinit_completion(&t->commit_done);
-	queue_work(t->disk->sidecar_wq, &t->commit_work);
+	queue_work(t->file.queue.workqueue, &t->commit_work);
 	if (wait_for_completion_timeout(&t->commit_done, vhdx_tracker_timeout()))
 		return t->commit_error;
 	t->abandoned = true;
@@ -89,6 +89,7 @@ static int commit_in_time(struct vhdx_tracker *t)
  */
 bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker)
 {
+	lockdep_assert_held_write(&tracker->lock);
 	if (!tracker->abandoned)
 		return false;
 	if (!completion_done(&tracker->commit_done))
@@ -186,10 +187,10 @@ int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scop
 {
 	int err;
 
-	*scope = vhdx_writer_enter();
+	*scope = vhdx_scope_enter();
 	err = lock_in_time(tracker, diag);
 	if (err)
-		vhdx_writer_leave(*scope);
+		vhdx_scope_leave(*scope);
 	return err;
 }
 
@@ -201,7 +202,7 @@ int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scop
 void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope)
 {
 	up_read(&tracker->lock);
-	vhdx_writer_leave(scope);
+	vhdx_scope_leave(scope);
 }
 
 /**
@@ -221,9 +222,7 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 	show(tracker, tracker->state,
 	     off ? tracker->off_reason : sidecar->timeline.live.gap_reason,
 	     off ? NULL : tracker->file.file);
-	/* There is none while a disk is being attached. */
-	if (tracker->disk->handle)
-		wake_up_all(&tracker->disk->handle->wait);
+	tracker->changed(tracker);
 }
 
 /**
@@ -233,8 +232,9 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history)
 {
+	lockdep_assert_held(&tracker->lock);
 	*history = (struct vhdx_history) {
-		.disk_size = tracker->disk->image.geo.disk_size,
+		.disk_size = tracker->layer->image.geo.disk_size,
 		.state = tracker->state,
 		.off_reason = tracker->off_reason,
 		.sidecar = &tracker->sidecar,
@@ -261,7 +261,7 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL);
 	case -EROFS:
 		/* It was attached for writing, and what it lives on was made read-only. */
-		if (!tracker->disk->read_only)
+		if (!tracker->layer->container.read_only)
 			return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_READ_ONLY);
 	case -EOPNOTSUPP:
@@ -283,30 +283,28 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 /**
  * vhdx_tracker_init() - no sidecar yet
  * @tracker:	zeroed
- * @disk:	its disk
+ * @layer:	whose changes it keeps
+ * @changed:	called when points, gaps or the state are not what they were, with tracker->lock
+ *		held for writing
  */
-int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk)
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
+		      void (*changed)(struct vhdx_tracker *tracker))
 {
-	int i;
+	int err;
 
-	tracker->disk = disk;
-	tracker->file.claim.disk = disk->index;
+	tracker->layer = layer;
+	tracker->changed = changed;
+	tracker->file.claim.disk = layer->container.claim.disk;
 	tracker->generation = 1;
 	init_rwsem(&tracker->lock);
 	spin_lock_init(&tracker->face.lock);
-	spin_lock_init(&tracker->gate_lock);
-	INIT_LIST_HEAD(&tracker->parked);
 	INIT_WORK(&tracker->commit_work, commit_work);
 	init_completion(&tracker->commit_done);
-	tracker->shards = kcalloc(VHDX_INFLIGHT_SHARDS, sizeof(*tracker->shards), GFP_KERNEL);
-	if (!tracker->shards)
-		return -ENOMEM;
+	err = vhdx_inflight_init(&tracker->inflight);
+	if (err)
+		return err;
 	lockdep_register_key(&tracker->lock_key);
 	lockdep_set_class(&tracker->lock, &tracker->lock_key);
-	for (i = 0; i < VHDX_INFLIGHT_SHARDS; i++) {
-		spin_lock_init(&tracker->shards[i].lock);
-		INIT_LIST_HEAD(&tracker->shards[i].writes);
-	}
 	return 0;
 }
 
@@ -327,7 +325,7 @@ static void turn_off(struct vhdx_tracker *t, u32 reason)
 	struct vhdx_changemap *live = vhdx_tracker_live(t);
 
 	if (live) {
-		vhdx_inflight_replace(t, NULL);
+		vhdx_inflight_replace(&t->inflight, NULL);
 		vhdx_tracker_free_map(live);
 	}
 	if (!t->abandoned)
@@ -354,7 +352,7 @@ static int load_live(struct vhdx_tracker *t)
 	}
 	if (err)
 		vhdx_timeline_gap(timeline, VHDX_REASON_INCONSISTENT);
-	rcu_assign_pointer(t->live, map);
+	vhdx_inflight_swap(&t->inflight, map);
 	return 0;
 }
 
@@ -372,20 +370,21 @@ static int load_live(struct vhdx_tracker *t)
 int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
 			struct vhdx_diag *diag)
 {
-	struct vhdx_disk *disk = tracker->disk;
+	const struct vhdx_image *image = &tracker->layer->image;
+	bool read_only = tracker->layer->container.read_only;
 	struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	int err;
 
-	err = vhdx_container_open(&tracker->file, sidecar_fd, disk->read_only, "sidecar", diag);
+	err = vhdx_container_open(&tracker->file, sidecar_fd, read_only, "sidecar", diag);
 	if (err)
 		return err;
 	down_write(&tracker->lock);
-	err = vhdx_sidecar_load(sidecar, &tracker->file.store, !tracker->file.bdev,
-				disk->read_only, gap);
+	err = vhdx_sidecar_load(sidecar, &tracker->file.store, tracker->file.ops->can_grow,
+				read_only, gap);
 	if (!err)
-		err = vhdx_sidecar_bind(sidecar, &disk->image.geo.disk_id,
-					disk->image.geo.disk_size,
-					&disk->image.header.data_write_guid, gap);
+		err = vhdx_sidecar_bind(sidecar, &image->geo.disk_id,
+					image->geo.disk_size,
+					&image->header.data_write_guid, gap);
 	if (!err && sidecar->state != VHDX_SIDECAR_DISABLED)
 		err = load_live(tracker);
 	if (err == -ENOMEM) {
@@ -421,12 +420,12 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON) {
 		sidecar->state = VHDX_SIDECAR_ACTIVATING;
-		vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+		vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 		sidecar->next_guid = *data_write_guid;
 		err = commit_in_time(tracker);
 		if (err) {
 			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -449,13 +448,13 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 		err = vhdx_sidecar_save_live(sidecar, vhdx_tracker_live(tracker));
 		if (!err) {
 			sidecar->state = VHDX_SIDECAR_CLEAN;
-			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			sidecar->next_guid = *data_write_guid;
 			err = vhdx_sidecar_commit(sidecar);
 		}
 		if (err) {
 			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -480,7 +479,7 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		if (vhdx_sidecar_commit(sidecar))
 			pr_warn("vhdx%d: the close could not be confirmed in the sidecar\n",
-				tracker->disk->index);
+				tracker->file.claim.disk);
 	}
 	up_write(&tracker->lock);
 }
@@ -495,9 +494,10 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
+	lockdep_assert_held_write(&tracker->lock);
 	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
-	       tracker->disk->index, err);
-	vhdx_session_renew_data_write_guid(tracker->disk);
+	       tracker->file.claim.disk, err);
+	vhdx_layer_renew_data_write_guid(tracker->layer);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 }
 
@@ -517,18 +517,18 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
 
 	down_write(&tracker->lock);
 	if (tracker->state == VHDX_TRACKING_ON) {
-		if (!tracker->disk->read_only) {
+		if (!tracker->layer->container.read_only) {
 			vhdx_sidecar_drop_delta(sidecar, &timeline->live);
 			sidecar->state = VHDX_SIDECAR_CLEAN;
-			vhdx_session_data_write_guid(tracker->disk, &sidecar->current_guid);
+			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		}
 		vhdx_timeline_gap(timeline, VHDX_REASON_CHANGED_OFFLINE);
-		if (!tracker->disk->read_only)
+		if (!tracker->layer->container.read_only)
 			err = commit_in_time(tracker);
 		if (err) {
 			pr_err("vhdx%d: the sidecar can't be told that the container is lost (error %d): the next backup must be a full one\n",
-			       tracker->disk->index, err);
+			       tracker->file.claim.disk, err);
 			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
 		}
 		/* Only now it is durable, or as durable as it gets. */
@@ -543,15 +543,14 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
  */
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 {
-	if (!tracker->shards)
+	if (!tracker->inflight.slots)
 		return;
 	if (tracker->abandoned)
 		wait_for_completion(&tracker->commit_done);
-	vhdx_tracker_free_map(rcu_dereference_protected(tracker->live, true));
-	RCU_INIT_POINTER(tracker->live, NULL);
+	vhdx_tracker_free_map(rcu_dereference_protected(tracker->inflight.live, true));
+	RCU_INIT_POINTER(tracker->inflight.live, NULL);
 	vhdx_sidecar_release(&tracker->sidecar);
 	vhdx_container_close_now(&tracker->file);
 	lockdep_unregister_key(&tracker->lock_key);
-	kfree(tracker->shards);
-	tracker->shards = NULL;
+	vhdx_inflight_destroy(&tracker->inflight);
 }

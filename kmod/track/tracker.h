@@ -1,37 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Change tracking of one disk: the live map that writes are marked in, the gate that a
- * seal closes for a moment, and the sidecar that keeps it all.
+ * Change tracking of one disk: the live map that writes are marked in, and the sidecar that
+ * keeps it all.
  */
 #ifndef VHDX_TRACKER_H
 #define VHDX_TRACKER_H
 
 #include "store/container.h"
 #include "core/rct/report.h"
+#include "inflight.h"
 
 #include <linux/completion.h>
 #include <linux/lockdep.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
-struct vhdx_disk;
-struct vhdx_io;
-struct vhdx_seal;
-
-#define VHDX_INFLIGHT_SHARDS	16
-
-/* While a seal exchanges maps: writes are parked. */
-#define VHDX_GATE_CLOSED	(1U << 0)
-/* From a shutdown on: writes fail. */
-#define VHDX_GATE_SHUT		(1U << 1)
-
-/**
- * struct vhdx_inflight_shard - some of the writes in flight
- */
-struct vhdx_inflight_shard {
-	spinlock_t lock;
-	struct list_head writes;
-} ____cacheline_aligned_in_smp;
+struct vhdx_open_layer;
 
 /**
  * struct vhdx_tracker_face - what is shown of a tracker to those who must not wait for its lock
@@ -49,6 +33,8 @@ struct vhdx_tracker_face {
 
 /**
  * struct vhdx_tracker - see the file comment
+ * @layer:	whose changes it keeps
+ * @changed:	tells those who poll for it
  * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
  *		queries, for writing by all that changes points
  * @lock_key:	its class: of several disks one is waited for, the others are tried for (seal.c)
@@ -57,12 +43,7 @@ struct vhdx_tracker_face {
  * @generation:	changes with points, gaps and @state; written under @lock, read without
  * @unit:	in bytes, 0 without a sidecar; the same
  * @face:	follows @state, gaps and @file
- * @live:	the live map, while tracking is on. Markers use it under RCU.
- * @gate_lock:	@gate and @parked
- * @gate:	VHDX_GATE_*; zero: writes are admitted. Whoever closes it holds @lock for writing
- *		until it is open again
- * @parked:	writes that wait for it
- * @shards:	writes in flight (rule T1)
+ * @inflight:	the live map, exchanged with @lock held for writing; and the writes in flight
  * @file:	where the sidecar is kept; open while @state is not OFF, or @abandoned
  * @sidecar:	the sidecar; loaded while @state is not OFF, or @abandoned
  * @commit_work: a commit of the sidecar that somebody waits for, but not for ever
@@ -71,7 +52,8 @@ struct vhdx_tracker_face {
  * @abandoned:	nobody waits for it any more: it owns @file and @sidecar until it ends
  */
 struct vhdx_tracker {
-	struct vhdx_disk *disk;
+	struct vhdx_open_layer *layer;
+	void (*changed)(struct vhdx_tracker *tracker);
 	struct rw_semaphore lock;
 	struct lock_class_key lock_key;
 	u32 state;
@@ -79,11 +61,7 @@ struct vhdx_tracker {
 	u64 generation;
 	u32 unit;
 	struct vhdx_tracker_face face;
-	struct vhdx_changemap __rcu *live;
-	spinlock_t gate_lock;
-	unsigned int gate;
-	struct list_head parked;
-	struct vhdx_inflight_shard *shards;
+	struct vhdx_inflight inflight;
 	struct vhdx_container file;
 	struct vhdx_sidecar sidecar;
 	struct work_struct commit_work;
@@ -93,7 +71,8 @@ struct vhdx_tracker {
 };
 
 /* tracker.c: life */
-int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_disk *disk);
+int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
+		      void (*changed)(struct vhdx_tracker *tracker));
 int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
 			struct vhdx_diag *diag);
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
@@ -120,7 +99,7 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map);
 /* The live map, for holders of tracker->lock. */
 static inline struct vhdx_changemap *vhdx_tracker_live(struct vhdx_tracker *tracker)
 {
-	return rcu_dereference_protected(tracker->live, lockdep_is_held(&tracker->lock));
+	return rcu_dereference_protected(tracker->inflight.live, lockdep_is_held(&tracker->lock));
 }
 
 static inline u64 vhdx_tracker_generation(const struct vhdx_tracker *tracker)
@@ -132,32 +111,5 @@ static inline u32 vhdx_tracker_unit(const struct vhdx_tracker *tracker)
 {
 	return READ_ONCE(tracker->unit);
 }
-
-/* inflight.c: marking */
-bool vhdx_inflight_admit(struct vhdx_tracker *tracker, struct vhdx_io *io);
-void vhdx_inflight_leave(struct vhdx_tracker *tracker, struct vhdx_io *io);
-void vhdx_inflight_close_gate(struct vhdx_tracker *tracker);
-void vhdx_inflight_open_gate(struct vhdx_tracker *tracker);
-bool vhdx_inflight_shut(struct vhdx_tracker *tracker, unsigned long deadline);
-void vhdx_inflight_swap(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
-void vhdx_inflight_replace(struct vhdx_tracker *tracker, struct vhdx_changemap *new);
-
-/* seal.c */
-int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
-	      struct vhdx_point_id *ids, struct vhdx_diag *diag);
-
-/* tracking.c: what the administrator does */
-int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
-			 struct vhdx_diag *diag);
-int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag);
-int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
-			struct vhdx_diag *diag);
-int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
-			 struct vhdx_diag *diag);
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
-			struct vhdx_diag *diag);
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag);
-int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
-			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 
 #endif

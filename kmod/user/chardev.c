@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "chardev.h"
 #include "disk/disk.h"
+#include "disk/registry.h"
+#include "points/admin.h"
 #include "points/query.h"
 #include "uarg.h"
 
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/uidgid.h>
 
 static unsigned int node_gid = 6;
@@ -81,9 +84,38 @@ static int get_points(struct vhdx_call *call, void *arg)
 	return err;
 }
 
+/**
+ * struct user_ranges - ranges on their way to user space
+ * @sink:	of the query
+ * @to:		where the next one goes
+ * @size:	of one
+ */
+struct user_ranges {
+	struct vhdx_query_sink sink;
+	void __user *to;
+	size_t size;
+};
+
+static int put_ranges(struct vhdx_query_sink *sink, const void *ranges, u32 count)
+{
+	struct user_ranges *user = container_of(sink, struct user_ranges, sink);
+
+	if (copy_to_user(user->to, ranges, count * user->size))
+		return -EFAULT;
+	user->to += count * user->size;
+	return 0;
+}
+
 static int get_changes(struct vhdx_call *call, void *arg)
 {
-	return vhdx_query_changes(call->handle, arg, &call->diag);
+	struct vhdx_get_virtual_disk_changes *args = arg;
+	struct user_ranges user = {
+		.sink.put = put_ranges,
+		.to = u64_to_user_ptr(args->output),
+		.size = args->range_size,
+	};
+
+	return vhdx_query_changes(call->handle, args, &user.sink, &call->diag);
 }
 
 static int not_yet(struct vhdx_call *call, void *arg)

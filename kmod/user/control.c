@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "control.h"
+#include "attach.h"
 #include "chardev.h"
 #include "core/utf8.h"
 #include "disk/disk.h"
+#include "disk/registry.h"
+#include "points/seal.h"
 #include "uarg.h"
 
 #include <linux/file.h>
@@ -51,7 +54,7 @@ static int attach(struct vhdx_call *call, void *arg)
 
 	err = check_attach(args, &layer, &call->diag);
 	if (!err)
-		err = vhdx_disk_attach(args, layer.container_fd, layer.sidecar_fd, &call->diag);
+		err = vhdx_attach(args, layer.container_fd, layer.sidecar_fd, &call->diag);
 	return err;
 }
 
@@ -59,7 +62,7 @@ static int detach(struct vhdx_call *call, void *arg)
 {
 	const struct vhdx_detach *args = arg;
 
-	return vhdx_disk_detach(args->index, args->disk_seq, &call->diag);
+	return vhdx_detach(args->index, args->disk_seq, &call->diag);
 }
 
 /* ---- seal ------------------------------------------------------------------------ */

@@ -9,9 +9,10 @@
 #error "vhdx needs a 64-bit kernel (CONFIG_64BIT)"
 #endif
 
+#include "attach.h"
 #include "chardev.h"
 #include "control.h"
-#include "disk/disk.h"
+#include "disk/shutdown.h"
 
 #include <linux/module.h>
 
@@ -22,12 +23,12 @@ static int __init vhdx_init(void)
 	err = vhdx_chardev_init();
 	if (err)
 		return err;
-	err = vhdx_disk_init();
+	err = vhdx_attach_init();
 	if (err)
 		goto fail_chardev;
 	err = vhdx_shutdown_init();
 	if (err)
-		goto fail_disk;
+		goto fail_attach;
 	err = vhdx_control_init();
 	if (err)
 		goto fail_shutdown;
@@ -35,8 +36,8 @@ static int __init vhdx_init(void)
 
 fail_shutdown:
 	vhdx_shutdown_exit();
-fail_disk:
-	vhdx_disk_exit();
+fail_attach:
+	vhdx_attach_exit();
 fail_chardev:
 	vhdx_chardev_exit();
 	return err;
@@ -46,7 +47,7 @@ static void __exit vhdx_exit(void)
 {
 	vhdx_control_exit();
 	vhdx_shutdown_exit();
-	vhdx_disk_exit();
+	vhdx_attach_exit();
 	vhdx_chardev_exit();
 }
 

@@ -2,7 +2,9 @@
 /*
  * /sys/block/vhdxN/vhdx/: one value a file. Documentation/ABI/testing/sysfs-block-vhdx
  */
+#include "sysfs.h"
 #include "disk/disk.h"
+#include "disk/registry.h"
 
 #include <linux/blkdev.h>
 #include <linux/sysfs.h>
@@ -11,6 +13,11 @@
 static struct vhdx_disk *disk_of(struct device *dev)
 {
 	return dev_to_disk(dev)->private_data;
+}
+
+static struct vhdx_open_layer *leaf_of(struct device *dev)
+{
+	return vhdx_disk_leaf(disk_of(dev));
 }
 
 static ssize_t emit_path(struct file *file, char *buf)
@@ -28,7 +35,7 @@ static ssize_t emit_path(struct file *file, char *buf)
 
 static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return emit_path(disk_of(dev)->container.file, buf);
+	return emit_path(leaf_of(dev)->container.file, buf);
 }
 static DEVICE_ATTR_RO(container);
 
@@ -47,19 +54,19 @@ static DEVICE_ATTR_RO(sidecar);
 
 static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
-	dev_t devt = c->bdev ? c->bdev->bd_dev : file_inode(c->file)->i_sb->s_dev;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%u:%u\n", MAJOR(devt), MINOR(devt));
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	return sysfs_emit(buf, "%u:%u\n", MAJOR(what.dev), MINOR(what.dev));
 }
 static DEVICE_ATTR_RO(container_dev);
 
 static ssize_t container_ino_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
-	u64 ino = c->bdev ? 0 : file_inode(c->file)->i_ino;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%llu\n", ino);
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	return sysfs_emit(buf, "%llu\n", what.ino);
 }
 static DEVICE_ATTR_RO(container_ino);
 
@@ -77,15 +84,16 @@ static DEVICE_ATTR_RO(poisoned);
 
 static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct vhdx_container *c = &disk_of(dev)->container;
+	struct vhdx_container_description what;
 
-	return sysfs_emit(buf, "%s\n", c->bdev ? "block" : c->direct ? "direct" : "buffered");
+	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	return sysfs_emit(buf, "%s\n", what.io);
 }
 static DEVICE_ATTR_RO(io);
 
 static ssize_t scan_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct vhdx_allocator *a = &disk_of(dev)->allocator;
+	struct vhdx_allocator *a = &leaf_of(dev)->writer.space;
 	ssize_t length;
 
 	spin_lock(&a->state_lock);
@@ -102,14 +110,14 @@ static ssize_t virtual_disk_id_show(struct device *dev, struct device_attribute 
 {
 	char text[VHDX_GUID_TEXT];
 
-	vhdx_guid_format(&disk_of(dev)->image.geo.disk_id, text);
+	vhdx_guid_format(&leaf_of(dev)->image.geo.disk_id, text);
 	return sysfs_emit(buf, "%s\n", text);
 }
 static DEVICE_ATTR_RO(virtual_disk_id);
 
 static ssize_t copy_of_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	int index = vhdx_disk_original(disk_of(dev));
+	int index = vhdx_registry_original(disk_of(dev));
 
 	return index < 0 ? sysfs_emit(buf, "none\n") : sysfs_emit(buf, "vhdx%d\n", index);
 }
@@ -117,7 +125,7 @@ static DEVICE_ATTR_RO(copy_of);
 
 static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", disk_of(dev)->image.geo.block_size);
+	return sysfs_emit(buf, "%u\n", leaf_of(dev)->image.geo.block_size);
 }
 static DEVICE_ATTR_RO(block_size);
 
@@ -180,7 +188,7 @@ static const struct attribute_group disk_group = {
 	.attrs = disk_attrs,
 };
 
-const struct attribute_group *vhdx_disk_groups[] = {
+const struct attribute_group *vhdx_sysfs_groups[] = {
 	&disk_group,
 	NULL,
 };

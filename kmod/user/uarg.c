@@ -2,7 +2,7 @@
 #include "uarg.h"
 #include "disk/disk.h"
 #include "disk/handle.h"
-#include "store/writer.h"
+#include "store/scope.h"
 
 #include <linux/capability.h>
 #include <linux/fs.h>
@@ -61,9 +61,9 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 	call->disk = vhdx_handle_enter(call->handle);
 	if (!call->disk)
 		return vhdx_handle_is_gone(&call->diag);
-	flags = vhdx_writer_enter();
+	flags = vhdx_scope_enter();
 	err = row->run(call, arg);
-	vhdx_writer_leave(flags);
+	vhdx_scope_leave(flags);
 	vhdx_loss_explain(call->disk, err, &call->diag);
 	vhdx_handle_leave(call->handle);
 	return err;

@@ -3,6 +3,7 @@
 # vm: long=uml-lockdep,debug full=6.12 takes=15
 """Many at once: writers of one new block, readers beside them, commits, detach, unload."""
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -12,9 +13,9 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, images, judge, ktap, udev
+from vhdxtest import dio, images, judge, ktap, mapper, udev
 from vhdxtest.device import Control, Failure
-from vhdxtest.disk import attached, detach_index, opened
+from vhdxtest.disk import attached, detach_index, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 
 SIZE = 40 * MIB
@@ -64,6 +65,44 @@ def writers_of_one_block(flags, sector):
 ktap.add("writers_of_one_block", writers_of_one_block, 0, 512)
 ktap.add("writers_of_one_block_fua", writers_of_one_block, os.O_DSYNC, 512)
 ktap.add("writers_of_one_block_4096", writers_of_one_block, 0, 4096)
+
+
+@ktap.case
+def while_a_block_is_made():
+    """Other writes to it wait for it; reads do not: it is nowhere until it is complete."""
+    with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
+        backing = images.create(scratch / "backing", SIZE, MIB)
+        border = backing.stat().st_size // mapper.SECTOR + MIB // mapper.SECTOR
+        device = stack.enter_context(images.loop(backing, size=backing.stat().st_size + 64 * MIB))
+        end = border + 32 * MIB // mapper.SECTOR
+        half = stack.enter_context(mapper.mapped(
+            "half", f"0 {end - border} linear {device} {border}"))
+        whole = stack.enter_context(mapper.mapped("whole", f"0 {border} linear {device} 0\n"
+                                                  f"{border} {end - border} linear {half} 0"))
+        truth = stack.enter_context(judge.Truth(scratch / "truth", SIZE))
+        disk = stack.enter_context(raw_attached(whole))
+        # The session begins, and room is found: the next blocks lie behind the border.
+        for block in range(2):
+            disk.write(block * MIB, b"b" * 4096)
+            truth.write(block * MIB, b"b" * 4096)
+        threads = []
+        read = []
+        with mapper.hanging("half"):
+            for offset in (5 * MIB + 8192, 5 * MIB + 65536):
+                truth.write(offset, judge.pattern(offset, 4096))
+                threads.append(threading.Thread(target=lambda o=offset: disk.write(
+                    o, judge.pattern(o, 4096))))
+                threads[-1].start()
+                mapper.wait_until_stuck(threads[-1])
+            threads.append(threading.Thread(target=lambda: read.append(disk.read(5 * MIB, MIB))))
+            threads[-1].start()
+            threads[-1].join(10)
+            answered = list(read)
+        for thread in threads:
+            thread.join()
+        ktap.equal(len(answered), 1, "reads that were answered while the block was made")
+        ktap.check(not any(answered[0]), "what was read is not zeroes")
+        judge.same_disk(disk, truth)
 
 
 class Sectors:

@@ -12,9 +12,10 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import images, judge, ktap
+from vhdxtest import images, judge, ktap, udev
 from vhdxtest.disk import attached
 from vhdxtest.images import KIB, MIB
+import vhdxoracle
 from vhdxoracle import Editor
 from vhdxoracle.bat import HAS_DATA, State, entry_offset, entry_state, pack_entry
 
@@ -72,6 +73,33 @@ def offsets_of_others(state):
 
 for _state in (State.NOT_PRESENT, State.UNDEFINED, State.ZERO, State.UNMAPPED):
     ktap.add(f"offset_of_another_block_in_{_state.name.lower()}", offsets_of_others, _state)
+
+
+def reads_completed(disk):
+    """How many the disk has counted."""
+    stat = pathlib.Path("/sys/block", pathlib.Path(disk.node).name, "stat")
+    return int(stat.read_text(encoding="ascii").split()[0])
+
+
+@ktap.case
+def neighbours_are_one_piece():
+    """A request is cut where blocks meet that do not lie side by side in the container, and only
+    there."""
+    seen = set()
+    with udev.asleep(), images.directory() as scratch:
+        for shuffle in (False, True):
+            path = images.create(scratch / "disk.vhdx", SIZE, block_size=MIB, shuffle=shuffle,
+                                 content=[(0, judge.pattern(7, 20 * MIB))], seed=5)
+            with vhdxoracle.open_disk(path) as image:
+                places = [next(image.segments(block * MIB, MIB)).at for block in range(20)]
+            with judge.Truth(scratch / "truth", SIZE, path) as truth, attached(path) as disk:
+                for block in range(1, 20):
+                    before = reads_completed(disk)
+                    judge.same_range(disk, truth, block * MIB - 32 * KIB, 64 * KIB)
+                    pieces = 1 if places[block] == places[block - 1] + MIB else 2
+                    ktap.equal(reads_completed(disk) - before, pieces, f"block {block}: pieces")
+                    seen.add(pieces)
+    ktap.equal(seen, {1, 2}, "what was seen")
 
 
 @ktap.case

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import time
@@ -359,32 +360,23 @@ NAME = "half"
 
 
 @contextlib.contextmanager
-def disk_with_a_half():
+def disk_with_a_half(delay=0):
     """A disk that is not tracked, and a descriptor for its sidecar; blocks from HALF on lie on
-    a device of their own below the container."""
+    a device of their own below the container, where writes take so many ms, and flushes do not."""
     with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
         backing = images.create(scratch / "backing", 24 * MIB, MIB, fixed=True)
         with vhdxoracle.open_disk(backing) as image:
             segment, = image.segments(HALF, MIB)
         border, end = segment.at // mapper.SECTOR, backing.stat().st_size // mapper.SECTOR
         device = stack.enter_context(images.loop(backing))
-        half = stack.enter_context(mapper.mapped(NAME, f"0 {end - border} linear {device} {border}"))
+        where = f"{device} {border}"
+        how = f"delay {where} 0 {where} {delay} {where} 0" if delay else f"linear {where}"
+        half = stack.enter_context(mapper.mapped(NAME, f"0 {end - border} {how}"))
         whole = stack.enter_context(mapper.mapped("whole", f"0 {border} linear {device} 0\n"
                                                   f"{border} {end - border} linear {half} 0"))
         disk = stack.enter_context(raw_attached(whole))
         disk.write(0, b"b" * UNIT)
         yield disk, stack.enter_context(opened(scratch / "sidecar", os.O_RDWR | os.O_CREAT))
-
-
-def wait_until_stuck(thread):
-    """Until it has waited for half a second where no signal reaches it: in the kernel, for I/O."""
-    stat = pathlib.Path(f"/proc/self/task/{thread.native_id}/stat")
-    seen, end = 0, time.monotonic() + 30
-    while seen < 10:
-        ktap.check(thread.is_alive() and time.monotonic() < end, "it does not wait for I/O")
-        state = stat.read_text(encoding="ascii").rpartition(")")[2].split()[0]
-        seen = seen + 1 if state == "D" else 0
-        time.sleep(0.05)
 
 
 def beside_a_write(disk, make_point):
@@ -396,7 +388,7 @@ def beside_a_write(disk, make_point):
     with mapper.hanging(NAME):
         for thread in threads:
             thread.start()
-            wait_until_stuck(thread)
+            mapper.wait_until_stuck(thread)
         disk.write(4 * MIB, b"m" * UNIT)
     for thread in threads:
         thread.join()
@@ -415,11 +407,76 @@ def under_way():
 
 
 @ktap.case
+def more_under_way_than_slots():
+    """Also of writes for which there is no room where those in flight are noted."""
+    with disk_with_a_half() as (disk, sidecar):
+        first = disk.handle.enable(sidecar, UNIT)
+        wanted = [(HALF + 2 * number * UNIT, UNIT) for number in range(200)]
+        cpus = os.sched_getaffinity(0)
+        with opened(disk.node, os.O_RDWR) as cached:
+            for offset, length in wanted:
+                os.pwrite(cached, b"o" * length, offset)
+            # All of them on one CPU.
+            os.sched_setaffinity(0, {min(cpus)})
+            points = []
+            jobs = [lambda: os.fsync(cached), lambda: points.append(disk.handle.seal())]
+            threads = [threading.Thread(target=job) for job in jobs]
+            with mapper.hanging(NAME):
+                for thread in threads:
+                    thread.start()
+                    mapper.wait_until_stuck(thread)
+            for thread in threads:
+                thread.join()
+            os.sched_setaffinity(0, cpus)
+        ktap.equal(disk.handle.changes(first, points[0]), wanted, "before the point")
+        ktap.equal(disk.handle.changes(points[0]), wanted, "behind the point")
+
+
+@ktap.case
 def under_way_at_enabling():
-    """A write from before tracking was enabled ends behind the first point: the answer has it."""
+    """A write from before tracking was enabled has no mark: it ends before the first point
+    (rule T1), which holds up nobody else."""
     with disk_with_a_half() as (disk, sidecar):
         first = beside_a_write(disk, lambda: disk.handle.enable(sidecar, UNIT))
-        ktap.equal(disk.handle.changes(first), [(4 * MIB, UNIT), (HALF, UNIT)], "changes")
+        ktap.equal(disk.handle.changes(first), [], "changes")
+
+
+@ktap.case
+def late_at_enabling():
+    """Nor is it enough that everything is flushed before the first point: what is written slowly
+    is not written yet."""
+    with disk_with_a_half(delay=3000) as (disk, sidecar):
+        writer = threading.Thread(target=lambda: disk.write(HALF, b"s" * UNIT))
+        writer.start()
+        mapper.wait_until_stuck(writer)
+        first = disk.handle.enable(sidecar, UNIT)
+        writer.join(1)
+        late = writer.is_alive()
+        writer.join()
+        ktap.check(not late or (HALF, UNIT) in disk.handle.changes(first),
+                   "a write ended after the first point, and is not told of")
+
+
+@ktap.case
+def killed_at_enabling():
+    """Whoever enables tracking can be killed while he waits for a write; the next one waits too."""
+    with disk_with_a_half() as (disk, sidecar):
+        path = os.readlink(f"/proc/self/fd/{sidecar}")
+        writer = threading.Thread(target=lambda: disk.write(HALF, b"s" * UNIT))
+        enable = ["vhdxctl", "track", "enable", "--unit", "4K", "--sidecar", path, disk.node]
+        with mapper.hanging(NAME):
+            writer.start()
+            mapper.wait_until_stuck(writer)
+            for _ in range(2):
+                with subprocess.Popen(enable) as enabling:
+                    mapper.wait_until_stuck(enabling)
+                    enabling.kill()
+                    enabling.wait(10)
+            ktap.equal(disk.handle.state().state, uapi.TRACKING_OFF, "state")
+        writer.join()
+        first = disk.handle.enable(sidecar, UNIT)
+        disk.write(4 * MIB, b"m" * UNIT)
+        ktap.equal(disk.handle.changes(first), [(4 * MIB, UNIT)], "changes")
 
 
 @ktap.case

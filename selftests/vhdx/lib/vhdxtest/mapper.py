@@ -6,6 +6,9 @@
 """
 
 import contextlib
+import pathlib
+import subprocess
+import time
 
 from . import images, udev
 from .images import command
@@ -28,6 +31,22 @@ def hanging(name):
         yield
     finally:
         command("dmsetup", "resume", "--noudevsync", name)
+
+
+def wait_until_stuck(waiting):
+    """Until this thread, or process, has waited for half a second where no signal handler runs:
+    in the kernel, for I/O."""
+    process = isinstance(waiting, subprocess.Popen)
+    stat = pathlib.Path(f"/proc/{waiting.pid}/stat" if process else
+                        f"/proc/self/task/{waiting.native_id}/stat")
+    seen, end = 0, time.monotonic() + 30
+    while seen < 10:
+        ended = waiting.poll() is not None if process else not waiting.is_alive()
+        if ended or time.monotonic() > end:
+            raise AssertionError("it does not wait for I/O")
+        state = stat.read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        seen = seen + 1 if state == "D" else 0
+        time.sleep(0.05)
 
 
 def node(name):

@@ -7,25 +7,25 @@
  * the pages that it is there to clean. Scopes begin where a task comes in: the worker's
  * function, the ioctl, attach and detach. Everything below takes it for granted.
  */
-#ifndef VHDX_WRITER_H
-#define VHDX_WRITER_H
+#ifndef VHDX_SCOPE_H
+#define VHDX_SCOPE_H
 
 #include <linux/sched.h>
 
-#define VHDX_WRITER_FLAGS	(PF_LOCAL_THROTTLE | PF_MEMALLOC_NOIO)
+#define VHDX_SCOPE_FLAGS	(PF_LOCAL_THROTTLE | PF_MEMALLOC_NOIO)
 
-/* What vhdx_writer_leave() wants back. */
-static inline unsigned int vhdx_writer_enter(void)
+/* What vhdx_scope_leave() wants back. */
+static inline unsigned int vhdx_scope_enter(void)
 {
 	unsigned int flags = current->flags;
 
-	current->flags |= VHDX_WRITER_FLAGS;
+	current->flags |= VHDX_SCOPE_FLAGS;
 	return flags;
 }
 
-static inline void vhdx_writer_leave(unsigned int flags)
+static inline void vhdx_scope_leave(unsigned int flags)
 {
-	current_restore_flags(flags, VHDX_WRITER_FLAGS);
+	current_restore_flags(flags, VHDX_SCOPE_FLAGS);
 }
 
 /*
@@ -33,7 +33,7 @@ static inline void vhdx_writer_leave(unsigned int flags)
  * what must not fail as well; PF_MEMALLOC gives neither. A worker has that for as long as it
  * carries a write that memory waits for.
  */
-static inline int vhdx_writer_begin_urgent(void)
+static inline int vhdx_scope_begin_urgent(void)
 {
 	int nice = task_nice(current);
 
@@ -41,16 +41,16 @@ static inline int vhdx_writer_begin_urgent(void)
 	return nice;
 }
 
-/* @nice: from vhdx_writer_begin_urgent(); a queue's rescuer has another one than its workers */
-static inline void vhdx_writer_end_urgent(int nice)
+/* @nice: from vhdx_scope_begin_urgent(); a queue's rescuer has another one than its workers */
+static inline void vhdx_scope_end_urgent(int nice)
 {
 	sched_set_normal(current, nice);
 }
 
 /* Whoever holds a lock that I/O waits for is in such a scope. */
-static inline void vhdx_writer_assert(void)
+static inline void vhdx_scope_assert(void)
 {
-	WARN_ON_ONCE((current->flags & VHDX_WRITER_FLAGS) != VHDX_WRITER_FLAGS);
+	WARN_ON_ONCE((current->flags & VHDX_SCOPE_FLAGS) != VHDX_SCOPE_FLAGS);
 }
 
 #endif

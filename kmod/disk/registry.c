@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "registry.h"
+#include "disk.h"
+
+#include <linux/blkdev.h>
+#include <linux/idr.h>
+#include <uapi/linux/vhdx.h>
+
+/* Who is attached, by index; NULL: an index that is being attached or detached. */
+static DEFINE_IDR(disks);
+static LIST_HEAD(disks_by_age);
+static DEFINE_MUTEX(disks_lock);
+/* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
+static bool closing_down;
+/* How many are being detached, and who waits for that to end. */
+static atomic_t detaching;
+static DECLARE_WAIT_QUEUE_HEAD(detached);
+
+/* ---- coming ----------------------------------------------------------------------------- */
+
+/**
+ * vhdx_registry_take_index() - the index of a disk that is being attached
+ * @wanted:	index, or VHDX_INDEX_ANY
+ * @diag:	what is wrong
+ *
+ * Returns it; -EBUSY; -ESHUTDOWN; -ENOMEM. vhdx_registry_free_index() it, or
+ * vhdx_registry_publish() the disk.
+ */
+int vhdx_registry_take_index(int wanted, struct vhdx_diag *diag)
+{
+	int index;
+
+	mutex_lock(&disks_lock);
+	if (closing_down)
+		index = -ESHUTDOWN;
+	else if (wanted == VHDX_INDEX_ANY)
+		index = idr_alloc(&disks, NULL, 0, VHDX_DISKS_MAX, GFP_KERNEL);
+	else
+		index = idr_alloc(&disks, NULL, wanted, wanted + 1, GFP_KERNEL);
+	mutex_unlock(&disks_lock);
+	if (index >= 0)
+		return index;
+	if (index == -ESHUTDOWN)
+		return vhdx_fail(diag, index, VHDX_REASON_NONE, "the machine is shutting down");
+	if (index != -ENOSPC)
+		return vhdx_no_memory(diag);
+	if (wanted == VHDX_INDEX_ANY)
+		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+			"%d disks are attached, and there can't be more: detach one",
+			VHDX_DISKS_MAX);
+	return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+			 "index %d is taken: detach that disk, or ask for another index", wanted);
+}
+
+/**
+ * vhdx_registry_free_index() - it can be taken again
+ * @index:	of a disk that was never published, and is gone
+ */
+void vhdx_registry_free_index(int index)
+{
+	mutex_lock(&disks_lock);
+	idr_remove(&disks, index);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_registry_note_age() - the youngest of all disks
+ * @disk:	open, and not announced
+ *
+ * Before the disk is announced: of two that are attached at once, who is told of the
+ * second finds the first.
+ */
+void vhdx_registry_note_age(struct vhdx_disk *disk)
+{
+	mutex_lock(&disks_lock);
+	list_add_tail(&disk->age, &disks_by_age);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_registry_forget_age() - it goes
+ * @disk:	harmless where it was never noted
+ */
+void vhdx_registry_forget_age(struct vhdx_disk *disk)
+{
+	mutex_lock(&disks_lock);
+	list_del_init(&disk->age);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_registry_publish() - from now on others find it by its index
+ * @disk:	started
+ *
+ * Somebody may detach it before this returns its diskseq.
+ */
+u64 vhdx_registry_publish(struct vhdx_disk *disk)
+{
+	u64 disk_seq;
+
+	mutex_lock(&disks_lock);
+	idr_replace(&disks, disk, disk->index);
+	disk_seq = disk->gd->diskseq;
+	mutex_unlock(&disks_lock);
+	return disk_seq;
+}
+
+/**
+ * vhdx_registry_original() - the disk that this one is a copy of
+ * @disk:	attached
+ *
+ * Two disks with one VirtualDiskId are copies of each other; names that are made of the id
+ * stay with the one that was attached first. Takes disks_lock. Returns its index, or
+ * -ENOENT if this is the first.
+ */
+int vhdx_registry_original(struct vhdx_disk *disk)
+{
+	const vhdx_guid *id = &vhdx_disk_leaf(disk)->image.geo.disk_id;
+	struct vhdx_disk *older;
+	int index = -ENOENT;
+
+	mutex_lock(&disks_lock);
+	list_for_each_entry(older, &disks_by_age, age) {
+		if (older == disk)
+			break;
+		if (vhdx_guid_equal(&vhdx_disk_leaf(older)->image.geo.disk_id, id)) {
+			index = older->index;
+			break;
+		}
+	}
+	mutex_unlock(&disks_lock);
+	return index;
+}
+
+/* ---- going ------------------------------------------------------------------------------ */
+
+/*
+ * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
+ * closing it. That may take as long as its container does to answer: the task that reads the
+ * partitions holds gd->open_mutex. It is not waited for here: disks_lock is held, which
+ * every attach and detach takes.
+ */
+static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int err = 0;
+
+	if (!mutex_trylock(&disk->gd->open_mutex))
+		return -EAGAIN;
+	if (disk_openers(disk->gd))
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"it, or a partition of it, is open or mounted");
+	else
+		disk->closing = true;
+	mutex_unlock(&disk->gd->open_mutex);
+	return err;
+}
+
+/* The disk is the caller's, to be detached. */
+static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	int err;
+
+	lockdep_assert_held(&disks_lock);
+	if (closing_down)
+		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
+				 "the machine is shutting down");
+	err = claim_for_detach(disk, diag);
+	if (!err) {
+		idr_replace(&disks, NULL, disk->index);
+		atomic_inc(&detaching);
+	}
+	return err;
+}
+
+/**
+ * vhdx_registry_take() - the disk is the caller's, to be detached
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @disk:	receives it; vhdx_registry_detached() when it is gone
+ * @diag:	what is wrong
+ *
+ * Returns 0; -ENODEV; -EBUSY; -ESHUTDOWN.
+ */
+int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct vhdx_diag *diag)
+{
+	struct vhdx_disk *found;
+	int err;
+
+	mutex_lock(&disks_lock);
+	found = index < 0 ? NULL : idr_find(&disks, index);
+	if (!found)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
+	else if (disk_seq && disk_seq != found->gd->diskseq)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
+				"index %d belongs to attachment %llu, not to %llu, which is not there (any more)",
+				index, found->gd->diskseq, disk_seq);
+	else
+		err = take_for_detach(found, diag);
+	mutex_unlock(&disks_lock);
+	if (err == -EAGAIN)
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"somebody is opening or closing it");
+	*disk = found;
+	return err;
+}
+
+/**
+ * vhdx_registry_take_closed() - the same for those that are to be detached at their last close
+ * @linger:	how long that must be ago, in jiffies
+ * @taken:	called for each, with disks_lock held
+ *
+ * Returns true if there may be more, later.
+ */
+bool vhdx_registry_take_closed(unsigned long linger, void (*taken)(struct vhdx_disk *disk))
+{
+	struct vhdx_disk *disk;
+	bool again = false;
+	int index, err;
+
+	mutex_lock(&disks_lock);
+	idr_for_each_entry(&disks, disk, index) {
+		if (!disk->autoclear || !READ_ONCE(disk->used))
+			continue;
+		err = -EAGAIN;
+		if (time_after(jiffies, READ_ONCE(disk->closed_at) + linger))
+			err = take_for_detach(disk, NULL);
+		again |= err == -EAGAIN;
+		if (!err)
+			taken(disk);
+	}
+	mutex_unlock(&disks_lock);
+	return again;
+}
+
+/**
+ * vhdx_registry_detached() - a disk that was taken is gone
+ * @index:	its index, which is free again
+ */
+void vhdx_registry_detached(int index)
+{
+	vhdx_registry_free_index(index);
+	atomic_dec(&detaching);
+	wake_up_all(&detached);
+}
+
+/* ---- the machine goes down ---------------------------------------------------------------- */
+
+/**
+ * vhdx_registry_keep_all() - from now on no disk comes or goes: the machine goes down
+ * @list:	receives all there are, by their shutdown.link
+ *
+ * One that is being attached is not among them: nothing is written to it any more,
+ * unless a write was faster.
+ */
+void vhdx_registry_keep_all(struct list_head *list)
+{
+	struct vhdx_disk *disk;
+	int index;
+
+	mutex_lock(&disks_lock);
+	WRITE_ONCE(closing_down, true);
+	idr_for_each_entry(&disks, disk, index)
+		list_add_tail(&disk->shutdown.link, list);
+	mutex_unlock(&disks_lock);
+}
+
+/**
+ * vhdx_registry_is_closing_down() - has vhdx_registry_keep_all() been called?
+ */
+bool vhdx_registry_is_closing_down(void)
+{
+	return READ_ONCE(closing_down);
+}
+
+/**
+ * vhdx_registry_wait_for_detaches() - until those that had begun have ended
+ * @deadline:	in jiffies
+ */
+void vhdx_registry_wait_for_detaches(unsigned long deadline)
+{
+	wait_event_timeout(detached, !atomic_read(&detaching),
+			   max_t(long, deadline - jiffies, 1));
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "block_op.h"
+
+#include <linux/slab.h>
+
+/* Operations that can be begun without memory: more of them wait for these. */
+#define RESERVE		8
+
+/**
+ * vhdx_block_ops_init() - none is under way
+ * @ops:	zeroed
+ * @resume:	see struct vhdx_block_ops
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_block_ops_init(struct vhdx_block_ops *ops, void (*resume)(struct list_head *waiter))
+{
+	ops->resume = resume;
+	spin_lock_init(&ops->lock);
+	hash_init(ops->under_way);
+	return mempool_init_kmalloc_pool(&ops->pool, RESERVE, sizeof(struct vhdx_block_op));
+}
+
+/**
+ * vhdx_block_ops_destroy() - free the memory; harmless where there is none
+ * @ops:	none is under way
+ */
+void vhdx_block_ops_destroy(struct vhdx_block_ops *ops)
+{
+	mempool_exit(&ops->pool);
+}
+
+static struct vhdx_block_op *find(struct vhdx_block_ops *ops, u64 block)
+{
+	struct vhdx_block_op *op;
+
+	lockdep_assert_held(&ops->lock);
+	hash_for_each_possible(ops->under_way, op, link, block) {
+		if (op->block == block)
+			return op;
+	}
+	return NULL;
+}
+
+/**
+ * vhdx_block_op_begin() - begin an operation, or wait for the one that is under way
+ * @ops:	of the layer
+ * @block:	number of a payload block
+ * @waiter:	of the caller, on no list
+ *
+ * Sleeps for memory, which comes back as operations end. Returns NULL if @waiter waits.
+ */
+struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block,
+					  struct list_head *waiter)
+{
+	struct vhdx_block_op *op = mempool_alloc(&ops->pool, GFP_NOIO);
+	struct vhdx_block_op *other;
+	unsigned long flags;
+
+	memset(op, 0, sizeof(*op));
+	op->block = block;
+	INIT_LIST_HEAD(&op->waiting);
+
+	spin_lock_irqsave(&ops->lock, flags);
+	other = find(ops, block);
+	if (other)
+		list_add_tail(waiter, &other->waiting);
+	else
+		hash_add(ops->under_way, &op->link, block);
+	spin_unlock_irqrestore(&ops->lock, flags);
+	if (!other)
+		return op;
+	mempool_free(op, &ops->pool);
+	return NULL;
+}
+
+/**
+ * vhdx_block_op_wait() - wait for the operation on a block that was busy a moment ago
+ * @ops:	of the layer
+ * @block:	number of a payload block
+ * @waiter:	of the caller, on no list
+ *
+ * Any context. Returns false if there is none any more: then it is not busy either.
+ */
+bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head *waiter)
+{
+	struct vhdx_block_op *op;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ops->lock, flags);
+	op = find(ops, block);
+	if (op)
+		list_add_tail(waiter, &op->waiting);
+	spin_unlock_irqrestore(&ops->lock, flags);
+	return op;
+}
+
+/**
+ * vhdx_block_op_end() - others may work on the block; those who waited go on
+ * @ops:	of the layer
+ * @op:		begun, and not held any more; gone afterwards
+ */
+void vhdx_block_op_end(struct vhdx_block_ops *ops, struct vhdx_block_op *op)
+{
+	struct list_head *waiter, *next;
+	unsigned long flags;
+	LIST_HEAD(waiting);
+
+	spin_lock_irqsave(&ops->lock, flags);
+	hash_del(&op->link);
+	list_splice_init(&op->waiting, &waiting);
+	spin_unlock_irqrestore(&ops->lock, flags);
+
+	mempool_free(op, &ops->pool);
+	list_for_each_safe(waiter, next, &waiting)
+		ops->resume(waiter);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attach and detach: one ladder up, the same ladder down.
+ */
+#include "attach.h"
+#include "chardev.h"
+#include "disk/disk.h"
+#include "disk/registry.h"
+#include "store/scope.h"
+#include "sysfs.h"
+
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <uapi/linux/vhdx.h>
+
+/*
+ * Looks for disks that are to be detached at their last close, again and again while one
+ * might be: mkfs and fsck open a disk several times.
+ */
+#define AUTOCLEAR_LINGER	HZ
+#define AUTOCLEAR_PAUSE		(HZ / 20)
+static void autoclear(struct work_struct *work);
+static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
+static struct workqueue_struct *autoclear_wq;
+
+static void last_close(struct vhdx_disk *disk)
+{
+	queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+}
+
+/* ---- attach ------------------------------------------------------------------------------- */
+
+/* The handle outlives the disk: there is no disk behind it any more. */
+static void free_disk(struct vhdx_disk *disk)
+{
+	struct vhdx_handle *handle = disk->handle;
+
+	vhdx_disk_free(disk);
+	vhdx_handle_put(handle);
+}
+
+static int start(struct vhdx_disk *disk)
+{
+	int err;
+
+	err = vhdx_disk_prepare(disk);
+	if (err)
+		return err;
+	err = vhdx_handle_create(disk);
+	if (err)
+		goto fail_disk;
+	err = vhdx_disk_add(disk, vhdx_sysfs_groups);
+	if (err)
+		goto fail_handle;
+	return 0;
+
+fail_handle:
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+	/* Somebody may have used it already. */
+	vhdx_disk_stop_work(disk);
+	vhdx_loss_stop(disk);
+fail_disk:
+	vhdx_disk_unprepare(disk);
+	return err;
+}
+
+/**
+ * vhdx_attach() - VHDX_ATTACH
+ * @args:	flags and index, checked; index and disk_seq are filled in
+ * @container_fd: of the only layer
+ * @sidecar_fd:	or -1
+ * @diag:	what is wrong; on success why tracking is not what one would expect
+ *
+ * Returns 0 or -errno, see the uapi header.
+ */
+int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
+		struct vhdx_diag *diag)
+{
+	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
+	struct vhdx_diag gap = { };
+	struct vhdx_disk *disk;
+	unsigned int flags;
+	int index, err;
+
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	index = vhdx_registry_take_index(args->index, diag);
+	err = index;
+	if (index < 0)
+		goto fail_module;
+	err = -ENOMEM;
+	disk = vhdx_disk_alloc(index, 1, read_only);
+	if (!disk)
+		goto fail_index;
+	err = vhdx_layer_open(vhdx_disk_leaf(disk), container_fd, read_only, diag);
+	if (err)
+		goto fail_disk;
+	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
+		flags = vhdx_scope_enter();
+		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
+		vhdx_scope_leave(flags);
+	}
+	if (err)
+		goto fail_disk;
+	/* What was read for a caller who was killed meanwhile may have been cut short. To
+	 * believe that would be a gap for ever; and nobody is left to detach the disk.
+	 */
+	err = -EINTR;
+	if (fatal_signal_pending(current))
+		goto fail_disk;
+	disk->last_close = last_close;
+	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
+	vhdx_registry_note_age(disk);
+	err = start(disk);
+	if (err) {
+		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
+		goto fail_disk;
+	}
+
+	/* From here on somebody else may detach it. */
+	args->disk_seq = vhdx_registry_publish(disk);
+	args->index = index;
+	*diag = gap;
+	return 0;
+
+fail_disk:
+	free_disk(disk);
+fail_index:
+	vhdx_registry_free_index(index);
+fail_module:
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/* ---- detach ------------------------------------------------------------------------------- */
+
+static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
+{
+	char how[VHDX_LOSS_TEXT];
+	int index = disk->index;
+	int err;
+
+	/* No more ioctls, then no more bios. */
+	vhdx_handle_detach(disk->handle);
+	vhdx_handle_remove(disk->handle);
+	vhdx_disk_drain(disk);
+	vhdx_disk_stop_work(disk);
+
+	err = vhdx_session_end(disk);
+	vhdx_loss_stop(disk);
+	if (err) {
+		if (vhdx_disk_leaf(disk)->container.lost) {
+			vhdx_loss_how(disk, how);
+			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
+				  "detached, but the container %s; it was left as it is: put it back from a copy, and make a full backup",
+				  how);
+		} else {
+			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
+				       err);
+			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
+			       index, err);
+		}
+		err = -EIO;
+	}
+	vhdx_disk_unprepare(disk);
+	free_disk(disk);
+	vhdx_registry_detached(index);
+	module_put(THIS_MODULE);
+	return err;
+}
+
+/**
+ * vhdx_detach() - VHDX_DETACH
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @diag:	what is wrong
+ *
+ * Once it is not busy there is no way back: -EIO says that the container was not closed
+ * cleanly, any other error that the disk is still there.
+ */
+int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk;
+	int err = vhdx_registry_take(index, disk_seq, &disk, diag);
+
+	return err ?: detach_taken(disk, diag);
+}
+
+/* ---- detach at the last close ------------------------------------------------------------ */
+
+static void detach_work(struct work_struct *work)
+{
+	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
+}
+
+static void detach_closed(struct vhdx_disk *disk)
+{
+	INIT_WORK(&disk->detach_work, detach_work);
+	queue_work(autoclear_wq, &disk->detach_work);
+}
+
+/*
+ * The close itself holds locks that detach needs, and may be repeated before this runs. So
+ * there is one work item for all disks, none that would have to outlive its disk. It detaches
+ * all that are to be, side by side.
+ */
+static void autoclear(struct work_struct *work)
+{
+	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, detach_closed))
+		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+}
+
+/**
+ * vhdx_attach_init() - when the module is loaded
+ */
+int vhdx_attach_init(void)
+{
+	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
+	return autoclear_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_attach_exit() - when it is unloaded: there is no disk
+ */
+void vhdx_attach_exit(void)
+{
+	cancel_delayed_work_sync(&autoclear_work);
+	destroy_workqueue(autoclear_wq);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef VHDX_ATTACH_H
+#define VHDX_ATTACH_H
+
+#include <linux/types.h>
+
+struct vhdx_attach;
+struct vhdx_diag;
+
+int vhdx_attach_init(void);
+void vhdx_attach_exit(void);
+int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
+		struct vhdx_diag *diag);
+int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
+
+#endif
