@@ -141,8 +141,8 @@ int open_sidecar(const char *path, bool given, bool write);
 /* Make an empty one with the container's owner and mode. A descriptor or -errno. */
 int create_sidecar(const char *path, const struct stat *container);
 /*
- * Remove it again after @err, which is noted, unless somebody else has it in use. If it stays because
- * nobody can know, that is added to what is noted. Returns @err.
+ * Remove it again after @err, which is noted, unless somebody else has it in use. If it stays
+ * because nobody can know, that is added to what is noted. Returns @err.
  */
 int remove_made_sidecar(int fd, const char *path, int err);
 

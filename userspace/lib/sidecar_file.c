@@ -57,8 +57,8 @@ static bool is_named(int fd, const char *path)
 /*
  * As soon as it has a name, others may open it, and enable tracking in it. While we have the lease
  * nobody else has it open, and who comes waits; then a disk that uses it, by our descriptor, is one
- * that is told. A kernel that has no leases leaves it at that. But a file system that gives none says
- * the same as where others have it open: NFS, whose others are on other hosts, and SMB.
+ * that is told. A kernel that has no leases leaves it at that. But a file system that gives none
+ * says the same as where others have it open: NFS, whose others are on other hosts, and SMB.
  */
 int remove_made_sidecar(int fd, const char *path, int err)
 {
