@@ -5,6 +5,7 @@
  */
 #include "tracker.h"
 #include "layer/layer.h"
+#include "message.h"
 #include "store/scope.h"
 
 #include <linux/file.h>
@@ -424,8 +425,9 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 		sidecar->next_guid = *data_write_guid;
 		err = commit_in_time(tracker);
 		if (err) {
-			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the sidecar can't be written (error %d): tracking is off",
+				     err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -453,8 +455,9 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 			err = vhdx_sidecar_commit(sidecar);
 		}
 		if (err) {
-			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the changes can't be saved in the sidecar (error %d)",
+				     err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -478,8 +481,8 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 		sidecar->current_guid = sidecar->next_guid;
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 		if (vhdx_sidecar_commit(sidecar))
-			pr_warn("vhdx%d: the close could not be confirmed in the sidecar\n",
-				tracker->file.claim.disk);
+			vhdx_say_warn(tracker->file.claim.disk,
+				      "the close could not be confirmed in the sidecar");
 	}
 	up_write(&tracker->lock);
 }
@@ -495,8 +498,9 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
 	lockdep_assert_held_write(&tracker->lock);
-	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
-	       tracker->file.claim.disk, err);
+	vhdx_say_err(tracker->file.claim.disk,
+		     "the sidecar failed (error %d): tracking is off, the next backup must be a full one",
+		     err);
 	vhdx_layer_renew_data_write_guid(tracker->layer);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 }
@@ -527,8 +531,9 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
 		if (!tracker->layer->container.read_only)
 			err = commit_in_time(tracker);
 		if (err) {
-			pr_err("vhdx%d: the sidecar can't be told that the container is lost (error %d): the next backup must be a full one\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the sidecar can't be told that the container is lost (error %d): the next backup must be a full one",
+				     err);
 			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
 		}
 		/* Only now it is durable, or as durable as it gets. */

@@ -58,4 +58,10 @@ user_space_sources() {
 		-o -path './kmod/*_user.h' -o -name diag.h ')'
 }
 
-ktap_run kernel_sources user_space_sources
+# Through kmod/message.h, which has the form.
+messages_name_their_disk() {
+	! grep -rnE '\b(pr_(emerg|alert|crit|err|warn|notice|info|cont|debug)|printk)\w*\(' \
+		--include='*.[ch]' --exclude=message.h "$tree/kmod" || fail "they may not"
+}
+
+ktap_run kernel_sources user_space_sources messages_name_their_disk
