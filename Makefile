@@ -11,6 +11,7 @@
 #	make check-full		these and all other gates, within an hour
 #	make check-long		the same without taking samples, before a release
 #	make coverage		which lines of the module the tests do not reach
+#	make bench		what reads and writes cost; AGAINST=COMMIT: what they cost there
 #	make clean
 #
 # Everything that is built lies below build/; one directory for each kernel.
@@ -22,7 +23,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-long coverage clean
+.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-long coverage bench clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -90,6 +91,9 @@ check check-full check-long:
 
 coverage:
 	selftests/coverage/run
+
+bench:
+	selftests/bench/fast $(if $(AGAINST),--against $(AGAINST))
 
 clean:
 	rm -rf $(B)

@@ -3,6 +3,7 @@
  * The block device, and what it stands on.
  */
 #include "disk.h"
+#include "message.h"
 #include "handle.h"
 #include "registry.h"
 #include "store/scope.h"
@@ -131,8 +132,9 @@ unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
 {
 	if (!READ_ONCE(disk->poisoned))
-		pr_err("vhdx%d: %s failed (error %d): writes fail until the disk is detached\n",
-		       disk->index, what, err);
+		vhdx_say_err(disk->index,
+			     "%s failed (error %d): writes fail until the disk is detached",
+			     what, err);
 	WRITE_ONCE(disk->poisoned, true);
 }
 

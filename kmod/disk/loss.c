@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "loss.h"
 #include "disk.h"
+#include "message.h"
 #include "store/scope.h"
 
 /* How long anybody waits for the gap: for the sidecar, and for those who hold its lock. */
@@ -73,8 +74,9 @@ void vhdx_loss_see(struct vhdx_disk *disk, const char *how)
 	strscpy(loss->how, how, sizeof(loss->how));
 	spin_unlock_irqrestore(&loss->lock, flags);
 	WRITE_ONCE(disk->poisoned, true);
-	pr_err("vhdx%d: the container %s: all I/O fails, and nothing is written to it any more; detach the disk and restore the container from a copy\n",
-	       disk->index, how);
+	vhdx_say_err(disk->index,
+		     "the container %s: all I/O fails, and nothing is written to it any more; detach the disk and restore the container from a copy",
+		     how);
 	if (!commit_wq)
 		return;
 	/* Not on a queue of the disk's, whose items may all hang in its container. */

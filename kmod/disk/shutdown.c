@@ -10,6 +10,7 @@
  */
 #include "shutdown.h"
 #include "disk.h"
+#include "message.h"
 #include "registry.h"
 
 #include <linux/reboot.h>
@@ -34,17 +35,17 @@ static void close_disk(struct vhdx_disk *disk)
 	if (disk->read_only)
 		return;
 	if (!vhdx_io_shut(disk, disk->shutdown.deadline)) {
-		pr_err("vhdx%d: writes do not end: it is not closed before the shutdown\n",
-		       disk->index);
+		vhdx_say_err(disk->index,
+			     "writes do not end: it is not closed before the shutdown");
 		return;
 	}
 	err = vhdx_session_shut(disk);
 	if (err)
-		pr_err("vhdx%d: the container could not be closed cleanly before the shutdown (error %d)\n",
-		       disk->index, err);
+		vhdx_say_err(disk->index,
+			     "the container could not be closed cleanly before the shutdown (error %d)",
+			     err);
 	else
-		pr_info("vhdx%d: closed before the shutdown: from now on writes fail\n",
-			disk->index);
+		vhdx_say_info(disk->index, "closed before the shutdown: from now on writes fail");
 }
 
 static void shutdown_work(struct work_struct *work)

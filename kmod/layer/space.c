@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include "space.h"
 #include "layer.h"
+#include "message.h"
 #include "store/scope.h"
 
 #include <linux/slab.h>
@@ -58,8 +57,7 @@ void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
 	if (allocator->scan != VHDX_SCAN_FAILED) {
 		allocator->scan = VHDX_SCAN_FAILED;
 		strscpy(allocator->why, why, sizeof(allocator->why));
-		pr_warn("vhdx%d: no more blocks are allocated: %s\n",
-			layer->container.claim.disk, why);
+		vhdx_say_warn(layer->container.claim.disk, "no more blocks are allocated: %s", why);
 	}
 	spin_unlock(&allocator->state_lock);
 }

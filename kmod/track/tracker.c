@@ -5,9 +5,12 @@
  */
 #include "tracker.h"
 #include "layer/layer.h"
+#include "message.h"
 #include "store/scope.h"
+#include "trace.h"
 
 #include <linux/file.h>
+#include <linux/ktime.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -57,12 +60,27 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 	kfree(map);
 }
 
+/**
+ * vhdx_tracker_commit() - make what is in memory of the sidecar durable
+ * @tracker:	tracker->lock is held for writing, by the caller or by whoever waits for it
+ *
+ * Sleeps, as long as the sidecar takes. Returns 0 or -errno, as vhdx_sidecar_commit().
+ */
+int vhdx_tracker_commit(struct vhdx_tracker *tracker)
+{
+	u64 start = ktime_get_ns();
+	int err = vhdx_sidecar_commit(&tracker->sidecar);
+
+	trace_vhdx_sidecar_commit(tracker->file.claim.disk, ktime_get_ns() - start, err);
+	return err;
+}
+
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
 	unsigned int flags = vhdx_scope_enter();
 
-	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
+	t->commit_error = vhdx_tracker_commit(t);
 	vhdx_scope_leave(flags);
 	complete(&t->commit_done);
 }
@@ -215,13 +233,14 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 {
 	const struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	bool off = tracker->state == VHDX_TRACKING_OFF;
+	u32 reason = off ? tracker->off_reason : sidecar->timeline.live.gap_reason;
 
 	lockdep_assert_held_write(&tracker->lock);
 	WRITE_ONCE(tracker->generation, tracker->generation + 1);
 	WRITE_ONCE(tracker->unit, off ? 0 : 1U << sidecar->unit_shift);
-	show(tracker, tracker->state,
-	     off ? tracker->off_reason : sidecar->timeline.live.gap_reason,
-	     off ? NULL : tracker->file.file);
+	if (reason && reason != tracker->face.reason)
+		trace_vhdx_gap(tracker->file.claim.disk, reason);
+	show(tracker, tracker->state, reason, off ? NULL : tracker->file.file);
 	tracker->changed(tracker);
 }
 
@@ -424,8 +443,9 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
 		sidecar->next_guid = *data_write_guid;
 		err = commit_in_time(tracker);
 		if (err) {
-			pr_err("vhdx%d: the sidecar can't be written (error %d): tracking is off\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the sidecar can't be written (error %d): tracking is off",
+				     err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -450,11 +470,12 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 			sidecar->state = VHDX_SIDECAR_CLEAN;
 			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			sidecar->next_guid = *data_write_guid;
-			err = vhdx_sidecar_commit(sidecar);
+			err = vhdx_tracker_commit(tracker);
 		}
 		if (err) {
-			pr_err("vhdx%d: the changes can't be saved in the sidecar (error %d)\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the changes can't be saved in the sidecar (error %d)",
+				     err);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -477,9 +498,9 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 	if (tracker->state == VHDX_TRACKING_ON) {
 		sidecar->current_guid = sidecar->next_guid;
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-		if (vhdx_sidecar_commit(sidecar))
-			pr_warn("vhdx%d: the close could not be confirmed in the sidecar\n",
-				tracker->file.claim.disk);
+		if (vhdx_tracker_commit(tracker))
+			vhdx_say_warn(tracker->file.claim.disk,
+				      "the close could not be confirmed in the sidecar");
 	}
 	up_write(&tracker->lock);
 }
@@ -495,8 +516,9 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err)
 {
 	lockdep_assert_held_write(&tracker->lock);
-	pr_err("vhdx%d: the sidecar failed (error %d): tracking is off, the next backup must be a full one\n",
-	       tracker->file.claim.disk, err);
+	vhdx_say_err(tracker->file.claim.disk,
+		     "the sidecar failed (error %d): tracking is off, the next backup must be a full one",
+		     err);
 	vhdx_layer_renew_data_write_guid(tracker->layer);
 	turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 }
@@ -527,8 +549,9 @@ void vhdx_tracker_lose(struct vhdx_tracker *tracker)
 		if (!tracker->layer->container.read_only)
 			err = commit_in_time(tracker);
 		if (err) {
-			pr_err("vhdx%d: the sidecar can't be told that the container is lost (error %d): the next backup must be a full one\n",
-			       tracker->file.claim.disk, err);
+			vhdx_say_err(tracker->file.claim.disk,
+				     "the sidecar can't be told that the container is lost (error %d): the next backup must be a full one",
+				     err);
 			turn_off(tracker, VHDX_REASON_CHANGED_OFFLINE);
 		}
 		/* Only now it is durable, or as durable as it gets. */

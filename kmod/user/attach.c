@@ -6,6 +6,7 @@
 #include "chardev.h"
 #include "disk/disk.h"
 #include "disk/registry.h"
+#include "message.h"
 #include "store/scope.h"
 #include "sysfs.h"
 
@@ -158,8 +159,9 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 		} else {
 			vhdx_io_failed(diag, err, "detached, but the container could not be closed cleanly (error %d): its log is replayed at the next attach",
 				       err);
-			pr_err("vhdx%d: the container could not be closed cleanly (error %d); its log is replayed at the next attach\n",
-			       index, err);
+			vhdx_say_err(index,
+				     "the container could not be closed cleanly (error %d); its log is replayed at the next attach",
+				     err);
 		}
 		err = -EIO;
 	}

@@ -83,6 +83,8 @@ def disks(options, directory, kernel, job):
 def boot(options, directory):
     """Makes the machine and runs it to its end."""
     kernel = Kernel(options.kernel)
+    if options.icount and kernel.machine != "qemu":
+        raise BuildError(f"{options.kernel} runs on the host's clock: no --icount")
     token = secrets.token_hex(16)
     (directory / "job/files").mkdir(parents=True)
     has_module = install(kernel, directory / "job/files")
@@ -91,7 +93,8 @@ def boot(options, directory):
     console.touch()
     machine = MACHINES[kernel.machine]
     session = Session(options, token, console, machine)
-    plan = Plan(directory, options.mem + kernel.extra_memory, options.smp,
+    plan = Plan(directory, options.mem + kernel.extra_memory,
+                1 if options.icount else options.smp, options.icount,
                 disks(options, directory, kernel, job), session.ports(), console,
                 f"{KERNEL_PARAMETERS} {kernel.parameters}")
     # Where QEMU says what is wrong; what User Mode Linux says is the kernel log.

@@ -123,6 +123,9 @@ def parse(arguments):
                         help="memory (default 2G; the debug kernel gets more for itself)")
     parser.add_argument("--smp", type=cpus, default=2, metavar="N",
                         help="CPUs (default 2)")
+    parser.add_argument("--icount", action="store_true",
+                        help="the guest's clocks count instructions, one a nanosecond, on its "
+                             "one CPU (not uml)")
     parser.add_argument("--disk", dest="disks", type=disk, action="append", default=[],
                         metavar="SIZE|FILE",
                         help="a fresh empty disk, or a raw image that keeps what is written")

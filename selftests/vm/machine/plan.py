@@ -35,6 +35,8 @@ class Plan:
     directory: Path
     memory: int
     cpus: int
+    # Clocks and the time stamp counter count the instructions of the only CPU.
+    icount: bool
     disks: list
     # Where the guest's streams come out: descriptors, by name.
     ports: dict

@@ -44,12 +44,19 @@ def port(name, fd):
             "-device", f"virtserialport,chardev={name},name=vhdx.{name}"]
 
 
+def cpus(plan):
+    """The CPUs, and what their clocks go by."""
+    if plan.icount:
+        return ["-accel", "tcg,thread=single", "-icount", "shift=0"]
+    return ["-accel", "tcg,thread=multi"]
+
+
 def command_line(kernel, plan):
     """The whole command line."""
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
         # The machine ends with the kernel.
-        "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", CPU,
+        "-no-reboot", *cpus(plan), "-cpu", CPU,
         "-m", f"{plan.memory >> 20}M", "-smp", str(plan.cpus), "-nic", "none",
         "-chardev", f"file,id=console,path={str(plan.console).replace(',', ',,')}",
         "-serial", "chardev:console",
