@@ -4,6 +4,7 @@
  */
 #include "io.h"
 #include "disk.h"
+#include "trace.h"
 
 #include <linux/blkdev.h>
 
@@ -26,6 +27,30 @@ static struct percpu_ref *ref_of(struct vhdx_disk *disk, const struct bio *bio)
 static void request_done(struct vhdx_request *request, blk_status_t status)
 {
 	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
+}
+
+/* Apart from those that call them, for which an event that is off is one jump over a call. */
+static noinline void map_event(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
+{
+	trace_vhdx_map(io->disk->index, io->disk_offset, io->length, vhdx_io_is_write(io), kind,
+		       where);
+}
+
+static noinline void slow_event(const struct vhdx_io *io, enum vhdx_trace_slow why)
+{
+	trace_vhdx_slow(io->disk->index, io->disk_offset, io->length, vhdx_io_is_write(io), why);
+}
+
+static inline void trace_map(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
+{
+	if (trace_vhdx_map_enabled())
+		map_event(io, kind, where);
+}
+
+static inline void trace_slow(const struct vhdx_io *io, enum vhdx_trace_slow why)
+{
+	if (trace_vhdx_slow_enabled())
+		slow_event(io, why);
 }
 
 /* NULL only for a bio that does not wait. */
@@ -188,8 +213,10 @@ void vhdx_io_wait_for_commit(struct vhdx_io *io)
 }
 
 /* To the slow path, unless its submitter would rather hear that it has to wait. */
-static void hand_over(struct vhdx_io *io, void (*slow)(struct vhdx_io *io))
+static void hand_over(struct vhdx_io *io, enum vhdx_trace_slow why,
+		      void (*slow)(struct vhdx_io *io))
 {
+	trace_slow(io, why);
 	vhdx_gate_leave(&io->pass);
 	if (io->orig->bi_opf & REQ_NOWAIT)
 		vhdx_io_end(io, BLK_STS_AGAIN);
@@ -219,6 +246,7 @@ static void send(struct vhdx_io *io, u64 offset)
 
 static void read_zeroes(struct vhdx_io *io)
 {
+	trace_map(io, VHDX_MAPPED_ZERO, 0);
 	zero_fill_bio(&io->request.clone);
 	vhdx_io_end(io, BLK_STS_OK);
 }
@@ -240,31 +268,33 @@ static void map(struct vhdx_io *io, const struct vhdx_mapping *extent)
 			return;
 		}
 		if (unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
-			hand_over(io, vhdx_io_slow);
+			hand_over(io, VHDX_SLOW_SESSION, vhdx_io_slow);
 			return;
 		}
 	}
 	switch (extent->kind) {
 	case VHDX_MAPPING_UNKNOWN:
-		hand_over(io, vhdx_io_slow);
+		hand_over(io, VHDX_SLOW_PAGE, vhdx_io_slow);
 		return;
 	case VHDX_MAPPING_DATA:
 		io->commit = (io->orig->bi_opf & REQ_FUA) && !extent->durable;
+		trace_map(io, VHDX_MAPPED_DATA, extent->offset);
 		send(io, extent->offset);
 		return;
 	case VHDX_MAPPING_ZERO:
 		if (write)
-			hand_over(io, vhdx_io_allocate);
+			hand_over(io, VHDX_SLOW_ALLOCATE, vhdx_io_allocate);
 		else
 			read_zeroes(io);
 		return;
 	case VHDX_MAPPING_BUSY:
 		if (write || !extent->zero)
-			hand_over(io, vhdx_io_wait_for_block);
+			hand_over(io, VHDX_SLOW_BUSY, vhdx_io_wait_for_block);
 		else
 			read_zeroes(io);
 		return;
 	case VHDX_MAPPING_BAD:
+		trace_map(io, VHDX_MAPPED_BAD, 0);
 		vhdx_io_end(io, BLK_STS_IOERR);
 		return;
 	}
@@ -291,6 +321,7 @@ static bool pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping
 
 	rcu_read_lock();
 	while (unlikely(!(inside = vhdx_gate_enter(&disk->gate, &io->pass, kind)))) {
+		trace_slow(io, VHDX_SLOW_GATE);
 		if (nowait || vhdx_gate_park(&disk->gate, &io->pass, kind))
 			break;
 	}

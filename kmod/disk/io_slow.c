@@ -10,6 +10,7 @@
 #include "io.h"
 #include "disk.h"
 #include "store/scope.h"
+#include "trace.h"
 
 /* First writes wait for a commit while this many pages wait for theirs: a few transactions. */
 #define DIRTY_PAGES_MAX		(4 * VHDX_LOG_PAGES_MAX)
@@ -143,6 +144,7 @@ static void allocate_work(struct work_struct *work)
 	err = leaf->map->place(leaf, op->handle, &op->where, &zeroed);
 	if (err)
 		goto fail_op;
+	trace_vhdx_allocate(io->disk->index, op->block, op->where, zeroed);
 	if (!zeroed)
 		err = zero_around(io, op->where);
 	if (err)

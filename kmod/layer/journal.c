@@ -2,7 +2,9 @@
 #include "journal.h"
 #include "layer.h"
 #include "store/scope.h"
+#include "trace.h"
 
+#include <linux/ktime.h>
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/uuid.h>
@@ -30,10 +32,14 @@ u32 vhdx_journal_ring(const struct vhdx_header *header)
  * struct vhdx_commit - one under way
  * @transaction: its number
  * @dirty:	pages of it that are still to be logged
+ * @pages:	that were logged
+ * @bytes:	written to the log, and in place
  */
 struct vhdx_commit {
 	u64 transaction;
 	unsigned long dirty;
+	unsigned int pages;
+	u64 bytes;
 };
 
 static u32 entry_length(unsigned int pages)
@@ -104,6 +110,8 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx
 	if (err)
 		return err;
 	j->offset += entry_length(count);
+	commit->pages += count;
+	commit->bytes += entry_length(count) + count * VHDX_PAGE;
 	if (!commit->dirty)
 		WRITE_ONCE(cache->marks.logged, commit->transaction);
 
@@ -152,7 +160,8 @@ static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
 	struct vhdx_watermarks *marks = &journal->layer->pages.marks;
-	struct vhdx_commit commit;
+	struct vhdx_commit commit = { };
+	u64 start = ktime_get_ns();
 	int err;
 
 	mutex_lock(&journal->lock);
@@ -174,6 +183,8 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	WRITE_ONCE(marks->applied, commit.transaction);
 out:
 	mutex_unlock(&journal->lock);
+	trace_vhdx_commit(journal->layer->container.claim.disk, commit.pages, commit.bytes,
+			  ktime_get_ns() - start, err);
 	return err;
 }
 

@@ -123,7 +123,7 @@ static int switch_on(struct vhdx_tracker *t, struct vhdx_diag *diag)
 	sidecar->state = VHDX_SIDECAR_ACTIVE;
 	vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-	err = vhdx_sidecar_commit(sidecar);
+	err = vhdx_tracker_commit(t);
 	if (err) {
 		vhdx_tracker_invalidate(t, err);
 		return vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
@@ -220,7 +220,7 @@ static int switch_off(struct vhdx_tracker *t, struct vhdx_diag *diag)
 	vhdx_sidecar_drop_delta(sidecar, &sidecar->timeline.live);
 	sidecar->timeline.live.gap_reason = VHDX_REASON_DISABLED;
 	sidecar->state = VHDX_SIDECAR_DISABLED;
-	err = vhdx_sidecar_commit(sidecar);
+	err = vhdx_tracker_commit(t);
 	if (err) {
 		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
 		vhdx_tracker_invalidate(t, err);
@@ -314,7 +314,7 @@ static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_diag *diag)
 	err = vhdx_sidecar_forget_point(&t->sidecar, position, vhdx_tracker_live(t));
 	if (err)
 		return vhdx_tracker_fail(t, err, diag);
-	err = vhdx_sidecar_commit(&t->sidecar);
+	err = vhdx_tracker_commit(t);
 	if (err) {
 		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
 		vhdx_tracker_invalidate(t, err);

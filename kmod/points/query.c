@@ -4,6 +4,7 @@
 #include "store/scope.h"
 #include "disk/handle.h"
 #include "core/rct/report.h"
+#include "trace.h"
 
 #include <linux/blkdev.h>
 #include <linux/ktime.h>
@@ -29,6 +30,7 @@
  * @words:	what is known of it from sealed deltas, if @begun
  * @next:	the point whose delta it goes on with; if @begun
  * @begun:	some of its deltas are read, and the lock was given up in between
+ * @leaves:	that were answered from
  * @reads:	of the sidecar, in this batch
  * @put:	ranges that the sink has taken
  */
@@ -44,6 +46,7 @@ struct query {
 	u64 *words;
 	struct vhdx_point_id next;
 	bool begun;
+	u32 leaves;
 	u32 reads;
 	u32 put;
 };
@@ -97,6 +100,7 @@ static int read_leaf(void *context, u32 leaf, u64 *words)
 
 	if (err)
 		return err;
+	q->leaves++;
 	memcpy(words, q->words, VHDX_PAGE);
 	if (q->span.live)
 		vhdx_changemap_leaf_or(vhdx_tracker_live(q->tracker), leaf, words);
@@ -279,13 +283,14 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 {
 	struct query q = { .args = args, .sink = sink, .diag = diag };
 	struct vhdx_disk *disk;
-	int err;
+	int index, err;
 
 	if (args->time_limit_ms)
 		q.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
 	disk = enter(handle, &q);
 	if (!disk)
 		return vhdx_handle_is_gone(diag);
+	index = disk->index;
 	err = settle(&q) ?: judge(disk, &q);
 	vhdx_handle_leave(handle);
 	if (err)
@@ -295,6 +300,8 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 	q.answer.end = args->byte_offset + args->byte_length;
 	if (args->byte_length)
 		err = answer(handle, &q);
+	trace_vhdx_query(index, args->byte_offset, q.answer.offset - args->byte_offset, q.put,
+			 q.leaves, err);
 	if (err)
 		return err;
 	args->output_count = q.put;

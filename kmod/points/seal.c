@@ -14,6 +14,7 @@
 #include "seal.h"
 #include "disk/disk.h"
 #include "store/scope.h"
+#include "trace.h"
 
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
@@ -84,11 +85,17 @@ static int prepare(struct seal *s, const struct vhdx_seal *args)
 	return 0;
 }
 
+static void trace_step(const struct seal *s, enum vhdx_trace_seal step)
+{
+	trace_vhdx_seal_step(vhdx_disk_of(s->tracker)->index, step, s->point.id.sequence);
+}
+
 static void exchange(struct seal *s)
 {
 	s->old = vhdx_tracker_live(s->tracker);
 	vhdx_inflight_swap(&s->tracker->inflight, s->new);
 	s->swapped = true;
+	trace_step(s, VHDX_SEAL_EXCHANGED);
 }
 
 /*
@@ -127,7 +134,7 @@ static void window(struct seal *seals, u32 count)
 
 static int commit_sidecar(struct seal *s)
 {
-	int err = vhdx_sidecar_commit(&s->tracker->sidecar);
+	int err = vhdx_tracker_commit(s->tracker);
 
 	if (err && !is_harmless(err))
 		s->broken = err;
@@ -144,6 +151,7 @@ static int make_durable(struct seal *s)
 	err = vhdx_journal_commit(&layer->writer.journal);
 	if (err)
 		return err;
+	trace_step(s, VHDX_SEAL_COMMITTED);
 	/* Behind a gap the map means nothing. */
 	if (!sidecar->timeline.live.gap_reason)
 		err = vhdx_sidecar_write_delta(sidecar, s->old, &delta);
@@ -162,7 +170,11 @@ static int make_durable(struct seal *s)
 	if (err)
 		return err;
 	s->committed = true;
-	return vhdx_journal_retire(&layer->writer.journal, &s->guid);
+	trace_step(s, VHDX_SEAL_PENDING);
+	err = vhdx_journal_retire(&layer->writer.journal, &s->guid);
+	if (!err)
+		trace_step(s, VHDX_SEAL_RENEWED);
+	return err;
 out:
 	if (err && !is_harmless(err))
 		s->broken = err;
@@ -173,12 +185,16 @@ static int issue(struct seal *s)
 {
 	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
 	struct vhdx_timeline *timeline = &sidecar->timeline;
+	int err;
 
 	timeline->points[timeline->count - 1]->issued = true;
 	sidecar->current_guid = sidecar->next_guid;
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 	vhdx_tracker_changed(s->tracker);
-	return commit_sidecar(s);
+	err = commit_sidecar(s);
+	if (!err)
+		trace_step(s, VHDX_SEAL_ISSUED);
+	return err;
 }
 
 /* The new live map is OR-ed back, and the point never was. */
@@ -199,10 +215,12 @@ static void roll_back(struct seal *s)
 	if (s->committed && !s->broken) {
 		vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-		s->broken = vhdx_sidecar_commit(sidecar);
+		s->broken = vhdx_tracker_commit(t);
 	}
 	if (s->broken)
 		vhdx_tracker_invalidate(t, s->broken);
+	if (s->swapped)
+		trace_step(s, VHDX_SEAL_UNDONE);
 }
 
 /* A seal renews the DataWriteGuid: it is a visible change like a write. */

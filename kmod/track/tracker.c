@@ -7,8 +7,10 @@
 #include "layer/layer.h"
 #include "message.h"
 #include "store/scope.h"
+#include "trace.h"
 
 #include <linux/file.h>
+#include <linux/ktime.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -58,12 +60,27 @@ void vhdx_tracker_free_map(struct vhdx_changemap *map)
 	kfree(map);
 }
 
+/**
+ * vhdx_tracker_commit() - make what is in memory of the sidecar durable
+ * @tracker:	tracker->lock is held for writing, by the caller or by whoever waits for it
+ *
+ * Sleeps, as long as the sidecar takes. Returns 0 or -errno, as vhdx_sidecar_commit().
+ */
+int vhdx_tracker_commit(struct vhdx_tracker *tracker)
+{
+	u64 start = ktime_get_ns();
+	int err = vhdx_sidecar_commit(&tracker->sidecar);
+
+	trace_vhdx_sidecar_commit(tracker->file.claim.disk, ktime_get_ns() - start, err);
+	return err;
+}
+
 static void commit_work(struct work_struct *work)
 {
 	struct vhdx_tracker *t = container_of(work, struct vhdx_tracker, commit_work);
 	unsigned int flags = vhdx_scope_enter();
 
-	t->commit_error = vhdx_sidecar_commit(&t->sidecar);
+	t->commit_error = vhdx_tracker_commit(t);
 	vhdx_scope_leave(flags);
 	complete(&t->commit_done);
 }
@@ -216,13 +233,14 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 {
 	const struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	bool off = tracker->state == VHDX_TRACKING_OFF;
+	u32 reason = off ? tracker->off_reason : sidecar->timeline.live.gap_reason;
 
 	lockdep_assert_held_write(&tracker->lock);
 	WRITE_ONCE(tracker->generation, tracker->generation + 1);
 	WRITE_ONCE(tracker->unit, off ? 0 : 1U << sidecar->unit_shift);
-	show(tracker, tracker->state,
-	     off ? tracker->off_reason : sidecar->timeline.live.gap_reason,
-	     off ? NULL : tracker->file.file);
+	if (reason && reason != tracker->face.reason)
+		trace_vhdx_gap(tracker->file.claim.disk, reason);
+	show(tracker, tracker->state, reason, off ? NULL : tracker->file.file);
 	tracker->changed(tracker);
 }
 
@@ -452,7 +470,7 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 			sidecar->state = VHDX_SIDECAR_CLEAN;
 			vhdx_layer_data_write_guid(tracker->layer, &sidecar->current_guid);
 			sidecar->next_guid = *data_write_guid;
-			err = vhdx_sidecar_commit(sidecar);
+			err = vhdx_tracker_commit(tracker);
 		}
 		if (err) {
 			vhdx_say_err(tracker->file.claim.disk,
@@ -480,7 +498,7 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 	if (tracker->state == VHDX_TRACKING_ON) {
 		sidecar->current_guid = sidecar->next_guid;
 		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-		if (vhdx_sidecar_commit(sidecar))
+		if (vhdx_tracker_commit(tracker))
 			vhdx_say_warn(tracker->file.claim.disk,
 				      "the close could not be confirmed in the sidecar");
 	}

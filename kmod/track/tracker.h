@@ -75,6 +75,7 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *laye
 		      void (*changed)(struct vhdx_tracker *tracker));
 int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
 			struct vhdx_diag *diag);
+int vhdx_tracker_commit(struct vhdx_tracker *tracker);
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
 void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);
