@@ -156,7 +156,7 @@ bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline)
 static void committed(struct vhdx_commit_waiter *waiter, int err)
 {
 	struct vhdx_io *io = container_of(waiter, struct vhdx_io, waiter);
-	struct percpu_ref *ref = io->ref;
+	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
 	if (io->parked && !err) {
@@ -171,8 +171,7 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
 	/* The flush in front of data: the data starts over, without it. */
 	bio_put(&io->request.clone);
 	bio->bi_opf &= ~REQ_PREFLUSH;
-	submit_bio_noacct(bio);
-	percpu_ref_put(ref);
+	vhdx_restart_bio(disk, bio);
 }
 
 /**
