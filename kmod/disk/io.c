@@ -207,8 +207,10 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
  */
 void vhdx_io_wait_for_commit(struct vhdx_io *io)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
 	io->waiter.done = committed;
-	vhdx_journal_wait(&vhdx_disk_leaf(io->disk)->writer.journal, &io->waiter);
+	leaf->map->flush(leaf, &io->waiter);
 }
 
 /* To the slow path, unless its submitter would rather hear that it has to wait. */

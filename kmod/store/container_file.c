@@ -53,6 +53,59 @@ static u32 direct_alignment(struct file *file, const struct inode *below, u32 *d
 	return sb->s_bdev ? bdev_logical_block_size(sb->s_bdev) : 0;
 }
 
+static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_iter *iter,
+		     bool write)
+{
+	ssize_t ret;
+
+	if (!write)
+		return c->file->f_op->read_iter(iocb, iter);
+	kiocb_start_write(iocb);
+	ret = c->file->f_op->write_iter(iocb, iter);
+	if (ret != -EIOCBQUEUED)
+		kiocb_end_write(iocb);
+	return ret;
+}
+
+static ssize_t transfer(struct vhdx_container *c, u64 offset, struct iov_iter *iter, bool write)
+{
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, c->file);
+	iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
+	iocb.ki_pos = offset;
+	return start(c, &iocb, iter, write);
+}
+
+static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
+{
+	bvec->bv_page = is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+	bvec->bv_offset = offset_in_page(p);
+	bvec->bv_len = length;
+}
+
+/*
+ * An overlay takes direct I/O on whatever is below, and hands it on to who may not. Only that is
+ * looked for here: what else is wrong finds whoever reads for its own sake.
+ */
+static int try_direct(struct vhdx_container *c, struct vhdx_diag *diag)
+{
+	void *buf = kmalloc(VHDX_PAGE, GFP_KERNEL);
+	struct bio_vec bvec;
+	struct iov_iter iter;
+
+	if (!buf)
+		return vhdx_no_memory(diag);
+	set_bvec(&bvec, buf, c->alignment);
+	iov_iter_bvec(&iter, ITER_DEST, &bvec, 1, c->alignment);
+	if (transfer(c, 0, &iter, false) == -EINVAL) {
+		c->direct = false;
+		c->alignment = 512;
+	}
+	kfree(buf);
+	return 0;
+}
+
 static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 {
 	/* An overlay does not say what the file system does that its files are in. */
@@ -83,7 +136,7 @@ static int file_open(struct vhdx_container *c, struct vhdx_diag *diag)
 	if (err)
 		return vhdx_io_failed(diag, err, "%s: the file can't be flushed (error %d)",
 				      c->what, err);
-	return 0;
+	return c->direct ? try_direct(c, diag) : 0;
 }
 
 static int file_prepare(struct vhdx_container *c)
@@ -104,37 +157,6 @@ static void file_describe(const struct vhdx_container *c, struct vhdx_container_
 /* The file itself and the claim are the container's. */
 static void file_close(struct vhdx_container *c, bool now)
 {
-}
-
-static ssize_t start(struct vhdx_container *c, struct kiocb *iocb, struct iov_iter *iter,
-		     bool write)
-{
-	ssize_t ret;
-
-	if (!write)
-		return c->file->f_op->read_iter(iocb, iter);
-	kiocb_start_write(iocb);
-	ret = c->file->f_op->write_iter(iocb, iter);
-	if (ret != -EIOCBQUEUED)
-		kiocb_end_write(iocb);
-	return ret;
-}
-
-static ssize_t transfer(struct vhdx_container *c, u64 offset, struct iov_iter *iter, bool write)
-{
-	struct kiocb iocb;
-
-	init_sync_kiocb(&iocb, c->file);
-	iocb.ki_flags = c->direct ? IOCB_DIRECT : 0;
-	iocb.ki_pos = offset;
-	return start(c, &iocb, iter, write);
-}
-
-static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
-{
-	bvec->bv_page = is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
-	bvec->bv_offset = offset_in_page(p);
-	bvec->bv_len = length;
 }
 
 /* Nothing is behind this offset: that is right only where nothing was. */

@@ -15,7 +15,7 @@ import struct
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, images, judge, ktap, mapper, uapi, udev  # noqa: E402
+from vhdxtest import ctl, dio, filesystem, images, judge, ktap, mapper, uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -144,7 +144,7 @@ def romfs(data):
     return bytes(whole) + bytes(-len(whole) % 4096)
 
 
-def without_writing(kind, module, build):
+def without_writing(kind, module, build, above=None):
     """Its files can be read, which is all that an attach for reading needs; one for writing
     says what helps."""
     if "missing" in images.command("sh", "-c", f"modprobe -q {module} || grep -w {kind} "
@@ -169,10 +169,23 @@ def without_writing(kind, module, build):
                     ktap.equal(disk.read(7 * MIB, MIB), bytes(MIB), "a block that is not there")
                 said = ctl.run("attach", path, status=ctl.FAILED).stderr
                 ktap.check("read-only" in said, said)
+                if above:
+                    above(mounted, scratch)
             finally:
                 images.command("umount", mounted)
 
 
+def overlay(lower, scratch):
+    """An overlay takes direct I/O of every file; what is below it doesn't."""
+    with filesystem.overlay(lower, scratch / "upper") as merged:
+        with attached(merged / "d.vhd", "--read-only") as disk:
+            unharmed(disk)
+        with attached(merged / "d.vhd") as disk:
+            disk.write(7 * MIB, THERE)
+            ktap.equal(disk.read(0, len(THERE)) + disk.read(7 * MIB, MIB), 2 * THERE, "content")
+
+
 ktap.add("iso9660", without_writing, "iso9660", "isofs", iso9660)
+ktap.add("below_an_overlay", without_writing, "iso9660", "isofs", iso9660, overlay)
 ktap.add("romfs", without_writing, "romfs", "romfs", romfs)
 ktap.main()
