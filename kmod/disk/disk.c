@@ -365,6 +365,7 @@ struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read
 	init_completion(&disk->drained);
 	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);
+	vhdx_restart_init(&disk->restart);
 	vhdx_loss_init(&disk->loss);
 	for (i = 0; i < layer_count; i++) {
 		disk->layers[i] = vhdx_layer_alloc(index, &layer_ops, disk);

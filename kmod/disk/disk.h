@@ -10,6 +10,7 @@
 #include "io.h"
 #include "layer/gate.h"
 #include "loss.h"
+#include "restart.h"
 #include "layer/layer.h"
 #include "session.h"
 #include "shutdown.h"
@@ -44,6 +45,7 @@ struct vhdx_info;
  * @write_ref:	one for each write; gone: detached, or closed before a shutdown
  * @writes_drained: the last one is gone
  * @swap_out:	writes of memory that is being swapped out
+ * @restart:	data behind flushes
  * @detach_work: detaches it after the last close; nobody else can reach the disk then
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
@@ -71,6 +73,7 @@ struct vhdx_disk {
 	struct percpu_ref write_ref;
 	struct completion writes_drained;
 	struct vhdx_swap_out swap_out;
+	struct vhdx_restart restart;
 	struct work_struct detach_work;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;

@@ -29,15 +29,28 @@ static void request_done(struct vhdx_request *request, blk_status_t status)
 	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
 }
 
-static void trace_map(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
+/* Apart from those that call them, for which an event that is off is one jump over a call. */
+static noinline void map_event(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
 {
 	trace_vhdx_map(io->disk->index, io->disk_offset, io->length, vhdx_io_is_write(io), kind,
 		       where);
 }
 
-static void trace_slow(const struct vhdx_io *io, enum vhdx_trace_slow why)
+static noinline void slow_event(const struct vhdx_io *io, enum vhdx_trace_slow why)
 {
 	trace_vhdx_slow(io->disk->index, io->disk_offset, io->length, vhdx_io_is_write(io), why);
+}
+
+static inline void trace_map(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
+{
+	if (trace_vhdx_map_enabled())
+		map_event(io, kind, where);
+}
+
+static inline void trace_slow(const struct vhdx_io *io, enum vhdx_trace_slow why)
+{
+	if (trace_vhdx_slow_enabled())
+		slow_event(io, why);
 }
 
 /* NULL only for a bio that does not wait. */
@@ -168,7 +181,7 @@ bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline)
 static void committed(struct vhdx_commit_waiter *waiter, int err)
 {
 	struct vhdx_io *io = container_of(waiter, struct vhdx_io, waiter);
-	struct percpu_ref *ref = io->ref;
+	struct vhdx_disk *disk = io->disk;
 	struct bio *bio = io->orig;
 
 	if (io->parked && !err) {
@@ -183,8 +196,7 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
 	/* The flush in front of data: the data starts over, without it. */
 	bio_put(&io->request.clone);
 	bio->bi_opf &= ~REQ_PREFLUSH;
-	submit_bio_noacct(bio);
-	percpu_ref_put(ref);
+	vhdx_restart_bio(disk, bio);
 }
 
 /**
@@ -195,8 +207,10 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
  */
 void vhdx_io_wait_for_commit(struct vhdx_io *io)
 {
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
 	io->waiter.done = committed;
-	vhdx_journal_wait(&vhdx_disk_leaf(io->disk)->writer.journal, &io->waiter);
+	leaf->map->flush(leaf, &io->waiter);
 }
 
 /* To the slow path, unless its submitter would rather hear that it has to wait. */

@@ -2,10 +2,10 @@
 /*
  * The slow path: what has to wait. Several queues, so that none waits for an item of its
  * own, which without memory for a thread stands behind it: pages are loaded and sessions begun
- * on one, blocks are allocated on another, the room for them is made on a third and writes of
- * swapped memory are started on a fourth; the container and the journal have theirs. What
- * waits for memory waits for what is given back on the queue of publications, which waits for
- * nothing.
+ * on one, blocks are allocated on another, the room for them is made on a third; writes of
+ * swapped memory, and data behind a flush, are started on a fourth; the container and the
+ * journal have theirs. What waits for memory waits for what is given back on the queue of
+ * publications, which waits for nothing.
  */
 #include "io.h"
 #include "disk.h"

@@ -22,7 +22,7 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_session *session = &leaf->writer.session;
-	vhdx_guid file_write_guid, data_write_guid;
+	vhdx_guid data_write_guid;
 	int err = 0;
 
 	if (vhdx_layer_is_lost(leaf))
@@ -41,16 +41,13 @@ int vhdx_session_begin(struct vhdx_disk *disk)
 		err = -EIO;
 	if (err)
 		goto out;
-	err = vhdx_journal_prepare(&leaf->writer.journal);
+	err = leaf->map->prepare(leaf);
 	if (err)
 		goto out;
 
-	generate_random_guid(file_write_guid.b);
 	generate_random_guid(data_write_guid.b);
 	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
-	err = vhdx_layer_update_header(leaf,
-				       session->file_write_guid_renewed ? NULL : &file_write_guid,
-				       &data_write_guid, NULL);
+	err = leaf->map->begin(leaf, &data_write_guid);
 	if (err) {
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;

@@ -5,6 +5,8 @@
 #include "bat.h"
 #include "layer.h"
 
+#include <linux/uuid.h>
+
 static u64 block_of(const struct vhdx_open_layer *layer, u64 offset)
 {
 	return offset >> layer->image.geo.block_shift;
@@ -191,6 +193,25 @@ static void bat_abandon(struct vhdx_open_layer *layer, u64 where, int err)
 	vhdx_allocator_give_back(layer, where, err);
 }
 
+static int bat_prepare(struct vhdx_open_layer *layer)
+{
+	return vhdx_journal_prepare(&layer->writer.journal);
+}
+
+static int bat_begin(struct vhdx_open_layer *layer, const vhdx_guid *data_write_guid)
+{
+	vhdx_guid file_write_guid;
+
+	generate_random_guid(file_write_guid.b);
+	return vhdx_layer_update_header(layer, layer->writer.session.file_write_guid_renewed ?
+					       NULL : &file_write_guid, data_write_guid, NULL);
+}
+
+static void bat_flush(struct vhdx_open_layer *layer, struct vhdx_commit_waiter *waiter)
+{
+	vhdx_journal_wait(&layer->writer.journal, waiter);
+}
+
 const struct vhdx_map_ops vhdx_map_bat = {
 	.lookup		= bat_lookup,
 	.load		= bat_load,
@@ -201,4 +222,7 @@ const struct vhdx_map_ops vhdx_map_bat = {
 	.place		= bat_place,
 	.publish	= bat_publish,
 	.abandon	= bat_abandon,
+	.prepare	= bat_prepare,
+	.begin		= bat_begin,
+	.flush		= bat_flush,
 };

@@ -6,8 +6,11 @@
 #ifndef VHDX_MAP_H
 #define VHDX_MAP_H
 
+#include "core/guid.h"
+
 #include <linux/types.h>
 
+struct vhdx_commit_waiter;
 struct vhdx_open_layer;
 
 /**
@@ -57,6 +60,11 @@ struct vhdx_mapping {
  *		commit after it will write: those must not run out of space. Sleeps.
  * @publish:	the block at @offset is complete: map it. Never fails, since it is held
  * @abandon:	give the room of @place back; @err says why
+ * @prepare:	memory for all that is written, before the first write of a session (rule K3); once
+ *		more does no harm. Sleeps; 0 or -ENOMEM
+ * @begin:	say in the container, durably, that it is in use, and that it is @data_write_guid's
+ *		from now on. Sleeps. After a failure either may be in it
+ * @flush:	waiter->done() once everything that was done so far is durable. Any context
  */
 struct vhdx_map_ops {
 	void (*lookup)(struct vhdx_open_layer *layer, u64 offset, u64 wanted,
@@ -70,6 +78,9 @@ struct vhdx_map_ops {
 	int (*place)(struct vhdx_open_layer *layer, void *handle, u64 *where, bool *zeroed);
 	void (*publish)(struct vhdx_open_layer *layer, u64 offset, u64 where, void *handle);
 	void (*abandon)(struct vhdx_open_layer *layer, u64 where, int err);
+	int (*prepare)(struct vhdx_open_layer *layer);
+	int (*begin)(struct vhdx_open_layer *layer, const vhdx_guid *data_write_guid);
+	void (*flush)(struct vhdx_open_layer *layer, struct vhdx_commit_waiter *waiter);
 };
 
 extern const struct vhdx_map_ops vhdx_map_bat;
