@@ -265,7 +265,9 @@ struct vhdx_attach {
  * @size:		sizeof(struct vhdx_detach)
  * @flags:		zero
  * @index:		N of /dev/vhdxN
- * @reason:		out: VHDX_REASON_* on failure
+ * @reason:		out: VHDX_REASON_* on failure; on success
+ *			VHDX_REASON_TRACKING_ERROR where the sidecar does not keep
+ *			what changed, and the next backup must be a full one
  * @message:		pointer to a buffer for a line of text: why not, or what
  *			could not be saved
  * @message_capacity:	its size in bytes
