@@ -65,7 +65,7 @@ out:
  * failure the log stays, for the next attach to replay. That the container was cut is seen
  * here at the latest, also where nothing was written.
  */
-static int close_cleanly(struct vhdx_disk *disk, bool begun)
+static int close_cleanly(struct vhdx_disk *disk, bool begun, struct vhdx_diag *gap)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_store *store = &leaf->container.store;
@@ -88,7 +88,7 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
 	if (err)
 		return err;
 	generate_random_guid(data_write_guid.b);
-	vhdx_tracker_save(&disk->tracker, &data_write_guid);
+	vhdx_tracker_save(&disk->tracker, &data_write_guid, gap);
 	err = vhdx_layer_update_header(leaf, NULL, &data_write_guid, &empty);
 	if (err)
 		return err;
@@ -100,14 +100,16 @@ static int close_cleanly(struct vhdx_disk *disk, bool begun)
 /**
  * vhdx_session_end() - close the container cleanly
  * @disk:	no I/O is under way and none can come
+ * @gap:	what the sidecar does not keep, although the container is closed; or NULL
  *
  * Returns 0 or -errno.
  */
-int vhdx_session_end(struct vhdx_disk *disk)
+int vhdx_session_end(struct vhdx_disk *disk, struct vhdx_diag *gap)
 {
 	unsigned int flags = vhdx_scope_enter();
-	int err = close_cleanly(disk, vhdx_disk_leaf(disk)->writer.session.begun);
+	int err = close_cleanly(disk, vhdx_disk_leaf(disk)->writer.session.begun, gap);
 
+	vhdx_tracker_check_kept(&disk->tracker, gap);
 	vhdx_scope_leave(flags);
 	return err;
 }
@@ -134,7 +136,7 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	WRITE_ONCE(session->begun, false);
 	if (begun) {
 		vhdx_allocator_stop(&leaf->writer.space);
-		err = close_cleanly(disk, true);
+		err = close_cleanly(disk, true, NULL);
 	}
 	mutex_unlock(&session->begin_lock);
 	vhdx_scope_leave(flags);

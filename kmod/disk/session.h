@@ -8,10 +8,11 @@
 #ifndef VHDX_SESSION_H
 #define VHDX_SESSION_H
 
+struct vhdx_diag;
 struct vhdx_disk;
 
 int vhdx_session_begin(struct vhdx_disk *disk);
-int vhdx_session_end(struct vhdx_disk *disk);
+int vhdx_session_end(struct vhdx_disk *disk, struct vhdx_diag *gap);
 int vhdx_session_shut(struct vhdx_disk *disk);
 
 #endif

@@ -143,6 +143,21 @@ static int seal_alone(struct vhdx_tracker *t, struct vhdx_point_id *id, struct v
 }
 
 /*
+ * That the lock can be had for reading tells that nobody hangs with it. Then it is queued for:
+ * questions would keep a writer from it who only tried.
+ */
+static int lock_for_change(struct vhdx_tracker *t, struct vhdx_diag *diag)
+{
+	unsigned int scope;
+	int err = vhdx_tracker_begin_question(t, &scope, diag);
+
+	if (err)
+		return err;
+	vhdx_tracker_end_question(t, scope);
+	return down_write_killable(&t->lock);
+}
+
+/*
  * Points are about to change: the container must be writable, and in use. tracker->lock is
  * held for writing then. A shutdown may have come in between.
  */
@@ -154,14 +169,14 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
 	err = vhdx_session_begin(vhdx_disk_of(t));
 	if (!err)
-		err = down_write_killable(&t->lock);
+		err = lock_for_change(t, diag);
 	if (!err) {
 		if (vhdx_session_has_begun(&t->layer->writer.session))
 			return 0;
 		up_write(&t->lock);
 		err = -EIO;
 	}
-	return err == -EINTR ? err :
+	return err == -EINTR || err == -EBUSY ? err :
 	       vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 

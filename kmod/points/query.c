@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "disk/disk.h"
-#include "store/scope.h"
 #include "disk/handle.h"
 #include "core/rct/report.h"
 #include "trace.h"
@@ -143,19 +142,15 @@ static int settle(struct query *q)
 static int run_batch(struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
-	unsigned int flags;
+	unsigned int scope;
 	u32 leaves;
 	int ret;
 
 	ret = settle(q);
+	if (!ret)
+		ret = vhdx_tracker_begin_question(q->tracker, &scope, q->diag);
 	if (ret)
 		return ret;
-	/* The first write of a session waits for this lock (rule K3). */
-	flags = vhdx_scope_enter();
-	if (down_read_killable(&q->tracker->lock)) {
-		vhdx_scope_leave(flags);
-		return -EINTR;
-	}
 	ret = find_span(q);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
@@ -174,8 +169,7 @@ static int run_batch(struct query *q)
 		else if (ret < 0)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
-	up_read(&q->tracker->lock);
-	vhdx_scope_leave(flags);
+	vhdx_tracker_end_question(q->tracker, scope);
 	return ret;
 }
 
@@ -262,16 +256,17 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	const struct vhdx_history geometry = {
 		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
 	};
+	unsigned int scope;
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;
 	args->disk_seq = disk->gd->diskseq;
 	err = vhdx_report_check(&geometry, args, q->diag);
 	if (!err)
-		err = down_read_killable(&q->tracker->lock);
+		err = vhdx_tracker_begin_question(q->tracker, &scope, q->diag);
 	if (!err) {
 		err = find_span(q);
-		up_read(&q->tracker->lock);
+		vhdx_tracker_end_question(q->tracker, scope);
 	}
 	return err;
 }
@@ -283,7 +278,8 @@ static int judge(struct vhdx_disk *disk, struct query *q)
  * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * Sleeps. Returns 0; what the sink failed with; or -errno, see the uapi header.
+ * Sleeps; waits for tracker->lock for a bounded time, see vhdx_tracker_begin_question().
+ * Returns 0; what the sink failed with; or -errno, see the uapi header.
  */
 int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
 		       struct vhdx_query_sink *sink, struct vhdx_diag *diag)

@@ -457,8 +457,10 @@ void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_g
  * vhdx_tracker_save() - before the clean close: the live delta, durably
  * @tracker:		no write is under way
  * @data_write_guid:	what the header will get; replaced if the sidecar failed
+ * @gap:		that it failed; or NULL
  */
-void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
+void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid,
+		       struct vhdx_diag *gap)
 {
 	struct vhdx_sidecar *sidecar = &tracker->sidecar;
 	int err;
@@ -474,8 +476,11 @@ void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid)
 		}
 		if (err) {
 			vhdx_say_err(tracker->file.claim.disk,
-				     "the changes can't be saved in the sidecar (error %d)",
+				     "the changes can't be saved in the sidecar (error %d): the next backup must be a full one",
 				     err);
+			vhdx_fail(gap, err, VHDX_REASON_TRACKING_ERROR,
+				  "detached, but what changed since the newest point could not be saved (error %d): make a full backup; the sidecar was %pD",
+				  err, tracker->file.file);
 			turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 			generate_random_guid(data_write_guid->b);
 		}
@@ -503,6 +508,24 @@ void vhdx_tracker_saved(struct vhdx_tracker *tracker)
 				      "the close could not be confirmed in the sidecar");
 	}
 	up_write(&tracker->lock);
+}
+
+/**
+ * vhdx_tracker_check_kept() - will the next attach find the sidecar?
+ * @tracker:	of a disk that is closed, cleanly
+ * @gap:	that it won't, where nothing else is wrong; or NULL
+ */
+void vhdx_tracker_check_kept(struct vhdx_tracker *tracker, struct vhdx_diag *gap)
+{
+	down_read(&tracker->lock);
+	if (tracker->state != VHDX_TRACKING_OFF && vhdx_container_is_unlinked(&tracker->file)) {
+		vhdx_say_err(tracker->file.claim.disk,
+			     "the sidecar was removed: the points are gone, the next backup must be a full one");
+		vhdx_fail(gap, -ESTALE, VHDX_REASON_TRACKING_ERROR,
+			  "detached, but the sidecar had been removed, and its points are gone with what changed since: make a full backup; it was %pD",
+			  tracker->file.file);
+	}
+	up_read(&tracker->lock);
 }
 
 /**

@@ -77,8 +77,10 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhd
 			struct vhdx_diag *diag);
 int vhdx_tracker_commit(struct vhdx_tracker *tracker);
 void vhdx_tracker_activate(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
-void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid);
+void vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid,
+		       struct vhdx_diag *gap);
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);
+void vhdx_tracker_check_kept(struct vhdx_tracker *tracker, struct vhdx_diag *gap);
 void vhdx_tracker_invalidate(struct vhdx_tracker *tracker, int err);
 void vhdx_tracker_lose(struct vhdx_tracker *tracker);
 unsigned long vhdx_tracker_timeout(void);

@@ -139,6 +139,7 @@ fail_module:
 static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
 	char how[VHDX_LOSS_TEXT];
+	struct vhdx_diag gap = { };
 	int index = disk->index;
 	int err;
 
@@ -148,7 +149,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	vhdx_disk_drain(disk);
 	vhdx_disk_stop_work(disk);
 
-	err = vhdx_session_end(disk);
+	err = vhdx_session_end(disk, &gap);
 	vhdx_loss_stop(disk);
 	if (err) {
 		if (vhdx_disk_leaf(disk)->container.lost) {
@@ -164,6 +165,8 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 				     err);
 		}
 		err = -EIO;
+	} else if (diag) {
+		*diag = gap;
 	}
 	vhdx_disk_unprepare(disk);
 	free_disk(disk);
@@ -176,7 +179,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
  * vhdx_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
  * @disk_seq:	the attachment that is meant; 0: whichever has the index
- * @diag:	what is wrong
+ * @diag:	what is wrong; on success what the sidecar does not keep
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
  * cleanly, any other error that the disk is still there.

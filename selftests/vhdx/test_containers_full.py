@@ -5,7 +5,6 @@
 nothing is lost. When there is room again, the same write succeeds.
 """
 
-import contextlib
 import errno
 import pathlib
 import sys
@@ -102,13 +101,6 @@ def bad_place_is_the_last_resort():
         judge.same_container(below.path, truth)
 
 
-def fill_up(path):
-    """Appends to a file until the file system is full."""
-    with open(path, "ab", buffering=0) as hog, contextlib.suppress(OSError):
-        while True:
-            hog.write(b"h" * 4096)
-
-
 def full(kind):
     """The container's file is sparse: growing it succeeds, filling it does not."""
     block = MIB
@@ -124,7 +116,7 @@ def full(kind):
             disk.data.flush()
             failed = fill(disk, truth, block)
             ktap.diag(f"{failed} blocks fit")
-            fill_up(hog)
+            filesystem.fill_up(hog)
             goes_on(disk, truth, block, failed)
             hog.unlink()
             data = judge.pattern(7, 64 * KIB)
@@ -147,7 +139,7 @@ def full_from_the_start():
             judge.Truth(scratch / "truth", SIZE) as truth:
         path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"old" * 4096)])
         truth.write(0, b"old" * 4096)
-        fill_up(where / "hog")
+        filesystem.fill_up(where / "hog")
         acknowledged = True
         with attached(path) as disk:
             disk.write(0, b"new" * 4096)

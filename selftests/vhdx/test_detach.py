@@ -5,6 +5,7 @@
 #
 # vm: timeout=300 long=uml-lockdep,debug full=6.1 takes=60
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -314,6 +315,53 @@ def autoclear_beside_detach():
                 with contextlib.suppress(Failure):
                     detach_index(control, index)
             wait_until_gone()
+
+
+# ---- a sidecar that does not keep what it was told -------------------------------------------
+
+def detached_with_warning(spoil, *which):
+    """A tracked disk is written, its sidecar spoilt: detach works, and says what was lost."""
+    with filesystem.mounted("tmpfs", 8 * MIB) as where, containers(size=8192 * MIB) as (path,):
+        lrct = where / "the.lrct"
+        device = ctl.line("attach", "--track", "--sidecar", lrct, "--unit", 4096, path)
+        disk = os.open(device, os.O_RDWR | os.O_SYNC)
+        os.pwrite(disk, b"a" * 4096, 0)
+        spoil(lrct)
+        # A leaf of the live delta each.
+        for number in range(64):
+            os.pwrite(disk, b"b" * 4096, number * 128 * MIB)
+        os.close(disk)
+        said = ctl.run("detach", *which or (device,)).stderr
+        ktap.check("warning: " in said and f"{device}: detached, but" in said and
+                   "make a full backup" in said and lrct.name in said, f"detach says {said!r}")
+        must_be_clean(path)
+
+
+for name, spoilt in {
+        "full": lambda lrct: filesystem.fill_up(lrct.with_name("hog")),
+        "removed": pathlib.Path.unlink,
+}.items():
+    ktap.add(f"sidecar_is_{name}", detached_with_warning, spoilt)
+    ktap.add(f"sidecar_is_{name}_all", detached_with_warning, spoilt, "--all")
+
+
+@ktap.case
+def sidecar_is_removed_without_a_write():
+    """By ioctl: it works, with a reason and a text."""
+    with containers() as (path,), Control() as control:
+        lrct = path.with_name("the.lrct")
+        with attached(path, "--track", "--sidecar", lrct):
+            pass
+        with opened(path) as container, opened(lrct) as sidecar:
+            index = control.attach(container, sidecar).index
+        lrct.unlink()
+        message = ctypes.create_string_buffer(256)
+        detach = uapi.Detach(index=index, message=ctypes.addressof(message),
+                             message_capacity=len(message))
+        ktap.eventually(lambda: ioctl(control.fd, uapi.DETACH, detach) != errno.EBUSY,
+                        "it is detached")
+        ktap.equal((detach.reason, attached_now()), (uapi.TRACKING_ERROR, []), "reason, disks")
+        ktap.check(lrct.name in message.value.decode(), message.value)
 
 
 # ---- a disk whose container does not answer -------------------------------------------------

@@ -293,6 +293,7 @@ def one_that_hangs_holds_up_no_other():
             tracked(directory, "hung", below.path) as hung, \
             knob.turned("/sys/module/vhdx/parameters/sidecar_timeout_ms", "1000"), \
             contextlib.ExitStack() as stack:
+        first = hung.handle.ids()[0]
         stack.enter_context(sealing(hung, below))
         with tracked(directory, "other", directory / "lrct") as other:
             ktap.check(took(other.handle.seal)[1] < 5, "another disk's seal")
@@ -305,9 +306,12 @@ def one_that_hangs_holds_up_no_other():
             rows, seconds = took(ctl.json, "list")
             ktap.check(seconds < 5 and len(rows["list"]) == 2, f"list: {rows}, {seconds:.1f} s")
             # In the driver's words.
-            said, seconds = took(lambda: ctl.run("track", "status", hung.node, status=ctl.FAILED))
-            ktap.check(seconds < 5 and "ask again" in said.stderr, f"{said}, {seconds:.1f} s")
-            for question in (hung.handle.state, hung.handle.ids):
+            for command in (("track", "status"), ("info",), ("points",)):
+                said, seconds = took(lambda c=command: ctl.run(*c, hung.node, status=ctl.FAILED))
+                ktap.check(seconds < 5 and "ask again" in said.stderr, f"{said}, {seconds:.1f} s")
+            for question in (hung.handle.state, hung.handle.ids,
+                             lambda: hung.handle.changes(first),
+                             lambda: hung.handle.forget(first), hung.handle.disable):
                 begin = time.monotonic()
                 try:
                     question()

@@ -265,7 +265,9 @@ struct vhdx_attach {
  * @size:		sizeof(struct vhdx_detach)
  * @flags:		zero
  * @index:		N of /dev/vhdxN
- * @reason:		out: VHDX_REASON_* on failure
+ * @reason:		out: VHDX_REASON_* on failure; on success
+ *			VHDX_REASON_TRACKING_ERROR where the sidecar does not keep
+ *			what changed, and the next backup must be a full one
  * @message:		pointer to a buffer for a line of text: why not, or what
  *			could not be saved
  * @message_capacity:	its size in bytes
@@ -475,7 +477,8 @@ struct vhdx_tracking_state {
  * @first_point:	out: the point that enabling sealed
  *
  * Needs a descriptor open for writing. Errors: EALREADY tracking is enabled;
- * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use; ELOOP the
+ * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or does not
+ * answer somebody, as for struct vhdx_tracking_state; ELOOP the
  * sidecar lives on this very disk; EINVAL; EIO; ENOSPC; ENOMEM.
  */
 struct vhdx_tracking_enable {
@@ -623,7 +626,7 @@ struct vhdx_get_points {
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
  * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead); EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in
+ * instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in
  * the sidecar: the point stays, and queries that need the damaged part fail, too;
  * ENOSPC no room for what the two deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO;
  * ENOMEM; EINTR killed.
@@ -703,7 +706,8 @@ struct vhdx_forget {
  * Never empty in silence: whatever keeps the driver from being sure is an error.
  * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a
  * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
- * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EINTR
+ * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EBUSY/IN_USE
+ * as for struct vhdx_tracking_state; EINTR
  * killed; EFAULT; EIO the sidecar could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {

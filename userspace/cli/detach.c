@@ -128,6 +128,8 @@ static int detach_once(const struct attachment *disk)
 	nameless = !vhdx_get_status(disk->index, &status) && status.container_deleted &&
 		   status.disk_seq == disk->disk_seq;
 	err = vhdx_detach_attached(disk->index, disk->disk_seq, 0);
+	if (!err && vhdx_error_message()[0])
+		complain("warning: %s", vhdx_error_message());
 	if (!err && nameless)
 		complain("warning: %s: %s had been removed, or another file renamed over it: what was on the disk is gone; next time, copy the disk before you detach it",
 			 status.device, status.container);

@@ -69,7 +69,12 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms)
 		timeout_ms -= PAUSE_MS;
 	}
 	close(control);
-	return err ? explain(err, detach, device, message) : 0;
+	if (err)
+		return explain(err, detach, device, message);
+	clear_error();
+	if (message[0])
+		fail(0, detach->reason, "%s: %s", device, message);
+	return 0;
 }
 
 int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int timeout_ms)

@@ -249,6 +249,9 @@ VHDX_API bool vhdx_is_held(int index, char *text, size_t size);
  * A disk that is attached under the same name meanwhile is left alone. One that is held
  * (vhdx_is_held()) is not waited for.
  *
+ * On success vhdx_error_message() is empty, or says what the sidecar could not keep: then the
+ * next backup must be a full one.
+ *
  * Return: 0 or a negative errno; -EBUSY while it is open or mounted.
  */
 VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
@@ -258,6 +261,8 @@ VHDX_API int vhdx_detach(const char *name, unsigned int timeout_ms);
  * @index:	N of /dev/vhdxN
  * @disk_seq:	as in struct vhdx_attached or struct vhdx_status; 0: whichever is there
  * @timeout_ms:	as in vhdx_detach()
+ *
+ * Says on success what vhdx_detach() does.
  *
  * Return: 0 or a negative errno; -ENODEV if it is gone, whatever has its number now.
  */

@@ -5,6 +5,7 @@
     with filesystem.made("ntfs3", device) as where:            on a device that is there
     with filesystem.mounted_at(device, where):                 in a directory that is told
     with filesystem.overlay(lower, upper):                     one over a directory
+    filesystem.fill_up(where / "hog")                          until it is full
     with filesystem.swap(device):                              none at all
 """
 
@@ -26,6 +27,13 @@ MAKE = {
 
 # Of what is not a module of that name.
 MODULE = {"ntfs-3g": "fuse"}
+
+
+def fill_up(path):
+    """Appends to a file until the file system is full."""
+    with open(path, "ab", buffering=0) as hog, contextlib.suppress(OSError):
+        while True:
+            hog.write(b"h" * 4096)
 
 
 @contextlib.contextmanager
