@@ -376,6 +376,31 @@ def test_track_cannot_use_the_sidecar():
         assert fake.calls == ["ENABLE flags=1 sidecar=1 unit=0"]
 
 
+def test_verify_what_is_in_use():
+    """Whatever lies under the container's name; unless another one is named."""
+    with directory() as path:
+        fake, image = setup(path)
+        used = path / "elsewhere"
+        make_sidecar(image, "seal a\nseal b\n", sidecar=used)
+        fake.ctl("attach", "--sidecar", used, image).expect(0)
+        for name in ("0", image):
+            assert fake.ctl("track", "verify", "--json", name).expect(0).json == {"points": 2}
+        make_sidecar(image, "seal a\n")
+        sound = used.read_bytes()
+        used.write_bytes(b"garbage" * 10000)
+        for name in ("0", image):
+            fake.ctl("track", "verify", name).expect(1, f"{used}: sidecar: this is none")
+        other = ("--sidecar", f"{image}.lrct")
+        assert fake.ctl("track", "verify", "--json", *other, "0").expect(0).json == {"points": 1}
+        used.unlink()
+        fake.attribute(0, "sidecar", f"{used} (deleted)")
+        fake.ctl("track", "verify", "0").expect(1, f"{used}: removed", "/dev/vhdx0 uses it still")
+        used.write_bytes(sound)
+        # Tracking is off: the advice of recovery.rst looks at the one of the container's name.
+        fake.attribute(0, "sidecar", "")
+        assert fake.ctl("track", "verify", "--json", "0").expect(0).json == {"points": 1}
+
+
 def test_reset_without_sidecar():
     with directory() as path:
         fake, image = setup(path)
