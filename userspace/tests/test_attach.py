@@ -410,6 +410,24 @@ def test_reset_without_sidecar():
         assert not os.path.exists(f"{image}.lrct")
 
 
+def test_reset_into_a_new_sidecar():
+    """One that is named is made, as by enable, and removed again if that fails."""
+    with directory() as path:
+        fake, image = setup(path)
+        new = path / "new"
+        fake.ctl("attach", image).expect(0)
+        fake.ctl("track", "reset", "--sidecar", path / "no/new", "0").expect(
+            1, f"{path}/no/new: cannot make the sidecar: No such file")
+        fake.fail("ENABLE", errno.ENOSPC, "no_space")
+        fake.ctl("track", "reset", "--sidecar", new, "0").expect(1, "room in the sidecar")
+        assert not new.exists()
+        fake.fail("ENABLE", 0)
+        fake.calls
+        assert fake.ctl("track", "reset", "--sidecar", new, "0").expect(0).out == ID + "\n"
+        assert fake.calls == ["ENABLE flags=1 sidecar=1 unit=0"]
+        assert new.exists() and not os.path.exists(f"{image}.lrct")
+
+
 def test_enable_fails():
     """What was made for it is removed again, unless it is somebody else's by now."""
     with directory() as path:
