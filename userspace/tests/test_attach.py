@@ -100,12 +100,16 @@ def test_sidecar_of_another_disk():
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").write_text("x")
         fake.ctl("attach", image).expect(0)
+        fake.ctl("attach", f"--sidecar={image}.lrct", make_image(path / "other.vhdx")).expect(
+            1, f"in use, as the sidecar of /dev/vhdx0, whose container is {image}: detach")
         image.unlink()
         make_image(image)
+        fake.attribute(0, "container", f"{image} (deleted)")
         fake.calls
         for option in ("--track", f"--sidecar={image}.lrct"):
             fake.ctl("attach", option, image).expect(
-                1, "disk.vhdx.lrct", "the sidecar of /dev/vhdx0", "--sidecar")
+                1, "disk.vhdx.lrct", "the sidecar of /dev/vhdx0",
+                f"whose container is {image} (removed): detach", "--sidecar")
         assert not fake.calls
         fake.ctl("attach", image).expect(0, "warning", "the sidecar of /dev/vhdx0")
         assert call(fake, "ATTACH").endswith("sidecar=0")
@@ -115,7 +119,7 @@ def test_sidecar_of_another_disk():
         fake.ctl("attach", "--read-only", image).expect(0)
         fake.calls
         fake.ctl("attach", "--read-only", f"--sidecar={image}.lrct",
-                 make_image(path / "other.vhdx")).expect(0)
+                 path / "other.vhdx").expect(0)
         assert call(fake, "ATTACH").endswith("sidecar=1")
 
 
