@@ -21,7 +21,7 @@ static const struct {
 	},
 	[VHDX_REASON_INCONSISTENT] = {
 		"inconsistent",
-		"the sidecar is damaged; `vhdxctl track reset` begins a new one",
+		"the sidecar is damaged; to begin a new one, attach anew with --no-track, then `vhdxctl track reset`",
 	},
 	[VHDX_REASON_DISABLED] = {
 		"disabled",

@@ -190,7 +190,7 @@ CASE(messages_name_the_place)
 	snprintf(offset, sizeof(offset), "offset %llu", block * BLOCK);
 	EXPECT_HAS(diag.text, "index");
 	EXPECT_HAS(diag.text, offset);
-	EXPECT_HAS(diag.text, "reset tracking to begin a new one");
+	EXPECT_HAS(diag.text, "to begin a new one, attach anew with --no-track");
 	EXPECT(!strchr(diag.text, '\n'));
 	finish();
 }

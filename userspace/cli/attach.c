@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "cli.h"
 #include "json.h"
 
@@ -69,13 +73,38 @@ static void print_json(const struct vhdx_attached *attached)
 	json_finish(reply);
 }
 
-/* The device's name could not be printed: whoever attaches could not detach it. */
-static int take_back(const struct vhdx_attached *attached)
+/* The path of the sidecar that --track will make, to be freed; NULL: it makes none. */
+static char *sidecar_to_make(const char *container)
 {
-	int err = vhdx_detach(attached->device, DETACH_PATIENCE_MS);
+	char *real = wanted.track ? realpath(container, NULL) : NULL;
+	char *path = NULL;
+	struct stat st;
 
+	if (real && wanted.sidecar)
+		path = strdup(wanted.sidecar);
+	else if (real && asprintf(&path, "%s.lrct", real) < 0)
+		path = NULL;
+	free(real);
+	if (!path || lstat(path, &st))
+		return path;
+	free(path);
+	return NULL;
+}
+
+/*
+ * The device's name could not be printed: whoever attaches could not detach it. A sidecar that
+ * was @made for it goes, too, unless somebody attached the container again meanwhile.
+ */
+static int take_back(const struct vhdx_attached *attached, const char *container, const char *made)
+{
+	int index;
+	int err;
+
+	err = vhdx_detach(attached->device, DETACH_PATIENCE_MS);
 	if (err)
 		return report(err);
+	if (made && vhdx_find(container, &index))
+		unlink(made);
 	complain("%s is detached again", attached->device);
 	return EXIT_FAILED;
 }
@@ -84,6 +113,7 @@ static int attach(int count, char **arguments)
 {
 	struct vhdx_attached attached = { .size = sizeof(attached) };
 	struct vhdx_attach_options how;
+	char *to_make;
 	int err;
 
 	(void)count;
@@ -97,16 +127,21 @@ static int attach(int count, char **arguments)
 		.index = wanted.index,
 		.unit = wanted.unit,
 	};
+	to_make = sidecar_to_make(arguments[0]);
 	err = vhdx_attach(arguments[0], &how, &attached);
-	if (err)
+	if (err) {
+		free(to_make);
 		return report(err);
+	}
 	if (attached.warning[0])
 		complain("warning: %s", attached.warning);
 	if (output.json)
 		print_json(&attached);
 	else
 		puts(attached.device);
-	return output_is_lost() ? take_back(&attached) : EXIT_DONE;
+	err = output_is_lost() ? take_back(&attached, arguments[0], to_make) : EXIT_DONE;
+	free(to_make);
+	return err;
 }
 
 const struct command attach_command = {

@@ -82,16 +82,17 @@ static void warn_of_none(struct attaching *attaching)
 /* The driver would refuse the whole attach; its claims are not for us to see. */
 static int refuse_used_sidecar(const char *path, int fd, bool write)
 {
-	char device[VHDX_DEVICE_NAME];
+	struct vhdx_status status = { .size = sizeof(status) };
 	struct stat st;
 	int index;
 
-	if (fstat(fd, &st) || find_by_sidecar(&st, write, &index))
+	if (fstat(fd, &st) || find_by_sidecar(&st, write, &index) ||
+	    vhdx_get_status(index, &status))
 		return 0;
-	device_name(index, device, sizeof(device));
 	return fail(-EBUSY, VHDX_REASON_IN_USE,
-		    "%s: it is the sidecar of %s, whose container was moved or replaced: detach that disk, or name another sidecar (--sidecar)",
-		    path, device);
+		    "%s: in use, as the sidecar of %s, whose container is %s%s: detach that disk, or name another sidecar (--sidecar)",
+		    path, status.device, status.container,
+		    status.container_deleted ? " (removed)" : "");
 }
 
 static int open_free_sidecar(const char *path, const char *given, bool write)

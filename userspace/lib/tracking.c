@@ -165,9 +165,10 @@ static int write_anew(struct vhdx_disk *disk, const char *sidecar, uint32_t unit
 	};
 	int err;
 
-	err = enable_in_file(disk, sidecar, false, &enable);
+	/* What is named is made if it is not there: as in vhdx_tracking_enable(). */
+	err = enable_in_file(disk, sidecar, sidecar, &enable);
 	*first_point = enable.first_point;
-	if (err == -ENOENT)
+	if (err == -ENOENT && !sidecar)
 		return fail(-EOPNOTSUPP, VHDX_REASON_DISABLED,
 			    "%s: there is no sidecar of the container's name to reset: enable tracking (`vhdxctl track enable`), or name the sidecar (--sidecar)",
 			    disk->name);

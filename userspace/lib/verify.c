@@ -5,6 +5,9 @@
  * is still the same afterwards.
  */
 #include <core/rct/sidecar.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "file_store.h"
 #include "internal.h"
@@ -50,19 +53,53 @@ static void judge_steady(int fd, struct verdict *verdict)
 	}
 }
 
-int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_count)
+/* What the disk @name uses, wherever it lies; NULL: none, or @name is not attached. */
+static int sidecar_in_use(const char *name, char **path)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	int index;
+	int err;
+
+	err = find_disk(name, &index);
+	if (!err)
+		err = vhdx_get_status(index, &status);
+	if (err)
+		return err > 0 ? 0 : err;
+	if (status.sidecar_deleted)
+		return fail(-ENOENT, VHDX_REASON_NONE,
+			    "%s: removed, and %s uses it still: nobody else can read it",
+			    status.sidecar, status.device);
+	if (!status.sidecar[0])
+		return 0;
+	*path = strdup(status.sidecar);
+	return *path ? 0 : fail_errno(-ENOMEM, "%s", status.device);
+}
+
+static int find_sidecar(const char *name, const char *given, char **path)
 {
 	struct container container = CONTAINER_NONE;
+	int err = 0;
+
+	if (!given)
+		err = sidecar_in_use(name, path);
+	if (err || *path)
+		return err;
+	err = locate_container(&container, name);
+	if (!err)
+		err = sidecar_path(&container, given, path);
+	close_container(&container);
+	return err;
+}
+
+int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_count)
+{
 	struct verdict verdict;
 	char *path = NULL;
 	int err;
 	int fd;
 
 	clear_error();
-	err = locate_container(&container, name);
-	if (!err)
-		err = sidecar_path(&container, sidecar, &path);
-	close_container(&container);
+	err = find_sidecar(name, sidecar, &path);
 	if (err)
 		return err;
 	fd = open_sidecar(path, sidecar, false);

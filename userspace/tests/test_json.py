@@ -345,6 +345,21 @@ def test_full_disk():
         assert code == 1 and "cannot write the output" in said
 
 
+def test_nobody_listens_to_a_tracked_disk():
+    """A sidecar that was made for it goes with it; one that was there before stays."""
+    with attached() as (fake, image):
+        new, elsewhere = make_image(fake.root / "b.vhdx"), image.parent / "elsewhere"
+        for options, sidecar in (([], fake.root / "b.vhdx.lrct"),
+                                 (["--sidecar", elsewhere], elsewhere)):
+            for there in (False, True):
+                if there:
+                    sidecar.touch()
+                code, said = run_into("/dev/full", fake, "attach", "--track", *options, new)
+                assert code == 1 and "/dev/vhdx1 is detached again" in said, said
+                assert sidecar.exists() == there, (sidecar, there)
+            sidecar.unlink()
+
+
 def test_nobody_listens():
     """What has no name that arrived is not left behind."""
     for where in ("/dev/full", None):

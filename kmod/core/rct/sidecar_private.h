@@ -10,7 +10,9 @@
 
 #define vhdx_sidecar_damaged(diag, fmt, ...)				\
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_INCONSISTENT,		\
-		  "sidecar damaged: " fmt "; reset tracking to begin a new one", ##__VA_ARGS__)
+		  "sidecar damaged: " fmt					\
+		  "; to begin a new one, attach anew with --no-track, then `vhdxctl track reset`", \
+		  ##__VA_ARGS__)
 
 /* Of headers and of points. Nobody gets there by counting. */
 #define VHDX_SIDECAR_SEQUENCE_MAX	(~0ULL >> 1)

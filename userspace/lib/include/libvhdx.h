@@ -597,7 +597,7 @@ VHDX_API int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, ui
 /**
  * vhdx_tracking_verify() - read all of a sidecar and check every checksum
  * @name:	name of the disk, or a VHDX file that is not attached
- * @sidecar:	its sidecar; NULL: FILE.lrct
+ * @sidecar:	its sidecar; NULL: the one that the disk uses, or FILE.lrct if it uses none
  * @point_count: out: points in it; may be NULL
  *
  * Return: 0; -EUCLEAN damaged; -ENOENT no sidecar; another negative errno.
