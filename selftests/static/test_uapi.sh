@@ -47,7 +47,7 @@ layout() {
 	#define NAME(line) GLUE(assertion_, line)
 	#define static_assert(condition) extern char NAME(__LINE__)[(condition) ? 1 : -1]
 	#endif
-	#include "uapi_layout.h"
+	#include "user/uapi_layout.h"
 	EOF
 	compile "$work/layout.h" -iquote "$tree/kmod"
 }

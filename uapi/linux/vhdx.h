@@ -626,10 +626,10 @@ struct vhdx_get_points {
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
  * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in
- * the sidecar: the point stays, and queries that need the damaged part fail, too;
- * ENOSPC no room for what the two deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO;
- * ENOMEM; EINTR killed.
+ * instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is
+ * recorded beside the point is damaged in the sidecar: the point stays, and
+ * queries that need the damaged part fail, too; ENOSPC no room for what the two
+ * deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
  */
 struct vhdx_forget {
 	__u32 size;

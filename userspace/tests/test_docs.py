@@ -115,7 +115,7 @@ DOCUMENTATION = USERSPACE.parent / "Documentation"
 def constants():
     """Numbers that the code has, by name."""
     found = {}
-    for header in ("uapi/linux/vhdx.h", "kmod/core/rct/timeline.h", "kmod/disk/disk.h",
+    for header in ("uapi/linux/vhdx.h", "kmod/core/rct/timeline.h", "kmod/disk/registry.h",
                    "kmod/core/rct/ondisk.h", "kmod/core/rct/changemap.h"):
         text = (USERSPACE.parent / header).read_text()
         found |= {name: int(value) for name, value in
@@ -220,10 +220,12 @@ def test_values():
     names = (USERSPACE / "cli/names.c").read_text()
     sysfs = (USERSPACE.parent / "kmod/user/sysfs.c").read_text()
     info = (USERSPACE / "cli/info.c").read_text()
+    containers = "".join((USERSPACE.parent / f"kmod/store/container_{kind}.c").read_text()
+                         for kind in ("bdev", "file"))
     values = {
         "tracking": re.findall(r'return "(\w+)";', names),
         "kind": re.search(r'\? "(\w+)" : "(\w+)"', names).groups(),
-        "io": re.search(r'\? "(\w+)" : \S+ \? "(\w+)" : "(\w+)"', sysfs).groups(),
+        "io": re.findall(r'"(\w+)"', " ".join(re.findall(r"->io = (.*);", containers))),
         "scan": ["failed:", *re.search(r'\? "(ok)" : "(pending)"', sysfs).groups()],
         "type": re.search(r'DISK_FIXED \? "(\w+)" : "(\w+)"', info).groups(),
     }
