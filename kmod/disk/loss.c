@@ -167,9 +167,9 @@ void vhdx_loss_explain(struct vhdx_disk *disk, int err, struct vhdx_diag *diag)
 	vhdx_loss_how(disk, how);
 	snprintf(name, sizeof(name), "%pD", vhdx_disk_leaf(disk)->container.file);
 	/* Of a gap everybody is told to make a full backup. */
-	snprintf(diag->text, sizeof(diag->text),
-		 "the container %s %s; detach the disk, put the container back from a copy or attach another one%s",
-		 name, how, gap ? "" : ", and make a full backup");
+	scnprintf(diag->text, sizeof(diag->text),
+		  "the container %s %s; detach the disk, put the container back from a copy or attach another one%s",
+		  name, how, gap ? "" : ", and make a full backup");
 }
 
 /**
