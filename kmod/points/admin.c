@@ -148,12 +148,12 @@ static int seal_alone(struct vhdx_tracker *t, struct vhdx_point_id *id, struct v
  */
 static int lock_for_change(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
-	unsigned int scope;
-	int err = vhdx_tracker_begin_question(t, &scope, diag);
+	struct vhdx_question question;
+	int err = vhdx_tracker_begin_question(t, &question, diag);
 
 	if (err)
 		return err;
-	vhdx_tracker_end_question(t, scope);
+	vhdx_tracker_end_question(t, &question);
 	return down_write_killable(&t->lock);
 }
 
@@ -376,18 +376,16 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
 			struct vhdx_diag *diag)
 {
-	struct vhdx_history history;
-	unsigned int scope;
+	struct vhdx_question question;
 	int err;
 
 	vhdx_loss_settle(vhdx_disk_of(tracker));
-	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	err = vhdx_tracker_begin_question(tracker, &question, diag);
 	if (err)
 		return err;
-	vhdx_tracker_history(tracker, &history);
-	vhdx_report_state(&history, state);
+	vhdx_report_state(&question.history, state);
 	state->generation = tracker->generation;
-	vhdx_tracker_end_question(tracker, scope);
+	vhdx_tracker_end_question(tracker, &question);
 	return 0;
 }
 
@@ -401,16 +399,14 @@ int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state
  */
 int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag)
 {
-	struct vhdx_history history;
-	unsigned int scope;
+	struct vhdx_question question;
 	int err;
 
-	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	err = vhdx_tracker_begin_question(tracker, &question, diag);
 	if (err)
 		return err;
-	vhdx_tracker_history(tracker, &history);
-	*bytes = vhdx_report_live_bytes(&history);
-	vhdx_tracker_end_question(tracker, scope);
+	*bytes = vhdx_report_live_bytes(&question.history);
+	vhdx_tracker_end_question(tracker, &question);
 	return 0;
 }
 
@@ -427,16 +423,14 @@ int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vh
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
 {
-	struct vhdx_history history;
-	unsigned int scope;
+	struct vhdx_question question;
 	int err;
 
-	err = vhdx_tracker_begin_question(tracker, &scope, diag);
+	err = vhdx_tracker_begin_question(tracker, &question, diag);
 	if (err)
 		return err;
-	vhdx_tracker_history(tracker, &history);
-	err = vhdx_report_points(&history, args, points, capacity, diag);
+	err = vhdx_report_points(&question.history, args, points, capacity, diag);
 	args->generation = tracker->generation;
-	vhdx_tracker_end_question(tracker, scope);
+	vhdx_tracker_end_question(tracker, &question);
 	return err;
 }

@@ -110,13 +110,10 @@ static int read_leaf(void *context, u32 leaf, u64 *words)
  * Which deltas, now: the points are looked up by their ids for every batch, since others
  * may seal or forget in between. tracker->lock is held.
  */
-static int find_span(struct query *q)
+static int find_span(struct query *q, const struct vhdx_history *history)
 {
-	struct vhdx_history history;
-	int err;
+	int err = vhdx_report_span(history, q->args, &q->span, q->diag);
 
-	vhdx_tracker_history(q->tracker, &history);
-	err = vhdx_report_span(&history, q->args, &q->span, q->diag);
 	vhdx_loss_explain(vhdx_disk_of(q->tracker), err, q->diag);
 	return err;
 }
@@ -142,16 +139,16 @@ static int settle(struct query *q)
 static int run_batch(struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
-	unsigned int scope;
+	struct vhdx_question question;
 	u32 leaves;
 	int ret;
 
 	ret = settle(q);
 	if (!ret)
-		ret = vhdx_tracker_begin_question(q->tracker, &scope, q->diag);
+		ret = vhdx_tracker_begin_question(q->tracker, &question, q->diag);
 	if (ret)
 		return ret;
-	ret = find_span(q);
+	ret = find_span(q, &question.history);
 	if (!ret) {
 		a->unit_shift = q->tracker->sidecar.unit_shift;
 		q->reads = 0;
@@ -169,7 +166,7 @@ static int run_batch(struct query *q)
 		else if (ret < 0)
 			ret = vhdx_report_failure(ret, q->diag);
 	}
-	vhdx_tracker_end_question(q->tracker, scope);
+	vhdx_tracker_end_question(q->tracker, &question);
 	return ret;
 }
 
@@ -256,17 +253,17 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	const struct vhdx_history geometry = {
 		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
 	};
-	unsigned int scope;
+	struct vhdx_question question;
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;
 	args->disk_seq = disk->gd->diskseq;
 	err = vhdx_report_check(&geometry, args, q->diag);
 	if (!err)
-		err = vhdx_tracker_begin_question(q->tracker, &scope, q->diag);
+		err = vhdx_tracker_begin_question(q->tracker, &question, q->diag);
 	if (!err) {
-		err = find_span(q);
-		vhdx_tracker_end_question(q->tracker, scope);
+		err = find_span(q, &question.history);
+		vhdx_tracker_end_question(q->tracker, &question);
 	}
 	return err;
 }

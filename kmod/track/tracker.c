@@ -194,33 +194,42 @@ static int lock_in_time(struct vhdx_tracker *t, struct vhdx_diag *diag)
 /**
  * vhdx_tracker_begin_question() - take tracker->lock for reading, to tell what is known
  * @tracker:	of the disk
- * @scope:	for vhdx_tracker_end_question(), if this returns 0
+ * @question:	filled in, if this returns 0
  * @diag:	what is wrong
  *
  * The first write of a session waits for this lock (rule K3). Sleeps, for a bounded time: a
  * commit that hangs is not waited for. Returns 0; -EINTR: killed; -EBUSY.
  */
-int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, struct vhdx_question *question,
 				struct vhdx_diag *diag)
 {
 	int err;
 
-	*scope = vhdx_scope_enter();
+	question->scope = vhdx_scope_enter();
 	err = lock_in_time(tracker, diag);
-	if (err)
-		vhdx_scope_leave(*scope);
-	return err;
+	if (err) {
+		vhdx_scope_leave(question->scope);
+		return err;
+	}
+	question->history = (struct vhdx_history) {
+		.disk_size = tracker->layer->image.geo.disk_size,
+		.state = tracker->state,
+		.off_reason = tracker->off_reason,
+		.sidecar = &tracker->sidecar,
+		.live = vhdx_tracker_live(tracker),
+	};
+	return 0;
 }
 
 /**
  * vhdx_tracker_end_question() - everything was told
  * @tracker:	of the disk
- * @scope:	from vhdx_tracker_begin_question()
+ * @question:	from vhdx_tracker_begin_question()
  */
-void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope)
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, struct vhdx_question *question)
 {
 	up_read(&tracker->lock);
-	vhdx_scope_leave(scope);
+	vhdx_scope_leave(question->scope);
 }
 
 /**
@@ -242,23 +251,6 @@ void vhdx_tracker_changed(struct vhdx_tracker *tracker)
 		trace_vhdx_gap(tracker->file.claim.disk, reason);
 	show(tracker, tracker->state, reason, off ? NULL : tracker->file.file);
 	tracker->changed(tracker);
-}
-
-/**
- * vhdx_tracker_history() - what can be told of the disk's history
- * @tracker:	tracker->lock is held, for as long as @history is used
- * @history:	filled in
- */
-void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history)
-{
-	lockdep_assert_held(&tracker->lock);
-	*history = (struct vhdx_history) {
-		.disk_size = tracker->layer->image.geo.disk_size,
-		.state = tracker->state,
-		.off_reason = tracker->off_reason,
-		.sidecar = &tracker->sidecar,
-		.live = vhdx_tracker_live(tracker),
-	};
 }
 
 /**

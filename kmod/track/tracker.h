@@ -32,6 +32,16 @@ struct vhdx_tracker_face {
 };
 
 /**
+ * struct vhdx_question - somebody tells what is known, with tracker->lock held for reading
+ * @scope:	of the task (rule K3)
+ * @history:	what can be told, for as long as the lock is held
+ */
+struct vhdx_question {
+	unsigned int scope;
+	struct vhdx_history history;
+};
+
+/**
  * struct vhdx_tracker - see the file comment
  * @layer:	whose changes it keeps
  * @changed:	tells those who poll for it
@@ -89,10 +99,9 @@ bool vhdx_tracker_is_stuck(struct vhdx_tracker *tracker);
 void vhdx_tracker_changed(struct vhdx_tracker *tracker);
 u32 vhdx_tracker_shown(struct vhdx_tracker *tracker, u32 *reason);
 struct file *vhdx_tracker_shown_file(struct vhdx_tracker *tracker);
-int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, unsigned int *scope,
+int vhdx_tracker_begin_question(struct vhdx_tracker *tracker, struct vhdx_question *question,
 				struct vhdx_diag *diag);
-void vhdx_tracker_end_question(struct vhdx_tracker *tracker, unsigned int scope);
-void vhdx_tracker_history(struct vhdx_tracker *tracker, struct vhdx_history *history);
+void vhdx_tracker_end_question(struct vhdx_tracker *tracker, struct vhdx_question *question);
 int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
 
