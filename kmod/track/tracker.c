@@ -301,8 +301,6 @@ int vhdx_tracker_fail(struct vhdx_tracker *tracker, int err, struct vhdx_diag *d
 int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
 		      void (*changed)(struct vhdx_tracker *tracker))
 {
-	int err;
-
 	tracker->layer = layer;
 	tracker->changed = changed;
 	tracker->file.claim.disk = layer->container.claim.disk;
@@ -311,12 +309,7 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, struct vhdx_open_layer *laye
 	spin_lock_init(&tracker->face.lock);
 	INIT_WORK(&tracker->commit_work, commit_work);
 	init_completion(&tracker->commit_done);
-	err = vhdx_inflight_init(&tracker->inflight);
-	if (err)
-		return err;
-	lockdep_register_key(&tracker->lock_key);
-	lockdep_set_class(&tracker->lock, &tracker->lock_key);
-	return 0;
+	return vhdx_inflight_init(&tracker->inflight);
 }
 
 /**
@@ -589,6 +582,5 @@ void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 	RCU_INIT_POINTER(tracker->inflight.live, NULL);
 	vhdx_sidecar_release(&tracker->sidecar);
 	vhdx_container_close_now(&tracker->file);
-	lockdep_unregister_key(&tracker->lock_key);
 	vhdx_inflight_destroy(&tracker->inflight);
 }

@@ -11,7 +11,6 @@
 #include "inflight.h"
 
 #include <linux/completion.h>
-#include <linux/lockdep.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
@@ -47,7 +46,6 @@ struct vhdx_question {
  * @changed:	tells those who poll for it
  * @lock:	the sidecar, its timeline, @state and @off_reason; held for reading by
  *		queries, for writing by all that changes points
- * @lock_key:	its class: of several disks one is waited for, the others are tried for (seal.c)
  * @state:	VHDX_TRACKING_* of the uapi header
  * @off_reason:	why the sidecar that was there is not used; VHDX_REASON_*
  * @generation:	changes with points, gaps and @state; written under @lock, read without
@@ -65,7 +63,6 @@ struct vhdx_tracker {
 	struct vhdx_open_layer *layer;
 	void (*changed)(struct vhdx_tracker *tracker);
 	struct rw_semaphore lock;
-	struct lock_class_key lock_key;
 	u32 state;
 	u32 off_reason;
 	u64 generation;
