@@ -73,6 +73,7 @@ static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
  * @atomic_write_most:	what may be written as a whole or not at all, where the device below
  *			can: larger writes may be cut
  * @stable_writes:	pages must not change while they are written
+ * @nowait:		bios that do not wait are welcome
  * @below:		the block device that bios are sent on to, or NULL
  */
 struct compat_limits {
@@ -81,6 +82,7 @@ struct compat_limits {
 	unsigned int dma_alignment;
 	unsigned int atomic_write_most;
 	bool stable_writes;
+	bool nowait;
 	struct block_device *below;
 };
 
@@ -125,11 +127,10 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 
 	if (limits->stable_writes)
 		lim.features |= BLK_FEAT_STABLE_WRITES;
-	if (limits->below) {
-		if (bdev_nowait(limits->below))
-			lim.features |= BLK_FEAT_NOWAIT;
+	if (limits->nowait)
+		lim.features |= BLK_FEAT_NOWAIT;
+	if (limits->below)
 		compat_stack_atomic_writes(&lim, limits);
-	}
 	return blk_alloc_disk(&lim, NUMA_NO_NODE);
 #else
 	struct gendisk *gd = blk_alloc_disk(NUMA_NO_NODE);
@@ -145,7 +146,7 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 	blk_queue_flag_set(QUEUE_FLAG_NONROT, gd->queue);
 	if (limits->stable_writes)
 		blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, gd->queue);
-	if (limits->below && bdev_nowait(limits->below))
+	if (limits->nowait)
 		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, gd->queue);
 	return gd;
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is said of a disk in the kernel log: everything that is, begins with its name. A disk is its
- * number here, N of /dev/vhdxN, which also those know that know no disk.
+ * Messages about a disk in the kernel log, each of which begins with its name. A disk is given by
+ * its number here, N of /dev/vhdxN, which rooms that know no struct vhdx_disk have, too.
  */
 #ifndef VHDX_MESSAGE_H
 #define VHDX_MESSAGE_H

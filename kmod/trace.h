@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Events of tracefs; Documentation/tracing.rst is for who reads them. Every room may trace: a disk
+ * Events of tracefs; Documentation/tracing.rst says how to read them. Every room may trace: a disk
  * is its number here, N of /dev/vhdxN. Offsets and lengths are in bytes, times in nanoseconds.
  */
 #undef TRACE_SYSTEM
@@ -26,7 +26,8 @@
 	WORD(VHDX_SLOW_PAGE,		"page")			\
 	WORD(VHDX_SLOW_ALLOCATE,	"allocate")		\
 	WORD(VHDX_SLOW_BUSY,		"busy")			\
-	LAST(VHDX_SLOW_GATE,		"gate")
+	WORD(VHDX_SLOW_GATE,		"gate")			\
+	LAST(VHDX_SLOW_REGION,		"region")
 
 /* How far a seal is; the steps of Documentation/design.rst. */
 #define VHDX_SEAL_WORDS						\
@@ -205,6 +206,61 @@ TRACE_EVENT(vhdx_sidecar_commit,
 		__entry->err = err;
 	),
 	TP_printk("vhdx%d: time=%llu err=%d", __entry->disk, __entry->time, __entry->err)
+);
+
+/**
+ * trace_vhdx_coarse_commit() - regions were set or cleared in the sidecar's coarse area
+ * @disk:	N of /dev/vhdxN
+ * @set:	writes waited for it; or else some were cleared
+ * @blocks:	of the area that were written
+ * @time:	how long it took
+ * @err:	0 or -errno
+ */
+TRACE_EVENT(vhdx_coarse_commit,
+	TP_PROTO(int disk, bool set, unsigned int blocks, u64 time, int err),
+	TP_ARGS(disk, set, blocks, time, err),
+	TP_STRUCT__entry(
+		__field(u64, time)
+		__field(int, disk)
+		__field(unsigned int, blocks)
+		__field(int, err)
+		__field(bool, set)
+	),
+	TP_fast_assign(
+		__entry->time = time;
+		__entry->disk = disk;
+		__entry->blocks = blocks;
+		__entry->err = err;
+		__entry->set = set;
+	),
+	TP_printk("vhdx%d: %s blocks=%u time=%llu err=%d", __entry->disk,
+		  __entry->set ? "set" : "clear", __entry->blocks, __entry->time, __entry->err)
+);
+
+/**
+ * trace_vhdx_checkpoint() - the live delta was saved, or could not be
+ * @disk:	N of /dev/vhdxN
+ * @regions:	that were chosen to be cleared
+ * @time:	how long it took
+ * @err:	0 or -errno
+ */
+TRACE_EVENT(vhdx_checkpoint,
+	TP_PROTO(int disk, u32 regions, u64 time, int err),
+	TP_ARGS(disk, regions, time, err),
+	TP_STRUCT__entry(
+		__field(u64, time)
+		__field(int, disk)
+		__field(u32, regions)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->time = time;
+		__entry->disk = disk;
+		__entry->regions = regions;
+		__entry->err = err;
+	),
+	TP_printk("vhdx%d: regions=%u time=%llu err=%d", __entry->disk, __entry->regions,
+		  __entry->time, __entry->err)
 );
 
 /* ---- points and changes --------------------------------------------------------------- */

@@ -19,8 +19,8 @@ static const struct vhdx_field attach_fields[] = {
 
 const struct vhdx_argument vhdx_argument_attach = {
 	ARGUMENT(struct vhdx_attach, ATTACH, VHDX_ATTACH_SIZE_VER0),
-	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | VHDX_ATTACH_AUTOCLEAR,
-	.later_flags = VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT,
+	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | VHDX_ATTACH_STRICT |
+		 VHDX_ATTACH_AUTOCLEAR | VHDX_ATTACH_FAIL_TRACKING,
 	.fields = attach_fields,
 };
 
@@ -224,17 +224,9 @@ static int check_flags(const struct vhdx_argument *argument, u32 flags, struct v
 	return 0;
 }
 
-static bool is_zero(const u8 *bytes, size_t length)
-{
-	while (length--)
-		if (bytes[length])
-			return false;
-	return true;
-}
-
 static int check_field(const struct vhdx_field *field, const void *arg, struct vhdx_diag *diag)
 {
-	if (is_zero((const u8 *)arg + field->offset, field->size))
+	if (!memchr_inv((const u8 *)arg + field->offset, 0, field->size))
 		return 0;
 	if (field->kind == VHDX_FIELD_RESERVED)
 		return vhdx_bad_argument(diag, "%s: it is not zero", field->name);

@@ -9,7 +9,7 @@
 
 #include "diag.h"
 
-/* Room for any of them. */
+/* Room for any argument. */
 union vhdx_any_argument {
 	struct vhdx_attach attach;
 	struct vhdx_detach detach;
@@ -62,7 +62,7 @@ struct vhdx_field {
  * @reason:		where the reason is
  * @message:		where the message's address is
  * @capacity:		where the size of the message's buffer is
- * @fields:		those that are special, ended by one without a name
+ * @fields:		its special fields, ended by one without a name
  */
 struct vhdx_argument {
 	unsigned int command;
@@ -91,10 +91,10 @@ extern const struct vhdx_argument vhdx_argument_disable;
 extern const struct vhdx_argument vhdx_argument_reset;
 extern const struct vhdx_argument vhdx_argument_forget;
 
-/* Those of struct vhdx_layer, of which attach takes an array. */
+/* The special fields of struct vhdx_layer, of which attach takes an array. */
 extern const struct vhdx_field vhdx_layer_fields[];
 
-/* That of an ioctl; NULL: there is no such ioctl. */
+/* The argument of an ioctl; NULL: there is no such ioctl. */
 const struct vhdx_argument *vhdx_argument_of(unsigned int command);
 
 /**

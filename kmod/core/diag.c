@@ -49,7 +49,7 @@ static const struct {
 	},
 	[VHDX_REASON_CORRUPT] = {
 		"corrupt",
-		"the container is damaged (see the kernel log; try `qemu-img check` on a copy)",
+		"the container is damaged (see the kernel log; try `vhdxctl check`)",
 	},
 	[VHDX_REASON_IN_USE] = {
 		"in_use",
@@ -57,7 +57,7 @@ static const struct {
 	},
 	[VHDX_REASON_READ_ONLY] = {
 		"read_only",
-		"the disk is attached read-only: attach it for writing",
+		"the disk is attached read-only: detach it and attach it for writing",
 	},
 	[VHDX_REASON_NO_SPACE] = {
 		"no_space",

@@ -54,6 +54,10 @@ const char *vhdx_failure_to_text(int err, u32 reason);
 	vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT, __VA_ARGS__)
 #define vhdx_io_failed(diag, err, ...)	\
 	vhdx_fail(diag, err, VHDX_REASON_IO, __VA_ARGS__)
+/* @what begins the message: libvhdx puts the path of the "sidecar" or the "container" before it. */
+#define vhdx_host_full(diag, what)	\
+	vhdx_fail(diag, -ENOSPC, VHDX_REASON_HOST_FULL, \
+		  what ": the file system that it lives on is full: make room there")
 #define vhdx_no_memory(diag)	\
 	vhdx_fail(diag, -ENOMEM, VHDX_REASON_NONE, "out of memory")
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 /*
- * Text forms of GUIDs and of point ids.
+ * Text forms of GUIDs and of point ids; GUIDs that say what they are.
  */
 #include "diag.h"
 #include "guid.h"
@@ -180,4 +180,32 @@ int vhdx_point_id_parse(struct vhdx_point_id *id, const char *text)
 	if (!strncasecmp(trimmed, "rctX:", 5))
 		return parse_numbered(id, VHDX_POINT_WINDOWS, trimmed + 5, ':', 8);
 	return parse_snapshot(id, trimmed, "");
+}
+
+/* ---- invalidation ---- */
+
+/* Eight bytes that nothing but the eight @random ones and the disk decide. */
+static void sign(const vhdx_guid *disk_id, const u8 *random, u8 *signature)
+{
+	u32 crc = vhdx_crc32c(vhdx_crc32c(~0U, random, 8), disk_id, sizeof(*disk_id));
+	__le32 raw[2];
+
+	raw[0] = cpu_to_le32(crc);
+	crc = vhdx_crc32c(vhdx_crc32c(crc, disk_id, sizeof(*disk_id)), random, 8);
+	raw[1] = cpu_to_le32(crc);
+	memcpy(signature, raw, sizeof(raw));
+}
+
+void vhdx_guid_invalidate(const vhdx_guid *disk_id, const u8 random[8], vhdx_guid *guid)
+{
+	memcpy(guid->b, random, 8);
+	sign(disk_id, random, guid->b + 8);
+}
+
+bool vhdx_guid_is_invalidation(const vhdx_guid *disk_id, const vhdx_guid *guid)
+{
+	u8 signature[8];
+
+	sign(disk_id, guid->b, signature);
+	return !memcmp(guid->b + 8, signature, sizeof(signature));
 }

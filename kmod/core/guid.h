@@ -32,9 +32,20 @@ void vhdx_guid_format(const vhdx_guid *guid, char text[VHDX_GUID_TEXT]);
 /* Exactly 36 characters with dashes, any case. Returns 0 or -EINVAL. */
 int vhdx_guid_parse(vhdx_guid *guid, const char *text);
 
+/**
+ * vhdx_guid_invalidate() - the DataWriteGuid of a container whose sidecar failed
+ * @disk_id:	VirtualDiskId of the container
+ * @random:	fresh
+ * @guid:	filled in
+ *
+ * No sidecar knows it, and an attach can tell why (rule T7).
+ */
+void vhdx_guid_invalidate(const vhdx_guid *disk_id, const u8 random[8], vhdx_guid *guid);
+bool vhdx_guid_is_invalidation(const vhdx_guid *disk_id, const vhdx_guid *guid);
+
 /*
  * Text forms of point ids: "rct:GUID:16 hex digits", "{GUID}" or a bare
- * GUID, and Windows' "rctX:…", which is kind WINDOWS and known to nobody here. Any case,
+ * GUID, and Windows' "rctX:…", which is kind WINDOWS and in no timeline. Any case,
  * with white space around it. What is written is lower case, and a GUID in braces.
  */
 struct vhdx_point_id;

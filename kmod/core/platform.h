@@ -78,8 +78,8 @@ static inline void vhdx_breathe(void)
 #define VHDX_PAGE	4096U
 
 /**
- * struct vhdx_store - bytes that somebody keeps for us: a container, a sidecar,
- *	or a container seen through a log that is replayed in memory
+ * struct vhdx_store - bytes that are kept elsewhere: a container, a sidecar, or a
+ *	container seen through a log that is replayed in memory
  * @size:	length in bytes, as it was when the store was opened
  * @read:	fill buf completely; bytes at or behind the end read as zero.
  *		0 or -errno

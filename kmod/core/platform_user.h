@@ -44,6 +44,7 @@ typedef __s64 s64;
 #define max_t(t, a, b)	max((t)(a), (t)(b))
 #define swap(a, b) \
 	do { __typeof__(a) tmp_ = (a); (a) = (b); (b) = tmp_; } while (0)
+#define U16_MAX		((u16)~0U)
 #define BIT(n)		(1UL << (n))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
@@ -84,6 +85,11 @@ static inline unsigned int __ffs64(u64 word)
 	return __builtin_ctzll(word);
 }
 
+static inline unsigned int hweight64(u64 word)
+{
+	return __builtin_popcountll(word);
+}
+
 /* By a 64-bit divisor: the kernel's name for what 32-bit machines lack. */
 static inline u64 div64_u64(u64 n, u64 d)
 {
@@ -96,6 +102,17 @@ static inline void sort(void *base, size_t num, size_t size,
 	(void)swap_fn;
 	if (num)
 		qsort(base, num, size, cmp);
+}
+
+/* The first byte that is another one, or NULL. */
+static inline const void *memchr_inv(const void *start, int c, size_t size)
+{
+	const u8 *byte = start;
+
+	for (; size; size--, byte++)
+		if (*byte != (u8)c)
+			return byte;
+	return NULL;
 }
 
 /* A program that defines it decides which allocations fail: the tests do. */

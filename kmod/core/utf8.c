@@ -35,6 +35,44 @@ size_t vhdx_utf8_decode(const u8 *text, size_t length, u32 *character)
 	return 0;
 }
 
+size_t vhdx_utf8_encode(u32 character, u8 text[4])
+{
+	size_t bytes = 1 + (character >= 0x80) + (character >= 0x800) + (character >= 0x10000);
+	size_t i;
+
+	for (i = bytes - 1; i; i--) {
+		text[i] = 0x80 | (character & 0x3f);
+		character >>= 6;
+	}
+	text[0] = forms[bytes - 1].lead | character;
+	return bytes;
+}
+
+static u32 utf16_unit(const u8 *text)
+{
+	return text[0] | (u32)text[1] << 8;
+}
+
+size_t vhdx_utf16_decode(const u8 *text, size_t length, u32 *character)
+{
+	u32 high, low;
+
+	if (length < 2)
+		return 0;
+	high = utf16_unit(text);
+	if (high < 0xd800 || high >= 0xe000) {
+		*character = high;
+		return 2;
+	}
+	if (high >= 0xdc00 || length < 4)
+		return 0;
+	low = utf16_unit(text + 2);
+	if (low < 0xdc00 || low >= 0xe000)
+		return 0;
+	*character = 0x10000 + ((high & 0x3ff) << 10 | (low & 0x3ff));
+	return 4;
+}
+
 static bool is_control(u32 character)
 {
 	return character < 0x20 || (character >= 0x7f && character < 0xa0);

@@ -4,11 +4,12 @@
  */
 #include "disk.h"
 #include "message.h"
-#include "handle.h"
+#include "cdev.h"
 #include "registry.h"
 #include "store/scope.h"
 
 #include <linux/blkdev.h>
+#include <linux/file.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -24,7 +25,7 @@ static COMPAT_BDOPS_OPEN(disk_open, gd)
 	/* The block layer holds gd->open_mutex, and so does detach while it decides. */
 	if (disk->closing)
 		return -ENXIO;
-	/* udev, and whoever else wants to know what it is, opens it to read. */
+	/* udev, blkid and the like open it only to read. */
 	if (mode & (COMPAT_OPEN_WRITE | COMPAT_OPEN_EXCL))
 		disk->used = true;
 	return 0;
@@ -57,7 +58,7 @@ static const struct block_device_operations disk_fops = {
 
 #define DEPTH_MAX	16
 
-/* The disk of ours that a file, or a block device, lives on. */
+/* The VHDX disk that a file, or a block device, lives on; or NULL. */
 static struct vhdx_disk *disk_under(const struct file *file)
 {
 	struct inode *inode = vhdx_inode_below(file);
@@ -66,68 +67,88 @@ static struct vhdx_disk *disk_under(const struct file *file)
 	return bdev && bdev->bd_disk->fops == &disk_fops ? bdev->bd_disk->private_data : NULL;
 }
 
+/* Each way down is as long as it is; all of them together may be more than can be looked at. */
+#define FILES_MAX	4096
+
+/* Do all ways down from a file end above @disk? @left: so many more files are looked at. */
+static bool is_above(struct vhdx_disk *disk, struct file *file, int depth, int *left)
+{
+	struct vhdx_disk *other = disk_under(file);
+	unsigned int i;
+
+	if (!other)
+		return true;
+	if (other == disk || !depth || !--*left)
+		return false;
+	for (i = 0; i < other->layer_count; i++) {
+		if (!is_above(disk, other->layers[i].container.file, depth - 1, left))
+			return false;
+	}
+	return true;
+}
+
 /**
  * vhdx_disk_is_below() - does this file live on the disk?
  * @disk:	the disk
  * @file:	regular file or block device
  *
- * Looks through other disks of this module; what loop and device mapper hide is caught by
- * nobody but the deadline of rule T7.
+ * Looks through other disks of this module. What loop and device mapper hide is not seen here: if
+ * the file is a sidecar, the deadline of rule T7 ends the wait of the disk for itself.
  */
 bool vhdx_disk_is_below(struct vhdx_disk *disk, struct file *file)
 {
-	struct vhdx_disk *other;
-	int depth;
+	int left = FILES_MAX;
 
-	for (depth = 0; depth < DEPTH_MAX; depth++) {
-		other = disk_under(file);
-		if (!other)
-			return false;
-		if (other == disk)
-			return true;
-		file = vhdx_disk_leaf(other)->container.file;
-	}
-	return true;
+	return !is_above(disk, file, DEPTH_MAX, &left);
 }
 
-static unsigned int depth_of(struct file *file)
+static unsigned int depth_of(struct file *file, int depth, int *left)
 {
-	struct vhdx_disk *disk;
-	unsigned int depth;
+	struct vhdx_disk *disk = disk_under(file);
+	unsigned int i, deepest = 0;
 
-	for (depth = 0; depth < DEPTH_MAX; depth++) {
-		disk = disk_under(file);
-		if (!disk)
-			break;
-		file = vhdx_disk_leaf(disk)->container.file;
-	}
+	if (!disk || !depth || !*left)
+		return 0;
+	--*left;
+	for (i = 0; i < disk->layer_count; i++)
+		deepest = max(deepest, depth_of(disk->layers[i].container.file, depth - 1, left));
+	return 1 + deepest;
+}
+
+static unsigned int depth_of_layers(struct vhdx_disk *disk)
+{
+	unsigned int i, depth = 0;
+	int left = FILES_MAX;
+
+	for (i = 0; i < disk->layer_count; i++)
+		depth = max(depth, depth_of(disk->layers[i].container.file, DEPTH_MAX, &left));
 	return depth;
 }
 
 /**
- * vhdx_disk_depth() - how many disks of ours do its files lie on, one on the other?
- * @disk:	the disk; none of these is detached meanwhile
+ * vhdx_disk_depth() - on how many VHDX disks, one on the other, do its files lie?
+ * @disk:	the disk; none of those disks is detached meanwhile
  *
- * Sees what vhdx_disk_is_below() sees, of the sidecar only if nobody is busy with it.
+ * Sees what vhdx_disk_is_below() sees.
  */
 unsigned int vhdx_disk_depth(struct vhdx_disk *disk)
 {
-	struct vhdx_tracker *t = &disk->tracker;
-	unsigned int depth = depth_of(vhdx_disk_leaf(disk)->container.file);
+	unsigned int depth = depth_of_layers(disk);
+	struct file *sidecar = vhdx_tracker_shown_file(&disk->tracker);
+	int left = FILES_MAX;
 
-	if (!down_read_trylock(&t->lock))
-		return depth;
-	if (t->state != VHDX_TRACKING_OFF)
-		depth = max(depth, depth_of(t->file.file));
-	up_read(&t->lock);
+	if (sidecar) {
+		depth = max(depth, depth_of(sidecar, DEPTH_MAX, &left));
+		fput(sidecar);
+	}
 	return depth;
 }
 
 /**
  * vhdx_disk_poison() - no more writes: what is on disk may not be what was acknowledged
  * @disk:	the disk
- * @what:	failed
- * @err:	how
+ * @what:	failed, for the message
+ * @err:	the error that it failed with
  */
 void vhdx_disk_poison(struct vhdx_disk *disk, const char *what, int err)
 {
@@ -147,19 +168,11 @@ void vhdx_disk_info(struct vhdx_disk *disk, struct vhdx_info *info)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	const struct vhdx_geometry *geo = &leaf->image.geo;
-	struct vhdx_container_description what;
 	vhdx_guid guid;
 
-	vhdx_container_describe(&leaf->container, &what);
-	vhdx_layer_data_write_guid(leaf, &guid);
+	leaf->mapping->guid(leaf, &guid);
 	info->index = disk->index;
-	info->disk_flags = (disk->read_only ? VHDX_DISK_READ_ONLY : 0) |
-			   (geo->fixed ? VHDX_DISK_FIXED : 0) |
-			   (leaf->replayed ? VHDX_DISK_REPLAYED : 0) |
-			   (leaf->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
-			   (what.below ? VHDX_DISK_BLOCK : 0) |
-			   (vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
-			   (vhdx_layer_is_lost(leaf) ? VHDX_DISK_LOST : 0);
+	info->disk_flags = vhdx_chain_flags(disk, 0);
 	info->virtual_disk_size = geo->disk_size;
 	memcpy(info->virtual_disk_id, &geo->disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &guid, sizeof(info->data_write_guid));
@@ -197,13 +210,13 @@ static int make_refs(struct vhdx_disk *disk)
 	if (!err)
 		err = percpu_ref_init(&disk->write_ref, writes_drained, 0, GFP_KERNEL);
 	if (!err)
-		err = vhdx_gate_init(&disk->gate, vhdx_io_resume);
+		err = vhdx_gate_init(&disk->gate, vhdx_io_resume, disk->publish_wq);
 	if (err)
 		free_refs(disk);
 	return err;
 }
 
-/* However much is asked of it, a disk keeps no more than these threads busy in a queue. */
+/* A disk keeps no more than this many threads busy in each of its queues. */
 #define QUEUE_WORKERS	8
 
 static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *what)
@@ -214,16 +227,14 @@ static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *
 
 static void free_queues(struct vhdx_disk *disk)
 {
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_file_queue *file_queue = &vhdx_disk_container(disk)->queue;
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &leaf->writer.space_wq, &disk->publish_wq,
-		&disk->swap_wq, &leaf->writer.commit_wq, &disk->sidecar_wq,
-		&leaf->container.queue.workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
+		&disk->swap_wq, &disk->commit_wq, &file_queue->workqueue,
 	};
 	int i;
 
 	vhdx_swap_out_stop(&disk->swap_out);
-	disk->tracker.file.queue.workqueue = NULL;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -231,38 +242,54 @@ static void free_queues(struct vhdx_disk *disk)
 	}
 	bioset_exit(&disk->split_bios);
 	bioset_exit(&disk->io_bios);
-	vhdx_file_queue_release(&leaf->container.queue);
-	vhdx_block_ops_destroy(&leaf->writer.blocks);
+	vhdx_file_queue_release(file_queue);
+	vhdx_chain_unprepare(disk);
+	if (!disk->read_only)
+		vhdx_block_ops_destroy(&vhdx_disk_leaf(disk)->writer.blocks);
+}
+
+static int prepare_writer(struct vhdx_disk *disk)
+{
+	struct vhdx_writer *writer = &vhdx_disk_leaf(disk)->writer;
+
+	writer->space_wq = disk->space_wq;
+	writer->commit_wq = disk->commit_wq;
+	return vhdx_block_ops_init(&writer->blocks, vhdx_io_block_ended);
 }
 
 static int make_queues(struct vhdx_disk *disk)
 {
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	/* A task that swaps out does not wait for swap-outs that are under way (rule K1). Each
+	 * has a clone, and is cut once at most: the rest is another one, which waits for its turn.
+	 */
+	unsigned int reserve = disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS;
+	struct vhdx_container *container = vhdx_disk_container(disk);
+	struct vhdx_coarse_host *host = &disk->tracker.coarse_host;
 	int err;
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
-	leaf->writer.space_wq = queue(disk, "space");
+	disk->space_wq = queue(disk, "space");
 	disk->publish_wq = queue(disk, "publish");
 	disk->swap_wq = queue(disk, "swap");
-	leaf->writer.commit_wq = queue(disk, "commit");
-	disk->sidecar_wq = queue(disk, "sidecar");
-	leaf->container.queue.workqueue = queue(disk, "file");
-	disk->tracker.file.queue.workqueue = disk->sidecar_wq;
+	disk->commit_wq = queue(disk, "commit");
+	container->queue.workqueue = queue(disk, "file");
+	host->deadline_wq = disk->commit_wq;
+	host->resume_wq = disk->publish_wq;
+	host->resume = vhdx_io_covered;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->publish_wq || !disk->swap_wq ||
-	    !disk->sidecar_wq || !leaf->writer.space_wq || !leaf->writer.commit_wq ||
-	    !leaf->container.queue.workqueue)
+	    !disk->space_wq || !disk->commit_wq || !container->queue.workqueue)
 		goto fail;
-	/* Whoever swaps out does not wait for those that are under way (rule K1). */
-	err = bioset_init(&disk->io_bios, disk->read_only ? BIO_POOL_SIZE : VHDX_SWAP_OUTS,
-			  offsetof(struct vhdx_io, request.clone), 0);
+	err = bioset_init(&disk->io_bios, reserve, offsetof(struct vhdx_io, request.clone), 0);
 	if (!err)
-		err = bioset_init(&disk->split_bios, BIO_POOL_SIZE, 0, 0);
+		err = bioset_init(&disk->split_bios, reserve, 0, 0);
+	if (!err && !disk->read_only)
+		err = prepare_writer(disk);
 	if (!err)
-		err = vhdx_block_ops_init(&leaf->writer.blocks, vhdx_io_block_ended);
+		err = vhdx_container_prepare(container);
 	if (!err)
-		err = vhdx_container_prepare(&leaf->container);
+		err = vhdx_chain_prepare(disk);
 	if (err)
 		goto fail;
 	return 0;
@@ -273,6 +300,34 @@ fail:
 
 /* ---- the gendisk ------------------------------------------------------------------------ */
 
+/* Memory of one bio may go to any of them. */
+static u32 dma_alignment(const struct vhdx_disk *disk)
+{
+	unsigned int i;
+	u32 mask = 0;
+
+	for (i = 0; i < disk->layer_count; i++)
+		mask |= disk->layers[i].container.dma_alignment;
+	return mask;
+}
+
+/*
+ * The block layer ends a bio that does not wait with an error where its device does not know that.
+ * A bio may go to any of the devices that the layers are on; a file's are started by workers.
+ */
+static bool takes_nowait(const struct vhdx_disk *disk)
+{
+	struct vhdx_container_description what;
+	unsigned int i;
+
+	for (i = 0; i < disk->layer_count; i++) {
+		vhdx_container_describe(&disk->layers[i].container, &what);
+		if (what.below ? !bdev_nowait(what.below) : !i)
+			return false;
+	}
+	return true;
+}
+
 static int make_gendisk(struct vhdx_disk *disk)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
@@ -281,14 +336,18 @@ static int make_gendisk(struct vhdx_disk *disk)
 	struct compat_limits limits = {
 		.logical_block_size = geo->logical_sector_size,
 		.physical_block_size = max(geo->physical_sector_size, geo->logical_sector_size),
-		.dma_alignment = leaf->container.dma_alignment,
-		/* Bios are cut at the end of a block, which starts at a whole MiB. */
-		.atomic_write_most = VHDX_MIB,
-		.stable_writes = leaf->container.stable_writes,
+		.dma_alignment = dma_alignment(disk),
+		/* Bios are cut at the end of a block, which starts at a whole MiB. Of sectors that
+		 * come to be in a layer with a parent, those that are in it already are written
+		 * before the others are mapped.
+		 */
+		.atomic_write_most = geo->has_parent ? 0 : VHDX_MIB,
+		.stable_writes = vhdx_disk_container(disk)->stable_writes,
+		.nowait = takes_nowait(disk),
 	};
 	struct gendisk *gd;
 
-	vhdx_container_describe(&leaf->container, &what);
+	vhdx_container_describe(vhdx_disk_container(disk), &what);
 	limits.below = what.below;
 	gd = compat_alloc_disk(&limits);
 	if (IS_ERR(gd))
@@ -315,36 +374,68 @@ void vhdx_disk_free(struct vhdx_disk *disk)
 	vhdx_registry_forget_age(disk);
 	vhdx_tracker_destroy(&disk->tracker);
 	for (i = 0; i < disk->layer_count; i++)
-		vhdx_layer_free(disk->layers[i]);
+		vhdx_layer_close(&disk->layers[i]);
 	kfree(disk);
 }
 
-static void layer_lost(void *user, const char *how)
+static void layer_lost(void *disk, const char *how)
 {
-	vhdx_loss_see(user, how);
+	vhdx_loss_see(disk, how);
 }
 
-static void layer_failed(void *user, const char *what, int err)
+static void parent_lost(void *disk, const char *how)
 {
-	vhdx_disk_poison(user, what, err);
+	vhdx_loss_see_below(disk);
+}
+
+static void layer_failed(void *disk, const char *what, int err)
+{
+	vhdx_disk_poison(disk, what, err);
+}
+
+static void layer_refused(void *user, const char *why)
+{
+	struct vhdx_disk *disk = user;
+
+	vhdx_say_warn(disk->index, "no more blocks are allocated: %s", why);
+}
+
+static int layer_replays(void *user, struct vhdx_open_layer *layer, u64 sequence,
+			 struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk = user;
+	int err = 0;
+
+	/* Where a log is too long for memory, what it makes of the leaf is not known before. */
+	if (layer->image.geo.block_size)
+		err = vhdx_chain_judge(disk, 0, layer, diag);
+	return err ?: vhdx_tracker_announce_replay(&disk->tracker, layer, sequence, diag);
 }
 
 static const struct vhdx_layer_ops layer_ops = {
-	.lost	= layer_lost,
-	.failed	= layer_failed,
+	.lost	 = layer_lost,
+	.failed	 = layer_failed,
+	.refused = layer_refused,
+	.replays = layer_replays,
 };
 
-/* There is no handle while a disk is being attached. */
+/* It is only read: nothing else can happen to it. */
+static const struct vhdx_layer_ops parent_ops = {
+	.lost	= parent_lost,
+};
+
+/* There is no change-tracking device while a disk is being attached. */
 static void points_changed(struct vhdx_tracker *tracker)
 {
 	struct vhdx_disk *disk = vhdx_disk_of(tracker);
 
-	if (disk->handle)
-		wake_up_all(&disk->handle->wait);
+	if (disk->cdev)
+		wake_up_all(&disk->cdev->wait);
+	vhdx_notice_change(disk);
 }
 
 /**
- * vhdx_disk_alloc() - a disk that nothing is known of
+ * vhdx_disk_alloc() - a disk whose layers are not open
  * @index:	N of /dev/vhdxN
  * @layer_count: of its layers, which are not open yet
  * @read_only:	never write
@@ -367,33 +458,47 @@ struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read
 	vhdx_swap_out_init(&disk->swap_out);
 	vhdx_restart_init(&disk->restart);
 	vhdx_loss_init(&disk->loss);
+	vhdx_notice_init(&disk->notice);
 	for (i = 0; i < layer_count; i++) {
-		disk->layers[i] = vhdx_layer_alloc(index, &layer_ops, disk);
-		if (!disk->layers[i])
-			goto fail;
+		disk->layers[i].ops = i ? &parent_ops : &layer_ops;
+		disk->layers[i].disk = disk;
+		disk->layers[i].container.claim.disk = index;
 	}
-	if (vhdx_tracker_init(&disk->tracker, vhdx_disk_leaf(disk), points_changed))
-		goto fail;
+	vhdx_session_start_init(&disk->start);
+	if (vhdx_tracker_init(&disk->tracker, index, points_changed)) {
+		vhdx_disk_free(disk);
+		return NULL;
+	}
 	return disk;
-fail:
-	vhdx_disk_free(disk);
-	return NULL;
 }
 
 /**
- * vhdx_disk_prepare() - memory, queues and a gendisk that nobody sees yet
+ * vhdx_disk_open() - open its layers
+ * @disk:	nothing is known of it
+ * @layers:	as many as it has, the leaf first
+ * @diag:	what is wrong
+ *
+ * Process context. Returns 0 or -errno, as vhdx_chain_open().
+ */
+int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+		   struct vhdx_diag *diag)
+{
+	int err = vhdx_chain_open(disk, layers, diag);
+
+	disk->tracker.layer = vhdx_disk_leaf(disk);
+	return err;
+}
+
+/**
+ * vhdx_disk_prepare() - memory, queues and a gendisk that is not added yet
  * @disk:	its layers are open, and its tracker has taken its sidecar up
  *
  * Sleeps. vhdx_disk_unprepare() undoes it. Returns 0 or -errno.
  */
 int vhdx_disk_prepare(struct vhdx_disk *disk)
 {
-	int err;
+	int err = make_queues(disk);
 
-	err = vhdx_layer_prepare(vhdx_disk_leaf(disk));
-	if (err)
-		return err;
-	err = make_queues(disk);
 	if (err)
 		return err;
 	err = make_refs(disk);
@@ -412,11 +517,14 @@ fail_queues:
 }
 
 /**
- * vhdx_disk_unprepare() - the other way
- * @disk:	nobody uses it any more
+ * vhdx_disk_unprepare() - undo vhdx_disk_prepare()
+ * @disk:	no I/O or ioctl uses it any more, and its layers do no work
+ *
+ * Sleeps, as long as a sidecar is waited for.
  */
 void vhdx_disk_unprepare(struct vhdx_disk *disk)
 {
+	vhdx_tracker_stop(&disk->tracker);
 	put_disk(disk->gd);
 	free_refs(disk);
 	free_queues(disk);
@@ -433,20 +541,23 @@ int vhdx_disk_add(struct vhdx_disk *disk, const struct attribute_group **groups)
 {
 	int err = device_add_disk(NULL, disk->gd, groups);
 
+	if (!err)
+		vhdx_notice_start(disk);
 	/* A name that there was no memory for is none; nothing else here is invalid. */
 	return err == -EINVAL ? -ENOMEM : err;
 }
 
 /**
- * vhdx_disk_drain() - no more bios, and what is under way ends by itself
+ * vhdx_disk_drain() - no more bios; waits for those under way
  * @disk:	added
  *
  * Sleeps, for as long as the container takes to answer.
  */
 void vhdx_disk_drain(struct vhdx_disk *disk)
 {
+	vhdx_notice_stop(disk);
 	del_gendisk(disk->gd);
-	/* Ours are drained by our own references (rule K2). */
+	/* The block layer does not know of clones under way: these references do (rule K2). */
 	percpu_ref_kill(&disk->io_ref);
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
@@ -454,11 +565,16 @@ void vhdx_disk_drain(struct vhdx_disk *disk)
 }
 
 /**
- * vhdx_disk_stop_work() - nothing is done by itself any more
- * @disk:	nobody sends it bios any more
+ * vhdx_disk_stop_work() - no growth and no commit begins by itself any more
+ * @disk:	drained: no bio is under way or comes
  */
 void vhdx_disk_stop_work(struct vhdx_disk *disk)
 {
-	vhdx_allocator_stop(&vhdx_disk_leaf(disk)->writer.space);
-	vhdx_journal_stop(&vhdx_disk_leaf(disk)->writer.journal);
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+
+	/* Who waited for it may have been killed. */
+	flush_work(&disk->start.work);
+	/* Of one that is read nothing ever is, and others may use its layer. */
+	if (!disk->read_only)
+		leaf->mapping->stop(leaf);
 }

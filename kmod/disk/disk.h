@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One attached disk: everything that belongs together from attach to detach.
- * Its locks, and their order: Documentation/design.rst.
+ * One attached disk: everything that belongs together from attach to detach. The order of its
+ * locks is in Documentation/design.rst.
  */
 #ifndef VHDX_DISK_H
 #define VHDX_DISK_H
 
+#include "chain.h"
 #include "compat.h"
 #include "io.h"
 #include "layer/gate.h"
 #include "loss.h"
+#include "notice.h"
 #include "restart.h"
 #include "layer/layer.h"
 #include "session.h"
@@ -21,24 +23,25 @@
 #include <linux/percpu-refcount.h>
 
 struct attribute_group;
-struct vhdx_handle;
+struct vhdx_cdev;
 struct vhdx_info;
+struct vhdx_layer;
 
 /**
  * struct vhdx_disk - see the file comment
  * @index:	N of /dev/vhdxN
  * @read_only:	nothing is ever written
- * @poisoned:	a commit or a header update failed, or the container is lost: writes fail
- *		until detach
+ * @poisoned:	a commit or a header update failed, or the container is lost: writes fail until
+ *		the disk is detached
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @age:	among all disks, the oldest first; under disks_lock (registry.c)
  * @autoclear:	detach at the last close
- * @used:	somebody mounted it, or opened it for writing: a close may be the last; under
- *		gd->open_mutex, as is
- * @closed_at:	when it was closed last, in jiffies
+ * @used:	it was mounted, or opened for writing: with @autoclear a close may be the last;
+ *		under gd->open_mutex
+ * @closed_at:	when it was closed last, in jiffies; under gd->open_mutex
  * @last_close:	called then, with @autoclear; under gd->open_mutex
  * @gd:		the block device
- * @handle:	the change-tracking device, which may outlive the disk
+ * @cdev:	the change-tracking device, which may outlive the disk
  * @gate:	what I/O holds while it uses the mapping (rule V1)
  * @io_ref:	one reference for each read or flush under way (rule K2); gone: detached
  * @drained:	the last one is gone
@@ -46,10 +49,15 @@ struct vhdx_info;
  * @writes_drained: the last one is gone
  * @swap_out:	writes of memory that is being swapped out
  * @restart:	data behind flushes
- * @detach_work: detaches it after the last close; nobody else can reach the disk then
+ * @detach_work: detaches it after the last close; no other task can reach the disk then
+ * @start:	of a session, by a worker
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
  * @split_bios:	pieces of the caller's bios
+ * @run_bios:	several layers: pieces that are sent at once, and wait for nothing
+ * @pins:	several layers: what keeps in memory where a byte of the disk is
+ * @commit_wq:	where the journal commits, and where a gap is written
+ * @space_wq:	where room for new blocks is made
  * @layer_count: how many
  * @layers:	the leaf first, which alone is written
  */
@@ -64,9 +72,10 @@ struct vhdx_disk {
 	unsigned long closed_at;
 	void (*last_close)(struct vhdx_disk *disk);
 	struct gendisk *gd;
-	struct vhdx_handle *handle;
+	struct vhdx_cdev *cdev;
 	struct vhdx_tracker tracker;
 	struct vhdx_loss loss;
+	struct vhdx_notice notice;
 	struct vhdx_gate gate;
 	struct percpu_ref io_ref;
 	struct completion drained;
@@ -75,20 +84,26 @@ struct vhdx_disk {
 	struct vhdx_swap_out swap_out;
 	struct vhdx_restart restart;
 	struct work_struct detach_work;
+	struct vhdx_session_start start;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;
 	struct bio_set split_bios;
+	struct bio_set run_bios;
+	mempool_t pins;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
 	struct workqueue_struct *publish_wq;
 	struct workqueue_struct *swap_wq;
-	struct workqueue_struct *sidecar_wq;
+	struct workqueue_struct *commit_wq;
+	struct workqueue_struct *space_wq;
 	unsigned int layer_count;
-	struct vhdx_open_layer *layers[];
+	struct vhdx_layer_user layers[];
 };
 
 struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only);
 void vhdx_disk_free(struct vhdx_disk *disk);
+int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+		   struct vhdx_diag *diag);
 int vhdx_disk_prepare(struct vhdx_disk *disk);
 void vhdx_disk_unprepare(struct vhdx_disk *disk);
 int vhdx_disk_add(struct vhdx_disk *disk, const struct attribute_group **groups);
@@ -102,7 +117,19 @@ unsigned int vhdx_disk_depth(struct vhdx_disk *disk);
 /* The layer that is written; it has the disk's geometry. */
 static inline struct vhdx_open_layer *vhdx_disk_leaf(const struct vhdx_disk *disk)
 {
-	return disk->layers[0];
+	return disk->layers[0].layer;
+}
+
+/* The disk's own descriptor of the leaf. */
+static inline struct vhdx_container *vhdx_disk_container(struct vhdx_disk *disk)
+{
+	return &disk->layers[0].container;
+}
+
+/* Any context, and cheap. */
+static inline bool vhdx_disk_is_lost(struct vhdx_disk *disk)
+{
+	return vhdx_layer_is_lost(vhdx_disk_leaf(disk), vhdx_disk_container(disk));
 }
 
 static inline struct vhdx_disk *vhdx_disk_of(struct vhdx_tracker *tracker)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The path of a bio: what is answered from memory, and the end of all of them.
+ * The path of a bio: the fast one, which takes no lock, and the end of every piece.
  */
 #include "io.h"
 #include "disk.h"
@@ -8,15 +8,18 @@
 
 #include <linux/blkdev.h>
 
-/* Announced where the container is a device that has it; nobody else sends such bios. */
+/*
+ * REQ_NOWAIT is announced where the leaf is on a device, and all devices of the chain have it; no
+ * other bio has it.
+ */
 static gfp_t gfp_of(const struct bio *bio)
 {
 	return bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO;
 }
 
 /*
- * Of what a bio holds a reference for as long as it is under way (rule K2). Writes have one of
- * their own: a shutdown ends them, and not the others.
+ * What a bio holds a reference of for as long as it is under way (rule K2). Writes have one of
+ * their own: a shutdown refuses writes, and neither reads nor flushes.
  */
 static struct percpu_ref *ref_of(struct vhdx_disk *disk, const struct bio *bio)
 {
@@ -29,7 +32,7 @@ static void request_done(struct vhdx_request *request, blk_status_t status)
 	vhdx_io_done(container_of(request, struct vhdx_io, request), status);
 }
 
-/* Apart from those that call them, for which an event that is off is one jump over a call. */
+/* Not inlined: to a caller an event that is off is one jump over a call. */
 static noinline void map_event(const struct vhdx_io *io, enum vhdx_trace_mapped kind, u64 where)
 {
 	trace_vhdx_map(io->disk->index, io->disk_offset, io->length, vhdx_io_is_write(io), kind,
@@ -47,14 +50,22 @@ static inline void trace_map(const struct vhdx_io *io, enum vhdx_trace_mapped ki
 		map_event(io, kind, where);
 }
 
+static enum vhdx_trace_slow why_unknown(const struct vhdx_io *io)
+{
+	struct vhdx_session *session = &vhdx_disk_leaf(io->disk)->writer.session;
+
+	return vhdx_io_is_write(io) && !vhdx_session_has_begun(session) ? VHDX_SLOW_SESSION :
+									   VHDX_SLOW_PAGE;
+}
+
 static inline void trace_slow(const struct vhdx_io *io, enum vhdx_trace_slow why)
 {
 	if (trace_vhdx_slow_enabled())
 		slow_event(io, why);
 }
 
-/* NULL only for a bio that does not wait. */
-static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
+/* NULL only for a bio that does not wait. @ref: ref_of(), of which it has a reference. */
+static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio, struct percpu_ref *ref)
 {
 	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, gfp_of(bio), &disk->io_bios);
 	struct vhdx_io *io;
@@ -63,9 +74,8 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 		return NULL;
 	io = container_of(clone, struct vhdx_io, request.clone);
 	io->disk = disk;
-	io->ref = ref_of(disk, bio);
+	io->ref = ref;
 	io->orig = bio;
-	INIT_LIST_HEAD(&io->link);
 	io->pass.epoch = NULL;
 	io->write.slot = NULL;
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
@@ -76,28 +86,22 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio)
 	io->status = BLK_STS_OK;
 	io->swap_out = false;
 	io->start_time = 0;
-	io->request.container = &vhdx_disk_leaf(disk)->container;
 	io->request.done = request_done;
 	io->request.offset = 0;
 	io->request.alone = false;
 	return io;
 }
 
-/**
- * vhdx_io_start() - a bio with data sets out
- * @disk:	the disk
- * @bio:	holds a reference of the disk, which goes with it
- * @swap_out:	it has entered disk->swap_out
- *
- * Waits for nothing but memory that earlier ones give back, and not even for that if the bio
- * does not wait.
+/*
+ * A bio with data sets out. The reference goes with it. Waits for nothing but memory that earlier
+ * ones give back, and not even for that if the bio does not wait.
  */
-void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
+static inline void start(struct vhdx_disk *disk, struct bio *bio, struct percpu_ref *ref,
+			 bool swap_out)
 {
-	struct percpu_ref *ref = ref_of(disk, bio);
-	struct vhdx_io *io = io_alloc(disk, bio);
+	struct vhdx_io *io = io_alloc(disk, bio, ref);
 
-	if (io) {
+	if (likely(io)) {
 		io->swap_out = swap_out;
 		vhdx_io_enter(io);
 		return;
@@ -106,6 +110,18 @@ void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out)
 	if (swap_out)
 		vhdx_swap_out_leave(disk);
 	percpu_ref_put(ref);
+}
+
+/**
+ * vhdx_io_start() - a write of swapped memory sets out
+ * @disk:	the disk
+ * @bio:	has entered disk->swap_out, and holds a reference of the disk, which goes with it
+ *
+ * Waits for nothing but memory that earlier ones give back.
+ */
+void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio)
+{
+	start(disk, bio, ref_of(disk, bio), true);
 }
 
 /**
@@ -145,7 +161,7 @@ void vhdx_submit_bio(struct bio *bio)
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			goto would_wait;
-		vhdx_io_enter(io_alloc(disk, bio));
+		vhdx_io_enter(io_alloc(disk, bio, ref));
 		return;
 	}
 
@@ -154,7 +170,7 @@ void vhdx_submit_bio(struct bio *bio)
 		if (!vhdx_swap_out_enter(disk, bio))
 			return;
 	}
-	vhdx_io_start(disk, bio, swap_out);
+	start(disk, bio, ref, swap_out);
 	return;
 
 would_wait:
@@ -203,38 +219,52 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
  * vhdx_io_wait_for_commit() - go on once everything that was done so far is durable
  * @io:		outside of the gate, and on no list
  *
- * Any context. A flush, and what is durable by a commit, ends then.
+ * Any context. A flush, and what is durable by a commit, ends then. Of a disk that is only read
+ * there is nothing to wait for.
  */
 void vhdx_io_wait_for_commit(struct vhdx_io *io)
 {
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	struct vhdx_disk *disk = io->disk;
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 
+	if (disk->read_only) {
+		vhdx_io_end(io, vhdx_disk_is_lost(disk) ? BLK_STS_IOERR : BLK_STS_OK);
+		return;
+	}
 	io->waiter.done = committed;
-	leaf->map->flush(leaf, &io->waiter);
+	leaf->mapping->flush(leaf, &io->waiter);
 }
 
-/* To the slow path, unless its submitter would rather hear that it has to wait. */
+/* The piece is about to wait. Returns false if its submitter forbade that: then it has ended. */
+static bool may_wait(struct vhdx_io *io)
+{
+	vhdx_gate_leave(&io->pass);
+	if (likely(!(io->orig->bi_opf & REQ_NOWAIT)))
+		return true;
+	vhdx_io_end(io, BLK_STS_AGAIN);
+	return false;
+}
+
 static void hand_over(struct vhdx_io *io, enum vhdx_trace_slow why,
 		      void (*slow)(struct vhdx_io *io))
 {
 	trace_slow(io, why);
-	vhdx_gate_leave(&io->pass);
-	if (io->orig->bi_opf & REQ_NOWAIT)
-		vhdx_io_end(io, BLK_STS_AGAIN);
-	else
+	if (may_wait(io))
 		slow(io);
 }
 
 /* To the container, at that offset of it. */
 static void send(struct vhdx_io *io, u64 offset)
 {
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	struct vhdx_container *container = io->request.container;
+	struct vhdx_open_layer *layer = container_of(container, struct vhdx_layer_user,
+						     container)->layer;
 
 	/* Structures are replayed in memory for a read-only attach; payload is not:
 	 * a log that holds payload is none that MS-VHDX knows.
 	 */
-	if (unlikely(leaf->overlay) &&
-	    vhdx_overlay_touches(leaf->overlay, offset, io->length)) {
+	if (unlikely(layer->overlay) &&
+	    vhdx_overlay_touches(layer->overlay, offset, io->length)) {
 		vhdx_io_end(io, BLK_STS_IOERR);
 		return;
 	}
@@ -242,7 +272,7 @@ static void send(struct vhdx_io *io, u64 offset)
 	if (io->commit)
 		io->request.clone.bi_opf &= ~REQ_FUA;
 	io->request.offset = offset;
-	io->request.container->ops->submit(io->request.container, &io->request);
+	container->ops->submit(container, &io->request);
 }
 
 static void read_zeroes(struct vhdx_io *io)
@@ -252,53 +282,45 @@ static void read_zeroes(struct vhdx_io *io)
 	vhdx_io_end(io, BLK_STS_OK);
 }
 
-/* Where it lies is known. It is inside the gate, and admitted if it writes. */
-static void map(struct vhdx_io *io, const struct vhdx_mapping *extent)
+/*
+ * Where the piece lies is known. It is inside the gate, and admitted if it writes. Returns true if
+ * it has to be looked up again at once: the operation on its block has ended.
+ */
+static bool map(struct vhdx_io *io, const struct vhdx_mapping *extent)
 {
 	struct vhdx_disk *disk = io->disk;
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	bool write = vhdx_io_is_write(io);
 
-	if (unlikely(vhdx_layer_is_lost(leaf))) {
+	if (unlikely(vhdx_disk_is_lost(disk)) ||
+	    unlikely(write && vhdx_disk_is_poisoned(disk))) {
 		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
-	}
-	if (write) {
-		if (unlikely(vhdx_disk_is_poisoned(disk))) {
-			vhdx_io_end(io, BLK_STS_IOERR);
-			return;
-		}
-		if (unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
-			hand_over(io, VHDX_SLOW_SESSION, vhdx_io_slow);
-			return;
-		}
+		return false;
 	}
 	switch (extent->kind) {
 	case VHDX_MAPPING_UNKNOWN:
-		hand_over(io, VHDX_SLOW_PAGE, vhdx_io_slow);
-		return;
+		hand_over(io, why_unknown(io), vhdx_io_slow);
+		return false;
 	case VHDX_MAPPING_DATA:
 		io->commit = (io->orig->bi_opf & REQ_FUA) && !extent->durable;
 		trace_map(io, VHDX_MAPPED_DATA, extent->offset);
 		send(io, extent->offset);
-		return;
+		return false;
 	case VHDX_MAPPING_ZERO:
+	case VHDX_MAPPING_PARENT:
 		if (write)
 			hand_over(io, VHDX_SLOW_ALLOCATE, vhdx_io_allocate);
 		else
 			read_zeroes(io);
-		return;
+		return false;
 	case VHDX_MAPPING_BUSY:
-		if (write || !extent->zero)
-			hand_over(io, VHDX_SLOW_BUSY, vhdx_io_wait_for_block);
-		else
-			read_zeroes(io);
-		return;
+		trace_slow(io, VHDX_SLOW_BUSY);
+		return may_wait(io) && !vhdx_io_wait_for_block(io);
 	case VHDX_MAPPING_BAD:
 		trace_map(io, VHDX_MAPPED_BAD, 0);
 		vhdx_io_end(io, BLK_STS_IOERR);
-		return;
+		return false;
 	}
+	return false;
 }
 
 static unsigned int kind_of(const struct vhdx_io *io)
@@ -308,67 +330,140 @@ static unsigned int kind_of(const struct vhdx_io *io)
 	return vhdx_io_is_write(io) ? VHDX_GATE_WRITES : VHDX_GATE_READS;
 }
 
-/*
- * Into the gate, and look up what begins there; in one read side with the first mark, which is
- * of what can be sent as a whole. Returns false if it is parked, and comes again when the gate
- * opens; or if it has ended, because it would have been.
- */
-static bool pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
+/* What of it an operation on a block can be about. */
+static u64 to_end_of_span(const struct vhdx_io *io)
 {
-	struct vhdx_disk *disk = io->disk;
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
-	bool nowait = io->orig->bi_opf & REQ_NOWAIT;
-	bool inside;
+	u32 span = vhdx_disk_leaf(io->disk)->span;
+
+	return span - (io->disk_offset & (span - 1));
+}
+
+/*
+ * What is mapped where the piece begins, and in which container. A write that finds no session has
+ * to wait, and so is cut to one block, whatever is mapped there.
+ */
+static void look_up(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
+{
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+
+	io->request.container = vhdx_disk_container(io->disk);
+	leaf->mapping->lookup(leaf, io->disk_offset, io->length, kind == VHDX_GATE_WRITES, extent);
+	if (unlikely(extent->kind == VHDX_MAPPING_PARENT) && kind == VHDX_GATE_READS)
+		vhdx_chain_look(io->disk, io->disk_offset, io->length, extent,
+				&io->request.container);
+	if (kind == VHDX_GATE_WRITES && unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
+		extent->kind = VHDX_MAPPING_UNKNOWN;
+		extent->length = to_end_of_span(io);
+	}
+}
+
+/* What became of a piece at the gate. */
+enum entry {
+	INSIDE,
+	CLOSED,
+	UNCOVERED,	/* inside, but regions of it have to be set first (rule T3) */
+};
+
+/*
+ * The first mark of a write, and what it may write to. What is not known yet is asked again when it
+ * is: then the session has begun, before which nothing is set (rule T4).
+ */
+static enum entry admit(struct vhdx_io *io, const struct vhdx_mapping *extent)
+{
+	struct vhdx_tracker *tracker = &io->disk->tracker;
+	u64 length = min(extent->length, io->length);
+	u64 offset = io->disk_offset;
+
+	vhdx_inflight_admit(&tracker->inflight, &io->write, offset, length);
+	if (likely(vhdx_tracker_covers(tracker, offset, length)))
+		return INSIDE;
+	return !io->op && extent->kind == VHDX_MAPPING_UNKNOWN ? INSIDE : UNCOVERED;
+}
+
+/*
+ * Into the gate, and look up what is mapped; in one read side with the first mark, which is of what
+ * can be sent as a whole.
+ */
+static enum entry pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
+{
+	enum entry entry = CLOSED;
 
 	rcu_read_lock();
-	while (unlikely(!(inside = vhdx_gate_enter(&disk->gate, &io->pass, kind)))) {
-		trace_slow(io, VHDX_SLOW_GATE);
-		if (nowait || vhdx_gate_park(&disk->gate, &io->pass, kind))
-			break;
+	if (likely(vhdx_gate_enter(&io->disk->gate, &io->pass, kind))) {
+		if (likely(kind != VHDX_GATE_FLUSHES && !io->op))
+			look_up(io, kind, extent);
+		entry = kind == VHDX_GATE_WRITES ? admit(io, extent) : INSIDE;
 	}
-	if (inside && kind != VHDX_GATE_FLUSHES && !io->op)
-		leaf->map->lookup(leaf, io->disk_offset, io->length, extent);
-	if (inside && kind == VHDX_GATE_WRITES && extent->length >= io->length)
-		vhdx_inflight_admit(&disk->tracker.inflight, &io->write, io->disk_offset,
-				    io->length);
 	rcu_read_unlock();
-	if (unlikely(!inside && nowait))
-		vhdx_io_end(io, BLK_STS_AGAIN);
-	return inside;
+	return entry;
 }
 
-static struct bio *front_of(struct bio *bio, unsigned int sectors, struct bio_set *set)
+static void keep(struct vhdx_io *io, struct bio *front, u64 length)
 {
-	struct bio *front;
-
-	if (!(bio->bi_opf & REQ_NOWAIT))
-		return compat_submit_split(bio, sectors, set);
-	front = bio_split(bio, sectors, GFP_NOWAIT, set);
-	if (IS_ERR_OR_NULL(front)) {
-		bio_wouldblock_error(bio);
-		return NULL;
-	}
-	bio_chain(front, bio);
-	submit_bio_noacct(bio);
-	return front;
+	io->orig = front;
+	io->length = length;
+	io->request.clone.bi_iter.bi_size = length;
 }
 
 /*
- * Keep so much of it; the rest comes by itself. Outside of the gate: those who have the memory
- * for that may be parked. Returns false if the caller's bio has failed.
+ * Cut the piece to this length, inside the gate, where it must not wait. @rest is to be submitted
+ * once the piece has been sent, for that may wait for memory. Returns false without memory: nothing
+ * has happened. A worker of the slow path may wait for the memory of pieces that were cut by such a
+ * worker: these are on their way to the container.
  */
-static bool cut(struct vhdx_io *io, u64 length)
+static bool cut(struct vhdx_io *io, u64 length, bool slowly, struct bio **rest)
 {
 	struct vhdx_disk *disk = io->disk;
-	struct percpu_ref *ref = io->ref;
+	struct bio *front = bio_split(io->orig, length >> SECTOR_SHIFT,
+				      slowly ? GFP_NOIO : GFP_NOWAIT,
+				      slowly ? &disk->run_bios : &disk->split_bios);
 
-	io->orig = front_of(io->orig, length >> SECTOR_SHIFT, &disk->split_bios);
-	if (io->orig) {
-		io->length = length;
-		io->request.clone.bi_iter.bi_size = length;
+	if (IS_ERR_OR_NULL(front))
+		return false;
+	*rest = io->orig;
+	bio_chain(front, *rest);
+	keep(io, front, length);
+	/* For vhdx_restart_bio(). */
+	if (slowly)
+		percpu_ref_get(&disk->io_ref);
+	return true;
+}
+
+/* It is as long as it is: a worker cuts it when what it waits for has come. */
+static bool must_wait(const struct vhdx_mapping *extent)
+{
+	return extent->kind == VHDX_MAPPING_UNKNOWN || extent->kind == VHDX_MAPPING_BUSY;
+}
+
+/*
+ * A read of several layers is what it is: only when all that it needs is in memory is it known what
+ * of it is alike. It waits uncut, and a worker cuts it.
+ */
+static bool is_cut_late(const struct vhdx_io *io)
+{
+	return io->disk->layer_count > 1 && !vhdx_io_is_write(io);
+}
+
+/*
+ * Cut the piece to one block at most, before it waits: so it need not be cut when it goes on. The
+ * worker that lets it go on must not wait for memory that other waiting pieces have; and no piece
+ * is cut twice, so that none has the memory of one cut while it waits for that of another. Outside
+ * of the gate; the rest is submitted here. Returns false if the caller's bio has failed.
+ */
+static bool keep_block(struct vhdx_io *io)
+{
+	u64 length = to_end_of_span(io);
+	struct vhdx_disk *disk = io->disk;
+	struct percpu_ref *ref = io->ref;
+	struct bio *front;
+
+	if (io->length <= length || is_cut_late(io))
+		return true;
+	front = compat_submit_split(io->orig, length >> SECTOR_SHIFT, &disk->split_bios);
+	if (front) {
+		keep(io, front, length);
 		return true;
 	}
-	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
 	if (io->swap_out)
 		vhdx_swap_out_leave(disk);
 	bio_put(&io->request.clone);
@@ -376,41 +471,117 @@ static bool cut(struct vhdx_io *io, u64 length)
 	return false;
 }
 
-/* It can be sent as a whole. */
-static void go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mapping *extent)
+/* Returns true if the gate has been opened meanwhile. */
+static bool wait_for_gate(struct vhdx_io *io, unsigned int kind)
+{
+	trace_slow(io, VHDX_SLOW_GATE);
+	return may_wait(io) && (kind == VHDX_GATE_FLUSHES || keep_block(io)) &&
+	       !vhdx_gate_park(&io->disk->gate, &io->pass, kind);
+}
+
+/*
+ * It was admitted, and can't be sent: it is not in flight any more. Returns true if it is cut to
+ * one block.
+ */
+static bool step_back(struct vhdx_io *io)
+{
+	vhdx_inflight_leave(&io->disk->tracker.inflight, &io->write);
+	return may_wait(io) && keep_block(io);
+}
+
+/*
+ * There was no memory to cut it to what is mapped in one piece. Returns true if it is cut to one
+ * block by now, which is.
+ */
+static bool wait_for_cut(struct vhdx_io *io)
+{
+	if (!step_back(io))
+		return false;
+	if (!is_cut_late(io))
+		return true;
+	vhdx_io_slow(io);
+	return false;
+}
+
+/* Returns true if its regions are armed by now, and it has to come in again. */
+static bool wait_for_regions(struct vhdx_io *io)
+{
+	trace_slow(io, VHDX_SLOW_REGION);
+	return step_back(io) &&
+	       !vhdx_tracker_wait(&io->disk->tracker, &io->link, io->disk_offset, io->length);
+}
+
+/* The piece can be sent as a whole. Returns true if it has to come in again. */
+static bool go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mapping *extent)
 {
 	if (unlikely(kind == VHDX_GATE_FLUSHES)) {
 		vhdx_gate_leave(&io->pass);
 		vhdx_io_wait_for_commit(io);
-	} else if (unlikely(io->op)) {
-		send(io, vhdx_io_new_place(io));
-	} else {
-		if (!io->start_time)
-			io->start_time = bio_start_io_acct(io->orig);
-		map(io, extent);
+		return false;
 	}
+	if (unlikely(io->op)) {
+		/* It may have waited for a sidecar that failed. */
+		if (unlikely(vhdx_disk_is_poisoned(io->disk)))
+			vhdx_io_done(io, BLK_STS_IOERR);
+		else
+			send(io, vhdx_io_new_place(io));
+		return false;
+	}
+	if (!io->start_time)
+		io->start_time = bio_start_io_acct(io->orig);
+	return map(io, extent);
+}
+
+static __always_inline void enter(struct vhdx_io *io, bool slowly)
+{
+	struct vhdx_mapping extent = { .length = io->length };
+	unsigned int kind = kind_of(io);
+	struct vhdx_disk *disk = io->disk;
+	struct bio *rest = NULL;
+	enum entry entry;
+	bool again;
+
+	do {
+		entry = pass_gate(io, kind, &extent);
+		if (unlikely(entry == CLOSED))
+			again = wait_for_gate(io, kind);
+		else if (unlikely(entry == UNCOVERED))
+			again = wait_for_regions(io);
+		else if (likely(extent.length >= io->length) ||
+			 (slowly && must_wait(&extent)) ||
+			 cut(io, extent.length, slowly, &rest))
+			again = go_on(io, kind, &extent);
+		else
+			again = wait_for_cut(io);
+	} while (unlikely(again));
+	if (likely(!rest))
+		return;
+	if (slowly)
+		vhdx_restart_bio(disk, rest);
+	else
+		submit_bio_noacct(rest);
 }
 
 /**
  * vhdx_io_enter() - go on with a piece that is outside of the gate: a new one, or one that waited
  * @io:		on no list
  *
- * Waits for nothing but memory that others give back.
+ * A new piece may wait for memory that earlier ones give back; one that waited does not.
  */
 void vhdx_io_enter(struct vhdx_io *io)
 {
-	struct vhdx_mapping extent = { .length = io->length };
-	unsigned int kind = kind_of(io);
+	enter(io, false);
+}
 
-	while (pass_gate(io, kind, &extent)) {
-		if (likely(extent.length >= io->length)) {
-			go_on(io, kind, &extent);
-			return;
-		}
-		vhdx_gate_leave(&io->pass);
-		if (!cut(io, extent.length))
-			return;
-	}
+/**
+ * vhdx_io_enter_slowly() - the same for one whose pages were loaded
+ * @io:		on no list
+ *
+ * In slow_wq. May wait for pieces that are on their way to a container, and starts no other one.
+ */
+void vhdx_io_enter_slowly(struct vhdx_io *io)
+{
+	enter(io, true);
 }
 
 /**
@@ -423,24 +594,32 @@ void vhdx_io_resume(struct vhdx_pass *pass)
 }
 
 /**
+ * vhdx_io_covered() - vhdx_io_enter() for one that waited until its regions were set
+ * @link:	of the piece
+ */
+void vhdx_io_covered(struct list_head *link)
+{
+	vhdx_io_enter(container_of(link, struct vhdx_io, link));
+}
+
+/**
  * vhdx_io_done() - the container is done with it
  * @io:		sent
  * @status:	how it went
  *
- * Any context. A new block is mapped before it leaves the gate: who waits for the gate finds
- * everything that has reached the container.
+ * Any context. A new block is mapped before its piece leaves the gate: a task that waits for the
+ * gate finds everything mapped that has reached the container.
  */
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 {
-	if (io->op) {
+	if (unlikely(io->op)) {
 		vhdx_io_publish(io, status);
-		return;
-	}
-	vhdx_gate_leave(&io->pass);
-	if (io->commit && !status)
+	} else if (unlikely(io->commit && !status)) {
+		vhdx_gate_leave(&io->pass);
 		vhdx_io_wait_for_commit(io);
-	else
+	} else {
 		vhdx_io_end(io, status);
+	}
 }
 
 /**
@@ -461,7 +640,7 @@ void vhdx_io_end(struct vhdx_io *io, blk_status_t status)
 	vhdx_gate_leave(&io->pass);
 	if (unlikely(status) && vhdx_loss_park(io, status))
 		return;
-	vhdx_inflight_leave(&disk->tracker.inflight, &io->write, io->disk_offset, io->length);
+	vhdx_inflight_leave(&disk->tracker.inflight, &io->write);
 	if (unlikely(io->swap_out))
 		vhdx_swap_out_leave(disk);
 	if (io->start_time)

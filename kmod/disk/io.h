@@ -4,11 +4,12 @@
  *
  *	submit_bio	through the gate (gate.h); a write's first mark (inflight.h)
  *	  -> map	fast: looked up without locks, sent to the container
- *	  -> slow path	a page to load, a session to begin, a block to allocate; outside the
- *			gate, and through it again
+ *	  -> slow path	a page to load, a session to begin, a block to allocate; cut to one
+ *			block, outside the gate, and through it again
+ *	  -> waits	for a commit that sets its regions (coarse.h), the same way
  *	  -> container	done: out of the gate; second mark, the caller's bio ends
  *
- * submit_bio never waits (rule K1): whatever would is handed to a workqueue.
+ * submit_bio never waits (rule K1): a piece that has to wait is handed to a workqueue.
  */
 #ifndef VHDX_IO_H
 #define VHDX_IO_H
@@ -27,8 +28,9 @@ struct vhdx_disk;
  * struct vhdx_io - state of one piece, in front of its clone
  * @disk:	where it goes
  * @ref:	of the disk, that it holds a reference of until the end (rule K2)
- * @orig:	the caller's bio, which this piece is the whole of
- * @link:	in whatever list it is parked on: allocation, loss
+ * @orig:	the caller's bio; this piece is all of it
+ * @link:	in the list that it is parked in: of its block's operation, of writes whose regions
+ *		are set, or of the loss
  * @waiter:	for a commit of the journal
  * @pass:	its way through the gate
  * @write:	in flight, if it is a write and the disk is tracked
@@ -39,7 +41,7 @@ struct vhdx_disk;
  * @parked:	waits for a commit before it allocates
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
- * @swap_out:	one of those under way (swap_out.h)
+ * @swap_out:	one of the writes of swapped memory under way (swap_out.h)
  * @start_time:	for the disk's statistics
  * @request:	its transfer, once it is mapped; last, see there
  */
@@ -70,17 +72,19 @@ static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 
 /* io.c */
 void vhdx_submit_bio(struct bio *bio);
-void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio, bool swap_out);
+void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio);
 void vhdx_io_resume(struct vhdx_pass *pass);
+void vhdx_io_covered(struct list_head *link);
 bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline);
 void vhdx_io_enter(struct vhdx_io *io);
+void vhdx_io_enter_slowly(struct vhdx_io *io);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_wait_for_commit(struct vhdx_io *io);
 
 /* io_slow.c */
 void vhdx_io_slow(struct vhdx_io *io);
-void vhdx_io_wait_for_block(struct vhdx_io *io);
+bool vhdx_io_wait_for_block(struct vhdx_io *io);
 void vhdx_io_block_ended(struct list_head *link);
 void vhdx_io_allocate(struct vhdx_io *io);
 u64 vhdx_io_new_place(const struct vhdx_io *io);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The slow path: what has to wait. Several queues, so that none waits for an item of its
- * own, which without memory for a thread stands behind it: pages are loaded and sessions begun
- * on one, blocks are allocated on another, the room for them is made on a third; writes of
- * swapped memory, and data behind a flush, are started on a fourth; the container and the
- * journal have theirs. What waits for memory waits for what is given back on the queue of
- * publications, which waits for nothing.
+ * The slow path: pieces of bios that have to wait. There are several workqueues, so that no item
+ * waits for another item of its own queue, which would stand behind it if there is no memory for
+ * another thread. slow_wq loads pages and begins sessions, allocate_wq allocates blocks, space_wq
+ * makes room for them, swap_wq starts writes of swapped memory and data behind a flush; container
+ * and journal have their own. An item that waits for memory waits for what publish_wq gives back,
+ * and no item of publish_wq waits for anything; pieces that waited for a block, or at the gate, go
+ * on there.
  */
 #include "io.h"
 #include "disk.h"
@@ -26,20 +27,19 @@ static void slow_work(struct work_struct *work)
 {
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_disk *disk = io->disk;
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	unsigned int flags = vhdx_scope_enter();
-	void *handle;
+	struct vhdx_chain_pins pins;
 	int err = 0;
 
 	if (vhdx_io_is_write(io))
 		err = vhdx_session_begin(disk);
 	if (!err)
-		err = leaf->map->load(leaf, io->disk_offset, &handle);
+		err = vhdx_chain_load(disk, io->disk_offset, vhdx_io_is_write(io), &pins);
 	if (err) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 	} else {
-		vhdx_io_enter(io);
-		leaf->map->unload(leaf, handle);
+		vhdx_io_enter_slowly(io);
+		vhdx_chain_unload(disk, &pins);
 	}
 	vhdx_scope_leave(flags);
 }
@@ -54,24 +54,23 @@ void vhdx_io_slow(struct vhdx_io *io)
 	queue_work(io->disk->slow_wq, &io->work);
 }
 
-/* ---- a block that somebody works on ---------------------------------------------- */
+/* ---- a block with an operation under way ----------------------------------------- */
 
 /**
- * vhdx_io_wait_for_block() - map it again once nobody works on its block any more
+ * vhdx_io_wait_for_block() - map it again once the operation on its block has ended
  * @io:		not mapped: the block was busy
  *
- * Any context.
+ * Any context. Returns false if no operation is under way: the caller maps the piece again.
  */
-void vhdx_io_wait_for_block(struct vhdx_io *io)
+bool vhdx_io_wait_for_block(struct vhdx_io *io)
 {
 	struct vhdx_block_ops *blocks = &vhdx_disk_leaf(io->disk)->writer.blocks;
 
-	if (!vhdx_block_op_wait(blocks, block_of(io), &io->link))
-		vhdx_io_enter(io);
+	return vhdx_block_op_wait(blocks, block_of(io), &io->link);
 }
 
 /**
- * vhdx_io_block_ended() - nobody works on the block any more that it waited for
+ * vhdx_io_block_ended() - the operation that the piece waited for has ended
  * @link:	of the piece
  */
 void vhdx_io_block_ended(struct list_head *link)
@@ -81,13 +80,13 @@ void vhdx_io_block_ended(struct list_head *link)
 
 /* ---- allocate a block ---------------------------------------------------------- */
 
-/* The block is mapped, or it is not: those who waited find out by themselves. */
+/* The block is mapped, or it is not: pieces that waited for it look it up again. */
 static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
 
-	if (op->handle)
-		leaf->map->release(leaf, io->disk_offset, op->handle);
+	if (op->pin.entry)
+		leaf->mapping->release(leaf, io->disk_offset, &op->pin);
 	vhdx_block_op_end(&leaf->writer.blocks, op);
 }
 
@@ -108,8 +107,8 @@ static int zero_around(struct vhdx_io *io, u64 where)
 }
 
 /*
- * Who comes first makes the block; everybody else waits for it. Rule V1: the fast path
- * does not see the block before it is complete.
+ * The first write to a block makes it; all others wait in its operation's list. The fast path does
+ * not see the block before it is complete (rule V1).
  */
 static void allocate_work(struct work_struct *work)
 {
@@ -118,7 +117,6 @@ static void allocate_work(struct work_struct *work)
 	unsigned int flags = vhdx_scope_enter();
 	struct vhdx_mapping extent;
 	struct vhdx_block_op *op;
-	bool zeroed;
 	int err;
 
 	if (READ_ONCE(leaf->pages.dirty_count) >= DIRTY_PAGES_MAX) {
@@ -126,27 +124,34 @@ static void allocate_work(struct work_struct *work)
 		vhdx_io_wait_for_commit(io);
 		goto out;
 	}
-	/* Those that are under way end as soon as their data is written. */
+	/* If another operation is under way, it ends as soon as its data is written. */
 	op = vhdx_block_op_begin(&leaf->writer.blocks, block_of(io), &io->link);
 	if (!op)
 		goto out;
 
-	err = leaf->map->hold(leaf, io->disk_offset, &op->handle);
+	err = leaf->mapping->hold(leaf, io->disk_offset, io->length, &op->pin);
+	if (err == -EAGAIN) {
+		end_op(io, op);
+		io->parked = true;
+		vhdx_io_wait_for_commit(io);
+		goto out;
+	}
 	if (err)
 		goto fail_op;
-	/* Somebody may have made it since the lookup that sent us here. */
-	leaf->map->held(leaf, io->disk_offset, op->handle, &extent);
-	if (extent.kind != VHDX_MAPPING_ZERO) {
+	/* Another write may have made it since the lookup that sent this one here. */
+	leaf->mapping->held(leaf, io->disk_offset, io->length, &op->pin, &extent);
+	if (extent.kind != VHDX_MAPPING_ZERO && extent.kind != VHDX_MAPPING_PARENT) {
 		end_op(io, op);
 		vhdx_io_enter(io);
 		goto out;
 	}
-	err = leaf->map->place(leaf, op->handle, &op->where, &zeroed);
+	err = leaf->mapping->place(leaf, io->disk_offset, &op->pin, &op->room);
 	if (err)
 		goto fail_op;
-	trace_vhdx_allocate(io->disk->index, op->block, op->where, zeroed);
-	if (!zeroed)
-		err = zero_around(io, op->where);
+	if (op->room.fresh)
+		trace_vhdx_allocate(io->disk->index, op->block, op->room.where, op->room.zeroed);
+	if (!op->room.zeroed)
+		err = zero_around(io, op->room.where);
 	if (err)
 		goto fail_place;
 
@@ -156,7 +161,7 @@ static void allocate_work(struct work_struct *work)
 	goto out;
 
 fail_place:
-	leaf->map->abandon(leaf, op->where, err);
+	leaf->mapping->abandon(leaf, &op->room, err);
 fail_op:
 	end_op(io, op);
 	vhdx_io_end(io, errno_to_blk_status(err));
@@ -170,12 +175,12 @@ out:
  */
 u64 vhdx_io_new_place(const struct vhdx_io *io)
 {
-	return io->op->where +
+	return io->op->room.where +
 	       (io->disk_offset & (vhdx_disk_leaf(io->disk)->image.geo.block_size - 1));
 }
 
 /**
- * vhdx_io_allocate() - a write to a block that is nowhere
+ * vhdx_io_allocate() - a write to a block that has no place in the container
  * @io:		admitted, session begun
  */
 void vhdx_io_allocate(struct vhdx_io *io)
@@ -192,9 +197,9 @@ static void publish_work(struct work_struct *work)
 	unsigned int flags = vhdx_scope_enter();
 
 	if (io->status)
-		leaf->map->abandon(leaf, op->where, blk_status_to_errno(io->status));
+		leaf->mapping->abandon(leaf, &op->room, blk_status_to_errno(io->status));
 	else
-		leaf->map->publish(leaf, io->disk_offset, op->where, op->handle);
+		leaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);
 	io->op = NULL;
 	end_op(io, op);
 	vhdx_io_done(io, io->status);
@@ -206,7 +211,7 @@ static void publish_work(struct work_struct *work)
  * @io:		with the operation that made it
  * @status:	how the write went
  *
- * Any context. A queue of its own: all the others may wait for what is given back here.
+ * Any context. Items of all other queues may wait for what is given back here.
  */
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status)
 {

@@ -6,13 +6,13 @@
 #include <linux/idr.h>
 #include <uapi/linux/vhdx.h>
 
-/* Who is attached, by index; NULL: an index that is being attached or detached. */
+/* The attached disks by index; NULL: a disk with this index is being attached or detached. */
 static DEFINE_IDR(disks);
 static LIST_HEAD(disks_by_age);
 static DEFINE_MUTEX(disks_lock);
 /* The machine goes down: no disk comes or goes any more. Written under disks_lock. */
 static bool closing_down;
-/* How many are being detached, and who waits for that to end. */
+/* How many disks are being detached; the shutdown waits for that to end. */
 static atomic_t detaching;
 static DECLARE_WAIT_QUEUE_HEAD(detached);
 
@@ -67,8 +67,8 @@ void vhdx_registry_free_index(int index)
  * vhdx_registry_note_age() - the youngest of all disks
  * @disk:	open, and not announced
  *
- * Before the disk is announced: of two that are attached at once, who is told of the
- * second finds the first.
+ * Before the disk is announced: of two copies that are attached at once, the uevent of the second
+ * finds the first.
  */
 void vhdx_registry_note_age(struct vhdx_disk *disk)
 {
@@ -78,7 +78,7 @@ void vhdx_registry_note_age(struct vhdx_disk *disk)
 }
 
 /**
- * vhdx_registry_forget_age() - it goes
+ * vhdx_registry_forget_age() - the disk is about to be freed
  * @disk:	harmless where it was never noted
  */
 void vhdx_registry_forget_age(struct vhdx_disk *disk)
@@ -92,7 +92,7 @@ void vhdx_registry_forget_age(struct vhdx_disk *disk)
  * vhdx_registry_publish() - from now on others find it by its index
  * @disk:	started
  *
- * Somebody may detach it before this returns its diskseq.
+ * Another task may detach it before this returns its diskseq.
  */
 u64 vhdx_registry_publish(struct vhdx_disk *disk)
 {
@@ -135,10 +135,10 @@ int vhdx_registry_original(struct vhdx_disk *disk)
 /* ---- going ------------------------------------------------------------------------------ */
 
 /*
- * Nobody has it open, and from now on nobody can open it. -EAGAIN: somebody is opening or
- * closing it. That may take as long as its container does to answer: the task that reads the
- * partitions holds gd->open_mutex. It is not waited for here: disks_lock is held, which
- * every attach and detach takes.
+ * If no task has the disk open, none can open it from now on. -EAGAIN: a task is opening or closing
+ * it. That may take as long as its container does to answer: a task that reads the partitions holds
+ * gd->open_mutex. It is not waited for here: disks_lock is held, which every attach and detach
+ * takes.
  */
 static int claim_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 {
@@ -205,8 +205,8 @@ int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct 
 }
 
 /**
- * vhdx_registry_take_closed() - the same for those that are to be detached at their last close
- * @linger:	how long that must be ago, in jiffies
+ * vhdx_registry_take_closed() - the same for disks that are to be detached at their last close
+ * @linger:	how long ago that close must be, in jiffies
  * @taken:	called for each, with disks_lock held
  *
  * Returns true if there may be more, later.
@@ -247,10 +247,10 @@ void vhdx_registry_detached(int index)
 
 /**
  * vhdx_registry_keep_all() - from now on no disk comes or goes: the machine goes down
- * @list:	receives all there are, by their shutdown.link
+ * @list:	receives all disks, by their shutdown.link
  *
- * One that is being attached is not among them: nothing is written to it any more,
- * unless a write was faster.
+ * A disk that is being attached is not among them: its session can't begin any more, unless it has
+ * begun already.
  */
 void vhdx_registry_keep_all(struct list_head *list)
 {
@@ -273,7 +273,7 @@ bool vhdx_registry_is_closing_down(void)
 }
 
 /**
- * vhdx_registry_wait_for_detaches() - until those that had begun have ended
+ * vhdx_registry_wait_for_detaches() - until detaches that had begun have ended
  * @deadline:	in jiffies
  */
 void vhdx_registry_wait_for_detaches(unsigned long deadline)

@@ -39,9 +39,9 @@ void vhdx_restart_init(struct vhdx_restart *restart)
 }
 
 /**
- * vhdx_restart_bio() - start it over, in a worker
+ * vhdx_restart_bio() - start a bio over, in a worker
  * @disk:	the disk
- * @bio:	holds a reference of disk->io_ref, which is given up once it has started
+ * @bio:	holds a reference of disk->io_ref, which is dropped once it has started
  *
  * Any context.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Data that came with a flush in front of it: once the commit is done it starts over, as a new
- * bio. To start it may take memory that only the commits of others give back, so no worker that
- * commits does it; those that wait for their turn are bios, and hold nothing that others wait for.
+ * bio. To start it may take memory that only the next commits give back, so no worker that commits
+ * does it. What waits for its turn is a bio, which holds nothing that other bios wait for.
  */
 #ifndef VHDX_RESTART_H
 #define VHDX_RESTART_H
@@ -17,7 +17,7 @@ struct vhdx_disk;
  * struct vhdx_restart - see the file comment
  * @lock:	@waiting; irq-safe
  * @waiting:	bios that are to start over; each holds a reference of disk->io_ref
- * @work:	starts them
+ * @work:	starts the bios in @waiting
  */
 struct vhdx_restart {
 	spinlock_t lock;

@@ -7,56 +7,144 @@
 #include <linux/uuid.h>
 
 /**
+ * vhdx_session_refused() - is it known that none can begin, and that the one that has is no good?
+ * @disk:	attached
+ *
+ * Any context, and cheap. Returns 0; -EROFS; or -EIO: the container is lost.
+ */
+int vhdx_session_refused(struct vhdx_disk *disk)
+{
+	if (vhdx_disk_is_lost(disk))
+		return -EIO;
+	return disk->read_only ? -EROFS : 0;
+}
+
+/**
  * vhdx_session_begin() - before the first visible change
  * @disk:	attached for writing
  *
  * The sidecar says "in use" first, durably; then the header gets the GUIDs that it
  * announced; only then a write may go out. A sidecar that can't be written is
- * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on.
+ * invalidated by a GUID that it doesn't know (rule T7), and the disk goes on; or no session
+ * begins, if that was asked for.
  *
- * Sleeps. Returns 0; -EROFS where the disk is attached read-only, whoever asks; -EINTR where
- * the caller was killed while another began it; or -errno where the container itself can't be
- * written.
+ * Sleeps. Returns 0; -EROFS if the disk is attached read-only; -EINTR if the caller was killed
+ * while another task began the session; or -errno if the container itself can't be written.
  */
 int vhdx_session_begin(struct vhdx_disk *disk)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_session *session = &leaf->writer.session;
 	vhdx_guid data_write_guid;
-	int err = 0;
+	int err = vhdx_session_refused(disk);
 
-	if (vhdx_layer_is_lost(leaf))
-		return -EIO;
-	if (vhdx_session_has_begun(session))
-		return 0;
-	if (disk->read_only)
-		return -EROFS;
+	if (err || vhdx_session_has_begun(session))
+		return err;
 	if (mutex_lock_killable(&session->begin_lock))
 		return -EINTR;
 	if (session->begun)
 		goto out;
-	/* It was tried: which of the headers is the newer one is not known any more. */
+	/* An update of the header failed: which header is the newer one is not known any more. */
 	err = vhdx_disk_is_poisoned(disk) ? -EIO : 0;
 	if (!err && vhdx_registry_is_closing_down())
 		err = -EIO;
 	if (err)
 		goto out;
-	err = leaf->map->prepare(leaf);
+	err = leaf->mapping->prepare(leaf);
 	if (err)
 		goto out;
 
 	generate_random_guid(data_write_guid.b);
-	vhdx_tracker_activate(&disk->tracker, &data_write_guid);
-	err = leaf->map->begin(leaf, &data_write_guid);
+	err = vhdx_tracker_activate(&disk->tracker, &data_write_guid);
+	if (err)
+		goto out;
+	err = leaf->mapping->begin(leaf, &data_write_guid);
 	if (err) {
 		vhdx_disk_poison(disk, "header update", err);
 		goto out;
 	}
-	/* After the new headers, for those who look without the lock. */
+	/* After the new headers, for vhdx_session_has_begun() without the lock. */
 	smp_store_release(&session->begun, true);
 out:
 	mutex_unlock(&session->begin_lock);
 	return err;
+}
+
+static void start_work(struct work_struct *work)
+{
+	struct vhdx_disk *disk = container_of(work, struct vhdx_disk, start.work);
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_session_start *start = &disk->start;
+	unsigned int flags = vhdx_scope_enter();
+	int err;
+
+	err = vhdx_session_begin(disk);
+	/* If another image was written over ours, it stays as it is. */
+	if (!err) {
+		err = leaf->mapping->verify(leaf);
+		if (err)
+			vhdx_layer_failed(leaf, "reading the header back", err);
+	}
+	vhdx_scope_leave(flags);
+	WRITE_ONCE(start->err, err);
+	/* Pairs with the acquire in vhdx_session_started(). */
+	smp_store_release(&start->ended, start->ended + 1);
+	wake_up_all(&start->wait);
+}
+
+/**
+ * vhdx_session_start_init() - nobody waits for a session
+ * @start:	zeroed
+ */
+void vhdx_session_start_init(struct vhdx_session_start *start)
+{
+	INIT_WORK(&start->work, start_work);
+	init_waitqueue_head(&start->wait);
+}
+
+/**
+ * vhdx_session_start() - vhdx_session_begin() by a worker, which also looks at the header
+ * @disk:	kept from being detached by the caller
+ *
+ * Any context. Returns what vhdx_session_started() is to be given.
+ */
+u32 vhdx_session_start(struct vhdx_disk *disk)
+{
+	u32 ended = READ_ONCE(disk->start.ended);
+
+	queue_work(disk->slow_wq, &disk->start.work);
+	return ended;
+}
+
+/**
+ * vhdx_session_started() - wait for vhdx_session_start()
+ * @disk:	the same
+ * @start:	from it
+ *
+ * Sleeps. Returns as vhdx_session_begin(); -EINTR if the caller was killed, and the worker goes on;
+ * or -EIO: the container is not the one that was attached.
+ */
+int vhdx_session_started(struct vhdx_disk *disk, u32 start)
+{
+	/* Pairs with the release in start_work(). */
+	if (wait_event_killable(disk->start.wait, smp_load_acquire(&disk->start.ended) != start))
+		return -EINTR;
+	return READ_ONCE(disk->start.err);
+}
+
+/**
+ * vhdx_session_wait() - vhdx_session_begin() for a task that can be killed
+ * @disk:	attached for writing, and kept from being detached by the caller
+ *
+ * Sleeps. Returns as vhdx_session_started().
+ */
+int vhdx_session_wait(struct vhdx_disk *disk)
+{
+	int err = vhdx_session_refused(disk);
+
+	if (err || vhdx_session_has_begun(&vhdx_disk_leaf(disk)->writer.session))
+		return err;
+	return vhdx_session_started(disk, vhdx_session_start(disk));
 }
 
 /*
@@ -68,32 +156,32 @@ out:
 static int close_cleanly(struct vhdx_disk *disk, bool begun, struct vhdx_diag *gap)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
-	struct vhdx_store *store = &leaf->container.store;
-	static const vhdx_guid empty;
+	struct vhdx_container *container = vhdx_disk_container(disk);
 	vhdx_guid data_write_guid;
 	int err;
 
 	if (disk->read_only)
 		return 0;
 	/* What was acknowledged is committed also where the header can't be read. */
-	vhdx_layer_verify(leaf);
-	if (leaf->container.lost)
+	leaf->mapping->verify(leaf);
+	if (container->lost)
 		return -EIO;
 	if (!begun)
 		return 0;
-	err = vhdx_journal_commit(&leaf->writer.journal);
-	/* The pages that the last entry applied. */
+	err = leaf->mapping->commit(leaf);
+	/* What the commit did in place. */
 	if (!err)
-		err = store->flush(store);
+		err = container->store.flush(&container->store);
 	if (err)
 		return err;
 	generate_random_guid(data_write_guid.b);
-	vhdx_tracker_save(&disk->tracker, &data_write_guid, gap);
-	err = vhdx_layer_update_header(leaf, NULL, &data_write_guid, &empty);
+	err = vhdx_tracker_save(&disk->tracker, &data_write_guid, gap);
+	if (!err)
+		err = leaf->mapping->close(leaf, &data_write_guid);
 	if (err)
 		return err;
 	vhdx_tracker_saved(&disk->tracker);
-	vhdx_allocator_trim(leaf);
+	leaf->mapping->trim(leaf);
 	return 0;
 }
 
@@ -135,10 +223,11 @@ int vhdx_session_shut(struct vhdx_disk *disk)
 	begun = session->begun;
 	WRITE_ONCE(session->begun, false);
 	if (begun) {
-		vhdx_allocator_stop(&leaf->writer.space);
+		leaf->mapping->stop(leaf);
 		err = close_cleanly(disk, true, NULL);
 	}
 	mutex_unlock(&session->begin_lock);
+	vhdx_tracker_check_kept(&disk->tracker, NULL);
 	vhdx_scope_leave(flags);
 	return err;
 }

@@ -1,30 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An orderly shutdown with disks attached: those whose containers lie on the root file
+ * An orderly shutdown with disks attached: disks whose containers lie on the root file
  * system are there until the end. Each is closed as detach closes it, and can still be
  * read; writes that come later fail. Nothing of this runs after a panic.
  *
- * Disks are closed side by side. One whose container or sidecar lies on another disk of
- * ours comes before that one; what loop and device mapper hide comes at the same time,
- * and may find that its container takes no more writes: to its next attach that is a crash.
+ * Disks are closed side by side. A disk whose container or sidecar lies on another VHDX disk is
+ * closed before that one. If loop or device mapper hides that, both are closed at the same time,
+ * and the upper one may find that its container takes no more writes: to its next attach that is a
+ * crash.
  */
 #include "shutdown.h"
 #include "disk.h"
 #include "message.h"
 #include "registry.h"
 
+#include <linux/mutex.h>
 #include <linux/reboot.h>
 #include <linux/suspend.h>
 
-/* For all disks together: the shutdown waits for it. */
+/* For all disks together: so long the shutdown waits. */
 #define DEADLINE	(10 * HZ)
 
 static struct workqueue_struct *shutdown_wq;
 static DECLARE_WAIT_QUEUE_HEAD(some_done);
 
 /*
- * A machine that hibernates is shut down too, but its image believes that the disks are
- * as they were.
+ * Of the reboot notifier, which may be called again while the machine goes down: by SysRq,
+ * Ctrl-Alt-Del, a thermal emergency. The second caller waits here until the disks are closed.
+ */
+static DEFINE_MUTEX(closing_lock);
+/* The disks are closed; under closing_lock. None is attached or detached from then on. */
+static bool closed;
+
+/*
+ * A machine that hibernates is shut down too, but in the image of its memory the disks are in use,
+ * and go on when the machine resumes.
  */
 static bool hibernating;
 
@@ -53,7 +63,7 @@ static void shutdown_work(struct work_struct *work)
 	struct vhdx_disk *disk = container_of(work, struct vhdx_disk, shutdown.work);
 
 	close_disk(disk);
-	/* Pairs with all_done(): what the disk below was sent has arrived there. */
+	/* Pairs with all_done(): all that this disk wrote has arrived at the disk below it. */
 	smp_store_release(&disk->shutdown.done, true);
 	wake_up_all(&some_done);
 }
@@ -70,7 +80,7 @@ static bool all_done(const struct list_head *disks)
 	return true;
 }
 
-/* Moves those out of @all that lie on the most others. */
+/* Move those disks out of @all that lie on the most other disks. */
 static void take_topmost(struct list_head *all, struct list_head *topmost)
 {
 	struct vhdx_disk *disk, *next;
@@ -97,7 +107,7 @@ static void close_side_by_side(struct list_head *disks, unsigned long deadline)
 }
 
 /*
- * From the top of the stacks down. One that hangs must not take all of the time from those
+ * From the top of the stacks down. A disk that hangs must not take all of the time from the disks
  * below it.
  */
 static void close_all(struct list_head *disks, unsigned long end)
@@ -113,23 +123,33 @@ static void close_all(struct list_head *disks, unsigned long end)
 	}
 }
 
-static int on_reboot(struct notifier_block *block, unsigned long event, void *command)
+static void close_what_is_attached(void)
 {
 	unsigned long end = jiffies + DEADLINE;
 	struct vhdx_disk *disk;
 	LIST_HEAD(disks);
 
-	if (READ_ONCE(hibernating))
-		return NOTIFY_DONE;
+	lockdep_assert_held(&closing_lock);
 	vhdx_registry_keep_all(&disks);
 	list_for_each_entry(disk, &disks, shutdown.link)
 		disk->shutdown.depth = vhdx_disk_depth(disk);
 	close_all(&disks, end);
 	vhdx_registry_wait_for_detaches(end);
+}
+
+static int on_reboot(struct notifier_block *block, unsigned long event, void *command)
+{
+	if (READ_ONCE(hibernating))
+		return NOTIFY_DONE;
+	mutex_lock(&closing_lock);
+	if (!closed)
+		close_what_is_attached();
+	closed = true;
+	mutex_unlock(&closing_lock);
 	return NOTIFY_DONE;
 }
 
-/* Before those who stop what the containers lie on. */
+/* Before the notifiers of drivers that the containers lie on. */
 static struct notifier_block reboot_notifier = {
 	.notifier_call = on_reboot,
 	.priority = INT_MAX,

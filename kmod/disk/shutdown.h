@@ -8,7 +8,7 @@
 /**
  * struct vhdx_shutdown - what a disk needs to be closed when the machine goes down
  * @link:	in a list of disks that are closed side by side
- * @depth:	how many disks of ours it lies on
+ * @depth:	on how many VHDX disks it lies, one on the other
  * @work:	closes it
  * @deadline:	when it gives up, in jiffies
  * @done:	it has ended, one way or the other

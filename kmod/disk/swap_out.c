@@ -3,7 +3,7 @@
 #include "disk.h"
 #include "store/scope.h"
 
-/* What is given back at a time, after nothing has moved for so many looks. */
+/* How many bios are given back at a time, after no swap-out has ended in so many looks. */
 #define GIVEN_BACK	256
 #define STILL		20
 #define LOOK		(HZ / 20)
@@ -31,7 +31,7 @@ static void start_work(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	while ((bio = next(swap_out)) != NULL)
-		vhdx_io_start(disk, bio, true);
+		vhdx_io_start(disk, bio);
 	blk_finish_plug(&plug);
 	vhdx_scope_leave(flags);
 }
@@ -48,9 +48,9 @@ static bool nothing_moves(struct vhdx_swap_out *swap_out)
 }
 
 /*
- * Only what came straight from swapping, out of the reserve of bios that it shares with file
- * systems: device mapper and md have their own, and md would take the disk out of its array. So
- * has swapping in newer kernels (7.3), where nothing is given back.
+ * Only bios that swapping made itself, out of the reserve that it shares with file systems, are
+ * given back: device mapper and md have reserves of their own, and md would take the disk out of
+ * its array. In newer kernels (7.3) swapping has its own reserve, too, and nothing is given back.
  */
 static void give_back(struct vhdx_swap_out *swap_out, struct bio_list *given_back)
 {
@@ -103,8 +103,8 @@ void vhdx_swap_out_init(struct vhdx_swap_out *swap_out)
 }
 
 /**
- * vhdx_swap_out_stop() - nobody looks after them any more
- * @swap_out:	none is waiting, or will
+ * vhdx_swap_out_stop() - the timer does not run any more
+ * @swap_out:	no bio is waiting, and none comes
  */
 void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
 {
@@ -112,7 +112,7 @@ void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
 }
 
 /**
- * vhdx_swap_out_enter() - one more: may it start?
+ * vhdx_swap_out_enter() - one more write of swapped memory: may it start?
  * @disk:	the disk
  * @bio:	vhdx_is_swap_out(), with a reference of disk->write_ref
  *
@@ -131,8 +131,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 		swap_out->under_way++;
 	else
 		bio_list_add(&swap_out->waiting, bio);
-	/* A block device has no file system that these could hold up. */
-	if (!starts && vhdx_disk_leaf(disk)->container.ops->file_system &&
+	/* Below a block device there is no file system that waiting bios could hold up. */
+	if (!starts && vhdx_disk_container(disk)->ops->file_system &&
 	    !timer_pending(&swap_out->watch))
 		mod_timer(&swap_out->watch, jiffies + LOOK);
 	spin_unlock_irqrestore(&swap_out->lock, flags);
@@ -140,8 +140,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 }
 
 /**
- * vhdx_swap_out_leave() - one that had started has ended
- * @disk:	the disk; the caller still holds the reference of that one
+ * vhdx_swap_out_leave() - a write of swapped memory that had started has ended
+ * @disk:	the disk; the caller still holds the write's reference
  *
  * Any context.
  */

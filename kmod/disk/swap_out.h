@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Writes of memory that is being swapped out. It stays in use until it is written, and to
- * write it takes more of it: clones, and whatever the file system below needs for a request.
- * So no more than VHDX_SWAP_OUTS of them are under way, as many as a request queue has.
+ * Writes of memory that is being swapped out. The memory stays in use until it is written, and
+ * writing it takes more memory: clones, and whatever the file system below needs for a request.
+ * So no more than VHDX_SWAP_OUTS writes are under way, as many as a request queue has.
  *
- * The others wait for their turn as bios, which a list of takes no memory, and whoever
- * reclaims memory goes on (rule K1): it may be the one that those under way wait for, in the
- * middle of a commit of the file system that the container lies on.
+ * The other writes wait for their turn as bios in a list, which takes no memory, and the task that
+ * reclaims memory goes on (rule K1): the writes under way may wait for that very task, which is in
+ * the middle of a commit of the file system that the container lies on.
  *
- * Still each that waits holds a bio, and keeps a page. Once there is no memory for more bios,
- * nobody gets on: who reclaims memory needs bios to reclaim with, in the file system below too,
- * which may hold what those under way wait for. A loop device on a sparse file stands still for
- * good then. Here, when none has ended for a second, and the container is a file, some of those
- * that wait are given back unwritten, until something moves: such a page stays in memory, dirty,
+ * Still each bio that waits keeps itself and a page from being freed. Once there is no memory for
+ * more bios, no task can reclaim memory, for that takes bios; not in the file system below either,
+ * which may hold what the writes under way wait for. A loop device on a sparse file stands still
+ * for good then. Here, if the container is a file, and no write has ended for a second, some of the
+ * bios that wait are given back unwritten, until a write ends: such a page stays in memory, dirty,
  * and is swapped out later. The kernel says "Write-error on swap-device" of it; nothing is lost.
  */
 #ifndef VHDX_SWAP_OUT_H
@@ -30,13 +30,13 @@ struct vhdx_disk;
 /**
  * struct vhdx_swap_out - see the file comment
  * @lock:	everything below; irq-safe
- * @waiting:	bios that have not been started; each holds one of disk->write_ref
- * @under_way:	how many have
- * @ended:	how many of these have ended, ever
+ * @waiting:	bios that have not been started; each holds a reference of disk->write_ref
+ * @under_way:	how many writes have been started, and have not ended
+ * @ended:	how many writes have ended, ever
  * @seen:	@ended when @watch last looked
- * @still:	how often it has found that nothing moves, in a row
- * @watch:	looks after those that wait
- * @work:	starts some, after others ended
+ * @still:	how often in a row @watch has found that no write had ended
+ * @watch:	looks after @waiting
+ * @work:	starts writes, after others have ended
  */
 struct vhdx_swap_out {
 	spinlock_t lock;

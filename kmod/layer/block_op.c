@@ -3,7 +3,7 @@
 
 #include <linux/slab.h>
 
-/* Operations that can be begun without memory: more of them wait for these. */
+/* Operations that can be begun without memory: further ones wait for these to end. */
 #define RESERVE		8
 
 /**
@@ -96,7 +96,7 @@ bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head 
 }
 
 /**
- * vhdx_block_op_end() - others may work on the block; those who waited go on
+ * vhdx_block_op_end() - another operation may begin; pieces that waited go on
  * @ops:	of the layer
  * @op:		begun, and not held any more; gone afterwards
  */

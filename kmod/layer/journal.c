@@ -19,8 +19,8 @@
  * vhdx_journal_ring() - how much of the log entries go round in
  * @header:	the container's
  *
- * From its beginning. Whoever replays it looks at all of it; what is behind the ring has the
- * GUID of no generation of ours. A container may say that its log is a GiB long, all of it a
+ * From its beginning. A replay looks at all of it; what is behind the ring has the GUID of no
+ * generation that this driver wrote. A container may say that its log is a GiB long, all of it a
  * hole that room would have to be made for.
  */
 u32 vhdx_journal_ring(const struct vhdx_header *header)
@@ -31,13 +31,11 @@ u32 vhdx_journal_ring(const struct vhdx_header *header)
 /**
  * struct vhdx_commit - one under way
  * @transaction: its number
- * @dirty:	pages of it that are still to be logged
  * @pages:	that were logged
  * @bytes:	written to the log, and in place
  */
 struct vhdx_commit {
 	u64 transaction;
-	unsigned long dirty;
 	unsigned int pages;
 	u64 bytes;
 };
@@ -50,7 +48,7 @@ static u32 entry_length(unsigned int pages)
 static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 {
 	struct vhdx_open_layer *layer = j->layer;
-	struct vhdx_store *store = &layer->container.store;
+	struct vhdx_store *store = &layer->writer.container->store;
 	struct vhdx_log_entry entry = {
 		.log_guid = j->guid,
 		.sequence = ++j->sequence,
@@ -68,7 +66,7 @@ static int write_entry(struct vhdx_journal *j, u32 offset, unsigned int count)
 }
 
 /*
- * Rule V5. Between the two headers the log is empty for everybody who opens the
+ * Rule V5. Between the two headers the log is empty for every program that opens the
  * container; LogGuid is never durable before an entry that carries it.
  */
 static int new_generation(struct vhdx_journal *j)
@@ -94,10 +92,16 @@ static int new_generation(struct vhdx_journal *j)
 	return 0;
 }
 
+/* Are pages of the transaction still to be taken? */
+static bool is_owed(struct vhdx_journal *j)
+{
+	return READ_ONCE(j->layer->pages.owed);
+}
+
 static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx_commit *commit)
 {
 	struct vhdx_page_cache *cache = &j->layer->pages;
-	struct vhdx_store *store = &j->layer->container.store;
+	struct vhdx_store *store = &j->layer->writer.container->store;
 	u32 ring = vhdx_journal_ring(&j->layer->image.header);
 	unsigned int i;
 	int err = 0;
@@ -112,7 +116,7 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx
 	j->offset += entry_length(count);
 	commit->pages += count;
 	commit->bytes += entry_length(count) + count * VHDX_PAGE;
-	if (!commit->dirty)
+	if (!is_owed(j))
 		WRITE_ONCE(cache->marks.logged, commit->transaction);
 
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
@@ -123,27 +127,25 @@ static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx
 	return err;
 }
 
-/* Some of it, and the last of it when commit->dirty is 0 afterwards. */
+/* Some of it; and the last of it unless pages are owed afterwards. */
 static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
 {
 	struct vhdx_open_layer *layer = j->layer;
-	struct vhdx_store *store = &layer->container.store;
+	struct vhdx_store *store = &layer->writer.container->store;
 	unsigned int count = 0;
 	int err;
 
-	if (j->buffer)
+	if (j->buffer && is_owed(j))
 		count = vhdx_page_cache_take_dirty(&layer->pages, j->copies, j->pages,
-						   min_t(unsigned long, commit->dirty,
-							 VHDX_LOG_PAGES_MAX));
-	commit->dirty -= count;
+						   VHDX_LOG_PAGES_MAX);
 	/* Large enough for every block that the copies name, and durable after the flush. A tail
 	 * of less than a MiB holds no block.
 	 */
-	j->stable_size = round_down(READ_ONCE(layer->container.size), VHDX_MIB);
+	j->stable_size = round_down(READ_ONCE(layer->writer.container->size), VHDX_MIB);
 	/* Also makes the pages that the last entry applied durable, which lets the next entry be
 	 * its own tail.
 	 */
-	err = vhdx_layer_is_lost(layer) ? -EIO : store->flush(store);
+	err = vhdx_writer_is_lost(layer) ? -EIO : store->flush(store);
 	if (!err && count)
 		err = log_and_apply(j, count, commit);
 	return err;
@@ -168,11 +170,10 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	err = journal->error;
 	if (err)
 		goto out;
-	commit.transaction = vhdx_page_cache_close_transaction(&journal->layer->pages,
-							       &commit.dirty);
+	commit.transaction = vhdx_page_cache_close_transaction(&journal->layer->pages);
 	do {
 		err = commit_some(journal, &commit);
-	} while (!err && commit.dirty);
+	} while (!err && is_owed(journal));
 	if (err) {
 		journal->error = err;
 		vhdx_layer_failed(journal->layer, "commit", err);
@@ -183,7 +184,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	WRITE_ONCE(marks->applied, commit.transaction);
 out:
 	mutex_unlock(&journal->lock);
-	trace_vhdx_commit(journal->layer->container.claim.disk, commit.pages, commit.bytes,
+	trace_vhdx_commit(journal->layer->writer.container->claim.disk, commit.pages, commit.bytes,
 			  ktime_get_ns() - start, err);
 	return err;
 }
@@ -193,10 +194,10 @@ out:
  * @journal:		the journal
  * @data_write_guid:	the new one
  *
- * Everything logged so far was applied; once that is durable nobody need replay it any more
+ * Everything logged so far was applied; once that is durable it need not be replayed any more
  * (rule V5). Whatever becomes of the header, the next entry begins a new generation: it is
- * not known then which one a replay would look for. Sleeps. Returns 0 or -errno; a failure
- * poisons the disk.
+ * not known then which one a replay would look for. Sleeps. Returns 0; -ESTALE: the header has
+ * not got this one, since tracking failed (rule T7); or -errno, and the disk is poisoned.
  */
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid)
 {
@@ -206,15 +207,22 @@ int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_writ
 
 	mutex_lock(&journal->lock);
 	err = journal->error;
+	/* Before the log is said to be empty; and again with the header's lock, where it counts. */
+	if (!err && !vhdx_layer_is_trusted(layer)) {
+		mutex_unlock(&journal->lock);
+		return -ESTALE;
+	}
 	if (!err && journal->open) {
-		err = layer->container.store.flush(&layer->container.store);
+		err = layer->writer.container->store.flush(&layer->writer.container->store);
 		journal->error = err;
 	}
 	if (!err) {
 		journal->open = false;
 		err = vhdx_layer_update_header(layer, NULL, data_write_guid, &none);
+		if (!err && !vhdx_layer_is_trusted(layer))
+			err = -ESTALE;
 	}
-	if (err)
+	if (err && err != -ESTALE)
 		vhdx_layer_failed(layer, "header update", err);
 	mutex_unlock(&journal->lock);
 	return err;
@@ -251,7 +259,7 @@ static void timer_work(struct work_struct *work)
 }
 
 /**
- * vhdx_journal_wait() - tell somebody once everything so far is durable
+ * vhdx_journal_wait() - call @waiter once everything so far is durable
  * @journal:	the journal
  * @waiter:	its done() is called then; not waiting
  *
@@ -268,14 +276,14 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *
 }
 
 /**
- * vhdx_journal_kick() - a page became dirty: commit it soon, or now if they pile up
+ * vhdx_journal_kick() - a page became dirty: commit it soon, or now if dirty pages pile up
  * @journal:	the journal
  */
 void vhdx_journal_kick(struct vhdx_journal *journal)
 {
 	const struct vhdx_page_cache *cache = &journal->layer->pages;
 
-	/* Who waits for a page without memory gets one that is clean again. */
+	/* A task that waits for a page without memory gets one that is clean again. */
 	if (READ_ONCE(cache->dirty_count) >= VHDX_LOG_PAGES_MAX || READ_ONCE(cache->starving))
 		vhdx_journal_hurry(journal);
 	else
@@ -335,7 +343,7 @@ int vhdx_journal_prepare(struct vhdx_journal *journal)
 
 /**
  * vhdx_journal_stop() - no commit is under way or will begin by itself
- * @journal:	nobody waits for a commit any more
+ * @journal:	without waiters
  */
 void vhdx_journal_stop(struct vhdx_journal *journal)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The metadata journal: dirty pages become log entries, then are written in place
- * (rules V3, V5). Group commit: one commit serves everybody who waited for it.
+ * (rules V3, V5). Group commit: one commit serves all that wait for it.
  *
  * One generation of the log is one LogGuid and runs from the start of the ring
  * towards its end, never across it. When it is full, everything in it was applied
@@ -20,9 +20,9 @@ struct vhdx_page;
 struct vhdx_open_layer;
 
 /**
- * struct vhdx_commit_waiter - somebody who waits for a commit
+ * struct vhdx_commit_waiter - what waits for a commit
  * @link:	in journal->waiting
- * @done:	the transaction that ran when he began to wait is logged and applied; in a worker
+ * @done:	the transaction that ran when the wait began is logged and applied; in a worker
  *		that the next commit waits for. 0, or -errno: nothing that was not durable before
  *		is
  */
@@ -35,12 +35,12 @@ struct vhdx_commit_waiter {
  * struct vhdx_journal - the journal of one layer
  * @lock:	one commit at a time; everything below but @waiting
  * @wait_lock:	@waiting
- * @waiting:	those whom the next commit serves
+ * @waiting:	waiters that the next commit serves
  * @work:	runs it
  * @timer:	runs it some time after a page became dirty
  * @buffer:	a whole log entry; header sector, then a sector for each page
  * @copies:	the pages of a transaction, within @buffer
- * @pages:	where they came from
+ * @pages:	where the copies came from
  * @guid:	of the generation, while @open
  * @open:	LogGuid in the header is @guid
  * @offset:	where in the log the next entry goes

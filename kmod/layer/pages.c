@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "pages.h"
+#include "core/vhdx/bitmap.h"
 
 #include <linux/hash.h>
 #include <linux/log2.h>
@@ -72,7 +73,7 @@ static void starve(struct vhdx_page_cache *cache, int by)
 
 /*
  * Without memory, and with the reserve in use, a page comes back to the reserve a grace
- * period after nobody needs it any more. All that a dirty one needs for that is a commit,
+ * period after its last pin is given up. All that a dirty one needs for that is a commit,
  * which takes no page.
  */
 static struct vhdx_page *page_alloc_slowly(struct vhdx_page_cache *cache)
@@ -80,18 +81,21 @@ static struct vhdx_page *page_alloc_slowly(struct vhdx_page_cache *cache)
 	struct vhdx_page *page;
 
 	starve(cache, 1);
-	if (!evict(cache))
+	if (!evict(cache) && cache->ops->hurry)
 		cache->ops->hurry(cache);
 	page = mempool_alloc(&cache->pool, GFP_NOIO);
 	starve(cache, -1);
 	return page;
 }
 
-static struct vhdx_page *page_alloc(struct vhdx_page_cache *cache)
+/* NULL only for those who don't wait. */
+static struct vhdx_page *page_alloc(struct vhdx_page_cache *cache, bool wait)
 {
 	struct vhdx_page *page = mempool_alloc(&cache->pool, GFP_NOWAIT | __GFP_NOWARN);
 	__le64 *entries;
 
+	if (!page && !wait)
+		return NULL;
 	if (!page)
 		page = page_alloc_slowly(cache);
 	entries = page->entries;
@@ -102,20 +106,24 @@ static struct vhdx_page *page_alloc(struct vhdx_page_cache *cache)
 }
 
 static struct vhdx_page *page_load(struct vhdx_page_cache *cache,
-				   const struct vhdx_page_kind *kind, u64 index)
+				   const struct vhdx_page_kind *kind,
+				   struct vhdx_container *container, u64 index, bool wait)
 {
-	struct vhdx_page *page = page_alloc(cache);
+	struct vhdx_page *page = page_alloc(cache, wait);
 	int err;
 
+	if (!page)
+		return ERR_PTR(-EAGAIN);
 	INIT_LIST_HEAD(&page->link);
 	page->index = index;
 	page->pins = 1;
-	err = cache->ops->read(cache, index * VHDX_PAGE, page->entries);
+	err = cache->ops->read(cache, container, index * VHDX_PAGE, page->entries);
 	if (err) {
 		page_free(page);
 		return ERR_PTR(err);
 	}
-	kind->judge(page);
+	if (kind->judge)
+		kind->judge(page, container);
 	return page;
 }
 
@@ -173,12 +181,16 @@ static struct vhdx_page *pin(struct vhdx_page_cache *cache, u64 index)
  * vhdx_page_get() - the page of a container offset, read if need be, pinned
  * @cache:	the cache
  * @kind:	what it consists of
+ * @container:	where it is read: the caller's own descriptor, of several that there may be
  * @offset:	container offset
+ * @wait:	for memory. Not while the caller holds another page of the cache, unless it has
+ *		cache->together
  *
- * May sleep. An ERR_PTR on failure. vhdx_page_put() it.
+ * May sleep. An ERR_PTR on failure; of -EAGAIN if it had to wait for memory, or for a task that
+ * does. vhdx_page_put() it.
  */
 struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
-				u64 offset)
+				struct vhdx_container *container, u64 offset, bool wait)
 {
 	u64 index = offset / VHDX_PAGE;
 	struct mutex *loader = &cache->loaders[index % VHDX_PAGES_LOADERS];
@@ -187,11 +199,14 @@ struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx
 	if (page)
 		return page;
 
-	mutex_lock(loader);
+	if (wait)
+		mutex_lock(loader);
+	else if (!mutex_trylock(loader))
+		return ERR_PTR(-EAGAIN);
 	page = pin(cache, index);
 	if (page)
 		goto out;
-	page = page_load(cache, kind, index);
+	page = page_load(cache, kind, container, index, wait);
 	if (IS_ERR(page))
 		goto out;
 	spin_lock(&cache->lock);
@@ -231,9 +246,9 @@ void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page)
  * vhdx_page_hold() - an entry is busy
  * @cache:	the cache
  * @page:	pinned
- * @entry:	0 … VHDX_PAGE_ENTRIES - 1, held by nobody else
+ * @entry:	0 … VHDX_PAGE_ENTRIES - 1, not busy
  *
- * Whoever comes through the gate after it was flipped sees it.
+ * What comes through the gate after it was flipped sees it.
  */
 void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
 {
@@ -264,7 +279,7 @@ void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, un
  * @page:	pinned; not changed yet, unless it was reserved before
  *
  * It may lie in a hole of a sparse file, or be shared with a copy of it. To write what is
- * there already makes room by the way that payload takes, which waits for nobody else.
+ * there already makes room by the way that payload takes, which waits for no other I/O.
  * Sleeps. Returns 0, -ENOSPC, or -errno.
  */
 int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
@@ -273,7 +288,7 @@ int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
 
 	if (READ_ONCE(page->reserved) || !cache->ops->reserve)
 		return 0;
-	/* One of those who come at once: once it is reserved the page may change. */
+	/* One task at a time: once it is reserved the page may change. */
 	mutex_lock(&cache->reserve_lock);
 	if (!page->reserved)
 		err = cache->ops->reserve(cache, page->index * VHDX_PAGE, page->entries);
@@ -285,6 +300,36 @@ int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
 
 /* ---- changes ------------------------------------------------------------------ */
 
+static void begin_change(struct vhdx_page *page)
+{
+	lockdep_assert_held(&page->cache->lock);
+	WRITE_ONCE(page->changed_in, page->cache->marks.running);
+	/* Before what changes, for readers that find it without the lock. */
+	smp_wmb();
+}
+
+/* The pin that a dirty page has is the journal's. */
+static void end_change(struct vhdx_page *page)
+{
+	struct vhdx_page_cache *cache = page->cache;
+
+	lockdep_assert_held(&cache->lock);
+	if (page->dirty)
+		return;
+	page->dirty = true;
+	page->dirty_since = cache->marks.running;
+	page->pins++;
+	list_add_tail(&page->link, &cache->dirty);
+	cache->dirty_count++;
+}
+
+static void set_entry(struct vhdx_page *page, unsigned int entry, u64 value)
+{
+	begin_change(page);
+	WRITE_ONCE(page->entries[entry], cpu_to_le64(value));
+	end_change(page);
+}
+
 /**
  * vhdx_page_set() - change one entry; the next commit makes it durable
  * @cache:	the cache
@@ -292,41 +337,68 @@ int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
  * @entry:	0 … VHDX_PAGE_ENTRIES - 1
  * @value:	in host byte order
  *
- * Rule V1: what the entry points to is complete already. The pin that a dirty page
- * has is the journal's.
+ * Rule V1: what the entry points to is complete already.
  */
 void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value)
 {
 	spin_lock(&cache->lock);
-	WRITE_ONCE(page->changed_in, cache->marks.running);
-	/* Before the entry, for those who find the entry without the lock. */
-	smp_wmb();
-	WRITE_ONCE(page->entries[entry], cpu_to_le64(value));
-	if (!page->dirty) {
-		page->dirty = true;
-		page->pins++;
-		list_add_tail(&page->link, &cache->dirty);
-		cache->dirty_count++;
-	}
+	set_entry(page, entry, value);
+	spin_unlock(&cache->lock);
+}
+
+/**
+ * vhdx_page_set_last() - the same, of an entry that relies on changes of other pages
+ * @cache:	the cache
+ * @page:	pinned; no page relies on what is in it
+ * @entry:	0 … VHDX_PAGE_ENTRIES - 1
+ * @value:	in host byte order
+ *
+ * No log entry has it before what was changed before it (rule V7). A page goes to the end of those
+ * that are dirty once for each of its entries at the most.
+ */
+void vhdx_page_set_last(struct vhdx_page_cache *cache, struct vhdx_page *page,
+			unsigned int entry, u64 value)
+{
+	spin_lock(&cache->lock);
+	set_entry(page, entry, value);
+	list_move_tail(&page->link, &cache->dirty);
+	spin_unlock(&cache->lock);
+}
+
+/**
+ * vhdx_page_fill() - change bits of a page of a sector bitmap; the next commit makes them durable
+ * @cache:	the cache
+ * @page:	pinned
+ * @set:	or clear them
+ * @bit:	the first one
+ * @end:	behind the last one
+ *
+ * Rule V1: the sectors of bits that are set are complete already.
+ */
+void vhdx_page_fill(struct vhdx_page_cache *cache, struct vhdx_page *page, bool set, u32 bit,
+		    u32 end)
+{
+	spin_lock(&cache->lock);
+	begin_change(page);
+	vhdx_bitmap_fill(page->entries, set, bit, end);
+	end_change(page);
 	spin_unlock(&cache->lock);
 }
 
 /**
  * vhdx_page_cache_close_transaction() - what changes from now on is part of the next one
  * @cache:	the cache; one commit at a time
- * @dirty:	receives how many pages have to be taken until this one is logged: the list is first
- *		in, first out
  *
- * Returns its number.
+ * Returns its number. It is logged once cache->owed is zero, and what was taken is logged.
  */
-u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty)
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache)
 {
 	u64 transaction;
 
 	spin_lock(&cache->lock);
 	transaction = cache->marks.running++;
-	*dirty = cache->dirty_count;
+	cache->owed = cache->dirty_count;
 	spin_unlock(&cache->lock);
 	return transaction;
 }
@@ -354,6 +426,8 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 			list_del_init(&page->link);
 			cache->dirty_count--;
 			page->dirty = false;
+			if (page->dirty_since < cache->marks.running)
+				cache->owed--;
 			copies[n].file_offset = page->index * VHDX_PAGE;
 			memcpy(copies[n].sector, page->entries, VHDX_PAGE);
 			pages[n] = page;
@@ -366,7 +440,7 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 }
 
 /**
- * vhdx_page_cache_applied() - they were written in place too: a page may be dropped again
+ * vhdx_page_cache_applied() - pages were written in place, too: each may be dropped again
  * @cache:	the cache
  * @pages:	from vhdx_page_cache_take_dirty()
  * @count:	how many
@@ -455,6 +529,7 @@ int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_c
 
 	spin_lock_init(&cache->lock);
 	mutex_init(&cache->reserve_lock);
+	mutex_init(&cache->together);
 	INIT_LIST_HEAD(&cache->clean);
 	INIT_LIST_HEAD(&cache->dirty);
 	cache->marks.running = 1;
@@ -464,7 +539,7 @@ int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_c
 	cache->chains = kvcalloc(1 << cache->chain_bits, sizeof(*cache->chains), GFP_KERNEL);
 	if (!cache->chains)
 		return -ENOMEM;
-	err = mempool_init(&cache->pool, written ? VHDX_PAGES_RESERVE : 1,
+	err = mempool_init(&cache->pool, written ? VHDX_PAGES_RESERVE : VHDX_PAGES_AT_ONCE,
 			   pool_alloc, pool_free, NULL);
 	if (err)
 		goto fail_chains;
@@ -485,7 +560,7 @@ fail_chains:
 
 /**
  * vhdx_page_cache_destroy() - free every page; harmless where there is no cache
- * @cache:	nobody uses it any more
+ * @cache:	without pins, and no task looks anything up
  */
 void vhdx_page_cache_destroy(struct vhdx_page_cache *cache)
 {

@@ -6,7 +6,7 @@
  * Lookups from the fast path take RCU only. A page that is dirty, or pinned, stays.
  *
  * While memory is reclaimed through the disk (rule K3), a page is still to be had: some
- * are kept in reserve, and those that nobody needs make room for others. To find a page
+ * are kept in reserve, and pages that no task needs make room for others. To find a page
  * takes no memory.
  */
 #ifndef VHDX_PAGES_H
@@ -20,6 +20,7 @@
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
 
+struct vhdx_container;
 struct vhdx_page;
 struct vhdx_page_cache;
 
@@ -27,6 +28,8 @@ struct vhdx_page_cache;
 #define VHDX_PAGES_LOADERS	16
 /* Pages that are kept in reserve by a disk that is written. */
 #define VHDX_PAGES_RESERVE	8
+/* And at least: what a task needs at once to find a sector that is partially present. */
+#define VHDX_PAGES_AT_ONCE	3
 /* Clean pages that reclaim leaves: those that it will need to go on. */
 #define VHDX_PAGES_KEPT		32
 /* More chains than this are not worth their memory. */
@@ -35,20 +38,22 @@ struct vhdx_page_cache;
 /**
  * struct vhdx_page_kind - what the entries of a page are
  * @judge:	count those in page->odd, and have a bit in page->bad, that must not be used; the
- *		page was just read, and nobody else knows it
+ *		page was just read from the container, and is in no list yet. NULL: whatever they
+ *		are, they can be used
  */
 struct vhdx_page_kind {
-	void (*judge)(struct vhdx_page *page);
+	void (*judge)(struct vhdx_page *page, const struct vhdx_container *container);
 };
 
 /**
  * struct vhdx_page_cache_ops - what a cache wants of the container that it is of
- * @read:	read the page at @offset. Sleeps; 0 or -errno
+ * @read:	read the page at @offset through that descriptor of it. Sleeps; 0 or -errno
  * @reserve:	write it as it is, for room. Sleeps; 0 or -errno. NULL: there is room
- * @hurry:	commit dirty pages now: there is no memory for others
+ * @hurry:	commit dirty pages now: there is no memory for others. NULL: none ever is
  */
 struct vhdx_page_cache_ops {
-	int (*read)(struct vhdx_page_cache *cache, u64 offset, void *buf);
+	int (*read)(struct vhdx_page_cache *cache, struct vhdx_container *container, u64 offset,
+		    void *buf);
 	int (*reserve)(struct vhdx_page_cache *cache, u64 offset, const void *buf);
 	void (*hurry)(struct vhdx_page_cache *cache);
 };
@@ -62,11 +67,12 @@ struct vhdx_page_cache_ops {
  * @pins:	users that need it to stay; the journal's included
  * @dirty:	has changes that no transaction has picked up
  * @changed_in:	the last transaction that has changes of it: durable once that is logged (rule V4)
+ * @dirty_since: the first one that has changes of it that were not picked up
  * @reserved:	writing it in place can't run out of space
  * @used:	looked at since reclaim last came by
  * @odd:	how many bits @bad and @busy have
  * @bad:	one bit for each entry that must not be used (rule V6)
- * @busy:	one for each that somebody holds: see block_op.h
+ * @busy:	one for each that an operation is under way on: see block_op.h
  * @entries:	the page, as it is on disk
  */
 struct vhdx_page {
@@ -76,6 +82,7 @@ struct vhdx_page {
 	struct list_head link;
 	unsigned int pins;
 	u64 changed_in;
+	u64 dirty_since;
 	bool dirty;
 	bool reserved;
 	bool used;
@@ -103,9 +110,12 @@ struct vhdx_watermarks {
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change
- * @marks:	of its transactions: @running under @lock, the others by who commits
+ * @owed:	how many of @dirty have changes of a transaction that was closed
+ * @marks:	of its transactions: @running under @lock, the others under journal->lock
  * @starving:	how many wait for a page: what is not needed any more goes back at once
  * @reserve_lock: one page at a time is reserved
+ * @together:	taken by a task that waits for memory for a page while it holds another one: pages
+ *		that all others hold are given up without any wait for more of this cache
  * @loaders:	one of these is held while a page is read, chosen by its index: two
  *		copies of one page never come to be
  */
@@ -119,9 +129,11 @@ struct vhdx_page_cache {
 	struct list_head dirty;
 	unsigned long clean_count;
 	unsigned long dirty_count;
+	unsigned long owed;
 	struct vhdx_watermarks marks;
 	unsigned int starving;
 	struct mutex reserve_lock;
+	struct mutex together;
 	struct mutex loaders[VHDX_PAGES_LOADERS];
 	struct compat_shrinker shrinker;
 };
@@ -132,15 +144,19 @@ void vhdx_page_cache_destroy(struct vhdx_page_cache *cache);
 
 struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset);
 struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
-				u64 offset);
+				struct vhdx_container *container, u64 offset, bool wait);
 void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page);
 void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
 void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry);
 int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page);
 void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value);
+void vhdx_page_set_last(struct vhdx_page_cache *cache, struct vhdx_page *page,
+			unsigned int entry, u64 value);
+void vhdx_page_fill(struct vhdx_page_cache *cache, struct vhdx_page *page, bool set, u32 bit,
+		    u32 end);
 
-u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache, unsigned long *dirty);
+u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache);
 unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vhdx_log_page *copies,
 					struct vhdx_page **pages, unsigned int max);
 void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
@@ -152,7 +168,7 @@ static inline bool vhdx_page_is_durable(const struct vhdx_page *page)
 	return READ_ONCE(page->changed_in) <= READ_ONCE(page->cache->marks.logged);
 }
 
-/* Does somebody hold this entry? If not, what he did who had held it is seen. */
+/* Is an operation under way on this entry? If not, what the last one changed is seen. */
 static inline bool vhdx_page_is_busy(const struct vhdx_page *page, unsigned int entry)
 {
 	/* Pairs with vhdx_page_release(). */

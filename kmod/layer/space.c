@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "space.h"
 #include "layer.h"
-#include "message.h"
 #include "store/scope.h"
 
 #include <linux/slab.h>
@@ -26,7 +25,7 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator)
 
 /**
  * vhdx_allocator_stop() - the container does not grow any more
- * @allocator:	nobody allocates
+ * @allocator:	no block is being allocated
  */
 void vhdx_allocator_stop(struct vhdx_allocator *allocator)
 {
@@ -52,24 +51,27 @@ void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why)
 {
 	struct vhdx_open_layer *layer = container_of(allocator, struct vhdx_open_layer,
 						     writer.space);
+	bool first;
 
 	spin_lock(&allocator->state_lock);
-	if (allocator->scan != VHDX_SCAN_FAILED) {
+	first = allocator->scan != VHDX_SCAN_FAILED;
+	if (first) {
 		allocator->scan = VHDX_SCAN_FAILED;
 		strscpy(allocator->why, why, sizeof(allocator->why));
-		vhdx_say_warn(layer->container.claim.disk, "no more blocks are allocated: %s", why);
 	}
 	spin_unlock(&allocator->state_lock);
+	if (first && !vhdx_layer_is_read_only(layer))
+		vhdx_layer_refused(layer, why);
 }
 
 /*
- * What the container has behind the last block is whatever somebody left there, and
- * perhaps what we did before a crash. Once it is cleared, or the container has grown
+ * What the container has behind the last block was left there by another program, or by this
+ * driver before a crash. Once it is cleared, or the container has grown
  * beyond it, new blocks need not be zeroed one by one.
  */
 static void take_tail(struct vhdx_open_layer *layer, u64 end)
 {
-	struct vhdx_container *c = &layer->container;
+	struct vhdx_container *c = layer->writer.container;
 	struct vhdx_allocator *a = &layer->writer.space;
 
 	lockdep_assert_held(&a->lock);
@@ -88,13 +90,14 @@ static void take_tail(struct vhdx_open_layer *layer, u64 end)
 static int scan(struct vhdx_open_layer *layer, struct vhdx_diag *diag)
 {
 	const struct vhdx_geometry *geo = &layer->image.geo;
-	u64 size = layer->container.size, index = 0;
+	struct vhdx_store *store = &layer->writer.container->store;
+	u64 size = layer->writer.container->size, index = 0;
 	struct vhdx_space space;
 	void *buf;
 	int i, err;
 
-	/* A new block is named in the log first. Nobody judged the offset of a log
-	 * that has no length: it may be anybody's.
+	/* A new block is named in the log first. The offset of a log that has no
+	 * length was not judged: it may be that of payload.
 	 */
 	if (!layer->image.header.log_length)
 		return vhdx_unsupported(diag,
@@ -106,9 +109,9 @@ static int scan(struct vhdx_open_layer *layer, struct vhdx_diag *diag)
 		return -ENOMEM;
 	err = vhdx_space_init(&space, &layer->image, size, diag);
 	while (!err && index < geo->bat_entry_count) {
-		err = layer->store->read(layer->store, vhdx_bat_entry_offset(geo, index), buf,
-					SCAN_PAGES * VHDX_PAGE);
-		if (vhdx_layer_is_lost(layer))
+		err = store->read(store, vhdx_bat_entry_offset(geo, index), buf,
+				  SCAN_PAGES * VHDX_PAGE);
+		if (vhdx_writer_is_lost(layer))
 			err = -EIO;
 		for (i = 0; i < SCAN_PAGES && index < geo->bat_entry_count && !err; i++) {
 			err = vhdx_space_add_page(&space, &layer->image, index,
@@ -117,7 +120,7 @@ static int scan(struct vhdx_open_layer *layer, struct vhdx_diag *diag)
 		}
 		cond_resched();
 	}
-	/* What follows is cleared: it had better still be ours. */
+	/* What follows is cleared: only of the container that was attached. */
 	if (!err)
 		err = vhdx_layer_verify(layer);
 	if (!err)
@@ -135,7 +138,7 @@ static int scan_once(struct vhdx_open_layer *layer)
 
 	lockdep_assert_held(&a->lock);
 	if (a->scan == VHDX_SCAN_PENDING) {
-		/* Somebody else's BAT says nothing about ours. */
+		/* The BAT of an image that was written over this one says nothing of its space. */
 		err = vhdx_layer_verify(layer);
 		if (err)
 			return err;
@@ -155,12 +158,12 @@ static int scan_once(struct vhdx_open_layer *layer)
 /*
  * A commit must not run out of space in the middle, and the log may be a hole of a sparse
  * file, or shared with a copy of it. Only what was allocated is logged, so there is no entry
- * in it yet; and whoever writes in place needs no room for it.
+ * in it yet; and a write in place needs no room for it.
  */
 static int reserve_log(struct vhdx_open_layer *layer)
 {
 	const struct vhdx_header *header = &layer->image.header;
-	struct vhdx_container *c = &layer->container;
+	struct vhdx_container *c = layer->writer.container;
 	int err;
 
 	lockdep_assert_held(&layer->writer.space.lock);
@@ -174,13 +177,13 @@ static int reserve_log(struct vhdx_open_layer *layer)
 }
 
 /*
- * Room for one block is enough: that there is not more fails nobody. @from receives where the
- * container ended: what we make it grow by is zero; what somebody else gave it meanwhile is
- * whatever is there.
+ * Room for one block is enough: no write fails because there is not more. @from receives where
+ * the container ended: what it grows by here is zero; what another program appended meanwhile is
+ * whatever that wrote.
  */
 static int grow(struct vhdx_open_layer *layer, u64 end, u64 *from)
 {
-	struct vhdx_container *c = &layer->container;
+	struct vhdx_container *c = layer->writer.container;
 	u32 block_size = layer->image.geo.block_size;
 	int err;
 
@@ -197,7 +200,7 @@ static void prepare_work(struct work_struct *work)
 	int err;
 
 	mutex_lock(&a->lock);
-	err = vhdx_layer_is_lost(layer) ? -EIO : scan_once(layer);
+	err = vhdx_writer_is_lost(layer) ? -EIO : scan_once(layer);
 	if (!err)
 		err = reserve_log(layer);
 	end = a->end;
@@ -206,12 +209,12 @@ static void prepare_work(struct work_struct *work)
 		err = grow(layer, end, &from);
 	mutex_lock(&a->lock);
 	a->error = err;
-	/* Given by somebody else: neither zero, nor ours to cut off. */
+	/* Appended by another program: neither zero, nor to be cut off. */
 	if (from > a->ready) {
 		a->zero = from;
 		a->found = from;
 	}
-	a->ready = max(a->ready, READ_ONCE(layer->container.size));
+	a->ready = max(a->ready, READ_ONCE(layer->writer.container->size));
 	mutex_unlock(&a->lock);
 	vhdx_scope_leave(flags);
 }
@@ -227,25 +230,56 @@ static int wait_for_room(struct vhdx_open_layer *layer)
 	return a->error;
 }
 
-static bool take_ready(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed)
+static bool may_log(const struct vhdx_allocator *a)
+{
+	lockdep_assert_held(&a->lock);
+	return a->scan == VHDX_SCAN_OK && a->log_reserved;
+}
+
+/**
+ * vhdx_allocator_ready() - may metadata be changed that takes no room?
+ * @layer:	open for writing
+ *
+ * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed), or -errno.
+ */
+int vhdx_allocator_ready(struct vhdx_open_layer *layer)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
-	u32 block_size = layer->image.geo.block_size;
+	int err = 0;
 
-	lockdep_assert_held(&a->lock);
-	if (a->scan != VHDX_SCAN_OK || !a->log_reserved)
+	mutex_lock(&a->lock);
+	if (!may_log(a))
+		err = wait_for_room(layer);
+	/* There may be no more room, which is not needed. */
+	if (may_log(a))
+		err = 0;
+	mutex_unlock(&a->lock);
+	return err;
+}
+
+/* What is given back are payload blocks. */
+static bool may_be_spare(const struct vhdx_open_layer *layer, u32 length)
+{
+	return length == layer->image.geo.block_size;
+}
+
+static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+
+	if (!may_log(a))
 		return false;
 	*zeroed = false;
-	if (a->spare_count) {
+	if (a->spare_count && may_be_spare(layer, length)) {
 		*offset = a->spare[--a->spare_count];
 		return true;
 	}
-	if (a->end + block_size > a->ready)
+	if (a->end + length > a->ready)
 		return false;
 	*offset = a->end;
 	*zeroed = a->end >= a->zero;
-	a->end += block_size;
-	if (a->ready - a->end < max_t(u64, block_size, GROW_STEP / 2))
+	a->end += length;
+	if (a->ready - a->end < max_t(u64, layer->image.geo.block_size, GROW_STEP / 2))
 		queue_work(layer->writer.space_wq, &a->prepare);
 	return true;
 }
@@ -260,23 +294,24 @@ static u64 oldest_bad(struct vhdx_allocator *a)
 }
 
 /**
- * vhdx_allocator_take() - room for one payload block
+ * vhdx_allocator_take() - room for one payload block, or sector bitmap block
  * @layer:	open for writing
+ * @length:	of the block
  * @offset:	receives its container offset
  * @zeroed:	it reads as zeroes already
  *
  * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed),
  * -ENOSPC, or -errno.
  */
-int vhdx_allocator_take(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed)
+int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 	int err = 0;
 
 	mutex_lock(&a->lock);
-	while (!err && !take_ready(layer, offset, zeroed))
+	while (!err && !take_ready(layer, length, offset, zeroed))
 		err = wait_for_room(layer);
-	if (err && a->scan == VHDX_SCAN_OK && a->bad_count) {
+	if (err && a->scan == VHDX_SCAN_OK && a->bad_count && may_be_spare(layer, length)) {
 		*offset = oldest_bad(a);
 		*zeroed = false;
 		err = 0;
@@ -289,18 +324,25 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed
  * vhdx_allocator_give_back() - a block that no mapping ever named
  * @layer:	open for writing
  * @offset:	from vhdx_allocator_take()
+ * @length:	the same as there
  * @err:	why it was not used
  *
  * One bad sector of the container should not fail every new block from then on: a place
  * that could not be written is the last to be tried again. Without memory a place is lost
- * until the next attach, whose scan finds it free.
+ * until the next attach, whose scan finds it free; so is one of another length than blocks have,
+ * behind which there are others.
  */
-void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, int err)
+void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 	u64 *spare;
 
 	mutex_lock(&a->lock);
+	if (!may_be_spare(layer, length)) {
+		if (a->end == offset + length)
+			a->end = offset;
+		goto out;
+	}
 	if (err != -ENOSPC && err != -ENOMEM && a->bad_count < VHDX_BAD_PLACES) {
 		a->bad[a->bad_count++] = offset;
 		goto out;
@@ -325,13 +367,13 @@ out:
  * @layer:	its allocator is stopped, and its log durably empty (rule V2): until then a
  *		log entry may refer to the size that the container had
  *
- * What was behind the last block when the disk was attached stays, and what somebody else
- * appended since. A failure leaves room that nobody uses, which is no damage.
+ * What was behind the last block when the disk was attached stays, and what another program
+ * appended since. A failure leaves room that is not used, which is no damage.
  */
 void vhdx_allocator_trim(struct vhdx_open_layer *layer)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 
 	if (a->scan == VHDX_SCAN_OK)
-		layer->container.ops->trim(&layer->container, max(a->end, a->found));
+		layer->writer.container->ops->trim(layer->writer.container, max(a->end, a->found));
 }

@@ -27,14 +27,14 @@ enum vhdx_scan_state {
 /**
  * struct vhdx_allocator - space of one container
  * @lock:	everything below; held while the scan runs, not while the container grows
- * @state_lock:	@scan and @why, for those who only look
+ * @state_lock:	@scan and @why, for those that only look
  * @prepare:	makes room
  * @error:	why it could make none, the last time
  * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
  * @ready:	the container reaches to here
  * @zero:	from here to @ready it reads as zeroes (rule V2)
- * @found:	up to here somebody else made the container this long: never trimmed
+ * @found:	how long the container was made by other programs: never trimmed below this
  * @spare:	blocks that were given back; not zero any more
  * @spare_count: how many
  * @spare_capacity: room in @spare
@@ -66,8 +66,9 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator);
 void vhdx_allocator_stop(struct vhdx_allocator *allocator);
 void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
-int vhdx_allocator_take(struct vhdx_open_layer *layer, u64 *offset, bool *zeroed);
-void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, int err);
+int vhdx_allocator_ready(struct vhdx_open_layer *layer);
+int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed);
+void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err);
 void vhdx_allocator_trim(struct vhdx_open_layer *layer);
 
 #endif

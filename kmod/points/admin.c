@@ -3,21 +3,23 @@
 #include "seal.h"
 #include "disk/disk.h"
 
+#include <linux/err.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
+/* Without points, and disabled: only switch_on() makes that "on". */
+static int format(struct vhdx_open_sidecar *open)
 {
-	const struct vhdx_geometry *geo = &t->layer->image.geo;
-	struct vhdx_sidecar *sidecar = &t->sidecar;
+	struct vhdx_sidecar_errand *errand = &open->errand;
+	struct vhdx_sidecar *sidecar = &open->sidecar;
 
-	vhdx_sidecar_release(sidecar);
-	memset(sidecar, 0, sizeof(*sidecar));
-	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	sidecar->disk_id = geo->disk_id;
-	sidecar->disk_size = geo->disk_size;
-	sidecar->unit_shift = vhdx_unit_shift_for(sidecar->disk_size, unit);
-	vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
-	return vhdx_sidecar_format(sidecar, &t->file.store, t->file.ops->can_grow, diag);
+	sidecar->state = VHDX_SIDECAR_DISABLED;
+	sidecar->disk_id = errand->disk_id;
+	sidecar->disk_size = errand->disk_size;
+	sidecar->unit_shift = vhdx_unit_shift_for(sidecar->disk_size, errand->unit);
+	sidecar->current_guid = errand->guid;
+	return vhdx_sidecar_format(sidecar, &open->store, open->file.ops->can_grow, &errand->diag);
 }
 
 /*
@@ -25,16 +27,15 @@ static int format(struct vhdx_tracker *t, u32 unit, struct vhdx_diag *diag)
  * gap behind them. Another sidecar is overwritten only if the caller says so, and what is
  * no sidecar never is.
  */
-static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_enable *args,
-			  struct vhdx_diag *diag)
+static int load_or_format(struct vhdx_open_sidecar *open)
 {
-	const struct vhdx_geometry *geo = &t->layer->image.geo;
+	struct vhdx_timeline *timeline = &open->sidecar.timeline;
+	struct vhdx_sidecar_errand *errand = &open->errand;
+	struct vhdx_diag *diag = &errand->diag, found = { };
 	enum vhdx_sidecar_content content;
-	struct vhdx_diag found = { };
-	vhdx_guid data_write_guid;
 	int err;
 
-	err = vhdx_sidecar_look(&t->file.store, &content);
+	err = vhdx_sidecar_look(&open->store, &content);
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (err)
@@ -43,94 +44,201 @@ static int open_or_format(struct vhdx_tracker *t, const struct vhdx_tracking_ena
 		return vhdx_fail(diag, -EEXIST, VHDX_REASON_INCONSISTENT,
 			"sidecar: it is neither empty nor a sidecar, and is left as it is; name another file");
 	/* A block device is never empty; a file with nothing but zeroes in it was not. */
-	if (args->flags & VHDX_ENABLE_OVERWRITE || !t->file.size ||
-	    (!t->file.ops->can_grow && content == VHDX_SIDECAR_NOTHING))
-		return format(t, args->unit, diag);
+	if (errand->format || !open->file.size ||
+	    (!open->file.ops->can_grow && content == VHDX_SIDECAR_NOTHING))
+		return format(open);
 
-	vhdx_layer_data_write_guid(t->layer, &data_write_guid);
-	err = vhdx_sidecar_load(&t->sidecar, &t->file.store, t->file.ops->can_grow, false, &found);
+	err = vhdx_sidecar_load(&open->sidecar, &open->store, open->file.ops->can_grow, false,
+				&found);
 	if (!err)
-		err = vhdx_sidecar_bind(&t->sidecar, &geo->disk_id, geo->disk_size,
-					&data_write_guid, &found);
+		err = vhdx_sidecar_bind(&open->sidecar, &errand->disk_id, errand->disk_size,
+					&errand->guid, ktime_get_real_ns(), &found);
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
 	if (err)
 		return vhdx_fail(diag, -EEXIST, found.reason,
 			"sidecar: this disk can't use it (%s); reset tracking to write it anew",
 			found.text);
+	/* Writes went out without it, whatever the container's header says. */
+	if (!timeline->live.gap_reason)
+		vhdx_timeline_gap(timeline, VHDX_REASON_TRACKING_ERROR, ktime_get_real_ns());
 	return 0;
 }
 
-static int take_sidecar(struct vhdx_tracker *t, const struct vhdx_tracking_enable *args,
-			struct vhdx_diag *diag)
+/* What failed before counts no longer: no sidecar is in use that was told another GUID. */
+static void begin_anew(struct vhdx_tracker *t)
 {
+	t->layer->mapping->trust(t->layer);
+	WRITE_ONCE(t->condemned, false);
+}
+
+static int open_or_format(struct vhdx_tracker *t, struct vhdx_open_sidecar *open,
+			  const struct vhdx_tracking_enable *args, struct vhdx_diag *diag)
+{
+	const struct vhdx_geometry *geo = &t->layer->image.geo;
+	struct vhdx_sidecar_errand *errand = &open->errand;
 	int err;
 
-	if (t->state == VHDX_TRACKING_DISABLED) {
-		if (args->sidecar_fd >= 0)
-			return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
-				"the disk has a sidecar, which is disabled: enable that one");
-		return 0;
-	}
-	if (args->sidecar_fd < 0)
-		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
-				 "the disk has no sidecar, and no file was given to make one in");
-	if (vhdx_tracker_is_stuck(t))
-		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
-				 "a write to the former sidecar has not ended yet");
-	err = vhdx_container_open(&t->file, args->sidecar_fd, false, "sidecar", diag);
+	errand->format = args->flags & VHDX_ENABLE_OVERWRITE;
+	errand->unit = args->unit;
+	errand->disk_id = geo->disk_id;
+	errand->disk_size = geo->disk_size;
+	begin_anew(t);
+	t->layer->mapping->guid(t->layer, &errand->guid);
+	err = vhdx_open_sidecar_run(open, load_or_format);
+	if (err == -ETIMEDOUT)
+		return vhdx_fail(diag, err, VHDX_REASON_IO,
+			"sidecar: it does not answer; name another file");
 	if (err)
-		return err;
-	if (vhdx_disk_is_below(vhdx_disk_of(t), t->file.file))
+		*diag = errand->diag;
+	return err;
+}
+
+/* For as long as a sidecar is waited for: others wait for tracker->tree. */
+static int wait_for_container(struct vhdx_tracker *t, struct vhdx_diag *diag)
+{
+	int err = vhdx_gate_flip(&vhdx_disk_of(t)->gate, vhdx_sidecar_timeout());
+
+	if (err == -ETIMEDOUT)
+		vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+			  "the container does not answer I/O that was sent to it before; enable tracking when it does");
+	return err;
+}
+
+/* The sidecar to switch on; or an ERR_PTR(). Where there is one, it is the tracker's. */
+static struct vhdx_open_sidecar *take_sidecar(struct vhdx_tracker *t,
+					      const struct vhdx_tracking_enable *args,
+					      struct vhdx_diag *diag)
+{
+	struct vhdx_open_sidecar *open;
+	int err;
+
+	err = -EINVAL;
+	if (vhdx_tracker_wait_for_former(t))
+		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				"sidecar: a write to it has not ended since it was given up: enable tracking when its device answers, or detach the disk, and attach it with another one");
+	else if (t->open && args->sidecar_fd >= 0)
+		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
+			  "the disk has a sidecar, which is disabled: enable that one");
+	else if (!t->open && args->sidecar_fd < 0)
+		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
+			  "the disk has no sidecar, and no file was given to make one in");
+	else
+		err = 0;
+	if (err)
+		return ERR_PTR(err);
+	if (t->open) {
+		begin_anew(t);
+		return t->open;
+	}
+
+	open = vhdx_open_sidecar_new(t->disk, args->sidecar_fd, false, diag);
+	if (IS_ERR(open))
+		return open;
+	if (vhdx_disk_is_below(vhdx_disk_of(t), open->file.file))
 		err = vhdx_fail(diag, -ELOOP, VHDX_REASON_ARGUMENT,
 				"sidecar: it lives on the disk that it is to track; put it elsewhere");
 	else
-		err = open_or_format(t, args, diag);
-	if (err)
-		vhdx_tracker_close_sidecar(t);
-	return err;
+		/* First: where it does not answer, the sidecar is left as it is. */
+		err = wait_for_container(t, diag) ?: open_or_format(t, open, args, diag);
+	if (!err)
+		return open;
+	vhdx_tracker_give_up(t, open);
+	vhdx_tracker_wait_for_former(t);
+	return ERR_PTR(err);
 }
 
 /*
  * A write that came in before the map went live has no mark, and will make none: it ends before
- * the first point is sealed (rule T1).
+ * the first point is sealed (rule T1). Where the sidecar was written anew, the container has
+ * answered just before.
  */
-static int start_marking(struct vhdx_tracker *t, struct vhdx_changemap *map)
+static int start_marking(struct vhdx_tracker *t, struct vhdx_open_sidecar *open,
+			 struct vhdx_changemap *map, struct vhdx_diag *diag)
 {
-	int err;
+	int err = vhdx_tracker_cover(t, open);
 
+	if (err) {
+		vhdx_free_live_map(map);
+		return err == -ENOMEM ? vhdx_no_memory(diag) :
+		       vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+				 "sidecar: a write to it has not ended yet: enable tracking when its device answers");
+	}
+	err = vhdx_tracker_begin(t, open);
+	if (err) {
+		/* First: an update of the header that finds the same is not to be told of it. */
+		vhdx_coarse_give_up(vhdx_tracker_coarse(t));
+		vhdx_tracker_uncover(t);
+		vhdx_free_live_map(map);
+		return vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
+	}
 	vhdx_inflight_replace(&t->inflight, map);
-	err = vhdx_gate_flip(&vhdx_disk_of(t)->gate, MAX_SCHEDULE_TIMEOUT);
+	err = wait_for_container(t, diag);
 	if (err)
-		vhdx_inflight_replace(&t->inflight, NULL);
+		vhdx_tracker_stop_marking(t);
 	return err;
 }
 
-/* Tracking is on from here; the seal that follows makes it durable. */
-static int switch_on(struct vhdx_tracker *t, struct vhdx_diag *diag)
+/* As if it had never been tried; a sidecar that is disabled stays. */
+static int fail_to_switch_on(struct vhdx_tracker *t, struct vhdx_open_sidecar *open, int err)
 {
-	struct vhdx_sidecar *sidecar = &t->sidecar;
-	struct vhdx_changemap *map = vhdx_tracker_new_map(t);
+	if (t->open)
+		return err;
+	vhdx_tracker_give_up(t, open);
+	vhdx_tracker_wait_for_former(t);
+	return err;
+}
+
+/*
+ * The live map is empty, and tells nothing of what came before it: there is no point to ask from,
+ * or a gap behind the newest one. That is so wherever tracking is off; without it answers would
+ * lack writes.
+ */
+static void expect_gap(struct vhdx_open_sidecar *open)
+{
+	struct vhdx_timeline *timeline = &open->sidecar.timeline;
+
+	if (!WARN_ON_ONCE(timeline->count && !timeline->live.gap_reason))
+		return;
+	vhdx_open_sidecar_begin_change(open);
+	vhdx_timeline_gap(timeline, VHDX_REASON_INCONSISTENT, ktime_get_real_ns());
+	vhdx_open_sidecar_end_change(open);
+}
+
+/* Tracking is on from here; the seal that follows makes it durable. */
+static int switch_on(struct vhdx_tracker *t, struct vhdx_open_sidecar *open,
+		     struct vhdx_diag *diag)
+{
+	struct vhdx_sidecar *sidecar = &open->sidecar;
+	struct vhdx_changemap *map = vhdx_new_live_map(sidecar);
 	int err;
 
-	err = map ? start_marking(t, map) : -ENOMEM;
-	if (err) {
-		vhdx_tracker_free_map(map);
-		if (t->state == VHDX_TRACKING_OFF)
-			vhdx_tracker_close_sidecar(t);
-		return vhdx_tracker_fail(t, err, diag);
-	}
-	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
+	expect_gap(open);
+	err = map ? start_marking(t, open, map, diag) : vhdx_no_memory(diag);
+	if (err)
+		return fail_to_switch_on(t, open, err);
+	sidecar->state = VHDX_SIDECAR_ON;
+	t->layer->mapping->guid(t->layer, &sidecar->current_guid);
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-	err = vhdx_tracker_commit(t);
+	err = vhdx_open_sidecar_commit(open);
+	if (vhdx_sidecar_is_unharmed(err)) {
+		sidecar->state = VHDX_SIDECAR_DISABLED;
+		vhdx_tracker_stop_marking(t);
+		vhdx_tracker_fail(t, err, diag);
+		return fail_to_switch_on(t, open, err);
+	}
+	if (!t->open)
+		vhdx_tracker_use(t, open, VHDX_TRACKING_ON);
 	if (err) {
+		/* Writes went out unrecorded before, and go on to: none fails for this. */
 		vhdx_tracker_invalidate(t, err);
 		return vhdx_io_failed(diag, err, "sidecar: it can't be written (error %d)", err);
 	}
-	t->state = VHDX_TRACKING_ON;
+	WRITE_ONCE(t->state, VHDX_TRACKING_ON);
 	t->off_reason = VHDX_REASON_NONE;
 	vhdx_tracker_changed(t);
+	vhdx_coarse_start(open->coarse);
+	vhdx_tracker_walk(t);
 	return 0;
 }
 
@@ -143,23 +251,8 @@ static int seal_alone(struct vhdx_tracker *t, struct vhdx_point_id *id, struct v
 }
 
 /*
- * That the lock can be had for reading tells that nobody hangs with it. Then it is queued for:
- * questions would keep a writer from it who only tried.
- */
-static int lock_for_change(struct vhdx_tracker *t, struct vhdx_diag *diag)
-{
-	struct vhdx_question question;
-	int err = vhdx_tracker_begin_question(t, &question, diag);
-
-	if (err)
-		return err;
-	vhdx_tracker_end_question(t, &question);
-	return down_write_killable(&t->lock);
-}
-
-/*
- * Points are about to change: the container must be writable, and in use. tracker->lock is
- * held for writing then. A shutdown may have come in between.
+ * Points are about to change: the container must be writable, and in use. On success tracker->tree
+ * is held. A shutdown may end the session before that.
  */
 static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
@@ -167,16 +260,20 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 
 	if (vhdx_disk_of(t)->read_only)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
-	err = vhdx_session_begin(vhdx_disk_of(t));
+	err = vhdx_session_wait(vhdx_disk_of(t));
 	if (!err)
-		err = lock_for_change(t, diag);
+		err = vhdx_precedence_give_way(&t->overdue) ?: mutex_lock_killable(&t->tree);
 	if (!err) {
-		if (vhdx_session_has_begun(&t->layer->writer.session))
+		if (vhdx_session_has_begun(&t->layer->writer.session) && !t->stopped)
 			return 0;
-		up_write(&t->lock);
+		mutex_unlock(&t->tree);
 		err = -EIO;
 	}
-	return err == -EINTR || err == -EBUSY ? err :
+	if (vhdx_tracker_has_stopped(t))
+		return vhdx_tracker_fail(t, err, diag);
+	if (err == -EINTR)
+		return err;
+	return err == -ENOSPC ? vhdx_host_full(diag, "container") :
 	       vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 
@@ -191,6 +288,7 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enable *args,
 			 struct vhdx_diag *diag)
 {
+	struct vhdx_open_sidecar *open;
 	int err;
 
 	if (args->unit && (!is_power_of_2(args->unit) || args->unit < VHDX_UNIT_MIN ||
@@ -202,24 +300,57 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 	if (err)
 		return err;
 
-	err = -EALREADY;
-	if (tracker->state == VHDX_TRACKING_ON)
-		vhdx_fail(diag, err, VHDX_REASON_NONE, "change tracking is enabled already");
-	else
-		err = take_sidecar(tracker, args, diag);
-	if (!err)
-		err = switch_on(tracker, diag);
-	up_write(&tracker->lock);
+	if (tracker->state == VHDX_TRACKING_ON) {
+		err = vhdx_fail(diag, -EALREADY, VHDX_REASON_NONE,
+				"change tracking is enabled already");
+	} else if (vhdx_disk_is_poisoned(vhdx_disk_of(tracker))) {
+		/* The header may still have the GUID that a former sidecar knows. */
+		err = vhdx_io_failed(diag, -EIO,
+				     "an update of the container's header failed: detach the disk, attach it again, and enable tracking then");
+	} else {
+		open = take_sidecar(tracker, args, diag);
+		err = PTR_ERR_OR_ZERO(open) ?: switch_on(tracker, open, diag);
+	}
+	mutex_unlock(&tracker->tree);
 	if (err)
 		return err;
 
 	/* "Enabled" means that there is a point to ask from. */
 	err = seal_alone(tracker, &args->first_point, diag);
-	if (err) {
-		down_write(&tracker->lock);
-		if (tracker->state == VHDX_TRACKING_ON && !tracker->sidecar.timeline.count)
-			vhdx_tracker_invalidate(tracker, err);
-		up_write(&tracker->lock);
+	if (err)
+		vhdx_tracker_withdraw(tracker, err);
+	return err;
+}
+
+static void set_live(struct vhdx_open_sidecar *open, const struct vhdx_delta *delta)
+{
+	vhdx_open_sidecar_begin_change(open);
+	open->sidecar.timeline.live = *delta;
+	vhdx_open_sidecar_end_change(open);
+}
+
+static int disable(struct vhdx_open_sidecar *open)
+{
+	struct vhdx_sidecar *sidecar = &open->sidecar;
+	struct vhdx_delta saved = sidecar->timeline.live, empty = {
+		.gap_reason = VHDX_REASON_DISABLED,
+		.gap_time_ns = ktime_get_real_ns(),
+	};
+	u32 state = sidecar->state;
+	int err;
+
+	set_live(open, &empty);
+	sidecar->state = VHDX_SIDECAR_DISABLED;
+	err = vhdx_open_sidecar_commit_now(open);
+	if (!err) {
+		/* Effective with the next one: if one slot rots, the other must not say "on". */
+		vhdx_sidecar_drop_delta(sidecar, &saved);
+		err = vhdx_open_sidecar_commit_now(open);
+		if (vhdx_sidecar_is_unharmed(err))
+			err = 0;
+	} else if (vhdx_sidecar_is_unharmed(err)) {
+		sidecar->state = state;
+		set_live(open, &saved);
 	}
 	return err;
 }
@@ -227,24 +358,18 @@ int vhdx_tracking_enable(struct vhdx_tracker *tracker, struct vhdx_tracking_enab
 /* The sidecar says that it is not in use any more; then marking stops. */
 static int switch_off(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
-	struct vhdx_sidecar *sidecar = &t->sidecar;
-	struct vhdx_changemap *live;
 	int err;
 
-	vhdx_timeline_gap(&sidecar->timeline, VHDX_REASON_DISABLED);
-	vhdx_sidecar_drop_delta(sidecar, &sidecar->timeline.live);
-	sidecar->timeline.live.gap_reason = VHDX_REASON_DISABLED;
-	sidecar->state = VHDX_SIDECAR_DISABLED;
-	err = vhdx_tracker_commit(t);
+	err = vhdx_open_sidecar_run(t->open, disable);
+	if (vhdx_sidecar_is_unharmed(err))
+		return vhdx_tracker_fail(t, err, diag);
 	if (err) {
 		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
-		vhdx_tracker_invalidate(t, err);
+		vhdx_tracker_sidecar_failed(t, err);
 		return err;
 	}
-	live = vhdx_tracker_live(t);
-	vhdx_inflight_replace(&t->inflight, NULL);
-	vhdx_tracker_free_map(live);
-	t->state = VHDX_TRACKING_DISABLED;
+	WRITE_ONCE(t->state, VHDX_TRACKING_DISABLED);
+	vhdx_tracker_stop_marking(t);
 	vhdx_tracker_changed(t);
 	return 0;
 }
@@ -270,7 +395,7 @@ int vhdx_tracking_disable(struct vhdx_tracker *tracker, struct vhdx_diag *diag)
 	else
 		err = vhdx_fail(diag, -EALREADY, VHDX_REASON_DISABLED,
 				"change tracking is disabled already");
-	up_write(&tracker->lock);
+	mutex_unlock(&tracker->tree);
 	return err;
 }
 
@@ -287,29 +412,30 @@ int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
 {
 	int err;
 
-	/* Who can't seal afterwards should not have lost the points before. */
+	/* First all that the seal needs: without it the points before stay as they are. */
 	err = begin(tracker, diag);
 	if (err)
 		return err;
 	if (tracker->state == VHDX_TRACKING_ON) {
-		vhdx_timeline_gap(&tracker->sidecar.timeline, VHDX_REASON_RESET);
+		vhdx_tracker_gap(tracker, VHDX_REASON_RESET);
 		vhdx_tracker_changed(tracker);
 	} else {
 		err = vhdx_tracker_fail(tracker, -EOPNOTSUPP, diag);
 	}
-	up_write(&tracker->lock);
+	mutex_unlock(&tracker->tree);
 	return err ?: seal_alone(tracker, id, diag);
 }
 
-/* Which point, of those that can be forgotten; or -errno. */
+/* The position of a point that can be forgotten; or -errno. */
 static int find_to_forget(struct vhdx_tracker *t, const struct vhdx_point_id *id,
 			  struct vhdx_diag *diag)
 {
-	const struct vhdx_timeline *timeline = &t->sidecar.timeline;
+	const struct vhdx_timeline *timeline;
 	int position, err;
 
 	if (t->state != VHDX_TRACKING_ON)
 		return vhdx_tracker_fail(t, -EOPNOTSUPP, diag);
+	timeline = &t->open->sidecar.timeline;
 	err = vhdx_point_id_check(id, diag);
 	if (err)
 		return err;
@@ -322,21 +448,32 @@ static int find_to_forget(struct vhdx_tracker *t, const struct vhdx_point_id *id
 	return position;
 }
 
+static int forget_point(struct vhdx_open_sidecar *open)
+{
+	return vhdx_sidecar_forget_point(&open->sidecar, open->errand.position, open->errand.map);
+}
+
 static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_diag *diag)
 {
 	int err;
 
-	err = vhdx_sidecar_forget_point(&t->sidecar, position, vhdx_tracker_live(t));
+	t->open->errand.position = position;
+	t->open->errand.map = vhdx_tracker_live(t);
+	err = vhdx_open_sidecar_run(t->open, forget_point);
+	if (err == -ETIMEDOUT)
+		goto broken;
 	if (err)
 		return vhdx_tracker_fail(t, err, diag);
-	err = vhdx_tracker_commit(t);
-	if (err) {
-		vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
-		vhdx_tracker_invalidate(t, err);
-		return err;
-	}
+	err = vhdx_open_sidecar_commit(t->open);
+	/* Without room for it, it is a later commit that makes it durable. */
+	if (err && !vhdx_sidecar_is_unharmed(err))
+		goto broken;
 	vhdx_tracker_changed(t);
 	return 0;
+broken:
+	vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
+	vhdx_tracker_sidecar_failed(t, err);
+	return err;
 }
 
 /**
@@ -352,15 +489,12 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
 {
 	int position, err;
 
-	/* The sidecar says "in use" before it changes: what is forgotten may move into
-	 * the live map, which is in memory only.
-	 */
 	err = begin(tracker, diag);
 	if (err)
 		return err;
 	position = find_to_forget(tracker, id, diag);
 	err = position < 0 ? position : forget(tracker, position, diag);
-	up_write(&tracker->lock);
+	mutex_unlock(&tracker->tree);
 	return err;
 }
 
@@ -368,46 +502,70 @@ int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_i
  * vhdx_tracking_state() - VHDX_GET_TRACKING_STATE
  * @tracker:	of the disk
  * @state:	filled in, but for live_bytes and what is only an input; was zero
- * @diag:	what is wrong
  *
- * Sleeps, for a bounded time. Returns 0; -EINTR: killed; -EBUSY: see
- * vhdx_tracker_begin_question().
+ * Waits for no I/O, but where the container is lost (loss.h).
  */
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
-			struct vhdx_diag *diag)
+void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state)
+{
+	struct vhdx_question question;
+
+	vhdx_loss_settle(vhdx_disk_of(tracker));
+	vhdx_tracker_begin_question(tracker, &question);
+	/* It changes after what it counts: who waits for another one misses nothing. */
+	state->generation = vhdx_tracker_generation(tracker);
+	vhdx_report_state(&question.history, state);
+	vhdx_tracker_look_away(&question);
+	vhdx_tracker_end_question(&question);
+}
+
+/* Leaves that are counted while the timeline is kept from changing. */
+#define COUNT_LEAVES	256
+/* So often it may change before the count is through: then it has to wait. */
+#define COUNT_OVERDUE	4
+
+/* 0; -EAGAIN: the timeline has changed; -EINTR; -ENODATA. */
+static int count_live(struct vhdx_tracker *t, struct vhdx_answer *count)
 {
 	struct vhdx_question question;
 	int err;
 
-	vhdx_loss_settle(vhdx_disk_of(tracker));
-	err = vhdx_tracker_begin_question(tracker, &question, diag);
-	if (err)
-		return err;
-	vhdx_report_state(&question.history, state);
-	state->generation = tracker->generation;
-	vhdx_tracker_end_question(tracker, &question);
-	return 0;
+	vhdx_tracker_begin_question(t, &question);
+	do {
+		err = vhdx_report_count_live(&question.history, count, COUNT_LEAVES);
+		vhdx_tracker_look_away(&question);
+		if (err == 1 && fatal_signal_pending(current))
+			err = -EINTR;
+		if (err == 1 && !vhdx_tracker_look_again(t, &question))
+			err = -EAGAIN;
+	} while (err == 1);
+	vhdx_tracker_end_question(&question);
+	return err;
 }
 
 /**
  * vhdx_tracking_live_bytes() - how much changed since the newest point
  * @tracker:	of the disk
- * @bytes:	see struct vhdx_tracking_state
- * @diag:	what is wrong
  *
- * Looks through the live map. Sleeps and fails as vhdx_tracking_state() does.
+ * Looks through the live map, a part at a time: nobody who seals waits for all of it. Waits for no
+ * I/O. Returns bytes, see struct vhdx_tracking_state.
  */
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag)
+u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
 {
-	struct vhdx_question question;
-	int err;
+	struct vhdx_answer count = { .words = kmalloc(VHDX_PAGE, GFP_KERNEL) };
+	int err = count.words ? -EAGAIN : -ENOMEM;
+	u32 futile;
 
-	err = vhdx_tracker_begin_question(tracker, &question, diag);
-	if (err)
-		return err;
-	*bytes = vhdx_report_live_bytes(&question.history);
-	vhdx_tracker_end_question(tracker, &question);
-	return 0;
+	for (futile = 0; err == -EAGAIN; futile++) {
+		count.offset = 0;
+		count.changed = 0;
+		if (futile >= COUNT_OVERDUE)
+			vhdx_precedence_claim(&tracker->overdue);
+		err = count_live(tracker, &count);
+		if (futile >= COUNT_OVERDUE)
+			vhdx_precedence_drop(&tracker->overdue);
+	}
+	kfree(count.words);
+	return err ? VHDX_BYTES_UNKNOWN : count.changed;
 }
 
 /**
@@ -418,7 +576,7 @@ int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vh
  * @capacity:	its length
  * @diag:	what is wrong
  *
- * Sleeps and fails as vhdx_tracking_state() does, and with -EINVAL and -ENODATA.
+ * Waits for no I/O. Returns 0, -EINVAL or -ENODATA.
  */
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
@@ -426,11 +584,10 @@ int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *a
 	struct vhdx_question question;
 	int err;
 
-	err = vhdx_tracker_begin_question(tracker, &question, diag);
-	if (err)
-		return err;
+	vhdx_tracker_begin_question(tracker, &question);
+	args->generation = vhdx_tracker_generation(tracker);
 	err = vhdx_report_points(&question.history, args, points, capacity, diag);
-	args->generation = tracker->generation;
-	vhdx_tracker_end_question(tracker, &question);
+	vhdx_tracker_look_away(&question);
+	vhdx_tracker_end_question(&question);
 	return err;
 }

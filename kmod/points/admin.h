@@ -20,9 +20,8 @@ int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
 			struct vhdx_diag *diag);
 int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
 			 struct vhdx_diag *diag);
-int vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state,
-			struct vhdx_diag *diag);
-int vhdx_tracking_live_bytes(struct vhdx_tracker *tracker, u64 *bytes, struct vhdx_diag *diag);
+void vhdx_tracking_state(struct vhdx_tracker *tracker, struct vhdx_tracking_state *state);
+u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker);
 int vhdx_tracking_points(struct vhdx_tracker *tracker, struct vhdx_get_points *args,
 			 struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 

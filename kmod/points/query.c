@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "disk/disk.h"
-#include "disk/handle.h"
+#include "disk/cdev.h"
 #include "core/rct/report.h"
 #include "trace.h"
 
 #include <linux/blkdev.h>
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 /* Ranges between two calls of the sink. */
 #define BATCH_RANGES	512
-/* Leaves, and reads of the sidecar, between two looks at the locks: a seal waits for no more. */
+/* Leaves, and deltas of one of them, between two looks at the timeline. */
 #define BATCH_LEAVES	256
-#define BATCH_READS	16
+#define BATCH_DELTAS	8
+/* So long, in jiffies, blocks stay out of use for a question; then it looks for them anew. */
+#define READ_SIDE	HZ
+/* So many times in a row the timeline may change before the leaf is read: then it has to wait. */
+#define OVERDUE		4
 
 /**
  * struct query - one call under way
@@ -22,15 +27,18 @@
  * @sink:	where the answer goes
  * @diag:	what is wrong
  * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
- * @answer:	ranges wait in its buffer until the sink takes them
+ * @answer:	keeps ranges in its buffer until the sink takes them
  * @tracker:	of the disk
+ * @question:	the batch that is under way
+ * @until:	when its read side is to be left, in jiffies
  * @span:	the deltas between limit and target
  * @leaf:	the leaf that is read
  * @words:	what is known of it from sealed deltas, if @begun
- * @next:	the point whose delta it goes on with; if @begun
- * @begun:	some of its deltas are read, and the lock was given up in between
+ * @last:	the point whose delta was read last; if @begun
+ * @begun:	some of its deltas are read, and the timeline may have changed since
+ * @futile:	how often it has, in a row, without a leaf being answered
  * @leaves:	that were answered from
- * @reads:	of the sidecar, in this batch
+ * @cache:	tables of the sidecar that it has come by
  * @put:	ranges that the sink has taken
  */
 struct query {
@@ -40,75 +48,129 @@ struct query {
 	ktime_t deadline;
 	struct vhdx_answer answer;
 	struct vhdx_tracker *tracker;
+	struct vhdx_question question;
+	unsigned long until;
 	struct vhdx_span span;
 	u32 leaf;
 	u64 *words;
-	struct vhdx_point_id next;
+	struct vhdx_point_id last;
 	bool begun;
+	u32 futile;
 	u32 leaves;
-	u32 reads;
+	struct vhdx_index_cache *cache;
 	u32 put;
 };
 
 /*
- * Where to go on with a leaf. Points may have been forgotten since: a delta that was read
- * moves into one that was read, or into one that comes next, and is read twice then. If
- * the point to go on with is itself gone, so may be the place: the leaf begins again.
+ * How a leaf is read.
+ *
+ * Sealed deltas are copied out of the timeline, some at a time, and read without a lock: their
+ * blocks stay as they are within the read side. Then the maps in memory are OR-ed in, in a moment
+ * in which the timeline is the one in which the deltas were found. So nothing is missed that was
+ * recorded before that moment: it is in a delta of that timeline, all of which are read, or in the
+ * live map, or in the map that a seal takes away (look_at_maps()). What moves in between moves with
+ * the timeline's version, and then this is not that moment: a seal moves the old map into a delta,
+ * a point that is forgotten its delta into the next one, or into the live map.
+ *
+ * Otherwise the span is looked up anew, and reading goes on behind the delta that was read last.
+ * What was read before that counts still: a delta that was merged since lies in one that was read,
+ * too, or in one that is to be read, as a whole. If the point of the last one is itself gone, the
+ * leaf begins again.
+ *
+ * Who needs room in the sidecar may have to wait until the read side is left. That happens after
+ * READ_SIDE and one delta more, also in the middle of a leaf: it goes on in the same way.
  */
 static u32 next_delta(struct query *q, u32 leaf)
 {
 	int position = -1;
 
 	if (q->begun && q->leaf == leaf)
-		position = vhdx_timeline_find(&q->tracker->sidecar.timeline, &q->next);
+		position = vhdx_timeline_find(&q->question.open->sidecar.timeline, &q->last);
 	q->begun = false;
 	if (position >= 0)
-		return position;
+		return position + 1;
 	memset(q->words, 0, VHDX_PAGE);
 	return q->span.first;
 }
 
-/*
- * There may be thousands of deltas, on a slow device: the lock is given up between them.
- * -EAGAIN: this batch has read enough.
- */
-static int read_sealed(struct query *q, u32 leaf)
+/* The timeline is not the one in which the span was found. */
+static int begin_again(struct query *q)
 {
-	const struct vhdx_sidecar *sidecar = &q->tracker->sidecar;
-	u32 i = next_delta(q, leaf);
-	int err = 0;
+	q->futile++;
+	return -EAGAIN;
+}
 
-	for (; i < q->span.end && !err; i++) {
-		const struct vhdx_timeline_point *point = sidecar->timeline.points[i];
+static bool is_long(const struct query *q)
+{
+	return time_after_eq(jiffies, q->until);
+}
 
-		if (vhdx_delta_stores_leaf(&point->before, leaf) && q->reads++ == BATCH_READS) {
-			q->begun = true;
-			q->leaf = leaf;
-			q->next = point->id;
-			return -EAGAIN;
-		}
-		err = vhdx_sidecar_read_leaf(sidecar, &point->before, leaf, q->words);
+/* Deltas from this position on, and their points; how many. */
+static u32 copy_deltas(const struct query *q, u32 position, struct vhdx_delta *deltas,
+		       struct vhdx_point_id *points)
+{
+	const struct vhdx_timeline *timeline = &q->question.open->sidecar.timeline;
+	u32 count = 0;
+
+	while (position < q->span.end && count < BATCH_DELTAS) {
+		points[count] = timeline->points[position]->id;
+		deltas[count++] = timeline->points[position++]->before;
 	}
-	return err;
+	return count;
+}
+
+/* One of them at least, however long that takes. How many, or -errno. */
+static int read_deltas(struct query *q, u32 leaf, const struct vhdx_delta *deltas, u32 count)
+{
+	u32 i = 0;
+	int err;
+
+	do {
+		err = vhdx_sidecar_read_leaf(&q->question.open->sidecar, &deltas[i++], leaf,
+					     q->words, q->cache);
+	} while (!err && i < count && !is_long(q));
+	return err ?: i;
 }
 
 static int read_leaf(void *context, u32 leaf, u64 *words)
 {
 	struct query *q = context;
-	int err = read_sealed(q, leaf);
+	struct vhdx_delta deltas[BATCH_DELTAS];
+	struct vhdx_point_id points[BATCH_DELTAS];
+	u32 position;
+	int count;
 
-	if (err)
-		return err;
-	q->leaves++;
+	if (!vhdx_tracker_look_again(q->tracker, &q->question))
+		return begin_again(q);
+	for (position = next_delta(q, leaf); position < q->span.end; position += count) {
+		count = copy_deltas(q, position, deltas, points);
+		vhdx_tracker_look_away(&q->question);
+		count = read_deltas(q, leaf, deltas, count);
+		if (count < 0)
+			return count;
+		q->begun = true;
+		q->leaf = leaf;
+		q->last = points[count - 1];
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (is_long(q))
+			return -EAGAIN;
+		if (!vhdx_tracker_look_again(q->tracker, &q->question))
+			return begin_again(q);
+	}
 	memcpy(words, q->words, VHDX_PAGE);
 	if (q->span.live)
-		vhdx_changemap_leaf_or(vhdx_tracker_live(q->tracker), leaf, words);
+		vhdx_history_live_leaf(&q->question.history, leaf, words);
+	vhdx_tracker_look_away(&q->question);
+	q->begun = false;
+	q->futile = 0;
+	q->leaves++;
 	return 0;
 }
 
 /*
- * Which deltas, now: the points are looked up by their ids for every batch, since others
- * may seal or forget in between. tracker->lock is held.
+ * Which deltas, now: the points are looked up by their ids for every batch, since another task
+ * may seal or forget points in between. The timeline is locked.
  */
 static int find_span(struct query *q, const struct vhdx_history *history)
 {
@@ -135,38 +197,66 @@ static int settle(struct query *q)
 	return err;
 }
 
+/* The span is known, and the sidecar is open. 1: there is more to do. */
+static int run_leaves(struct query *q)
+{
+	struct vhdx_answer *a = &q->answer;
+	u32 leaves;
+	int ret = 1;
+
+	for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++) {
+		if (leaves && (is_late(q) || is_long(q)))
+			break;
+		ret = vhdx_answer_leaf(a, read_leaf, q);
+	}
+	/* Full of what may still be joined with what follows is not the end. */
+	if (!ret)
+		ret = a->offset < a->end;
+	if (ret == -EAGAIN)
+		ret = 1;
+	return ret < 0 ? vhdx_report_failure(ret, q->diag) : ret;
+}
+
+/* The question is begun: look away from it, and read what was seen. */
+static int look_and_read(struct query *q, struct vhdx_open_sidecar *open)
+{
+	int reader, ret;
+
+	/* Before the span is looked up: what it names is not reused from here on. */
+	reader = srcu_read_lock(&open->readers);
+	q->until = jiffies + READ_SIDE;
+	ret = find_span(q, &q->question.history);
+	if (!ret)
+		q->answer.unit_shift = open->sidecar.unit_shift;
+	vhdx_tracker_look_away(&q->question);
+	if (!ret)
+		ret = run_leaves(q);
+	srcu_read_unlock(&open->readers, reader);
+	return ret;
+}
+
 /* Some of the answer, into kernel memory (rule K4). 1: there is more to do. */
 static int run_batch(struct query *q)
 {
-	struct vhdx_answer *a = &q->answer;
-	struct vhdx_question question;
-	u32 leaves;
+	struct vhdx_question *question = &q->question;
+	bool overdue = q->futile >= OVERDUE;
 	int ret;
 
 	ret = settle(q);
-	if (!ret)
-		ret = vhdx_tracker_begin_question(q->tracker, &question, q->diag);
 	if (ret)
 		return ret;
-	ret = find_span(q, &question.history);
-	if (!ret) {
-		a->unit_shift = q->tracker->sidecar.unit_shift;
-		q->reads = 0;
-		ret = 1;
-		for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++) {
-			if (leaves && is_late(q))
-				break;
-			ret = vhdx_answer_leaf(a, read_leaf, q);
-		}
-		/* Full of what may still be joined with what follows is not the end. */
-		if (!ret)
-			ret = a->offset < a->end;
-		if (ret == -EAGAIN)
-			ret = 1;
-		else if (ret < 0)
-			ret = vhdx_report_failure(ret, q->diag);
+	if (overdue)
+		vhdx_precedence_claim(&q->tracker->overdue);
+	vhdx_tracker_begin_question(q->tracker, question);
+	if (question->open) {
+		ret = look_and_read(q, question->open);
+	} else {
+		ret = find_span(q, &question->history);
+		vhdx_tracker_look_away(question);
 	}
-	vhdx_tracker_end_question(q->tracker, &question);
+	vhdx_tracker_end_question(question);
+	if (overdue)
+		vhdx_precedence_drop(&q->tracker->overdue);
 	return ret;
 }
 
@@ -189,16 +279,16 @@ static int put(struct query *q, bool final)
 	return 0;
 }
 
-static struct vhdx_disk *enter(struct vhdx_handle *handle, struct query *q)
+static struct vhdx_disk *enter(struct vhdx_cdev *cdev, struct query *q)
 {
-	struct vhdx_disk *disk = vhdx_handle_enter(handle);
+	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
 
 	if (disk)
 		q->tracker = &disk->tracker;
 	return disk;
 }
 
-static int run(struct vhdx_handle *handle, struct query *q)
+static int run(struct vhdx_cdev *cdev, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
 	u64 begin = a->offset;
@@ -208,10 +298,10 @@ static int run(struct vhdx_handle *handle, struct query *q)
 		a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
 		if (a->count && a->count >= a->capacity)
 			break;
-		if (!enter(handle, q))
-			return vhdx_handle_is_gone(q->diag);
+		if (!enter(cdev, q))
+			return vhdx_cdev_is_gone(q->diag);
 		ret = run_batch(q);
-		vhdx_handle_leave(handle);
+		vhdx_cdev_leave(cdev);
 		if (ret < 0)
 			return ret;
 		err = put(q, !ret);
@@ -227,7 +317,7 @@ static int run(struct vhdx_handle *handle, struct query *q)
 }
 
 /* Room for what the sink gets next. Sums alone need none. */
-static int answer(struct vhdx_handle *handle, struct query *q)
+static int answer(struct vhdx_cdev *cdev, struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
 	bool sums = q->args->flags & VHDX_CHANGES_COUNT;
@@ -238,8 +328,10 @@ static int answer(struct vhdx_handle *handle, struct query *q)
 		a->ranges = kvmalloc_array(BATCH_RANGES, a->range_size, GFP_KERNEL);
 	a->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
 	q->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
-	if (a->words && q->words && (a->ranges || sums))
-		err = run(handle, q);
+	q->cache = vhdx_index_cache_new(q->span.end - q->span.first + 1);
+	if (a->words && q->words && q->cache && (a->ranges || sums))
+		err = run(cdev, q);
+	vhdx_index_cache_free(q->cache);
 	kvfree(q->words);
 	kvfree(a->words);
 	kvfree(a->ranges);
@@ -253,32 +345,32 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	const struct vhdx_history geometry = {
 		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
 	};
-	struct vhdx_question question;
+	struct vhdx_question *question = &q->question;
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;
 	args->disk_seq = disk->gd->diskseq;
 	err = vhdx_report_check(&geometry, args, q->diag);
-	if (!err)
-		err = vhdx_tracker_begin_question(q->tracker, &question, q->diag);
-	if (!err) {
-		err = find_span(q, &question.history);
-		vhdx_tracker_end_question(q->tracker, &question);
-	}
+	if (err)
+		return err;
+	vhdx_tracker_begin_question(q->tracker, question);
+	err = find_span(q, &question->history);
+	vhdx_tracker_look_away(question);
+	vhdx_tracker_end_question(question);
 	return err;
 }
 
 /**
  * vhdx_query_changes() - VHDX_GET_VIRTUAL_DISK_CHANGES
- * @handle:	of the disk, which may be detached meanwhile
+ * @cdev:	of the disk, which may be detached meanwhile
  * @args:	in and out, in kernel memory; outputs are zero. @args->output is not looked at
  * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * Sleeps; waits for tracker->lock for a bounded time, see vhdx_tracker_begin_question().
- * Returns 0; what the sink failed with; or -errno, see the uapi header.
+ * Sleeps, as long as the sidecar takes to be read; waits for nobody who writes it. Returns 0; what
+ * the sink failed with; or -errno, see the uapi header.
  */
-int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
+int vhdx_query_changes(struct vhdx_cdev *cdev, struct vhdx_get_virtual_disk_changes *args,
 		       struct vhdx_query_sink *sink, struct vhdx_diag *diag)
 {
 	struct query q = { .args = args, .sink = sink, .diag = diag };
@@ -287,19 +379,19 @@ int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_
 
 	if (args->time_limit_ms)
 		q.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
-	disk = enter(handle, &q);
+	disk = enter(cdev, &q);
 	if (!disk)
-		return vhdx_handle_is_gone(diag);
+		return vhdx_cdev_is_gone(diag);
 	index = disk->index;
 	err = settle(&q) ?: judge(disk, &q);
-	vhdx_handle_leave(handle);
+	vhdx_cdev_leave(cdev);
 	if (err)
 		return err;
 
 	q.answer.offset = args->byte_offset;
 	q.answer.end = args->byte_offset + args->byte_length;
 	if (args->byte_length)
-		err = answer(handle, &q);
+		err = answer(cdev, &q);
 	trace_vhdx_query(index, args->byte_offset, q.answer.offset - args->byte_offset, q.put,
 			 q.leaves, err);
 	if (err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * VHDX_GET_VIRTUAL_DISK_CHANGES, see the uapi header. Where the answer goes is the caller's to
- * know: nothing here touches user memory.
+ * VHDX_GET_VIRTUAL_DISK_CHANGES, see the uapi header. The caller's sink gets the answer: nothing
+ * here touches user memory.
  */
 #ifndef VHDX_QUERY_H
 #define VHDX_QUERY_H
@@ -10,7 +10,7 @@
 
 struct vhdx_diag;
 struct vhdx_get_virtual_disk_changes;
-struct vhdx_handle;
+struct vhdx_cdev;
 
 /**
  * struct vhdx_query_sink - where an answer goes
@@ -22,7 +22,7 @@ struct vhdx_query_sink {
 	int (*put)(struct vhdx_query_sink *sink, const void *ranges, u32 count);
 };
 
-int vhdx_query_changes(struct vhdx_handle *handle, struct vhdx_get_virtual_disk_changes *args,
+int vhdx_query_changes(struct vhdx_cdev *cdev, struct vhdx_get_virtual_disk_changes *args,
 		       struct vhdx_query_sink *sink, struct vhdx_diag *diag);
 
 #endif

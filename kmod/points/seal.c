@@ -4,345 +4,498 @@
  *
  *	window	maps exchanged, a grace period, writes in flight sampled. Of several disks:
  *		gates closed, a grace period, maps exchanged, writes in flight sampled, gates open
- *	then, for each disk: everything written before the window is made durable; the old
+ *	then, side by side: everything written before the window is made durable; the old
  *		map and the point, not yet issued; the header's fresh DataWriteGuid
- *	then, for each disk: the point is issued
+ *	then, side by side, if all have come so far: the point is issued
  *
  * The order is the rule: with the flush before the exchange, a write acknowledged in
  * between would be in the sealed delta, and power loss could take it back unseen.
+ *
+ * A container may hang, and I/O that was sent to it can't be taken back. So nobody who asks for a
+ * seal takes a step himself: workers do, a thread of this seal holds the locks of its trackers, and
+ * who is killed leaves them to it. It takes the seal back and lets each disk go as soon as that is
+ * no longer waited for, whatever becomes of the others (invariant 9).
  */
 #include "seal.h"
+#include "disk/cdev.h"
 #include "disk/disk.h"
+#include "seal_part.h"
 #include "store/scope.h"
-#include "trace.h"
 
+#include <linux/completion.h>
+#include <linux/kref.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
-#include <linux/uuid.h>
+#include <linux/workqueue.h>
+
+struct sealing;
 
 /**
- * struct seal - one disk's part in a seal
- * @tracker:	of the disk that is sealed
- * @old:	its live map until the window
- * @new:	its live map from then on
- * @point:	to be
- * @guid:	the DataWriteGuid that goes with it
- * @swapped:	the maps were exchanged
- * @added:	the point is in the timeline
- * @committed:	and in the sidecar
- * @broken:	the sidecar can't be trusted any more: why
+ * struct member - one of the disks of a seal
+ * @part:	what was done with it
+ * @sealing:	the seal
+ * @started:	of its session
+ * @step:	the last one, taken beside those of other disks
+ * @work:	takes it
+ * @err:	what it ended with
+ * @ended:	no step is under way
  */
-struct seal {
-	struct vhdx_tracker *tracker;
-	struct vhdx_changemap *old;
-	struct vhdx_changemap *new;
-	struct vhdx_timeline_point point;
-	vhdx_guid guid;
-	bool swapped;
-	bool added;
-	bool committed;
-	int broken;
+struct member {
+	struct vhdx_seal_part part;
+	struct sealing *sealing;
+	u32 started;
+	int (*step)(struct vhdx_seal_part *part);
+	struct work_struct work;
+	int err;
+	bool ended;
 };
 
-/* Out of memory or of room before anything was written: nothing is broken. */
-static bool is_harmless(int err)
+/**
+ * struct sealing - one seal
+ * @refs:	of its thread, and of the task that waits for that
+ * @args:	what was asked for, and what is answered
+ * @diag:	what is wrong
+ * @err:	the same
+ * @killed:	the task does not wait any more
+ * @done:	all disks were let go
+ * @wait:	for steps that end
+ * @count:	how many disks
+ * @members:	the disks, each kept from being detached until it is let go
+ */
+struct sealing {
+	struct kref refs;
+	struct vhdx_seal args;
+	struct vhdx_diag diag;
+	int err;
+	bool killed;
+	struct completion done;
+	wait_queue_head_t wait;
+	u32 count;
+	struct member members[];
+};
+
+/* Where steps are taken. Each is of another disk, and none waits for another one. */
+static struct workqueue_struct *seal_wq;
+
+static struct vhdx_tracker *tracker_at(const struct sealing *sealing, u32 position)
 {
-	return err == -ENOSPC || err == -ENOMEM;
+	return sealing->members[position].part.tracker;
 }
 
-static int prepare(struct seal *s, const struct vhdx_seal *args)
-{
-	struct vhdx_tracker *t = s->tracker;
-	struct vhdx_timeline *timeline = &t->sidecar.timeline;
-
-	if (t->state != VHDX_TRACKING_ON)
-		return -EOPNOTSUPP;
-	/* Or a shutdown has closed it since its session began. */
-	if (vhdx_disk_is_poisoned(vhdx_disk_of(t)) ||
-	    !vhdx_session_has_begun(&t->layer->writer.session))
-		return -EIO;
-	/* The file was removed: the point would be lost when the disk is detached. */
-	if (vhdx_container_is_unlinked(&t->file)) {
-		s->broken = -ENOENT;
-		return -ESTALE;
-	}
-	if (vhdx_sidecar_is_out_of_points(&t->sidecar))
-		return -ENOSPC;
-	s->new = vhdx_tracker_new_map(t);
-	if (!s->new)
-		return -ENOMEM;
-
-	/* A GUID of its own: also after disk and sidecar were restored from a copy, an id
-	 * never names two states.
-	 */
-	generate_random_guid(s->point.id.guid);
-	generate_random_guid(s->guid.b);
-	s->point.id.sequence = timeline->next_sequence;
-	s->point.id.kind = VHDX_POINT_REFERENCE;
-	s->point.time_ns = args->time_ns;
-	s->point.label_length = args->label_length;
-	memcpy(s->point.label, args->label, args->label_length);
-	return 0;
-}
-
-static void trace_step(const struct seal *s, enum vhdx_trace_seal step)
-{
-	trace_vhdx_seal_step(vhdx_disk_of(s->tracker)->index, step, s->point.id.sequence);
-}
-
-static void exchange(struct seal *s)
-{
-	s->old = vhdx_tracker_live(s->tracker);
-	vhdx_inflight_swap(&s->tracker->inflight, s->new);
-	s->swapped = true;
-	trace_step(s, VHDX_SEAL_EXCHANGED);
-}
+/* ---- the window --------------------------------------------------------------------------- */
 
 /*
- * A write that follows one on another disk must not be before the point without it. So writes
- * are parked, on all disks, while the maps are exchanged; no I/O is waited for meanwhile, which
- * may be that of another one of these disks, in whose container this one lies.
+ * If one write has ended before another one on another disk begins, the second must not be before
+ * the point while the first is behind it. So writes are parked at the gates of all disks while the
+ * maps are exchanged. No I/O is waited for meanwhile, or started by this task afterwards: it may
+ * need the container of this disk, which may lie on another of these disks, whose gate is closed.
  */
-static void exchange_together(struct seal *seals, u32 count)
+static void exchange_together(struct member *m, u32 count)
 {
 	u32 i;
 
 	for (i = 0; i < count; i++)
-		vhdx_gate_close(&vhdx_disk_of(seals[i].tracker)->gate, VHDX_GATE_WRITES);
-	/* Nobody is between the gate and his first mark then. */
+		vhdx_gate_close(&vhdx_disk_of(m[i].part.tracker)->gate, VHDX_GATE_WRITES);
+	/* After this no write is between the gate and its first mark. */
 	synchronize_rcu_expedited();
 	for (i = 0; i < count; i++)
-		exchange(&seals[i]);
+		vhdx_seal_exchange(&m[i].part);
 	for (i = 0; i < count; i++)
-		vhdx_inflight_sample(&seals[i].tracker->inflight, seals[i].new);
+		vhdx_inflight_sample(&m[i].part.tracker->inflight, m[i].part.new);
 	for (i = 0; i < count; i++)
-		vhdx_gate_open(&vhdx_disk_of(seals[i].tracker)->gate);
-	/* Completions that still looked at the old maps are done with them. */
+		vhdx_gate_open(&vhdx_disk_of(m[i].part.tracker)->gate);
+	/* After this no completion marks an old map. */
 	synchronize_rcu();
 }
 
-static void window(struct seal *seals, u32 count)
+static void window(struct sealing *sealing)
 {
-	if (count > 1) {
-		exchange_together(seals, count);
+	struct vhdx_seal_part *first = &sealing->members[0].part;
+
+	if (sealing->count > 1) {
+		exchange_together(sealing->members, sealing->count);
 	} else {
-		exchange(seals);
+		vhdx_seal_exchange(first);
 		synchronize_rcu();
-		vhdx_inflight_sample(&seals->tracker->inflight, seals->new);
+		vhdx_inflight_sample(&first->tracker->inflight, first->new);
 	}
 }
 
-static int commit_sidecar(struct seal *s)
-{
-	int err = vhdx_tracker_commit(s->tracker);
+/* ---- steps -------------------------------------------------------------------------------- */
 
-	if (err && !is_harmless(err))
-		s->broken = err;
-	return err;
+/*
+ * The task that seals holds tracker->tree and waits for this. Lockdep takes it for ours meanwhile:
+ * what is locked here is locked below it.
+ */
+static void step_work(struct work_struct *work)
+{
+	struct member *m = container_of(work, struct member, work);
+	unsigned int flags = vhdx_scope_enter();
+
+	vhdx_tracker_borrow(m->part.tracker);
+	m->err = m->step(&m->part);
+	vhdx_tracker_return(m->part.tracker);
+	vhdx_scope_leave(flags);
+	/* Pairs with the acquire in has_ended(). */
+	smp_store_release(&m->ended, true);
+	wake_up(&m->sealing->wait);
 }
 
-static int make_durable(struct seal *s)
+static void start(struct member *m, int (*step)(struct vhdx_seal_part *part))
 {
-	struct vhdx_open_layer *layer = s->tracker->layer;
-	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
-	struct vhdx_delta delta = { };
-	int err;
-
-	err = vhdx_journal_commit(&layer->writer.journal);
-	if (err)
-		return err;
-	trace_step(s, VHDX_SEAL_COMMITTED);
-	/* Behind a gap the map means nothing. */
-	if (!sidecar->timeline.live.gap_reason)
-		err = vhdx_sidecar_write_delta(sidecar, s->old, &delta);
-	if (err)
-		goto out;
-	err = vhdx_sidecar_add_point(sidecar, &s->point, &delta);
-	if (err) {
-		vhdx_sidecar_drop_delta(sidecar, &delta);
-		goto out;
-	}
-	s->added = true;
-	sidecar->state = VHDX_SIDECAR_ACTIVE;
-	vhdx_layer_data_write_guid(layer, &sidecar->current_guid);
-	sidecar->next_guid = s->guid;
-	err = commit_sidecar(s);
-	if (err)
-		return err;
-	s->committed = true;
-	trace_step(s, VHDX_SEAL_PENDING);
-	err = vhdx_journal_retire(&layer->writer.journal, &s->guid);
-	if (!err)
-		trace_step(s, VHDX_SEAL_RENEWED);
-	return err;
-out:
-	if (err && !is_harmless(err))
-		s->broken = err;
-	return err;
+	m->step = step;
+	m->ended = false;
+	queue_work(seal_wq, &m->work);
 }
 
-static int issue(struct seal *s)
+static bool has_ended(const struct member *m)
 {
-	struct vhdx_sidecar *sidecar = &s->tracker->sidecar;
-	struct vhdx_timeline *timeline = &sidecar->timeline;
-	int err;
-
-	timeline->points[timeline->count - 1]->issued = true;
-	sidecar->current_guid = sidecar->next_guid;
-	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-	vhdx_tracker_changed(s->tracker);
-	err = commit_sidecar(s);
-	if (!err)
-		trace_step(s, VHDX_SEAL_ISSUED);
-	return err;
+	/* Pairs with the release in step_work(). */
+	return smp_load_acquire(&m->ended);
 }
 
-/* The new live map is OR-ed back, and the point never was. */
-static void roll_back(struct seal *s)
+/* All of them; or one that has failed. */
+static bool have_ended(struct sealing *sealing)
 {
-	struct vhdx_tracker *t = s->tracker;
-	struct vhdx_sidecar *sidecar = &t->sidecar;
+	u32 i, ended = 0;
 
-	if (s->swapped) {
-		vhdx_inflight_replace(&t->inflight, s->old);
-		vhdx_changemap_or(s->old, s->new);
+	for (i = 0; i < sealing->count; i++) {
+		if (!has_ended(&sealing->members[i]))
+			continue;
+		if (sealing->members[i].err)
+			return true;
+		ended++;
 	}
-	vhdx_tracker_free_map(s->new);
-	if (s->added) {
-		vhdx_sidecar_drop_last_point(sidecar);
-		vhdx_tracker_changed(t);
-	}
-	if (s->committed && !s->broken) {
-		vhdx_layer_data_write_guid(t->layer, &sidecar->current_guid);
-		memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
-		s->broken = vhdx_tracker_commit(t);
-	}
-	if (s->broken)
-		vhdx_tracker_invalidate(t, s->broken);
-	if (s->swapped)
-		trace_step(s, VHDX_SEAL_UNDONE);
-}
-
-/* A seal renews the DataWriteGuid: it is a visible change like a write. */
-static int begin_sessions(struct vhdx_tracker **trackers, u32 count, u32 *failed)
-{
-	int err = 0;
-	u32 i;
-
-	for (i = 0; i < count && !err; i++) {
-		*failed = i;
-		err = vhdx_session_begin(vhdx_disk_of(trackers[i]));
-		/* Before the commit: an image that somebody wrote over ours stays as it is. */
-		if (!err) {
-			err = vhdx_layer_verify(trackers[i]->layer);
-			if (err)
-				vhdx_layer_failed(trackers[i]->layer, "reading the header back",
-						  err);
-		}
-	}
-	return err;
-}
-
-static void unlock_all(struct vhdx_tracker **trackers, u32 count)
-{
-	u32 i;
-
-	for (i = 0; i < count; i++)
-		up_write(&trackers[i]->lock);
-}
-
-/* Take all the locks but that of @held, or let go of that as well: then one is busy. */
-static struct vhdx_tracker *try_others(struct vhdx_tracker **trackers, u32 count,
-				       struct vhdx_tracker *held)
-{
-	u32 i, taken;
-
-	for (taken = 0; taken < count; taken++) {
-		if (trackers[taken] != held && !down_write_trylock(&trackers[taken]->lock))
-			break;
-	}
-	if (taken == count)
-		return NULL;
-	for (i = 0; i < taken; i++) {
-		if (trackers[i] != held)
-			up_write(&trackers[i]->lock);
-	}
-	up_write(&held->lock);
-	return trackers[taken];
+	return ended == sealing->count;
 }
 
 /*
- * Nobody else holds the locks of several trackers. A seal keeps none while it waits for another:
- * the sidecar that hangs may be that of any of its disks, and others are sealed with the rest
- * (invariant 9). It stands in the queue of the one that was busy last, so that questions, which
- * only try for the lock, let it pass. Two seals that took turns in being in each other's way
- * sleep in between.
+ * One disk's step neither waits for that of another nor adds to its time. Returns 0 once all have
+ * ended; or -errno, and some may be under way.
  */
-static int lock_all(struct vhdx_tracker **trackers, u32 count)
+static int side_by_side(struct sealing *sealing, int (*step)(struct vhdx_seal_part *part))
 {
-	struct vhdx_tracker *busy = trackers[0];
+	u32 i;
 
-	for (;;) {
-		if (down_write_killable(&busy->lock))
-			return -EINTR;
-		busy = try_others(trackers, count, busy);
-		if (!busy)
-			return 0;
-		schedule_timeout_killable(1);
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	for (i = 0; i < sealing->count; i++)
+		start(&sealing->members[i], step);
+	if (wait_event_killable(sealing->wait, have_ended(sealing)))
+		return -EINTR;
+	for (i = 0; i < sealing->count; i++) {
+		if (!has_ended(&sealing->members[i]) || !sealing->members[i].err)
+			continue;
+		sealing->args.failed = i;
+		return sealing->members[i].err;
+	}
+	return 0;
+}
+
+/* One whose step has ended, and is known to have; or NULL. */
+static struct member *take_ended(struct sealing *sealing)
+{
+	struct member *m;
+
+	for (m = sealing->members; m < sealing->members + sealing->count; m++) {
+		if (!has_ended(m))
+			continue;
+		m->ended = false;
+		return m;
+	}
+	return NULL;
+}
+
+/* The disk can be sealed, changed and detached by others. */
+static void let_go(struct member *m)
+{
+	mutex_unlock(&m->part.tracker->tree);
+	vhdx_cdev_drop(vhdx_disk_of(m->part.tracker)->cdev);
+}
+
+/* Each disk is rolled back once its last step has ended, and let go after that. */
+static void roll_back(struct sealing *sealing)
+{
+	u32 left = sealing->count;
+	struct member *m;
+
+	while (left) {
+		wait_event(sealing->wait, (m = take_ended(sealing)));
+		flush_work(&m->work);
+		if (m->step == vhdx_seal_roll_back) {
+			let_go(m);
+			left--;
+		} else {
+			start(m, vhdx_seal_roll_back);
+		}
 	}
 }
 
-static int seal_locked(struct seal *seals, u32 count, struct vhdx_seal *args)
+static void finish(struct sealing *sealing)
+{
+	struct member *m;
+
+	for (m = sealing->members; m < sealing->members + sealing->count; m++) {
+		flush_work(&m->work);
+		vhdx_tracker_end_seal(m->part.tracker);
+		vhdx_tracker_changed(m->part.tracker);
+		let_go(m);
+	}
+}
+
+/* ---- before the locks --------------------------------------------------------------------- */
+
+/*
+ * Where there is nothing to seal no session is begun, and no container is waited for, which may
+ * hang. Without the lock, which vhdx_seal_prepare() has when it looks again. A disk that is only
+ * read, or whose container is lost, is told so by begin_sessions().
+ */
+static int refuse_untracked(struct vhdx_tracker **trackers, u32 count, u32 *failed,
+			    struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk;
+	u32 i, state, reason;
+
+	for (i = 0; i < count; i++) {
+		disk = vhdx_disk_of(trackers[i]);
+		state = vhdx_tracker_shown(trackers[i], &reason);
+		if (state == VHDX_TRACKING_ON || disk->read_only || vhdx_disk_is_lost(disk))
+			continue;
+		*failed = i;
+		if (vhdx_tracker_has_stopped(trackers[i]))
+			return vhdx_tracker_fail(trackers[i], -EIO, diag);
+		return vhdx_fail_plainly(diag, -EOPNOTSUPP, reason ?: VHDX_REASON_DISABLED);
+	}
+	return 0;
+}
+
+/*
+ * A seal renews the DataWriteGuid: it is a visible change like a write. Side by side; none begins
+ * where one is known not to.
+ */
+static int begin_sessions(struct sealing *sealing)
 {
 	int err = 0;
 	u32 i;
 
-	args->time_ns = ktime_get_real_ns();
-	for (i = 0; i < count && !err; i++) {
-		args->failed = i;
-		err = prepare(&seals[i], args);
+	for (i = 0; i < sealing->count && !err; i++) {
+		sealing->args.failed = i;
+		err = vhdx_session_refused(vhdx_disk_of(tracker_at(sealing, i)));
 	}
 	if (err)
 		return err;
-	window(seals, count);
-	for (i = 0; i < count && !err; i++) {
-		args->failed = i;
-		err = make_durable(&seals[i]);
-	}
-	for (i = 0; i < count && !err; i++) {
-		args->failed = i;
-		err = issue(&seals[i]);
+	for (i = 0; i < sealing->count; i++)
+		sealing->members[i].started =
+			vhdx_session_start(vhdx_disk_of(tracker_at(sealing, i)));
+	for (i = 0; i < sealing->count && !err; i++) {
+		sealing->args.failed = i;
+		err = vhdx_session_started(vhdx_disk_of(tracker_at(sealing, i)),
+					   sealing->members[i].started);
 	}
 	return err;
 }
 
-/* Not of the sidecar: nobody's lock is held. */
-static int could_not_begin(struct vhdx_tracker *t, int err, struct vhdx_diag *diag)
+/* ---- locks -------------------------------------------------------------------------------- */
+
+/*
+ * The lock of @held is held. Take all others and return NULL; or release all, that of @held as
+ * well, and return the tracker whose lock was busy.
+ */
+static struct vhdx_tracker *try_others(struct sealing *sealing, struct vhdx_tracker *held)
 {
-	return err == -ENOSPC ? vhdx_fail_plainly(diag, err, VHDX_REASON_HOST_FULL) :
-				vhdx_tracker_fail(t, err, diag);
+	u32 i, taken;
+
+	for (taken = 0; taken < sealing->count; taken++) {
+		if (tracker_at(sealing, taken) != held &&
+		    !mutex_trylock(&tracker_at(sealing, taken)->tree))
+			break;
+	}
+	if (taken == sealing->count)
+		return NULL;
+	for (i = 0; i < taken; i++) {
+		if (tracker_at(sealing, i) != held)
+			mutex_unlock(&tracker_at(sealing, i)->tree);
+	}
+	mutex_unlock(&held->tree);
+	return tracker_at(sealing, taken);
 }
 
-/* As vhdx_seal(); the locks of all trackers are held. */
-static int seal_all(struct seal *seals, u32 count, struct vhdx_seal *args,
-		    struct vhdx_point_id *ids, struct vhdx_diag *diag)
+static void at_each(struct sealing *sealing, void (*change)(struct vhdx_precedence *precedence))
 {
-	int err = seal_locked(seals, count, args);
 	u32 i;
 
-	/* Before rolling back, which may turn tracking off for another reason. */
+	for (i = 0; i < sealing->count; i++)
+		change(&tracker_at(sealing, i)->precedence);
+}
+
+static int lock_one(struct vhdx_tracker *t)
+{
+	return vhdx_precedence_give_way(&t->precedence) ?:
+	       vhdx_precedence_give_way(&t->overdue) ?: mutex_lock_killable(&t->tree);
+}
+
+/*
+ * No other task holds the locks of several trackers. A seal keeps none while it waits for another:
+ * the sidecar that hangs may be that of any of its disks, and others are sealed with the rest
+ * (invariant 9). It stands in the queue of the tracker that was busy last; at the others it has
+ * precedence, so that what keeps them busy ends. Two seals that took turns in being in each other's
+ * way sleep in between.
+ */
+static int lock_several(struct sealing *sealing)
+{
+	struct vhdx_tracker *busy = tracker_at(sealing, 0);
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < sealing->count && !err; i++)
+		err = vhdx_precedence_give_way(&tracker_at(sealing, i)->overdue);
 	if (err)
-		vhdx_tracker_fail(seals[args->failed].tracker, err, diag);
-	for (i = 0; i < count; i++) {
-		if (err) {
-			roll_back(&seals[i]);
-			continue;
-		}
-		vhdx_tracker_free_map(seals[i].old);
-		ids[i] = seals[i].point.id;
+		return err;
+	at_each(sealing, vhdx_precedence_claim);
+	while (!(err = mutex_lock_killable(&busy->tree))) {
+		at_each(sealing, vhdx_precedence_renew);
+		busy = try_others(sealing, busy);
+		if (!busy)
+			break;
+		schedule_timeout_killable(1);
 	}
+	at_each(sealing, vhdx_precedence_drop);
 	return err;
+}
+
+/* Of a disk, or of its container: tracker->tree need not be held. */
+static int container_failed(struct sealing *sealing, int err)
+{
+	if (err == -ENOSPC)
+		return vhdx_host_full(&sealing->diag, "container");
+	return vhdx_tracker_fail(tracker_at(sealing, sealing->args.failed), err, &sealing->diag);
+}
+
+/* ---- the thread of a seal ----------------------------------------------------------------- */
+
+/* The locks of all trackers are held. */
+static int seal_locked(struct sealing *sealing)
+{
+	int err = 0;
+	u32 i;
+
+	sealing->args.time_ns = ktime_get_real_ns();
+	for (i = 0; i < sealing->count && !err; i++) {
+		sealing->args.failed = i;
+		err = vhdx_seal_prepare(&sealing->members[i].part, &sealing->args);
+	}
+	if (err)
+		return err;
+	window(sealing);
+	return side_by_side(sealing, vhdx_seal_make_durable) ?:
+	       side_by_side(sealing, vhdx_seal_issue);
+}
+
+static int seal_all(struct sealing *sealing)
+{
+	u32 i;
+	int err;
+
+	err = begin_sessions(sealing);
+	if (!err)
+		err = sealing->count == 1 ? lock_one(tracker_at(sealing, 0)) :
+					    lock_several(sealing);
+	if (err) {
+		err = container_failed(sealing, err);
+		for (i = 0; i < sealing->count; i++)
+			vhdx_cdev_drop(vhdx_disk_of(tracker_at(sealing, i))->cdev);
+		return err;
+	}
+	err = seal_locked(sealing);
+	if (!err) {
+		finish(sealing);
+		return 0;
+	}
+	/* Before rolling back, which may turn tracking off for another reason. */
+	if (sealing->members[sealing->args.failed].part.of_container)
+		err = container_failed(sealing, err);
+	else
+		err = vhdx_tracker_fail(tracker_at(sealing, sealing->args.failed), err,
+					&sealing->diag);
+	roll_back(sealing);
+	return err;
+}
+
+static void free_sealing(struct kref *refs)
+{
+	kvfree(container_of(refs, struct sealing, refs));
+}
+
+static int seal_thread(void *context)
+{
+	struct sealing *sealing = context;
+	unsigned int flags;
+
+	allow_kernel_signal(SIGKILL);
+	/* Writes wait for the locks (rule K3). */
+	flags = vhdx_scope_enter();
+	/* Who was killed before this had sent that signal in vain. */
+	if (READ_ONCE(sealing->killed))
+		send_sig(SIGKILL, current, 1);
+	sealing->err = seal_all(sealing);
+	vhdx_scope_leave(flags);
+	complete(&sealing->done);
+	kref_put(&sealing->refs, free_sealing);
+	module_put_and_kthread_exit(0);
+}
+
+/* ---- who asks for it ---------------------------------------------------------------------- */
+
+static struct sealing *new_sealing(struct vhdx_tracker **trackers, u32 count,
+				   const struct vhdx_seal *args)
+{
+	struct sealing *sealing = kvzalloc(struct_size(sealing, members, count), GFP_KERNEL);
+	struct member *m;
+
+	if (!sealing)
+		return NULL;
+	kref_init(&sealing->refs);
+	sealing->args = *args;
+	init_completion(&sealing->done);
+	init_waitqueue_head(&sealing->wait);
+	sealing->count = count;
+	for (m = sealing->members; m < sealing->members + count; m++) {
+		m->part.tracker = *trackers++;
+		m->sealing = sealing;
+		m->ended = true;
+		INIT_WORK(&m->work, step_work);
+	}
+	return sealing;
+}
+
+/*
+ * Returns 0; -EINTR; or what no thread could be made for. Only after 0 the thread has let all disks
+ * go.
+ */
+static int run_thread(struct sealing *sealing)
+{
+	struct task_struct *thread = kthread_create(seal_thread, sealing, "vhdx-seal");
+	u32 i;
+
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	for (i = 0; i < sealing->count; i++)
+		vhdx_cdev_hold(vhdx_disk_of(tracker_at(sealing, i))->cdev);
+	kref_get(&sealing->refs);
+	__module_get(THIS_MODULE);
+	get_task_struct(thread);
+	wake_up_process(thread);
+	if (wait_for_completion_killable(&sealing->done)) {
+		WRITE_ONCE(sealing->killed, true);
+		send_sig(SIGKILL, thread, 1);
+	}
+	put_task_struct(thread);
+	return READ_ONCE(sealing->killed) ? -EINTR : 0;
 }
 
 /**
@@ -354,34 +507,57 @@ static int seal_all(struct seal *seals, u32 count, struct vhdx_seal *args,
  * @diag:	what is wrong
  *
  * All ids or none. Sleeps. Returns 0; -EROFS; -EOPNOTSUPP not tracked; -ENOSPC; -EIO;
- * -ENOMEM; -EINTR killed.
+ * -ENOMEM; -EINTR killed: what was begun is taken back as soon as it can be.
  */
 int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	      struct vhdx_point_id *ids, struct vhdx_diag *diag)
 {
-	struct seal *seals = kvcalloc(count, sizeof(*seals), GFP_KERNEL);
-	unsigned int flags;
+	struct sealing *sealing;
 	int err;
 	u32 i;
 
 	args->failed = 0;
-	if (!seals)
+	err = refuse_untracked(trackers, count, &args->failed, diag);
+	if (err)
+		return err;
+	sealing = new_sealing(trackers, count, args);
+	if (!sealing)
 		return vhdx_no_memory(diag);
-	for (i = 0; i < count; i++)
-		seals[i].tracker = trackers[i];
-	/* Writes wait for these locks (rule K3). */
-	flags = vhdx_scope_enter();
-	err = begin_sessions(trackers, count, &args->failed) ?: lock_all(trackers, count);
-	if (err) {
-		could_not_begin(trackers[args->failed], err, diag);
-	} else {
-		err = seal_all(seals, count, args, ids, diag);
-		unlock_all(trackers, count);
-	}
-	vhdx_scope_leave(flags);
+	err = run_thread(sealing);
+	if (err && err != -EINTR)
+		err = vhdx_no_memory(diag);
+	if (err)
+		goto out;
+	err = sealing->err;
+	args->failed = sealing->args.failed;
+	args->time_ns = sealing->args.time_ns;
+	*diag = sealing->diag;
+	for (i = 0; !err && i < count; i++)
+		ids[i] = sealing->members[i].part.point.id;
 	for (i = 0; err && i < count; i++)
 		vhdx_loss_settle(vhdx_disk_of(trackers[i]));
 	vhdx_loss_explain(vhdx_disk_of(trackers[args->failed]), err, diag);
-	kvfree(seals);
+out:
+	kref_put(&sealing->refs, free_sealing);
 	return err;
+}
+
+/**
+ * vhdx_seal_init() - when the module is loaded
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int vhdx_seal_init(void)
+{
+	/* Writes may wait for a seal (rule K3). */
+	seal_wq = alloc_workqueue("vhdx-seal", WQ_UNBOUND | WQ_MEM_RECLAIM, WQ_MAX_ACTIVE);
+	return seal_wq ? 0 : -ENOMEM;
+}
+
+/**
+ * vhdx_seal_exit() - when it is unloaded: there is no disk
+ */
+void vhdx_seal_exit(void)
+{
+	destroy_workqueue(seal_wq);
 }

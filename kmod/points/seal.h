@@ -12,5 +12,7 @@ struct vhdx_tracker;
 
 int vhdx_seal(struct vhdx_tracker **trackers, u32 count, struct vhdx_seal *args,
 	      struct vhdx_point_id *ids, struct vhdx_diag *diag);
+int vhdx_seal_init(void);
+void vhdx_seal_exit(void);
 
 #endif

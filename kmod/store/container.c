@@ -57,7 +57,7 @@ static void errand_work(struct work_struct *work)
 /*
  * A file system may cut short what a killed task writes or flushes, and half a commit is
  * a disk that takes no more writes, or a sidecar that is not believed any more: because
- * somebody killed a backup. Workers are not killed. At attach the container has no workers
+ * a backup was killed. Workers are not killed. At attach the container has no workers
  * yet, and an attach may fail.
  */
 static int run_errand(struct errand *e)
@@ -179,7 +179,11 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 
 	err = vhdx_claim_file(&container->claim, file, !read_only, &holder);
 	if (err) {
-		if (holder == container->claim.disk)
+		if (holder == VHDX_CLAIM_LEFT)
+			vhdx_fail(diag, err, VHDX_REASON_IN_USE,
+				  "%s: a disk gave it up, and what it was asked for has not ended: try again once its device works",
+				  what);
+		else if (holder == container->claim.disk)
 			vhdx_fail(diag, err, VHDX_REASON_IN_USE,
 				  "%s: it is this disk's container; name another file", what);
 		else
@@ -259,7 +263,7 @@ static void close_now(struct vhdx_container *c)
 }
 
 /**
- * struct farewell - what a kernel thread closes for whoever detaches
+ * struct farewell - what a kernel thread closes for the task that detaches
  * @work:	does it
  * @container:	open
  */
@@ -329,6 +333,31 @@ bool vhdx_container_is_unlinked(const struct vhdx_container *container)
 {
 	return S_ISREG(file_inode(container->file)->i_mode) &&
 	       !READ_ONCE(file_inode(container->file)->i_nlink);
+}
+
+/**
+ * vhdx_container_path() - what its file is called at present
+ * @container:	open
+ * @path:	receives the text, to be freed by kfree(); NULL: it is longer than a path can be
+ *
+ * As the caller's mount namespace has it. Sleeps. Returns 0 or -ENOMEM.
+ */
+int vhdx_container_path(const struct vhdx_container *container, char **path)
+{
+	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
+	char *text;
+	int err = 0;
+
+	*path = NULL;
+	if (!buf)
+		return -ENOMEM;
+	text = file_path(container->file, buf, PATH_MAX);
+	if (!IS_ERR(text)) {
+		*path = kstrdup(text, GFP_KERNEL);
+		err = *path ? 0 : -ENOMEM;
+	}
+	kfree(buf);
+	return err;
 }
 
 /**

@@ -39,7 +39,7 @@ struct vhdx_container_description {
  * @open:	take the opened file over; on failure nothing is held
  * @prepare:	memory for payload I/O; container->queue.workqueue is set. vhdx_file_queue_release()
  *		frees it; NULL: needs none
- * @describe:	what it is, for those who show it
+ * @describe:	what it is, to be shown
  * @close:	give up everything but container->file and the claim
  * @rw:		synchronous transfer of a kernel buffer (kmalloc or vmalloc). Reads
  *		at or behind the end give zeroes; one that ends before container->size
@@ -50,12 +50,12 @@ struct vhdx_container_description {
  * @flush:	make everything that completed durable
  * @extend:	make the container at least @size bytes long. What is new starts at @from, where
  *		it ended until then, and reads as zeroes. -ENOSPC where it can't grow; -EIO
- *		where somebody cut it: to make it as long again would hide that
- * @trim:	cut what is behind @size, which nobody uses; durable afterwards. Only where
+ *		where it was cut: to make it as long again would hide that
+ * @trim:	cut what is behind @size, which is not used; durable afterwards. Only where
  *		the length is what we made it
  * @zero:	overwrite with zeroes, as payload is written; any 512-byte alignment.
  *		Allocates nothing
- * @clear:	make a range that nobody uses read as zeroes, without writing it. May wait
+ * @clear:	make a range that is not used read as zeroes, without writing it. May wait
  *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
  */
 struct vhdx_container_ops {
@@ -89,7 +89,7 @@ struct vhdx_container_ops {
  *		device, does what a killed task must not cut short
  * @size:	length as we know it: what others cut is not taken off. It grows only, see
  *		vhdx_container_grew(), until a clean close trims the file
- * @lost:	somebody cut it or wrote something else over it: it is not written any more
+ * @lost:	it was cut, or something else was written over it: it is not written any more
  * @alignment:	of synchronous transfers: 512 or 4096, a power of two
  * @direct:	file: direct I/O
  * @stable_writes: memory must not change while it is written, as where there are checksums
@@ -124,6 +124,7 @@ int vhdx_container_prepare(struct vhdx_container *container);
 void vhdx_container_describe(const struct vhdx_container *container,
 			     struct vhdx_container_description *description);
 bool vhdx_container_is_unlinked(const struct vhdx_container *container);
+int vhdx_container_path(const struct vhdx_container *container, char **path);
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);

@@ -19,8 +19,8 @@ static int bdev_open(struct vhdx_container *c, struct vhdx_diag *diag)
 		return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
 			"%s: block device %u:%u is read-only: a read-only attach may do, or `blockdev --setrw`",
 			c->what, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev));
-	/* One holder for the whole module: who conflicts with whom among our own
-	 * disks is for claim.c to say, with everybody else it is the kernel's.
+	/* One holder for the whole module: conflicts among disks of this module are for
+	 * claim.c to find, those with others for the kernel.
 	 */
 	c->bdev_claim = compat_bdev_claim_dev(bdev->bd_dev, !c->read_only,
 					      (void *)&vhdx_container_bdev_ops);

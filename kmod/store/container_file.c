@@ -85,8 +85,8 @@ static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
 }
 
 /*
- * An overlay takes direct I/O on whatever is below, and hands it on to who may not. Only that is
- * looked for here: what else is wrong finds whoever reads for its own sake.
+ * An overlay takes direct I/O on whatever is below, and hands it on to a file system that may not.
+ * Only that is looked for here: another error is found by the first read of the content.
  */
 static int try_direct(struct vhdx_container *c, struct vhdx_diag *diag)
 {
@@ -332,8 +332,8 @@ static void file_io_complete(struct kiocb *iocb, long ret)
 }
 
 /*
- * What file systems do at the end of a direct write, converting the extents that it filled, they
- * do in workers of their own, with locks of theirs: such a worker may reclaim memory by swapping
+ * At the end of a direct write a file system converts the extents that were filled, in a worker of
+ * its own, and with locks of its own: such a worker may reclaim memory by swapping
  * out, and wait for the very writes that wait for its locks. Where a write of swapped memory is
  * waited for, its end comes in our worker, whose scope forbids that (rule K3).
  */
@@ -398,8 +398,8 @@ static int file_flush(struct vhdx_container *c)
 }
 
 /*
- * To look at the length and to change it is one step, under the lock that whoever cuts the file
- * takes as well: a cut in between would be made good unseen.
+ * To look at the length and to change it is one step, under the lock that a truncation of the file
+ * takes as well: one in between would be made good unseen.
  */
 static int begin_resize(struct vhdx_container *c)
 {
@@ -436,7 +436,7 @@ static int file_extend(struct vhdx_container *c, u64 size, u64 *from)
 	*from = vhdx_container_length(c);
 	if (!vhdx_container_is_whole(c))
 		err = -EIO;
-	/* Somebody may have made it longer than we know: that is not ours to cut off. */
+	/* Another program may have made it longer than is known: that is not cut off. */
 	else if (size > *from)
 		err = resize(c, size);
 	/* A file system that only says so is not asked again and again. */
@@ -455,7 +455,7 @@ static int file_trim(struct vhdx_container *c, u64 size)
 	if (err)
 		return err;
 	if (!READ_ONCE(c->lost) && size < c->size && c->size == vhdx_container_length(c)) {
-		/* First: whoever looks meanwhile must not take it for cut by somebody else. */
+		/* First: vhdx_container_is_whole() must not find it cut meanwhile. */
 		WRITE_ONCE(c->size, size);
 		/* Pairs with vhdx_container_is_whole(). */
 		smp_wmb();

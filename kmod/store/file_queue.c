@@ -79,7 +79,7 @@ static void watch(struct vhdx_file_queue *queue)
 		mod_timer(&queue->stall, jiffies + STALL);
 }
 
-/* Who needs one now waits for one. */
+/* A file system that needs a bio now waits for one. */
 static bool reserve_is_empty(void)
 {
 	return !READ_ONCE(fs_bio_set.bio_pool.curr_nr);
@@ -112,7 +112,7 @@ static void refill(struct vhdx_file_queue *queue)
 		bio = bio_alloc(NULL, 0, 0, GFP_NOWAIT | __GFP_NOWARN);
 		if (!bio)
 			return;
-		/* Not out of what is kept for everybody. */
+		/* Not out of the reserve, which all file systems share. */
 		if (READ_ONCE(fs_bio_set.bio_pool.curr_nr) < fs_bio_set.bio_pool.min_nr) {
 			bio_put(bio);
 			return;
@@ -142,7 +142,7 @@ static struct vhdx_request *next(struct vhdx_file_worker *worker)
 		queue->in_flight++;
 		watch(queue);
 	} else {
-		/* Under the lock: whoever adds one from now on finds this worker. */
+		/* Under the lock: vhdx_file_queue_add() finds this worker from now on. */
 		list_add(&worker->link, &queue->idle);
 	}
 	spin_unlock_irq(&queue->lock);

@@ -8,9 +8,9 @@
  * layer merges: a page that is swapped out should not cost the file system a bio and an
  * extent of its own while there is no memory for either.
  *
- * Even one bio may be too much. Those of file systems come from the same reserve as those
- * of whoever swaps out, which wait for this queue by then. So the queue has some of them in
- * hand, and lets them go one by one while nothing moves and the reserve is empty.
+ * Even one bio may be too much. Bios of file systems come from the same reserve as bios of
+ * swapping, which wait for this queue by then. So the queue holds some bios of the reserve, and
+ * frees them one by one while no request ends and the reserve is empty.
  */
 #ifndef VHDX_FILE_QUEUE_H
 #define VHDX_FILE_QUEUE_H

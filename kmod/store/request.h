@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One transfer of payload to or from a container. Whoever owns it embeds it, fills in the first
+ * One transfer of payload to or from a container. Its owner embeds it, fills in the first
  * four fields and the bio, and gives it to ->submit(); done() is called once, when the container
  * is through with it.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who writes for others (rule K3): while memory is reclaimed through a disk, whoever
- * carries its writes on must not wait for that reclaim.
+ * Tasks that carry on the writes of others (rule K3): while memory is reclaimed through a disk,
+ * a task that carries on its writes must not wait for that reclaim.
  *
  * No allocation starts I/O, and balance_dirty_pages() does not hold the writer up for
  * the pages that it is there to clean. Scopes begin where a task comes in: the worker's
@@ -47,7 +47,7 @@ static inline void vhdx_scope_end_urgent(int nice)
 	sched_set_normal(current, nice);
 }
 
-/* Whoever holds a lock that I/O waits for is in such a scope. */
+/* A task that holds a lock that I/O waits for is in such a scope. */
 static inline void vhdx_scope_assert(void)
 {
 	WARN_ON_ONCE((current->flags & VHDX_SCOPE_FLAGS) != VHDX_SCOPE_FLAGS);

@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "inflight.h"
 
-#include <linux/blk_types.h>
-
-/* How many slots are tried: those that are in use are so in the order that they were taken. */
+/* How many slots are tried: slots are given up about in the order in which they were taken. */
 #define TRIES		8
 
-/* A range in a word, in sectors: 2^40 of them are more than a disk has, 2^24 more than a bio. */
-#define LENGTH_BITS	24
-
-static u64 range_of(u64 offset, u32 length)
+static void tell_range(u64 range, vhdx_inflight_fn *fn, void *context)
 {
-	return offset >> SECTOR_SHIFT << LENGTH_BITS | length >> SECTOR_SHIFT;
-}
+	u64 length = range & GENMASK_ULL(VHDX_INFLIGHT_LENGTH_BITS - 1, 0);
 
-static void mark_range(struct vhdx_changemap *map, u64 range)
-{
-	u64 length = range & GENMASK_ULL(LENGTH_BITS - 1, 0);
-
-	vhdx_changemap_mark(map, range >> LENGTH_BITS << SECTOR_SHIFT, length << SECTOR_SHIFT);
+	if (range)
+		fn(context, range >> VHDX_INFLIGHT_LENGTH_BITS << SECTOR_SHIFT,
+		   length << SECTOR_SHIFT);
 }
 
 /**
@@ -29,10 +21,18 @@ static void mark_range(struct vhdx_changemap *map, u64 range)
  */
 int vhdx_inflight_init(struct vhdx_inflight *inflight)
 {
-	spin_lock_init(&inflight->lock);
-	INIT_LIST_HEAD(&inflight->overflow);
+	struct vhdx_inflight_slots *slots;
+	int cpu;
+
 	inflight->slots = alloc_percpu(struct vhdx_inflight_slots);
-	return inflight->slots ? 0 : -ENOMEM;
+	if (!inflight->slots)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		slots = per_cpu_ptr(inflight->slots, cpu);
+		spin_lock_init(&slots->lock);
+		INIT_LIST_HEAD(&slots->overflow);
+	}
+	return 0;
 }
 
 /**
@@ -45,89 +45,76 @@ void vhdx_inflight_destroy(struct vhdx_inflight *inflight)
 	inflight->slots = NULL;
 }
 
-/* The slots of this CPU, or of one that it was until a moment ago. */
-static atomic64_t *take_slot(struct vhdx_inflight *inflight, u64 range)
+static bool take_slot(struct vhdx_inflight_slots *slots, struct vhdx_write *write, u64 range)
 {
-	struct vhdx_inflight_slots *slots = raw_cpu_ptr(inflight->slots);
 	unsigned int i = READ_ONCE(slots->next);
 	unsigned int tries;
 
 	for (tries = 0; tries < TRIES; tries++) {
-		atomic64_t *slot = &slots->range[i];
-
-		if (++i == VHDX_INFLIGHT_SLOTS)
-			i = 0;
-		if (!atomic64_read(slot) && !atomic64_cmpxchg(slot, 0, range)) {
-			WRITE_ONCE(slots->next, i);
-			return slot;
-		}
+		if (!atomic64_read(&slots->range[i]) &&
+		    vhdx_inflight_try(slots, i, write, range))
+			return true;
+		i = vhdx_inflight_after(i);
 	}
-	return NULL;
+	return false;
 }
 
-static void add_to_list(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 range)
+static void add_to_list(struct vhdx_inflight_slots *slots, struct vhdx_write *write, u64 range)
 {
 	unsigned long flags;
 
 	atomic64_set(&write->own, range);
 	write->slot = &write->own;
-	spin_lock_irqsave(&inflight->lock, flags);
-	list_add(&write->link, &inflight->overflow);
-	spin_unlock_irqrestore(&inflight->lock, flags);
+	write->marked_in = VHDX_INFLIGHT_LISTED;
+	write->admitted_on = slots;
+	spin_lock_irqsave(&slots->lock, flags);
+	list_add(&write->link, &slots->overflow);
+	spin_unlock_irqrestore(&slots->lock, flags);
 }
 
-static void remove_from_list(struct vhdx_inflight *inflight, struct vhdx_write *write)
+static void remove_from_list(struct vhdx_write *write)
 {
+	struct vhdx_inflight_slots *slots = write->admitted_on;
 	unsigned long flags;
 
-	spin_lock_irqsave(&inflight->lock, flags);
+	spin_lock_irqsave(&slots->lock, flags);
 	list_del(&write->link);
-	spin_unlock_irqrestore(&inflight->lock, flags);
-}
-
-/* Under RCU. */
-static void mark(struct vhdx_inflight *inflight, u64 offset, u32 length)
-{
-	struct vhdx_changemap *live = rcu_dereference(inflight->live);
-
-	if (live)
-		vhdx_changemap_mark(live, offset, length);
+	spin_unlock_irqrestore(&slots->lock, flags);
 }
 
 /**
- * vhdx_inflight_note() - a write is in flight; first mark. See vhdx_inflight_admit()
- * @inflight:	of its disk
- * @write:	not in flight
- * @offset:	on the disk
- * @length:	in bytes, not zero
+ * vhdx_inflight_search() - a slot for a write, though the first one is taken
+ * @slots:	of a CPU
+ * @write:	gets it
+ * @range:	where it writes
+ *
+ * For vhdx_inflight_admit().
  */
-void vhdx_inflight_note(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 offset,
-			u32 length)
+void vhdx_inflight_search(struct vhdx_inflight_slots *slots, struct vhdx_write *write, u64 range)
 {
-	u64 range = range_of(offset, length);
+	if (!take_slot(slots, write, range))
+		add_to_list(slots, write, range);
+}
 
-	write->slot = take_slot(inflight, range);
-	if (unlikely(!write->slot))
-		add_to_list(inflight, write, range);
-	mark(inflight, offset, length);
+/* Called within an RCU read side. */
+static void mark_live(void *inflight, u64 offset, u64 length)
+{
+	vhdx_inflight_mark(inflight, offset, length);
 }
 
 /**
- * vhdx_inflight_forget() - it is not any more; second mark. See vhdx_inflight_leave()
+ * vhdx_inflight_forget() - second mark, and it is in flight no more. See vhdx_inflight_leave()
  * @inflight:	of its disk
  * @write:	in flight
- * @offset:	on the disk
- * @length:	in bytes
  */
-void vhdx_inflight_forget(struct vhdx_inflight *inflight, struct vhdx_write *write, u64 offset,
-			  u32 length)
+void vhdx_inflight_forget(struct vhdx_inflight *inflight, struct vhdx_write *write)
 {
 	rcu_read_lock();
-	mark(inflight, offset, length);
+	tell_range(atomic64_read(write->slot), mark_live, inflight);
 	if (likely(write->slot != &write->own))
 		atomic64_set_release(write->slot, 0);
 	else
-		remove_from_list(inflight, write);
+		remove_from_list(write);
 	write->slot = NULL;
 	rcu_read_unlock();
 }
@@ -142,6 +129,44 @@ void vhdx_inflight_forget(struct vhdx_inflight *inflight, struct vhdx_write *wri
 void vhdx_inflight_swap(struct vhdx_inflight *inflight, struct vhdx_changemap *new)
 {
 	rcu_assign_pointer(inflight->live, new);
+	if (new)
+		inflight->maps++;
+	/* Who sees the number sees the map, or a later one: in admit and leave. */
+	smp_store_release(&inflight->number, new ? inflight->maps : 0);
+}
+
+static void each_of_cpu(struct vhdx_inflight_slots *slots, vhdx_inflight_fn *fn, void *context)
+{
+	struct vhdx_write *write;
+	int i;
+
+	for (i = 0; i < VHDX_INFLIGHT_SLOTS; i++)
+		tell_range(atomic64_read(&slots->range[i]), fn, context);
+	spin_lock_irq(&slots->lock);
+	list_for_each_entry(write, &slots->overflow, link)
+		tell_range(atomic64_read(&write->own), fn, context);
+	spin_unlock_irq(&slots->lock);
+}
+
+/**
+ * vhdx_inflight_each() - what is being written
+ * @inflight:	of the disk
+ * @fn:		called for each write that is in flight, where it writes; must not sleep
+ * @context:	of @fn
+ *
+ * A write that comes in meanwhile may be missed: it makes its first mark after that.
+ */
+void vhdx_inflight_each(struct vhdx_inflight *inflight, vhdx_inflight_fn *fn, void *context)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		each_of_cpu(per_cpu_ptr(inflight->slots, cpu), fn, context);
+}
+
+static void mark_range(void *new, u64 offset, u64 length)
+{
+	vhdx_changemap_mark(new, offset, length);
 }
 
 /**
@@ -156,19 +181,7 @@ void vhdx_inflight_swap(struct vhdx_inflight *inflight, struct vhdx_changemap *n
  */
 void vhdx_inflight_sample(struct vhdx_inflight *inflight, struct vhdx_changemap *new)
 {
-	struct vhdx_write *write;
-	int cpu, i;
-
-	for_each_possible_cpu(cpu) {
-		struct vhdx_inflight_slots *slots = per_cpu_ptr(inflight->slots, cpu);
-
-		for (i = 0; i < VHDX_INFLIGHT_SLOTS; i++)
-			mark_range(new, atomic64_read(&slots->range[i]));
-	}
-	spin_lock_irq(&inflight->lock);
-	list_for_each_entry(write, &inflight->overflow, link)
-		mark_range(new, atomic64_read(&write->own));
-	spin_unlock_irq(&inflight->lock);
+	vhdx_inflight_each(inflight, mark_range, new);
 }
 
 /**

@@ -31,13 +31,13 @@ static void last_close(struct vhdx_disk *disk)
 
 /* ---- attach ------------------------------------------------------------------------------- */
 
-/* The handle outlives the disk: there is no disk behind it any more. */
+/* An open change-tracking device outlives the disk. */
 static void free_disk(struct vhdx_disk *disk)
 {
-	struct vhdx_handle *handle = disk->handle;
+	struct vhdx_cdev *cdev = disk->cdev;
 
 	vhdx_disk_free(disk);
-	vhdx_handle_put(handle);
+	vhdx_cdev_put(cdev);
 }
 
 static int start(struct vhdx_disk *disk)
@@ -47,21 +47,22 @@ static int start(struct vhdx_disk *disk)
 	err = vhdx_disk_prepare(disk);
 	if (err)
 		return err;
-	err = vhdx_handle_create(disk);
+	vhdx_loss_start(disk);
+	err = vhdx_cdev_create(disk);
 	if (err)
 		goto fail_disk;
 	err = vhdx_disk_add(disk, vhdx_sysfs_groups);
 	if (err)
-		goto fail_handle;
+		goto fail_cdev;
 	return 0;
 
-fail_handle:
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
-	/* Somebody may have used it already. */
+fail_cdev:
+	vhdx_cdev_detach(disk->cdev);
+	vhdx_cdev_remove(disk->cdev);
+	/* Another task may have used it already. */
 	vhdx_disk_stop_work(disk);
-	vhdx_loss_stop(disk);
 fail_disk:
+	vhdx_loss_stop(disk);
 	vhdx_disk_unprepare(disk);
 	return err;
 }
@@ -69,16 +70,15 @@ fail_disk:
 /**
  * vhdx_attach() - VHDX_ATTACH
  * @args:	flags and index, checked; index and disk_seq are filled in
- * @container_fd: of the only layer
- * @sidecar_fd:	or -1
+ * @layers:	as many as @args says, the leaf first, checked
  * @diag:	what is wrong; on success why tracking is not what one would expect
  *
  * Returns 0 or -errno, see the uapi header.
  */
-int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
-		struct vhdx_diag *diag)
+int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struct vhdx_diag *diag)
 {
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
+	int sidecar_fd = layers->sidecar_fd;
 	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
 	unsigned int flags;
@@ -91,13 +91,20 @@ int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (index < 0)
 		goto fail_module;
 	err = -ENOMEM;
-	disk = vhdx_disk_alloc(index, 1, read_only);
+	disk = vhdx_disk_alloc(index, args->layer_count, read_only);
 	if (!disk)
 		goto fail_index;
-	err = vhdx_layer_open(vhdx_disk_leaf(disk), container_fd, read_only, diag);
+	if (args->flags & VHDX_ATTACH_NO_TRACK)
+		sidecar_fd = -1;
+	disk->tracker.sidecar_fd = sidecar_fd;
+	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
+		vhdx_tracker_insist(&disk->tracker);
+	err = vhdx_disk_open(disk, layers, diag);
 	if (err)
 		goto fail_disk;
-	if (sidecar_fd >= 0 && !(args->flags & VHDX_ATTACH_NO_TRACK)) {
+	if (args->flags & VHDX_ATTACH_STRICT)
+		vhdx_tracker_be_strict(&disk->tracker);
+	if (sidecar_fd >= 0) {
 		flags = vhdx_scope_enter();
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 		vhdx_scope_leave(flags);
@@ -105,7 +112,7 @@ int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 	if (err)
 		goto fail_disk;
 	/* What was read for a caller who was killed meanwhile may have been cut short. To
-	 * believe that would be a gap for ever; and nobody is left to detach the disk.
+	 * believe that would be a gap for ever; and no task is left to detach the disk.
 	 */
 	err = -EINTR;
 	if (fatal_signal_pending(current))
@@ -119,7 +126,7 @@ int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
 		goto fail_disk;
 	}
 
-	/* From here on somebody else may detach it. */
+	/* From here on another task may detach it. */
 	args->disk_seq = vhdx_registry_publish(disk);
 	args->index = index;
 	*diag = gap;
@@ -144,15 +151,15 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	int err;
 
 	/* No more ioctls, then no more bios. */
-	vhdx_handle_detach(disk->handle);
-	vhdx_handle_remove(disk->handle);
+	vhdx_cdev_detach(disk->cdev);
+	vhdx_cdev_remove(disk->cdev);
 	vhdx_disk_drain(disk);
 	vhdx_disk_stop_work(disk);
 
 	err = vhdx_session_end(disk, &gap);
 	vhdx_loss_stop(disk);
 	if (err) {
-		if (vhdx_disk_leaf(disk)->container.lost) {
+		if (vhdx_disk_container(disk)->lost) {
 			vhdx_loss_how(disk, how);
 			vhdx_fail(diag, -EIO, VHDX_REASON_IO,
 				  "detached, but the container %s; it was left as it is: put it back from a copy, and make a full backup",

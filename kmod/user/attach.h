@@ -6,11 +6,11 @@
 
 struct vhdx_attach;
 struct vhdx_diag;
+struct vhdx_layer;
 
 int vhdx_attach_init(void);
 void vhdx_attach_exit(void);
-int vhdx_attach(struct vhdx_attach *args, int container_fd, int sidecar_fd,
-		struct vhdx_diag *diag);
+int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struct vhdx_diag *diag);
 int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag);
 
 #endif

@@ -20,11 +20,11 @@ static dev_t first_devt;
 
 /**
  * struct opened - an open descriptor
- * @handle:	kept by the cdev's reference until the last close
+ * @cdev:	kept by the cdev's reference until the last close
  * @generation:	of the points, as VHDX_GET_TRACKING_STATE told it last; poll compares
  */
 struct opened {
-	struct vhdx_handle *handle;
+	struct vhdx_cdev *cdev;
 	u64 generation;
 };
 
@@ -40,15 +40,9 @@ static int get_tracking_state(struct vhdx_call *call, void *arg)
 {
 	struct opened *opened = call->file->private_data;
 	struct vhdx_tracking_state *state = arg;
-	u64 live_bytes;
-	int err;
 
-	err = vhdx_tracking_state(&call->disk->tracker, state, &call->diag);
-	if (!err)
-		err = vhdx_tracking_live_bytes(&call->disk->tracker, &live_bytes, &call->diag);
-	if (err)
-		return err;
-	state->live_bytes = live_bytes;
+	vhdx_tracking_state(&call->disk->tracker, state);
+	state->live_bytes = vhdx_tracking_live_bytes(&call->disk->tracker);
 	WRITE_ONCE(opened->generation, state->generation);
 	return 0;
 }
@@ -70,17 +64,49 @@ static int get_points(struct vhdx_call *call, void *arg)
 	points = kvcalloc(capacity ?: 1, sizeof(*points), GFP_KERNEL);
 	if (!points)
 		return vhdx_no_memory(&call->diag);
-	disk = vhdx_handle_enter(call->handle);
+	disk = vhdx_cdev_enter(call->cdev);
 	if (disk) {
 		err = vhdx_tracking_points(&disk->tracker, args, points, capacity, &call->diag);
-		vhdx_handle_leave(call->handle);
+		vhdx_cdev_leave(call->cdev);
 	} else {
-		err = vhdx_handle_is_gone(&call->diag);
+		err = vhdx_cdev_is_gone(&call->diag);
 	}
 	if (!err)
 		err = vhdx_uarg_put_array(args->output, args->point_size, points, sizeof(*points),
 					  args->output_count);
 	kvfree(points);
+	return err;
+}
+
+static int get_layers(struct vhdx_call *call, void *arg)
+{
+	struct vhdx_get_layers *args = arg;
+	u32 capacity = min(args->output_capacity, VHDX_LAYERS_MAX);
+	struct vhdx_layer_info *layers;
+	struct vhdx_disk *disk;
+	int err = 0;
+
+	if (capacity)
+		err = vhdx_uarg_check_stride(args->layer_size, VHDX_LAYER_INFO_SIZE_VER0,
+					     "layer_size", &call->diag);
+	if (err)
+		return err;
+	layers = kvcalloc(capacity ?: 1, sizeof(*layers), GFP_KERNEL);
+	if (!layers)
+		return vhdx_no_memory(&call->diag);
+	disk = vhdx_cdev_enter(call->cdev);
+	if (disk) {
+		args->layer_count = disk->layer_count;
+		args->output_count = min(capacity, disk->layer_count);
+		vhdx_chain_info(disk, layers, args->output_count);
+		vhdx_cdev_leave(call->cdev);
+	} else {
+		err = vhdx_cdev_is_gone(&call->diag);
+	}
+	if (!err)
+		err = vhdx_uarg_put_array(args->output, args->layer_size, layers, sizeof(*layers),
+					  args->output_count);
+	kvfree(layers);
 	return err;
 }
 
@@ -115,7 +141,7 @@ static int get_changes(struct vhdx_call *call, void *arg)
 		.size = args->range_size,
 	};
 
-	return vhdx_query_changes(call->handle, args, &user.sink, &call->diag);
+	return vhdx_query_changes(call->cdev, args, &user.sink, &call->diag);
 }
 
 static int not_yet(struct vhdx_call *call, void *arg)
@@ -154,7 +180,7 @@ static const struct vhdx_ioctl ioctls[] = {
 	{ &vhdx_argument_points, .run = get_points },
 	{ &vhdx_argument_changes, .run = get_changes },
 	{ &vhdx_argument_allocated, .needs_disk = true, .run = not_yet },
-	{ &vhdx_argument_layers, .needs_disk = true, .run = not_yet },
+	{ &vhdx_argument_layers, .run = get_layers },
 	{ &vhdx_argument_enable, .needs_disk = true, .needs_write = true,
 	  .run = tracking_enable },
 	{ &vhdx_argument_disable, .needs_disk = true, .needs_write = true,
@@ -168,21 +194,21 @@ static const struct vhdx_ioctl ioctls[] = {
 
 static int chardev_open(struct inode *inode, struct file *file)
 {
-	struct vhdx_handle *handle = container_of(inode->i_cdev, struct vhdx_handle, cdev);
+	struct vhdx_cdev *cdev = container_of(inode->i_cdev, struct vhdx_cdev, cdev);
 	struct opened *opened;
 	struct vhdx_disk *disk;
 
 	opened = kzalloc(sizeof(*opened), GFP_KERNEL);
 	if (!opened)
 		return -ENOMEM;
-	opened->handle = handle;
-	disk = vhdx_handle_enter(handle);
+	opened->cdev = cdev;
+	disk = vhdx_cdev_enter(cdev);
 	if (!disk) {
 		kfree(opened);
 		return -ENODEV;
 	}
 	opened->generation = vhdx_tracker_generation(&disk->tracker);
-	vhdx_handle_leave(handle);
+	vhdx_cdev_leave(cdev);
 	file->private_data = opened;
 	return nonseekable_open(inode, file);
 }
@@ -195,11 +221,11 @@ static int chardev_release(struct inode *inode, struct file *file)
 
 static long chardev_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
-	struct vhdx_call call = { .file = file, .handle = vhdx_handle_of(file) };
+	struct vhdx_call call = { .file = file, .cdev = vhdx_cdev_of(file) };
 
-	if (!vhdx_handle_enter(call.handle))
+	if (!vhdx_cdev_enter(call.cdev))
 		return -ENODEV;
-	vhdx_handle_leave(call.handle);
+	vhdx_cdev_leave(call.cdev);
 	return vhdx_uarg_dispatch(ioctls, ARRAY_SIZE(ioctls), &call, command, user);
 }
 
@@ -209,12 +235,12 @@ static __poll_t chardev_poll(struct file *file, poll_table *table)
 	struct vhdx_disk *disk;
 	__poll_t events = EPOLLHUP;
 
-	poll_wait(file, &opened->handle->wait, table);
-	disk = vhdx_handle_enter(opened->handle);
+	poll_wait(file, &opened->cdev->wait, table);
+	disk = vhdx_cdev_enter(opened->cdev);
 	if (disk) {
 		events = vhdx_tracker_generation(&disk->tracker) ==
 			 READ_ONCE(opened->generation) ? 0 : EPOLLPRI;
-		vhdx_handle_leave(opened->handle);
+		vhdx_cdev_leave(opened->cdev);
 	}
 	return events;
 }
@@ -229,16 +255,16 @@ static const struct file_operations chardev_fops = {
 };
 
 /**
- * vhdx_handle_of() - the handle behind an open file
+ * vhdx_cdev_of() - the change-tracking device behind an open file
  * @file:	any file
  *
- * NULL if it is no /dev/vhdxcN. The file keeps the handle.
+ * NULL if it is no /dev/vhdxcN. The file keeps the device.
  */
-struct vhdx_handle *vhdx_handle_of(struct file *file)
+struct vhdx_cdev *vhdx_cdev_of(struct file *file)
 {
 	struct opened *opened = file->private_data;
 
-	return file->f_op == &chardev_fops ? opened->handle : NULL;
+	return file->f_op == &chardev_fops ? opened->cdev : NULL;
 }
 
 /* ---- devices ----------------------------------------------------------------------- */
@@ -248,13 +274,13 @@ static struct class vhdx_class = {
 	COMPAT_CLASS_OWNER
 };
 
-static void handle_release(struct device *dev)
+static void cdev_release(struct device *dev)
 {
-	kfree(container_of(dev, struct vhdx_handle, dev));
+	kfree(container_of(dev, struct vhdx_cdev, dev));
 }
 
-static char *handle_devnode(COMPAT_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
-			    kgid_t *gid)
+static char *cdev_devnode(COMPAT_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
+			  kgid_t *gid)
 {
 	/* Asked without either when the node is removed. */
 	if (mode)
@@ -264,61 +290,61 @@ static char *handle_devnode(COMPAT_DEVNODE_CONST struct device *dev, umode_t *mo
 	return NULL;
 }
 
-static const struct device_type handle_type = {
+static const struct device_type cdev_type = {
 	.name = "vhdxc",
-	.devnode = handle_devnode,
-	.release = handle_release,
+	.devnode = cdev_devnode,
+	.release = cdev_release,
 };
 
 /**
- * vhdx_handle_create() - make the character device of a disk: disk->handle
+ * vhdx_cdev_create() - make the character device of a disk: disk->cdev
  * @disk:	with its index; ready to be asked
  *
- * The node can be opened when this returns 0. On failure disk->handle is NULL.
+ * The node can be opened when this returns 0. On failure disk->cdev is NULL.
  */
-int vhdx_handle_create(struct vhdx_disk *disk)
+int vhdx_cdev_create(struct vhdx_disk *disk)
 {
-	struct vhdx_handle *handle = kzalloc(sizeof(*handle), GFP_KERNEL);
+	struct vhdx_cdev *cdev = kzalloc(sizeof(*cdev), GFP_KERNEL);
 	int err;
 
-	if (!handle)
+	if (!cdev)
 		return -ENOMEM;
-	vhdx_handle_init(handle, disk);
-	device_initialize(&handle->dev);
-	handle->dev.class = &vhdx_class;
-	handle->dev.type = &handle_type;
-	handle->dev.devt = first_devt + disk->index;
-	cdev_init(&handle->cdev, &chardev_fops);
-	handle->cdev.owner = THIS_MODULE;
-	/* Once the node is there, somebody may want to be told of new points. */
-	disk->handle = handle;
-	err = dev_set_name(&handle->dev, "vhdxc%d", disk->index);
+	vhdx_cdev_init(cdev, disk);
+	device_initialize(&cdev->dev);
+	cdev->dev.class = &vhdx_class;
+	cdev->dev.type = &cdev_type;
+	cdev->dev.devt = first_devt + disk->index;
+	cdev_init(&cdev->cdev, &chardev_fops);
+	cdev->cdev.owner = THIS_MODULE;
+	/* Once the node is there, a task may poll for new points. */
+	disk->cdev = cdev;
+	err = dev_set_name(&cdev->dev, "vhdxc%d", disk->index);
 	if (!err)
-		err = cdev_device_add(&handle->cdev, &handle->dev);
+		err = cdev_device_add(&cdev->cdev, &cdev->dev);
 	if (err) {
-		disk->handle = NULL;
-		put_device(&handle->dev);
+		disk->cdev = NULL;
+		put_device(&cdev->dev);
 	}
 	return err;
 }
 
 /**
- * vhdx_handle_remove() - remove the node; open descriptors keep the handle
- * @handle:	detached
+ * vhdx_cdev_remove() - remove the node; open descriptors keep the device
+ * @cdev:	detached
  */
-void vhdx_handle_remove(struct vhdx_handle *handle)
+void vhdx_cdev_remove(struct vhdx_cdev *cdev)
 {
-	cdev_device_del(&handle->cdev, &handle->dev);
+	cdev_device_del(&cdev->cdev, &cdev->dev);
 }
 
 /**
- * vhdx_handle_put() - the disk itself lets go of it
- * @handle:	removed; or NULL
+ * vhdx_cdev_put() - the disk itself lets go of it
+ * @cdev:	removed; or NULL
  */
-void vhdx_handle_put(struct vhdx_handle *handle)
+void vhdx_cdev_put(struct vhdx_cdev *cdev)
 {
-	if (handle)
-		put_device(&handle->dev);
+	if (cdev)
+		put_device(&cdev->dev);
 }
 
 /**

@@ -3,16 +3,16 @@
 #ifndef VHDX_CHARDEV_H
 #define VHDX_CHARDEV_H
 
-#include "disk/handle.h"
+#include "disk/cdev.h"
 
 struct vhdx_disk;
 
 int vhdx_chardev_init(void);
 void vhdx_chardev_exit(void);
 
-int vhdx_handle_create(struct vhdx_disk *disk);
-void vhdx_handle_remove(struct vhdx_handle *handle);
-void vhdx_handle_put(struct vhdx_handle *handle);
-struct vhdx_handle *vhdx_handle_of(struct file *file);
+int vhdx_cdev_create(struct vhdx_disk *disk);
+void vhdx_cdev_remove(struct vhdx_cdev *cdev);
+void vhdx_cdev_put(struct vhdx_cdev *cdev);
+struct vhdx_cdev *vhdx_cdev_of(struct file *file);
 
 #endif

@@ -16,11 +16,8 @@
 
 /* ---- attach, detach ------------------------------------------------------------- */
 
-static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer,
-			struct vhdx_diag *diag)
+static int check_attach(const struct vhdx_attach *args, struct vhdx_diag *diag)
 {
-	int err;
-
 	if (!args->layer_count || args->layer_count > VHDX_LAYERS_MAX)
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
 				 "layer_count %u: it must be 1 to %u", args->layer_count,
@@ -29,32 +26,47 @@ static int check_attach(const struct vhdx_attach *args, struct vhdx_layer *layer
 		return vhdx_fail(diag, -EINVAL, VHDX_REASON_ARGUMENT,
 				 "index %d: it must be 0 to %u, or left to the driver", args->index,
 				 VHDX_DISKS_MAX - 1);
-	if (args->layer_count > 1)
-		return vhdx_unsupported(diag,
-			"differencing chains are not supported yet: attach a disk without a parent");
-	err = vhdx_uarg_check_stride(args->layer_size, VHDX_LAYER_SIZE_VER0, "layer_size", diag);
-	if (err)
-		return err;
-	err = copy_struct_from_user(layer, sizeof(*layer), u64_to_user_ptr(args->layers),
-				    args->layer_size);
+	return vhdx_uarg_check_stride(args->layer_size, VHDX_LAYER_SIZE_VER0, "layer_size", diag);
+}
+
+static int get_layer(const struct vhdx_attach *args, u32 position, struct vhdx_layer *layer,
+		     struct vhdx_diag *diag)
+{
+	u64 user = args->layers + (u64)position * args->layer_size;
+	int err = copy_struct_from_user(layer, sizeof(*layer), u64_to_user_ptr(user),
+					args->layer_size);
+
 	if (err)
 		return err;
 	err = vhdx_fields_check(vhdx_layer_fields, layer, diag);
 	if (!err && layer->sidecar_fd < -1)
 		err = vhdx_bad_argument(diag, "sidecar_fd %d: want a descriptor, or -1 for none",
 					layer->sidecar_fd);
+	if (!err && position && layer->sidecar_fd >= 0)
+		err = vhdx_unsupported(diag,
+				       "layer %u: a sidecar of a parent is not supported yet: give -1",
+				       position);
 	return err;
 }
 
 static int attach(struct vhdx_call *call, void *arg)
 {
 	struct vhdx_attach *args = arg;
-	struct vhdx_layer layer;
+	struct vhdx_layer *layers;
+	u32 i;
 	int err;
 
-	err = check_attach(args, &layer, &call->diag);
+	err = check_attach(args, &call->diag);
+	if (err)
+		return err;
+	layers = kcalloc(args->layer_count, sizeof(*layers), GFP_KERNEL);
+	if (!layers)
+		return vhdx_no_memory(&call->diag);
+	for (i = 0; i < args->layer_count && !err; i++)
+		err = get_layer(args, i, &layers[i], &call->diag);
 	if (!err)
-		err = vhdx_attach(args, layer.container_fd, layer.sidecar_fd, &call->diag);
+		err = vhdx_attach(args, layers, &call->diag);
+	kfree(layers);
 	return err;
 }
 
@@ -69,7 +81,7 @@ static int detach(struct vhdx_call *call, void *arg)
 
 /**
  * struct sealing - what one VHDX_SEAL holds on to
- * @files:	keep the handles
+ * @files:	keep the change-tracking devices
  * @trackers:	of the disks
  * @ids:	what is given out
  * @entered:	how many of them are entered: these disks can't be detached
@@ -81,9 +93,9 @@ struct sealing {
 	u32 entered;
 };
 
-static struct vhdx_handle *handle_at(const struct sealing *s, u32 position)
+static struct vhdx_cdev *cdev_at(const struct sealing *s, u32 position)
 {
-	return vhdx_handle_of(s->files[position]);
+	return vhdx_cdev_of(s->files[position]);
 }
 
 static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *failed,
@@ -96,7 +108,7 @@ static int get_files(struct sealing *s, const struct vhdx_seal *args, u32 *faile
 		if (get_user(fd, fds + *failed))
 			return -EFAULT;
 		s->files[*failed] = fget(fd);
-		if (!s->files[*failed] || !handle_at(s, *failed))
+		if (!s->files[*failed] || !cdev_at(s, *failed))
 			return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
 					 "descriptor %d is no /dev/vhdxcN", fd);
 		if (!(s->files[*failed]->f_mode & FMODE_WRITE))
@@ -113,7 +125,7 @@ static bool is_repeated(const struct sealing *s, u32 position)
 	u32 i;
 
 	for (i = 0; i < position; i++) {
-		if (handle_at(s, i) == handle_at(s, position))
+		if (cdev_at(s, i) == cdev_at(s, position))
 			return true;
 	}
 	return false;
@@ -127,9 +139,9 @@ static int enter_all(struct sealing *s, u32 count, u32 *failed, struct vhdx_diag
 		*failed = s->entered;
 		if (is_repeated(s, s->entered))
 			return vhdx_bad_argument(diag, "a seal takes each disk once");
-		disk = vhdx_handle_enter(handle_at(s, s->entered));
+		disk = vhdx_cdev_enter(cdev_at(s, s->entered));
 		if (!disk)
-			return vhdx_handle_is_gone(diag);
+			return vhdx_cdev_is_gone(diag);
 		s->trackers[s->entered] = &disk->tracker;
 	}
 	*failed = 0;
@@ -180,7 +192,7 @@ static int seal(struct vhdx_call *call, void *arg)
 	if (!err)
 		err = vhdx_seal(s.trackers, count, args, s.ids, &call->diag);
 	for (i = 0; i < s.entered; i++)
-		vhdx_handle_leave(handle_at(&s, i));
+		vhdx_cdev_leave(cdev_at(&s, i));
 	if (!err && copy_to_user(u64_to_user_ptr(args->ids), s.ids, count * sizeof(*s.ids)))
 		err = -EFAULT;
 out:

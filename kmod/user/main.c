@@ -13,6 +13,8 @@
 #include "chardev.h"
 #include "control.h"
 #include "disk/shutdown.h"
+#include "points/seal.h"
+#include "track/open_sidecar.h"
 
 #include <linux/module.h>
 
@@ -20,9 +22,15 @@ static int __init vhdx_init(void)
 {
 	int err;
 
-	err = vhdx_chardev_init();
+	err = vhdx_open_sidecar_init();
 	if (err)
 		return err;
+	err = vhdx_seal_init();
+	if (err)
+		goto fail_sidecar;
+	err = vhdx_chardev_init();
+	if (err)
+		goto fail_seal;
 	err = vhdx_attach_init();
 	if (err)
 		goto fail_chardev;
@@ -40,6 +48,10 @@ fail_attach:
 	vhdx_attach_exit();
 fail_chardev:
 	vhdx_chardev_exit();
+fail_seal:
+	vhdx_seal_exit();
+fail_sidecar:
+	vhdx_open_sidecar_exit();
 	return err;
 }
 
@@ -49,6 +61,8 @@ static void __exit vhdx_exit(void)
 	vhdx_shutdown_exit();
 	vhdx_attach_exit();
 	vhdx_chardev_exit();
+	vhdx_seal_exit();
+	vhdx_open_sidecar_exit();
 }
 
 module_init(vhdx_init);

@@ -35,7 +35,7 @@ static ssize_t emit_path(struct file *file, char *buf)
 
 static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return emit_path(leaf_of(dev)->container.file, buf);
+	return emit_path(vhdx_disk_container(disk_of(dev))->file, buf);
 }
 static DEVICE_ATTR_RO(container);
 
@@ -52,11 +52,19 @@ static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, c
 }
 static DEVICE_ATTR_RO(sidecar);
 
+static ssize_t former_sidecar_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	int length = vhdx_tracker_shown_former(&disk_of(dev)->tracker, buf, PAGE_SIZE - 1);
+
+	return length + sysfs_emit_at(buf, length, length ? "\n" : "");
+}
+static DEVICE_ATTR_RO(former_sidecar);
+
 static ssize_t container_dev_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	vhdx_container_describe(vhdx_disk_container(disk_of(dev)), &what);
 	return sysfs_emit(buf, "%u:%u\n", MAJOR(what.dev), MINOR(what.dev));
 }
 static DEVICE_ATTR_RO(container_dev);
@@ -65,10 +73,18 @@ static ssize_t container_ino_show(struct device *dev, struct device_attribute *a
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	vhdx_container_describe(vhdx_disk_container(disk_of(dev)), &what);
 	return sysfs_emit(buf, "%llu\n", what.ino);
 }
 static DEVICE_ATTR_RO(container_ino);
+
+static ssize_t container_unlinked_show(struct device *dev, struct device_attribute *attr,
+				       char *buf)
+{
+	return sysfs_emit(buf, "%d\n",
+			  vhdx_container_is_unlinked(vhdx_disk_container(disk_of(dev))));
+}
+static DEVICE_ATTR_RO(container_unlinked);
 
 static ssize_t read_only_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -86,7 +102,7 @@ static ssize_t io_show(struct device *dev, struct device_attribute *attr, char *
 {
 	struct vhdx_container_description what;
 
-	vhdx_container_describe(&leaf_of(dev)->container, &what);
+	vhdx_container_describe(vhdx_disk_container(disk_of(dev)), &what);
 	return sysfs_emit(buf, "%s\n", what.io);
 }
 static DEVICE_ATTR_RO(io);
@@ -131,15 +147,23 @@ static DEVICE_ATTR_RO(block_size);
 
 static ssize_t tracking_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	static const char * const names[] = {
-		[VHDX_TRACKING_OFF] = "off",
-		[VHDX_TRACKING_ON] = "on",
-		[VHDX_TRACKING_DISABLED] = "disabled",
-	};
+	u32 state = vhdx_tracker_shown(&disk_of(dev)->tracker, NULL);
 
-	return sysfs_emit(buf, "%s\n", names[vhdx_tracker_shown(&disk_of(dev)->tracker, NULL)]);
+	return sysfs_emit(buf, "%s\n", vhdx_tracking_to_name(state));
 }
 static DEVICE_ATTR_RO(tracking);
+
+static ssize_t tracking_errors_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", disk_of(dev)->tracker.insists ? "fail" : "continue");
+}
+static DEVICE_ATTR_RO(tracking_errors);
+
+static ssize_t strict_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", !!disk_of(dev)->tracker.coarse_host.strict_layer);
+}
+static DEVICE_ATTR_RO(strict);
 
 static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -165,11 +189,28 @@ static ssize_t unit_show(struct device *dev, struct device_attribute *attr, char
 }
 static DEVICE_ATTR_RO(unit);
 
+#define STATISTIC(name, format)								\
+static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf)	\
+{												\
+	struct vhdx_tracker_statistics statistics;						\
+												\
+	vhdx_tracker_statistics(&disk_of(dev)->tracker, &statistics);				\
+	return sysfs_emit(buf, format "\n", statistics.name);					\
+}												\
+static DEVICE_ATTR_RO(name)
+
+STATISTIC(coarse_commits, "%llu");
+STATISTIC(coarse_regions, "%u");
+STATISTIC(checkpoints, "%llu");
+STATISTIC(recovered_bytes, "%llu");
+
 static struct attribute *disk_attrs[] = {
 	&dev_attr_container.attr,
 	&dev_attr_container_dev.attr,
 	&dev_attr_container_ino.attr,
+	&dev_attr_container_unlinked.attr,
 	&dev_attr_sidecar.attr,
+	&dev_attr_former_sidecar.attr,
 	&dev_attr_read_only.attr,
 	&dev_attr_poisoned.attr,
 	&dev_attr_io.attr,
@@ -178,8 +219,14 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_copy_of.attr,
 	&dev_attr_block_size.attr,
 	&dev_attr_tracking.attr,
+	&dev_attr_tracking_errors.attr,
+	&dev_attr_strict.attr,
 	&dev_attr_reason.attr,
 	&dev_attr_unit.attr,
+	&dev_attr_coarse_commits.attr,
+	&dev_attr_coarse_regions.attr,
+	&dev_attr_checkpoints.attr,
+	&dev_attr_recovered_bytes.attr,
 	NULL,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "uarg.h"
 #include "disk/disk.h"
-#include "disk/handle.h"
+#include "disk/cdev.h"
 #include "store/scope.h"
 
 #include <linux/capability.h>
@@ -29,7 +29,7 @@ static int copy_in(const struct vhdx_ioctl *row, void *arg, const void __user *a
 		return -EFAULT;
 	if (*size < row->argument->first_size)
 		return -EINVAL;
-	/* As elsewhere in the kernel: nobody has us look through gigabytes of zeros. */
+	/* As elsewhere in the kernel: a caller can't have gigabytes of zeros looked through. */
 	if (*size > PAGE_SIZE)
 		return -E2BIG;
 	return copy_struct_from_user(arg, row->argument->size, argp, *size);
@@ -58,14 +58,14 @@ static int run(const struct vhdx_ioctl *row, void *arg, struct vhdx_call *call)
 
 	if (!row->needs_disk)
 		return row->run(call, arg);
-	call->disk = vhdx_handle_enter(call->handle);
+	call->disk = vhdx_cdev_enter(call->cdev);
 	if (!call->disk)
-		return vhdx_handle_is_gone(&call->diag);
+		return vhdx_cdev_is_gone(&call->diag);
 	flags = vhdx_scope_enter();
 	err = row->run(call, arg);
 	vhdx_scope_leave(flags);
 	vhdx_loss_explain(call->disk, err, &call->diag);
-	vhdx_handle_leave(call->handle);
+	vhdx_cdev_leave(call->cdev);
 	return err;
 }
 
@@ -90,7 +90,7 @@ static void put_message(const struct vhdx_argument *argument, void *arg,
  * vhdx_uarg_dispatch() - copy in, judge, run, copy out
  * @table:	the device's ioctls
  * @count:	rows
- * @call:	file and handle are set
+ * @call:	file and cdev are set
  * @command:	what the caller wants
  * @user:	the caller's structure
  *

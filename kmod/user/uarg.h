@@ -11,18 +11,18 @@
 
 struct file;
 struct vhdx_disk;
-struct vhdx_handle;
+struct vhdx_cdev;
 
 /**
  * struct vhdx_call - one ioctl under way
  * @file:	that it was called on
- * @handle:	of that file; NULL on the control device
+ * @cdev:	of that file; NULL on the control device
  * @disk:	for rows that need one: entered for as long as the work takes
  * @diag:	what is wrong; becomes the argument's reason and message
  */
 struct vhdx_call {
 	struct file *file;
-	struct vhdx_handle *handle;
+	struct vhdx_cdev *cdev;
 	struct vhdx_disk *disk;
 	struct vhdx_diag diag;
 };

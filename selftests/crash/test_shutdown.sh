@@ -6,7 +6,7 @@
 # Boots three times; guest/shutdown.py has what happens. Invariants 1, 3 and 5: a shutdown is no
 # crash, and a disk that hangs keeps neither the others nor the machine.
 
-# vm: on=6.1
+# vm: on=- full=6.1
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"
@@ -38,8 +38,14 @@ shut_down() {
 	reboots attach
 	[[ $(<"$work/told") == "a write failed: Input/output error"$'\n'"read 2" ]] ||
 		fail "what came after the disk was closed: $(<"$work/told")"
-	[[ $(grep -c 'vhdx[0-9]*: closed before the shutdown' "$work/out/kernel.log") -eq 3 ]] ||
+	[[ $(grep -c 'vhdx[0-9]*: closed before the shutdown' "$work/out/kernel.log") -eq 4 ]] ||
 		fail "$(tail -n 30 "$work/out/kernel.log")"
+	[[ $(grep -c 'vhdx[0-9]*: the sidecar was removed: ' "$work/out/kernel.log") -eq 1 ]] ||
+		fail "$(tail -n 30 "$work/out/kernel.log")"
+	# Told to shut down while it did.
+	grep -q 'sysrq: Power Off' "$work/out/kernel.log" || fail "nobody said it a second time"
+	! grep -E 'WARNING|BUG|Oops|called more than once' "$work/out/kernel.log" ||
+		fail "the second shutdown"
 	took=$(seconds_between 'vhdx-test: reboot' 'reboot: ')
 	echo "the kernel took $took s"
 	((took >= 9 && took < 30)) || fail "the kernel took $took s to reboot"

@@ -7,16 +7,19 @@
 # each of them, and answers are complete. Where memory ran out in the middle of a commit,
 # the disk is poisoned (rule V4), and is whole again after a reattach.
 #
-# vm: mem=3G timeout=1100 own-vm
+# vm: mem=3G timeout=1100 own-vm takes=50
 import contextlib
 import ctypes
 import errno
 import os
 import pathlib
 import sys
+import threading
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import dio, images, inject, judge, ktap, uapi, udev  # noqa: E402
+from vhdxtest.chains import random_chain  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl, label_array  # noqa: E402
 from vhdxtest.disk import Disk, detach_index, opened  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -136,8 +139,8 @@ class Subject:
 
 @contextlib.contextmanager
 def subject():
-    """A Subject, with udev asleep."""
-    with images.directory() as directory, udev.asleep():
+    """A Subject."""
+    with images.directory() as directory:
         made = Subject(directory)
         try:
             yield made
@@ -258,7 +261,7 @@ def seal():
 @ktap.case
 def seal_of_three():
     """A point on each disk, or on none."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         three = [Subject(directory, f"disk{number}") for number in range(3)]
         ids = (uapi.PointId * 3)()
 
@@ -362,14 +365,18 @@ def switching():
 class Attaching:
     """One attach, prepared."""
 
-    def __init__(self, control, path, sidecar, flags):
+    def __init__(self, control, path, sidecar, flags, parents=()):
         mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
         self.control = control
         self.fds = [os.open(path, mode | os.O_CLOEXEC)]
         self.fds += [os.open(sidecar, mode | os.O_CLOEXEC)] if sidecar else []
-        self.layer = uapi.Layer(self.fds[0], self.fds[1] if sidecar else -1, 0, 0)
-        self.argument = uapi.Attach(flags=flags, layers=ctypes.addressof(self.layer),
-                                    layer_count=1, index=uapi.INDEX_ANY)
+        below = [os.open(parent, os.O_RDONLY | os.O_CLOEXEC) for parent in parents]
+        self.layers = (uapi.Layer * (1 + len(below)))(
+            uapi.Layer(self.fds[0], self.fds[1] if sidecar else -1, 0, 0),
+            *(uapi.Layer(fd, -1, 0, 0) for fd in below))
+        self.fds += below
+        self.argument = uapi.Attach(flags=flags, layers=ctypes.addressof(self.layers),
+                                    layer_count=len(self.layers), index=uapi.INDEX_ANY)
 
     def call(self):
         """Tries it."""
@@ -416,7 +423,7 @@ def attach(flags):
 
 def attach_dirty(flags):
     """The same where the log has to be replayed."""
-    with images.directory() as directory, udev.asleep(), Control() as control:
+    with images.directory() as directory, Control() as control:
         path = images.create(directory / "disk.vhdx", DISK, block_size=MIB)
         writes = [(number * MIB + 4 * KIB, judge.pattern(number, 8 * KIB)) for number in range(3)]
         vhdxoracle.dirty(path, writes)
@@ -442,6 +449,51 @@ def attach_dirty(flags):
                     judge.snapshot(path, copy)
                     trying = Attaching(control, copy, None, flags)
             trying.close()
+
+
+@ktap.case
+def attach_beside_another():
+    """A second disk that reads the container, or none; the first one reads on, whatever fails."""
+    with subject() as s:
+        s.detach()
+        first, second = (Attaching(s.control, s.path, s.sidecar, uapi.ATTACH_READ_ONLY)
+                         for _ in range(2))
+        ktap.equal(first.call(), 0, "errno of the first")
+        s.disk = Disk(first.argument.index, s.path, True)
+        for number, result in inject.sweep(second.call):
+            if short_of_memory(number, result, (errno.EIO,)):
+                disk = Disk(second.argument.index, s.path, True)
+                judge.same_range(disk, s.truth, 0, 64 * KIB)
+                disk.close()
+                detach_index(s.control, disk.index)
+            judge.same_range(s.disk, s.truth, 0, 64 * KIB)
+        for attaching in (first, second):
+            attaching.close()
+        s.detach()
+        s.attach()
+
+
+@ktap.case
+def attach_chain():
+    """All layers, or none; and none of them is written."""
+    with images.directory() as directory, Control() as control:
+        chain = random_chain(directory, 5, depth=4, size=8 * MIB, blocks=MIB, sector=512)
+        before = chain.fingerprints()
+        uses = module_uses()
+        with chain.truth(directory / "truth") as truth:
+            for flags in (uapi.ATTACH_READ_ONLY, 0):
+                trying = Attaching(control, chain.leaf, None, flags, chain.parents)
+                for number, result in inject.sweep(trying.call):
+                    if short_of_memory(number, result, (errno.EIO,)):
+                        disk = Disk(trying.argument.index, chain.leaf, bool(flags))
+                        ktap.equal(disk.handle.info().layer_count, 4, "layers")
+                        judge.same_range(disk, truth, 0, MIB)
+                        disk.close()
+                        detach_index(control, disk.index)
+                    else:
+                        nothing_is_left(uses)
+                trying.close()
+        ktap.check(chain.fingerprints() == before, "a layer was changed")
 
 
 ktap.add("attach", attach, 0)
@@ -470,6 +522,27 @@ def detach():
             index = s.disk.index
             s.disk.close()
         s.disk = Disk(index, s.path)
+
+
+@ktap.case
+def session_without_memory():
+    """The sidecar can't be told of it: its first write waits, and a detach leaves all regions set.
+    No history is lost (rule T7)."""
+    with subject() as s:
+        s.write()
+        s.detach()
+        s.attach()
+        with inject.failing_below("vhdx_sidecar_commit"):
+            writing = threading.Thread(target=s.write)
+            writing.start()
+            time.sleep(1)
+            ktap.check(writing.is_alive(), "it did not wait: nothing was tested")
+        writing.join()
+        s.ledger.judge(s.disk.handle)
+        with inject.failing_below("vhdx_sidecar_commit"):
+            s.detach()
+        s.attach()
+        s.ledger.judge(s.disk.handle)
 
 
 # ---- reading and writing -------------------------------------------------------------------
@@ -503,4 +576,5 @@ def io():
 
 
 inject.require()
-ktap.main()
+with udev.asleep():
+    ktap.main()

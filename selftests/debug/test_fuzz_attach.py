@@ -8,7 +8,7 @@
 # src/fuzz_attach.c damages, attaches and uses; what it hands over is judged here, by the
 # oracle. What fails is in /out, and "--seed S --first N --rounds 1 --workers 1" does it again.
 #
-# vm: mem=3G timeout=900
+# vm: mem=3G timeout=900 takes=35
 """No damaged container or sidecar harms the kernel, hangs it, or makes it lie."""
 
 import argparse

@@ -5,7 +5,7 @@
 #
 #	test_fuzz_ioctl.py [--seed N] [--seconds N] [CASE]...
 #
-# vm: mem=3G timeout=900
+# vm: mem=3G timeout=900 takes=50
 """No caller harms the kernel, or holds up others; afterwards the disks work."""
 
 import argparse

@@ -6,18 +6,21 @@
 # Writes, new blocks, flushes, seals, questions: each may fail, or succeed. No read is ever
 # wrong and no answer ever too small, and once nothing fails any more everything works, or
 # the disk is poisoned and whole after a reattach. On a block device a commit needs no memory:
-# there a lack of it never poisons the disk (rule K3).
+# there a lack of it never poisons the disk (rule K3). Nor does anybody wait for memory that is
+# his own to give back.
 #
-# vm: mem=3G timeout=300
+# vm: mem=3G timeout=300 takes=35
+import contextlib
 import errno
 import pathlib
 import sys
 import threading
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, faulty, images, inject, judge, ktap, uapi, udev  # noqa: E402
-from vhdxtest.device import Failure  # noqa: E402
-from vhdxtest.disk import opened, raw_attached  # noqa: E402
+from vhdxtest import dio, faulty, images, inject, judge, ktap, mapper, uapi, udev  # noqa: E402
+from vhdxtest.device import Control, Failure  # noqa: E402
+from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.ledger import Ledger  # noqa: E402
 from vhdxtest.slots import Slots  # noqa: E402
@@ -171,7 +174,7 @@ def requests(place, percent):
 
 def sessions(where, fault, poisons):
     """Some, in each of which more fails than in the one before."""
-    with images.directory() as scratch, udev.asleep(), where(scratch, make) as place, \
+    with images.directory() as scratch, where(scratch, make) as place, \
             judge.Truth(scratch / "truth", DISK) as truth:
         slots, ledger = Slots(40, 14 * MIB + 20 * KIB), Ledger()
         sidecar = scratch / "sidecar"
@@ -205,7 +208,7 @@ def no_memory_on_a_block_device():
     """Nothing at all can be allocated: blocks are read, written and made all the same, and
     pages of the BAT come and go (rule K3)."""
     where = [page * 512 * MIB + 4 * KIB * page for page in range(PAGES)]
-    with images.directory() as scratch, udev.asleep(), faulty.on_device(
+    with images.directory() as scratch, faulty.on_device(
             scratch, lambda path: images.create(path, PAGES * 512 * MIB, MIB)) as place:
         with raw_attached(place.path) as disk:
             # The session, the scan of the BAT, a first commit.
@@ -224,9 +227,104 @@ def no_memory_on_a_block_device():
         judge.valid(place.path)
 
 
+WRITERS, SEALS = 8, 30
+
+
+def write_across_blocks(data, number, stop):
+    """Writes, of which each is of several blocks, to a part of the disk; what is there in the end."""
+    content = judge.pattern(number, 4 * MIB)
+    while not stop.is_set():
+        data.write(number * 5 * MIB + MIB // 2, content)
+    return content
+
+
+def seal_often(handles):
+    """Together."""
+    for _ in range(SEALS):
+        Control.seal_of(*handles)
+
+
+@ktap.case
+def no_memory_to_cut_while_sealed():
+    """Writes across blocks are held up by the seals of a disk and of the one that its container
+    lies on: neither who seals nor anybody else waits for the memory that those have (rule K1)."""
+    with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
+        lower = images.create(scratch / "lower", 128 * MIB, MIB)
+        upper = images.create(scratch / "upper", 64 * MIB, MIB)
+        below = stack.enter_context(attached(lower, "--track"))
+        images.command("dd", f"if={upper}", f"of={below.node}", "bs=1M", "conv=fsync")
+        disk = stack.enter_context(attached(below.node, "--track", "--sidecar", scratch / "lrct"))
+        # No two neighbours lie side by side: each is found by itself.
+        for block in reversed(range(5 * WRITERS)):
+            disk.write(block * MIB, bytes(4 * KIB))
+        data = stack.enter_context(dio.Direct(disk.node, True))
+        stop, contents = threading.Event(), {}
+        writers = [threading.Thread(target=lambda n=number: contents.update(
+            {n: write_across_blocks(data, n, stop)})) for number in range(WRITERS)]
+        handles = [disk.handle, below.handle]
+        sealing = [threading.Thread(target=seal_often, args=(order,))
+                   for order in (handles, handles[::-1])]
+        with inject.failing_below("bio_split"):
+            for thread in (*writers, *sealing):
+                thread.start()
+            for thread in sealing:
+                thread.join(60)
+            hang = any(thread.is_alive() for thread in sealing)
+            stop.set()
+        for thread in (*writers, *sealing):
+            thread.join()
+        ktap.check(not hang, "a seal waits for ever")
+        for number, content in contents.items():
+            ktap.check(disk.read(number * 5 * MIB + MIB // 2, 4 * MIB) == content, "content")
+        ktap.equal(len(disk.handle.ids()), 1 + 2 * SEALS, "points")
+
+
+# Of kmod/disk/swap_out.h.
+SWAP_OUTS = 128
+
+
+@ktap.case
+def memory_to_cut_writes_under_way():
+    """As many as there are swap-outs under way: none waits for the memory that others were cut
+    with, while the container does not answer (rule K1)."""
+    size = SWAP_OUTS * 2 * MIB
+    with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
+        path = images.create(scratch / "disk.vhdx", size, MIB)
+        with attached(path, "--no-track") as disk:
+            # No two neighbours lie side by side: each is found by itself.
+            for block in reversed(range(2 * SWAP_OUTS)):
+                disk.write(block * MIB, bytes(4 * KIB))
+        device = stack.enter_context(images.loop(path))
+        sectors = path.stat().st_size // mapper.SECTOR
+        below = stack.enter_context(mapper.mapped("hung", f"0 {sectors} linear {device} 0"))
+        disk = stack.enter_context(raw_attached(below))
+        data = stack.enter_context(dio.Direct(disk.node, True))
+        data.write(0, bytes(4 * KIB))
+        inflight = pathlib.Path(f"/sys/block/vhdx{disk.index}/inflight")
+
+        def under_way():
+            return int(inflight.read_text(encoding="ascii").split()[1])
+        writers = [threading.Thread(target=data.write,
+                                    args=((2 * number + 1) * MIB - 4 * KIB, bytes(8 * KIB)))
+                   for number in range(SWAP_OUTS)]
+        with mapper.hanging("hung"):
+            with inject.failing_below("bio_split"):
+                for thread in writers:
+                    thread.start()
+                # A piece on each side.
+                end = time.monotonic() + 20
+                while under_way() < 2 * SWAP_OUTS and time.monotonic() < end:
+                    time.sleep(0.1)
+                found = under_way()
+        for thread in writers:
+            thread.join()
+        ktap.equal(found, 2 * SWAP_OUTS, "pieces under way")
+
+
 inject.require()
 ktap.add("allocations_on_a_block_device", sessions, faulty.on_device, allocations, False)
 ktap.add("allocations_in_a_file", sessions, faulty.in_file, allocations, True)
 # Not below a file system: it is not the driver's fault what becomes of that.
 ktap.add("requests_on_a_block_device", sessions, faulty.on_device, requests, True)
-ktap.main()
+with udev.asleep():
+    ktap.main()

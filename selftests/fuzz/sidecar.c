@@ -17,19 +17,20 @@ static const vhdx_guid guid = { "DataWriteGuid 00" };
 struct source {
 	const struct vhdx_sidecar *sidecar;
 	const struct vhdx_delta *delta;
+	struct vhdx_index_cache *cache;
 };
 
 static int read_leaf(void *context, u32 leaf, u64 *words)
 {
 	const struct source *source = context;
 
-	return vhdx_sidecar_read_leaf(source->sidecar, source->delta, leaf, words);
+	return vhdx_sidecar_read_leaf(source->sidecar, source->delta, leaf, words, source->cache);
 }
 
 /* Ascending, apart, within the disk. */
 static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta)
 {
-	struct source source = { sidecar, delta };
+	struct source source = { sidecar, delta, vhdx_index_cache_new(1) };
 	struct vhdx_range ranges[16];
 	u64 words[VHDX_LEAF_WORDS];
 	struct vhdx_answer answer = {
@@ -44,6 +45,7 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 	do {
 		more = vhdx_answer_leaf(&answer, read_leaf, &source);
 	} while (more > 0);
+	vhdx_index_cache_free(source.cache);
 	for (u32 i = 0; i < answer.count; i++) {
 		MUST(ranges[i].byte_length && (!i || ranges[i].byte_offset > end));
 		end = ranges[i].byte_offset + ranges[i].byte_length;
@@ -53,15 +55,22 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 
 static u32 fold_delta(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 crc)
 {
+	const struct vhdx_delta_leaf *entry;
+	struct vhdx_index_iter iter;
 	u64 words[VHDX_LEAF_WORDS];
+	u8 buf[BLOCK];
+	int err;
 
 	crc = vhdx_crc32c(crc, &delta->gap_reason, sizeof(delta->gap_reason));
-	for (u32 i = 0; i < delta->leaf_count; i++) {
+	err = vhdx_index_iter_init(&iter, sidecar, delta, NULL);
+	while (!err && !(err = vhdx_index_iter_peek(&iter, &entry, NULL)) && entry) {
 		memset(words, 0, sizeof(words));
-		vhdx_sidecar_read_leaf(sidecar, delta, delta->leaves[i].leaf, words);
+		err = vhdx_sidecar_read_entry(sidecar, entry, words, buf, NULL);
 		crc = vhdx_crc32c(crc, words, sizeof(words));
+		vhdx_index_iter_next(&iter);
 	}
-	return crc;
+	vhdx_index_iter_release(&iter);
+	return vhdx_crc32c(crc, &err, sizeof(err));
 }
 
 /* All that the sidecar tells, in one number. */
@@ -102,14 +111,16 @@ static void use(struct vhdx_sidecar *sidecar, struct sparse *file, u32 choice)
 
 	if (vhdx_changemap_init(&map, sidecar->disk_size, sidecar->unit_shift))
 		return;
-	vhdx_sidecar_load_map(sidecar, &sidecar->timeline.live, &map);
+	vhdx_sidecar_load_live(sidecar, &map, NULL);
 	vhdx_changemap_mark(&map, 0, 1);
+	if (choice & 16)
+		vhdx_sidecar_walk(sidecar, choice % 5, NULL);
 	if (choice & 1 && sidecar->timeline.count)
 		vhdx_sidecar_forget_point(sidecar, choice % sidecar->timeline.count, &map);
 	if (choice & 2)
 		seal(sidecar, &map);
 	if (choice & 4)
-		vhdx_sidecar_save_live(sidecar, &map);
+		vhdx_sidecar_checkpoint(sidecar, &map, choice & 32 ? sidecar->found : NULL);
 	vhdx_changemap_release(&map);
 	told = meaning(sidecar);
 	if (vhdx_sidecar_commit(sidecar))
@@ -136,7 +147,7 @@ int LLVMFuzzerTestOneInput(const u8 *input, size_t length)
 	if (!err) {
 		vhdx_sidecar_verify(&sidecar, &diag);
 		MUST(!vhdx_sidecar_bind(&sidecar, &sidecar.disk_id, sidecar.disk_size,
-					choice & 8 ? &guid : &sidecar.current_guid, &diag));
+					choice & 8 ? &guid : &sidecar.current_guid, 0, &diag));
 		for (u32 i = 0; i < sidecar.timeline.count; i++)
 			check_answer(&sidecar, &sidecar.timeline.points[i]->before);
 		check_answer(&sidecar, &sidecar.timeline.live);
@@ -161,17 +172,21 @@ static void repair_delta(struct sparse *file, struct vhdx_sidecar_delta *delta, 
 
 static void repair_records(struct sparse *file, u8 *page, u32 depth)
 {
-	struct vhdx_sidecar_link *link = (void *)page;
-	struct vhdx_sidecar_point *points = (void *)(link + 1);
-	struct vhdx_sidecar_entry *entries = (void *)(link + 1);
-	u32 count = min_t(u32, le32_to_cpu(link->count), 21);
+	struct vhdx_sidecar_head *head = (void *)page;
+	struct vhdx_sidecar_table *tables = (void *)(head + 1);
+	struct vhdx_sidecar_point *points = (void *)(head + 1);
+	struct vhdx_sidecar_entry *entries = (void *)(head + 1);
+	u32 magic = le32_to_cpu(head->magic);
+	u32 count = min_t(u32, le32_to_cpu(head->count), 21);
 
-	if (link->next)
-		link->next_crc = cpu_to_le32(repair_block(file, le64_to_cpu(link->next), depth));
 	for (u32 i = 0; i < count; i++) {
-		if (le32_to_cpu(link->magic) == VHDX_SIDECAR_POINTS_MAGIC)
+		if (magic == VHDX_SIDECAR_ROOT_MAGIC)
+			tables[i].crc = cpu_to_le32(repair_block(file,
+								 le64_to_cpu(tables[i].block),
+								 depth));
+		else if (magic == VHDX_SIDECAR_POINTS_MAGIC)
 			repair_delta(file, &points[i].before, depth);
-		else if (le32_to_cpu(link->magic) == VHDX_SIDECAR_INDEX_MAGIC &&
+		else if (magic == VHDX_SIDECAR_INDEX_MAGIC &&
 			 le64_to_cpu(entries[i].block) != VHDX_DELTA_ALL)
 			entries[i].crc =
 				cpu_to_le32(repair_block(file, le64_to_cpu(entries[i].block), 0));
@@ -190,8 +205,27 @@ static u32 repair_block(struct sparse *file, u64 block, u32 depth)
 	return vhdx_sidecar_crc(page, BLOCK);
 }
 
+static void repair_sectors(struct sparse *file)
+{
+	const u32 per_block = BLOCK / VHDX_COARSE_SECTOR;
+
+	for (u32 number = 0; number < SPARSE_PAGES; number++) {
+		u8 *page = file->pages[VHDX_SIDECAR_COARSE_BLOCK + number / per_block];
+		struct vhdx_coarse_sector *sector;
+
+		if (!page)
+			break;
+		sector = (void *)(page + number % per_block * VHDX_COARSE_SECTOR);
+		if (le32_to_cpu(sector->magic) != VHDX_SIDECAR_COARSE_MAGIC)
+			break;
+		sector->crc = cpu_to_le32(number);
+		sector->crc = cpu_to_le32(vhdx_sidecar_crc(sector, sizeof(*sector)));
+	}
+}
+
 static void repair(struct sparse *file)
 {
+	repair_sectors(file);
 	for (u32 slot = 0; slot < VHDX_SIDECAR_SLOTS; slot++) {
 		struct vhdx_sidecar_header *header = (void *)file->pages[slot];
 
@@ -200,7 +234,7 @@ static void repair(struct sparse *file)
 		if (header->points.count)
 			header->points.crc =
 				cpu_to_le32(repair_block(file,
-							 le64_to_cpu(header->points.block), 3));
+							 le64_to_cpu(header->points.block), 4));
 		repair_delta(file, &header->live, 2);
 		header->crc =
 			cpu_to_le32(vhdx_sidecar_crc(header, offsetof(typeof(*header), crc)));
@@ -210,7 +244,7 @@ static void repair(struct sparse *file)
 static void make_sample(struct sparse *file)
 {
 	struct vhdx_sidecar sidecar = {
-		.state = VHDX_SIDECAR_CLEAN, .disk_size = SAMPLE_SIZE, .unit_shift = 12,
+		.state = VHDX_SIDECAR_ON, .disk_size = SAMPLE_SIZE, .unit_shift = 12,
 		.disk_id = guid, .current_guid = guid,
 	};
 	struct vhdx_diag diag = { 0 };
@@ -223,16 +257,16 @@ static void make_sample(struct sparse *file)
 		vhdx_changemap_mark(&map, i * SAMPLE_SIZE / 3, i == 1 ? SAMPLE_SIZE / 3 : 4096);
 		seal(&sidecar, &map);
 	}
-	MUST(!vhdx_sidecar_save_live(&sidecar, &map));
+	MUST(!vhdx_sidecar_checkpoint(&sidecar, &map, NULL));
 	MUST(!vhdx_sidecar_commit(&sidecar));
 	vhdx_changemap_release(&map);
 	vhdx_sidecar_release(&sidecar);
-	file->store.size = 32 * BLOCK;
+	file->store.size = 64 * BLOCK;
 }
 
 size_t LLVMFuzzerCustomMutator(u8 *input, size_t length, size_t max, unsigned int seed)
 {
-	static const u32 sizes[] = { 32, 192, 256, BLOCK };
+	static const u32 sizes[] = { 32, 208, 256, BLOCK };
 	static struct sparse file;
 	u64 wanted[SPARSE_PAGES];
 	u32 count = 0;

@@ -29,6 +29,8 @@ import traceback
 
 # A brief run: suites do a part of what they do many times.
 BRIEF = bool(os.environ.get("VHDX_BRIEF"))
+# A long one: they do all of it.
+LONG = bool(os.environ.get("VHDX_LONG"))
 # All that is left to chance in a run comes from this.
 SEED = int(os.environ.get("VHDX_SEED") or time.time_ns() % 10 ** 9)
 _CASES = []

@@ -53,13 +53,13 @@ checkpatch() {
 
 kernel_sources() {
 	checkpatch "$everywhere" '(' -path './kmod/*.[ch]' -o -path './uapi/*.h' ')' \
-		! -name '*_user.h' ! -name diag.h ! -name trace.h
+		! -path './kmod/core/offline/*' ! -name '*_user.h' ! -name diag.h ! -name trace.h
 	checkpatch "$events" -path ./kmod/trace.h
 }
 
 user_space_sources() {
 	checkpatch "$user_space" '(' -path './userspace/*.[ch]' -o -path './selftests/*.[ch]' \
-		-o -path './kmod/*_user.h' -o -name diag.h ')'
+		-o -path './kmod/core/offline/*.[ch]' -o -path './kmod/*_user.h' -o -name diag.h ')'
 }
 
 # Through kmod/message.h, which has the form.

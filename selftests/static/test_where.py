@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Documentation/testing.rst says what runs where, and says it right."""
+"""Documentation/testing.rst says what runs where, and says it right; what headers name is there."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ TREE = Path(os.environ.get("VHDX_STATIC_TREE") or SELFTESTS.parent)
 sys.path.insert(0, str(SELFTESTS / "lib"))
 
 import ktap  # noqa: E402
-from harness import suites  # noqa: E402
+from harness import cases, promises, suites  # noqa: E402
 
 
 def documented():
@@ -37,6 +37,19 @@ def table_of_suites():
         if line not in wanted:
             ktap.diag(f"wrong: {line}")
     ktap.check(found == wanted, "the table is not that of selftests/run --list")
+
+
+@ktap.case
+def cases_of_kernels():
+    """Where but some cases of a suite are for a kernel, there are such."""
+    for suite in suites.all_suites():
+        for word in (*suite.on, *suite.full_on, *suite.long_on):
+            kernel, _, patterns = word.partition(":")
+            ktap.check(kernel in (*suites.KERNELS, "-"), f"{suite.name}: no kernel {kernel}")
+            for pattern in filter(None, patterns.split("+")):
+                ktap.check(any(promises.is_case(pattern, case)
+                               for case in cases.declared(suite, TREE)),
+                           f"{suite.name}: no case {pattern} for {kernel}")
 
 
 ktap.main()

@@ -77,7 +77,7 @@ void put_headers(struct test_image *image, const vhdx_guid *log_guid)
 		put_bytes(image, at, "head", 4);
 		put64(image, at + 8, 1 + slot);
 		put_guid(image, at + 16, "f11e0000-0000-0000-0000-000000000001");
-		put_guid(image, at + 32, "da7a0000-0000-0000-0000-000000000001");
+		put_guid(image, at + 32, GUID_DATA);
 		if (log_guid)
 			put_bytes(image, at + 48, log_guid, 16);
 		put16(image, at + 64, 0);
@@ -143,6 +143,30 @@ static void put_metadata(struct test_image *image)
 	put_guid(image, ITEM_AT(ITEM_ID), GUID_DISK);
 	put32(image, ITEM_AT(ITEM_LOGICAL), 512);
 	put32(image, ITEM_AT(ITEM_PHYSICAL), 4096);
+}
+
+u32 put_locator(struct test_image *image, const char *const *pairs)
+{
+	u32 count = 0;
+	u32 length;
+	u32 i;
+
+	while (pairs[count])
+		count++;
+	length = 20 + 12 * (count / 2);
+	put_guid(image, LOCATOR_AT, GUID_LOCATOR_TYPE);
+	put16(image, LOCATOR_AT + 18, count / 2);
+	for (i = 0; i < count; i++) {
+		const char *c;
+
+		put32(image, LOCATOR_ENTRY(i / 2) + 4 * (i % 2), length);
+		put16(image, LOCATOR_ENTRY(i / 2) + 8 + 2 * (i % 2), 2 * strlen(pairs[i]));
+		for (c = pairs[i]; *c; c++, length += 2)
+			put16(image, LOCATOR_AT + length, *c);
+	}
+	put_item(image, ITEM_COUNT, GUID_LOCATOR, LOCATOR_AT - IMAGE_METADATA, length, 4);
+	put32(image, ITEM_AT(ITEM_PARAMETERS) + 4, 2);
+	return length;
 }
 
 void test_image_make(struct test_image *image)

@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct ktap_case {
@@ -99,6 +100,17 @@ static inline void ktap_register(struct ktap_case *entry)
 
 #define ASSERT(cond)		do { if (!EXPECT(cond)) return; } while (0)
 #define ASSERT_EQ(is, should)	do { if (!EXPECT_EQ(is, should)) return; } while (0)
+
+/*
+ * Of what is done thousands of times: one of so many, 1 for all of it. VHDX_SHARE says so where
+ * another compiler or machine has the same cases; it is a power of two.
+ */
+static inline unsigned int ktap_share(void)
+{
+	const char *share = getenv("VHDX_SHARE");
+
+	return share && atoi(share) > 1 ? atoi(share) : 1;
+}
 
 /* Runs every case, or those whose names hold one of the arguments. */
 static inline int ktap_main(const char *suite, int argc, char **argv)

@@ -12,7 +12,8 @@
 
 #define SHIFT		12
 #define LEAF_BYTES	((u64)VHDX_LEAF_UNITS << SHIFT)
-#define DISK_SIZE	(5 * LEAF_BYTES - 7 * 512)
+#define LEAVES		5
+#define DISK_SIZE	(LEAVES * LEAF_BYTES - 7 * 512)
 #define LIMIT		(4 * 1024 * 1024)
 
 static const vhdx_guid disk_id = { "the disk's id 01" };
@@ -24,18 +25,23 @@ static struct fake_store fake;
 static struct vhdx_sidecar sidecar;
 static struct vhdx_diag diag;
 
-static inline void make(u64 size, u64 limit)
+static inline void make_for(u64 disk_size, u32 unit_shift, u64 size, u64 limit)
 {
 	fake_store_init(&fake, size, limit);
 	memset(&diag, 0, sizeof(diag));
 	memset(&sidecar, 0xa5, sizeof(sidecar));
 	sidecar.disk_id = disk_id;
-	sidecar.disk_size = DISK_SIZE;
-	sidecar.unit_shift = SHIFT;
-	sidecar.state = VHDX_SIDECAR_ACTIVE;
+	sidecar.disk_size = disk_size;
+	sidecar.unit_shift = unit_shift;
+	sidecar.state = VHDX_SIDECAR_ON;
 	sidecar.current_guid = dwg[0];
 	memset(&sidecar.next_guid, 0, sizeof(sidecar.next_guid));
 	ASSERT_EQ(vhdx_sidecar_format(&sidecar, &fake.store, !size, &diag), 0);
+}
+
+static inline void make(u64 size, u64 limit)
+{
+	make_for(DISK_SIZE, SHIFT, size, limit);
 }
 
 static inline int load(bool read_only)
@@ -45,10 +51,19 @@ static inline int load(bool read_only)
 	return vhdx_sidecar_load(&sidecar, &fake.store, fake.can_grow, read_only, &diag);
 }
 
+/* Opened for good: which blocks are free is known. */
 static inline int reload(void)
 {
+	int err;
+
 	vhdx_sidecar_release(&sidecar);
-	return load(false);
+	err = load(false);
+	return err ?: vhdx_sidecar_walk(&sidecar, ~0U, &diag);
+}
+
+static inline u64 used_blocks(void)
+{
+	return vhdx_sidecar_used_bytes(&sidecar) / 4096;
 }
 
 static inline void finish(void)
@@ -118,21 +133,23 @@ static inline bool same_maps(const struct vhdx_changemap *a, const struct vhdx_c
 
 static inline void expect_delta(const struct vhdx_delta *delta, const struct vhdx_changemap *map)
 {
+	struct vhdx_index_cache *cache = vhdx_index_cache_new(1);
 	u64 words[VHDX_LEAF_WORDS], should[VHDX_LEAF_WORDS];
 	struct vhdx_changemap loaded;
 	u32 leaf;
 
 	new_map(&loaded);
-	EXPECT_EQ(vhdx_sidecar_load_map(&sidecar, delta, &loaded), 0);
+	EXPECT_EQ(vhdx_sidecar_load_map(&sidecar, delta, &loaded, NULL), 0);
 	EXPECT(same_maps(&loaded, map));
 	vhdx_changemap_release(&loaded);
 	for (leaf = 0; leaf < map->leaf_count; leaf++) {
 		memset(words, 0, sizeof(words));
 		memset(should, 0, sizeof(should));
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words), 0);
+		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache), 0);
 		vhdx_changemap_leaf_or(map, leaf, should);
 		EXPECT(!memcmp(words, should, sizeof(words)));
 	}
+	vhdx_index_cache_free(cache);
 }
 
 static inline u32 fold(u32 crc, const void *data, size_t length)
@@ -142,20 +159,23 @@ static inline u32 fold(u32 crc, const void *data, size_t length)
 
 static inline u32 fold_delta(u32 crc, const struct vhdx_delta *delta)
 {
+	struct vhdx_index_cache *cache = vhdx_index_cache_new(1);
 	u64 words[VHDX_LEAF_WORDS];
-	u32 i;
+	u32 leaf;
 
 	crc = fold(crc, &delta->flags, sizeof(delta->flags));
 	crc = fold(crc, &delta->gap_reason, sizeof(delta->gap_reason));
-	for (i = 0; i < delta->leaf_count; i++) {
+	crc = fold(crc, &delta->leaf_count, sizeof(delta->leaf_count));
+	crc = fold(crc, &delta->changed_units, sizeof(delta->changed_units));
+	for (leaf = 0; leaf < LEAVES; leaf++) {
 		int err;
 
 		memset(words, 0, sizeof(words));
-		err = vhdx_sidecar_read_leaf(&sidecar, delta, delta->leaves[i].leaf, words);
+		err = vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache);
 		crc = fold(crc, &err, sizeof(err));
-		crc = fold(crc, &delta->leaves[i].leaf, sizeof(u32));
 		crc = fold(crc, words, sizeof(words));
 	}
+	vhdx_index_cache_free(cache);
 	return crc;
 }
 

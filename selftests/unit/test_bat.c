@@ -49,11 +49,13 @@ static void make_differencing(bool differencing)
 static int geometry_of(struct vhdx_geometry *geo, u64 disk_size, u32 block_size, u32 sector_size,
 		       bool differencing)
 {
+	static const char *const linkage[] = { "parent_linkage", "{" GUID_DATA "}", NULL };
 	struct test_image file;
 	struct vhdx_image built;
 	int err;
 
 	test_image_make(&file);
+	put_locator(&file, linkage);
 	/* The BAT's content is not read at attach: its region may be a hole. */
 	file.memory.store.size = 8 * GIB;
 	put_region(&file, 0, GUID_BAT, 16 * MIB, GIB, 1);
@@ -61,7 +63,6 @@ static int geometry_of(struct vhdx_geometry *geo, u64 disk_size, u32 block_size,
 	put32(&file, ITEM_AT(ITEM_PARAMETERS) + 4, differencing ? 2 : 0);
 	put64(&file, ITEM_AT(ITEM_SIZE), disk_size);
 	put32(&file, ITEM_AT(ITEM_LOGICAL), sector_size);
-	put_item(&file, ITEM_COUNT, GUID_LOCATOR, 128 * KIB, 20, 4);
 	memset(&diag, 0, sizeof(diag));
 	err = vhdx_image_open(&built, &file.memory.store, &diag);
 	if (!err)

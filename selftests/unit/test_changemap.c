@@ -117,6 +117,47 @@ CASE(what_lies_beyond_the_disk_is_ignored)
 	vhdx_changemap_release(&map);
 }
 
+/* What a look says of a range must be so of all its units, and it must know what is in one. */
+static void look(u64 offset, u64 length)
+{
+	u64 first = offset >> SHIFT, last = (offset + length - 1) >> SHIFT;
+	bool all = first <= last && last < UNITS;
+	u64 unit;
+
+	for (unit = first; all && unit <= last; unit++)
+		all = model[unit];
+	if (vhdx_changemap_is_marked(&map, offset, length))
+		EXPECT(all);
+	else if (first == last)
+		EXPECT(!all);
+}
+
+CASE(a_look_sees_a_marked_unit_and_never_one_that_is_not)
+{
+	u32 i;
+
+	random_seed(4);
+	make();
+	mark(LEAF_BYTES, LEAF_BYTES);
+	for (i = 0; i < 300; i++)
+		mark(random_below(3 * LEAF_BYTES), random_below(UNIT) + 1);
+	/* The last word of the disk's last leaf, all of it and what is behind the disk. */
+	mark(DISK_SIZE - 1, 1);
+	for (i = 0; i < 20000; i++) {
+		look(random_below(DISK_SIZE), random_below(UNIT) + 1);
+		look(random_below(UNITS) * UNIT, random_below(3) * UNIT + 1);
+	}
+	for (i = 0; i < 8; i++) {
+		look((UNITS - 2 + i) * UNIT, 1);
+		look((UNITS - 2 + i) * UNIT, UNIT);
+		look(LEAF_BYTES - UNIT + i, UNIT);
+		look(2 * LEAF_BYTES - UNIT + i, UNIT);
+		look(LEAVES * LEAF_BYTES + i * LEAF_BYTES, UNIT);
+	}
+	look(~0ULL, 1);
+	vhdx_changemap_release(&map);
+}
+
 CASE(a_whole_leaf_takes_no_memory)
 {
 	make();

@@ -152,4 +152,30 @@ CASE(no_point_has_no_text)
 	EXPECT_STREQ(text, "");
 }
 
+CASE(an_invalidation_is_known_for_what_it_is)
+{
+	static const vhdx_guid disk = { "the disk's id 01" }, other = { "the disk's id 02" };
+	u8 random[8] = { 0 };
+	vhdx_guid guid, first;
+	u32 i, bit;
+
+	vhdx_guid_invalidate(&disk, random, &first);
+	for (i = 0; i < 256; i++) {
+		random[i % 8] = i;
+		vhdx_guid_invalidate(&disk, random, &guid);
+		EXPECT(!memcmp(guid.b, random, 8));
+		EXPECT(vhdx_guid_is_invalidation(&disk, &guid));
+		EXPECT(!vhdx_guid_is_invalidation(&other, &guid));
+		EXPECT(!i || !vhdx_guid_equal(&guid, &first));
+		for (bit = 0; bit < 128; bit++) {
+			guid.b[bit / 8] ^= 1 << bit % 8;
+			EXPECT(!vhdx_guid_is_invalidation(&disk, &guid));
+			guid.b[bit / 8] ^= 1 << bit % 8;
+		}
+	}
+	EXPECT(!vhdx_guid_is_invalidation(&disk, &disk));
+	memset(&guid, 0, sizeof(guid));
+	EXPECT(!vhdx_guid_is_invalidation(&disk, &guid));
+}
+
 SUITE("guid")

@@ -160,10 +160,12 @@ CASE(image_of_disk2vhd)
 /* The BAT ends with the container: whatever is missing is noticed. */
 CASE(cut_anywhere)
 {
+	u64 step = 512 * ktap_share();
 	u64 length;
 
 	test_image_make(&file);
-	for (length = IMAGE_BLOCKS - 512; length; length -= length % (64 * KIB) ? 512 : 32 * KIB) {
+	for (length = IMAGE_BLOCKS - step; length;
+	     length -= length % (64 * KIB) ? step : 32 * KIB) {
 		memory_store_resize(&file.memory, length);
 		EXPECT_EQ(judge(), -EUCLEAN);
 		EXPECT_HAS(diag.text, "truncated: restore from a copy");
@@ -254,7 +256,7 @@ CASE(random_fields)
 	u32 round;
 
 	random_seed(7);
-	for (round = 0; round < 3000; round++) {
+	for (round = 0; round < 3000 / ktap_share(); round++) {
 		u32 changes = 1 + random_below(3);
 		int err;
 
@@ -292,7 +294,7 @@ CASE(random_fields)
 			break;
 		}
 	}
-	EXPECT(opened > 20);
+	EXPECT(opened > 20 / ktap_share());
 	release();
 }
 

@@ -63,6 +63,16 @@ void put_region(struct test_image *image, unsigned int n, const char *guid, u64 
 void put_item(struct test_image *image, unsigned int n, const char *guid, u32 offset, u32 length,
 	      u32 flags);
 
+/* Where put_locator() puts it: behind the builder's items. */
+#define LOCATOR_AT		(IMAGE_METADATA + 128 * KIB)
+#define LOCATOR_ENTRY(n)	(LOCATOR_AT + 20 + 12 * (n))
+
+/*
+ * Make it a differencing disk. @pairs: keys and values in ASCII in turn, and NULL; at most 8.
+ * Texts follow the entries in that order. Returns the item's length.
+ */
+u32 put_locator(struct test_image *image, const char *const *pairs);
+
 #define GUID_BAT	"2dc27766-f623-4200-9d64-115e9bfd4a08"
 #define GUID_METADATA	"8b7ca206-4790-4b9a-b8fe-575f050f886e"
 #define GUID_PARAMETERS	"caa16737-fa36-4d43-b3b6-33f0aa44e76b"
@@ -71,8 +81,10 @@ void put_item(struct test_image *image, unsigned int n, const char *guid, u32 of
 #define GUID_LOGICAL	"8141bf1d-a96f-4709-ba47-f233a8faab5f"
 #define GUID_PHYSICAL	"cda348c7-445d-4471-9cc9-e9885251c556"
 #define GUID_LOCATOR	"a8d35f2d-b30b-454d-abf7-d3d84834ab0c"
+#define GUID_LOCATOR_TYPE "b04aefb7-d19e-4a81-b789-25b8e9445913"
 #define GUID_INCOMPLETE	"71cc85f0-1b69-4e28-9558-c3bf83ae75d3"
 #define GUID_DISK	"11111111-2222-3333-4444-555555555555"
+#define GUID_DATA	"da7a0000-0000-0000-0000-000000000001"
 #define GUID_STRANGE	"01234567-89ab-cdef-0123-456789abcdef"
 
 #endif

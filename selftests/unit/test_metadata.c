@@ -268,6 +268,8 @@ CASE(disk_size)
 
 CASE(fixed_and_differencing)
 {
+	static const char *const pairs[] = { "parent_linkage", "{" GUID_STRANGE "}", NULL };
+
 	test_image_make(&file);
 	put32(&file, ITEM_AT(ITEM_PARAMETERS) + 4, 1);
 	ASSERT_EQ(judge(), 0);
@@ -276,7 +278,8 @@ CASE(fixed_and_differencing)
 
 	put32(&file, ITEM_AT(ITEM_PARAMETERS) + 4, 3);
 	expect_corrupt("a differencing disk without a parent locator");
-	put_item(&file, 5, GUID_LOCATOR, FREE_OFFSET, 20, 4);
+	put_locator(&file, pairs);
+	put32(&file, ITEM_AT(ITEM_PARAMETERS) + 4, 3);
 	ASSERT_EQ(judge(), 0);
 	EXPECT(image.geo.has_parent);
 	EXPECT(!image.geo.fixed);	/* ignored with a parent */

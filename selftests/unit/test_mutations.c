@@ -5,6 +5,8 @@
  */
 #include "judge.h"
 #include "../fuzz/sparse.h"
+#include "core/vhdx/locator.h"
+#include "core/offline/check.h"
 #include "core/vhdx/overlay.h"
 #include "core/vhdx/space.h"
 
@@ -15,27 +17,36 @@ struct wanted {
 	char words[128];	/* one of them is in the message of an error */
 	int refuses_blocks;
 	size_t length;		/* of the packed image */
+	size_t parent_length;	/* of its parent's; 0: it has none */
 };
 
 static struct sparse container;
+static struct sparse parent_container;
 
-/* The next image becomes @container; false behind the last one. */
+static void unpack(FILE *pipe, size_t length, struct sparse *sparse)
+{
+	u8 *packed = malloc(length);
+
+	assert(!length || fread(packed, 1, length, pipe) == length);
+	sparse_open(sparse, packed, length);
+	free(packed);
+}
+
+/* The next image becomes @container, its parent @parent_container; false behind the last one. */
 static bool next(FILE *pipe, struct wanted *wanted)
 {
-	u8 *packed;
 	char *c;
 
-	if (fscanf(pipe, "%63s %63s %127s %d %zu", wanted->name, wanted->outcomes, wanted->words,
-		   &wanted->refuses_blocks, &wanted->length) != 5)
+	if (fscanf(pipe, "%63s %63s %127s %d %zu %zu", wanted->name, wanted->outcomes,
+		   wanted->words, &wanted->refuses_blocks, &wanted->length,
+		   &wanted->parent_length) != 6)
 		return false;
 	assert(fgetc(pipe) == '\n');
 	for (c = wanted->words; *c; c++)
 		if (*c == '_')
 			*c = ' ';
-	packed = malloc(wanted->length);
-	assert(fread(packed, 1, wanted->length, pipe) == wanted->length);
-	sparse_open(&container, packed, wanted->length);
-	free(packed);
+	unpack(pipe, wanted->length, &container);
+	unpack(pipe, wanted->parent_length, &parent_container);
 	return true;
 }
 
@@ -115,22 +126,84 @@ static int attach(struct vhdx_overlay *overlay, struct vhdx_store **store)
 	return err ? err : vhdx_image_load(&image, *store, &diag);
 }
 
+static int check_parent(void)
+{
+	struct vhdx_store *store = &parent_container.store;
+	struct vhdx_image parent;
+	int err;
+
+	err = vhdx_image_open(&parent, store, &diag);
+	if (!err)
+		err = vhdx_image_load(&parent, store, &diag);
+	if (!err)
+		err = vhdx_parent_check(&image, &parent, &diag);
+	vhdx_image_release(&parent);
+	return err;
+}
+
+/* What vhdxctl check has to say of an image. */
+struct told {
+	bool fatal;
+	unsigned int errors;
+	struct vhdx_diag first;		/* of what is fatal, or an error */
+};
+
+static int tell(void *context, enum vhdx_severity severity, const struct vhdx_diag *finding)
+{
+	struct told *told = context;
+
+	EXPECT(finding->text[0] && strlen(finding->text) < VHDX_DIAG_TEXT - 1);
+	if (severity < VHDX_SEVERITY_ERROR)
+		return 0;
+	if (!told->errors++)
+		told->first = *finding;
+	told->fatal |= severity == VHDX_SEVERITY_FATAL;
+	return 0;
+}
+
+/* Refused offline as by an attach, and for the same reason; mended only if nothing is given up. */
+static void compare_check(const struct wanted *wanted, int err, bool allocates)
+{
+	struct vhdx_diag none = { };
+	struct vhdx_image planned;
+	enum vhdx_repair repair;
+	struct told told = { };
+
+	if (!EXPECT_EQ(vhdx_check_store(&container.store, false, tell, &told, &none), 0))
+		FAIL("%s: %s", wanted->name, none.text);
+	if (told.fatal != !!err)
+		FAIL("%s: attach says %s, check tells %u errors: %s", wanted->name, name_of(err),
+		     told.errors, told.first.text);
+	else if (err && (told.first.reason != diag.reason || strcmp(told.first.text, diag.text)))
+		FAIL("%s: \"%s\", and check says \"%s\"", wanted->name, diag.text, told.first.text);
+	else if (!err && !allocates && !told.errors)
+		FAIL("%s: nothing is allocated, and check finds no error", wanted->name);
+
+	memset(&none, 0, sizeof(none));
+	if (vhdx_repair_plan(&container.store, &planned, &repair, &none))
+		EXPECT(err);
+	else if (err && repair != VHDX_REPAIR_CLOSE)
+		FAIL("%s: %s, and is to be mended (%u)", wanted->name, name_of(err), repair);
+	else if (err)
+		printf("# %s would be closed\n", wanted->name);
+	vhdx_image_release(&planned);
+}
+
 static void judge_one(const struct wanted *wanted)
 {
 	struct vhdx_overlay overlay = { };
 	struct vhdx_store *store;
 	int err = attach(&overlay, &store);
 
-	/* Whoever attaches refuses children, before their locators are read. */
+	compare_check(wanted, err, err || !image.header.log_length || !scan(store));
 	if (!err && image.geo.has_parent)
-		goto out;
+		err = check_parent();
 	if (!is_listed(wanted->outcomes, name_of(err)))
 		FAIL("%s: %s, not %s: %s", wanted->name, name_of(err), wanted->outcomes, diag.text);
 	else if (err && !has_one_of(diag.text, wanted->words))
 		FAIL("%s: no \"%s\" in \"%s\"", wanted->name, wanted->words, diag.text);
 	else if (!err && wanted->refuses_blocks && !scan(store))
 		FAIL("%s: new blocks are not refused", wanted->name);
-out:
 	vhdx_overlay_release(&overlay);
 	vhdx_image_release(&image);
 }
@@ -145,6 +218,7 @@ CASE(judged_as_the_oracle_says)
 	for (count = 0; next(pipe, &wanted); count++) {
 		judge_one(&wanted);
 		sparse_close(&container);
+		sparse_close(&parent_container);
 	}
 	EXPECT_EQ(pclose(pipe), 0);
 	EXPECT(count > 200);

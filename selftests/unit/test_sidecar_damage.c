@@ -5,7 +5,7 @@
  */
 #include "ktap.h"
 #include "sidecar_rig.h"
-#include "core/rct/ondisk.h"
+#include "core/rct/sidecar_private.h"
 
 #define BLOCK		VHDX_SIDECAR_BLOCK
 #define MEMORY_MAX	(8 * 1024 * 1024)
@@ -29,9 +29,8 @@ static void make_sample(void)
 			vhdx_changemap_mark(&map, LEAF_BYTES, LEAF_BYTES);
 		EXPECT_EQ(seal(&map, &id), 0);
 	}
-	EXPECT_EQ(vhdx_sidecar_save_live(&sidecar, &map), 0);
+	EXPECT_EQ(vhdx_sidecar_checkpoint(&sidecar, &map, NULL), 0);
 	vhdx_changemap_release(&map);
-	sidecar.state = VHDX_SIDECAR_CLEAN;
 	sidecar.next_guid = dwg[1];
 	EXPECT_EQ(vhdx_sidecar_commit(&sidecar), 0);
 	sidecar.current_guid = dwg[1];
@@ -74,14 +73,15 @@ static int use(void)
 	if (!err)
 		err = vhdx_sidecar_verify(&sidecar, &diag);
 	if (!err)
-		err = vhdx_sidecar_bind(&sidecar, &sidecar.disk_id, sidecar.disk_size, &dwg[1],
+		err = vhdx_sidecar_bind(&sidecar, &sidecar.disk_id, sidecar.disk_size, &dwg[1], 0,
 					&diag);
 	EXPECT(alloc_bytes() < MEMORY_MAX);
 	if (!err && sidecar.disk_size <= DISK_SIZE &&
 	    !vhdx_changemap_init(&map, sidecar.disk_size, sidecar.unit_shift)) {
 		for (i = 0; i < sidecar.timeline.count; i++)
-			vhdx_sidecar_load_map(&sidecar, &sidecar.timeline.points[i]->before, &map);
-		vhdx_sidecar_load_map(&sidecar, &sidecar.timeline.live, &map);
+			vhdx_sidecar_load_map(&sidecar, &sidecar.timeline.points[i]->before, &map,
+					      NULL);
+		vhdx_sidecar_load_live(&sidecar, &map, NULL);
 		vhdx_changemap_release(&map);
 	}
 	if (err) {
@@ -95,42 +95,34 @@ static int use(void)
 
 /* ---- single bytes ---- */
 
-static bool is_leaf(u64 block, u64 *leaves)
+static bool is_of_points(u64 block)
 {
-	while (*leaves)
-		if (*leaves++ == block)
-			return true;
-	return false;
+	return block == sidecar.points.block || block == sidecar.points.tables[0].block;
+}
+
+/* The only sector. */
+static bool is_of_regions(u64 at)
+{
+	return at - VHDX_SIDECAR_COARSE_BLOCK * BLOCK < VHDX_COARSE_SECTOR;
 }
 
 CASE(every_byte_of_every_block_flipped)
 {
-	u64 leaves[32] = { 0 };
-	u32 leaf_count = 0, right, older = 0, damaged = 0;
+	u32 right, older = 0, damaged = 0, lost = 0;
 	unsigned int slot;
-	u64 sequence, at, used[2];
-	u32 i, j;
+	u64 sequence, at, used;
 
 	make_sample();
 	right = meaning();
 	slot = sidecar.slot;
 	sequence = sidecar.sequence;
-	used[0] = sidecar.used[0];
-	for (i = 0; i < sidecar.timeline.count; i++) {
-		const struct vhdx_delta *delta = &sidecar.timeline.points[i]->before;
+	used = sidecar.space.chunks[0][0];
+	ASSERT(fake.length <= 64 * BLOCK);
 
-		for (j = 0; j < delta->leaf_count; j++)
-			if (delta->leaves[j].block != VHDX_DELTA_ALL)
-				leaves[leaf_count++] = delta->leaves[j].block;
-	}
-	for (j = 0; j < sidecar.timeline.live.leaf_count; j++)
-		if (sidecar.timeline.live.leaves[j].block != VHDX_DELTA_ALL)
-			leaves[leaf_count++] = sidecar.timeline.live.leaves[j].block;
-	ASSERT(leaf_count >= 4 && fake.length <= 64 * BLOCK);
-
-	for (at = 0; at < fake.length && !ktap.failed; at++) {
+	for (at = 0; at < fake.length && !ktap.failed; at += ktap_share()) {
 		u64 block = at / BLOCK;
 		u8 flip = 1 << random_below(8);
+		bool of_points = is_of_points(block);
 		int err;
 
 		fake.bytes[at] ^= flip;
@@ -140,58 +132,93 @@ CASE(every_byte_of_every_block_flipped)
 			/* The header before: the close, not yet confirmed. */
 			EXPECT_EQ(err, 0);
 			EXPECT_EQ(sidecar.sequence, sequence - 1);
-			EXPECT_EQ(vhdx_sidecar_bind(&sidecar, &disk_id, DISK_SIZE, &dwg[1],
+			EXPECT_EQ(vhdx_sidecar_bind(&sidecar, &disk_id, DISK_SIZE, &dwg[1], 0,
 						    &diag), 0);
 			older += meaning() == right;
-		} else if (!(used[0] >> block & 1) || block < 2) {
+		} else if (of_points) {
+			EXPECT_EQ(err, -EUCLEAN);
+			EXPECT_EQ(diag.reason, VHDX_REASON_INCONSISTENT);
+			lost++;
+		} else if (!(used >> block & 1)) {
 			EXPECT_EQ(err, 0);
 			EXPECT_EQ(sidecar.sequence, sequence);
 			if (at % 64 == 0) {
-				EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), 0);
+				EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag),
+					  is_of_regions(at) ? -EUCLEAN : 0);
 				EXPECT_EQ(meaning(), right);
 			}
-		} else if (is_leaf(block, leaves)) {
+		} else {
+			/* Of a delta: found by whoever reads it. */
 			EXPECT_EQ(err, 0);
-			EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), -EUCLEAN);
-			EXPECT_EQ(diag.reason, VHDX_REASON_INCONSISTENT);
+			if (at % 16 == 0) {
+				EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), -EUCLEAN);
+				EXPECT_EQ(diag.reason, VHDX_REASON_INCONSISTENT);
+			}
 			if (at % 64 == 0)
 				EXPECT(meaning() != right);
 			damaged++;
-		} else {
-			EXPECT_EQ(err, -EUCLEAN);
-			EXPECT_EQ(diag.reason, VHDX_REASON_INCONSISTENT);
-			damaged++;
 		}
 		fake.bytes[at] ^= flip;
+		if (of_points) {
+			vhdx_sidecar_release(&sidecar);
+			EXPECT_EQ(load(true), 0);
+		}
 	}
-	EXPECT_EQ(older, BLOCK);
-	EXPECT(damaged >= 8 * BLOCK);
+	EXPECT_EQ(older, BLOCK / ktap_share());
+	EXPECT_EQ(lost, 2 * BLOCK / ktap_share());
+	EXPECT(damaged >= 12 * BLOCK / ktap_share());
 	finish();
+}
+
+/* Of the first table of an index. */
+static u64 table_of(const struct vhdx_delta *delta)
+{
+	struct vhdx_index_iter iter;
+	u64 block;
+
+	EXPECT_EQ(vhdx_index_iter_init(&iter, &sidecar, delta, &diag), 0);
+	block = iter.tables[0].block;
+	vhdx_index_iter_release(&iter);
+	return block;
+}
+
+static u64 leaf_of(const struct vhdx_delta *delta)
+{
+	const struct vhdx_delta_leaf *entry;
+	struct vhdx_index_iter iter;
+	u64 block;
+
+	EXPECT_EQ(vhdx_index_iter_init(&iter, &sidecar, delta, &diag), 0);
+	EXPECT_EQ(vhdx_index_iter_peek(&iter, &entry, &diag), 0);
+	block = entry->block;
+	vhdx_index_iter_release(&iter);
+	return block;
+}
+
+static void expect_damaged(u64 block, const char *what)
+{
+	char offset[32];
+
+	block_at(block)[17] ^= 1;
+	memset(&diag, 0, sizeof(diag));
+	EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), -EUCLEAN);
+	snprintf(offset, sizeof(offset), "offset %llu", block * BLOCK);
+	EXPECT_HAS(diag.text, what);
+	EXPECT_HAS(diag.text, offset);
+	EXPECT_HAS(diag.text, "checksum");
+	EXPECT_HAS(diag.text, "to begin a new one, attach anew with --no-track");
+	EXPECT(!strchr(diag.text, '\n'));
+	block_at(block)[17] ^= 1;
 }
 
 CASE(messages_name_the_place)
 {
-	char offset[32];
-	u64 block;
-
 	make_sample();
-	block = sidecar.timeline.live.leaves[0].block;
-	block_at(block)[17] ^= 1;
-	EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), -EUCLEAN);
-	snprintf(offset, sizeof(offset), "offset %llu", block * BLOCK);
-	EXPECT_HAS(diag.text, "leaf");
-	EXPECT_HAS(diag.text, offset);
-	EXPECT_HAS(diag.text, "checksum");
-	block_at(block)[17] ^= 1;
-
-	block = sidecar.timeline.points[1]->before.index_block;
-	block_at(block)[17] ^= 1;
-	EXPECT_EQ(reload(), -EUCLEAN);
-	snprintf(offset, sizeof(offset), "offset %llu", block * BLOCK);
-	EXPECT_HAS(diag.text, "index");
-	EXPECT_HAS(diag.text, offset);
-	EXPECT_HAS(diag.text, "to begin a new one, attach anew with --no-track");
-	EXPECT(!strchr(diag.text, '\n'));
+	expect_damaged(leaf_of(&sidecar.timeline.live), "leaf");
+	expect_damaged(table_of(&sidecar.timeline.points[1]->before), "an index");
+	expect_damaged(sidecar.timeline.points[1]->before.index_block, "an index");
+	expect_damaged(sidecar.points.tables[0].block, "points");
+	expect_damaged(sidecar.points.block, "points");
 	finish();
 }
 
@@ -288,12 +315,23 @@ CASE(hostile_headers)
 	vhdx_sidecar_release(&sidecar);
 	right = *header_at(slot);
 
-	HOSTILE(version, 32, 2, -EOPNOTSUPP, "version 2");
+	HOSTILE(version, 32, 3, -EOPNOTSUPP, "version 3");
+	HOSTILE(version, 32, 1, -EOPNOTSUPP, "version 1");
+	HOSTILE(version, 32, 1, -EOPNOTSUPP, "begin a new one");
 	HOSTILE(incompat_features, 32, 0x10, -EOPNOTSUPP, "features 0x10");
+	HOSTILE(incompat_features, 32, 3, -EOPNOTSUPP, "features 0x2");
+	HOSTILE(incompat_features, 32, 5, -EUCLEAN, "neither token");
+	HOSTILE(incompat_features, 32, 0, -EUCLEAN, "without the feature COARSE");
 	HOSTILE(ro_compat_features, 32, 0x10, 0, "");
 	HOSTILE(compat_features, 32, 0x10, 0, "");
 	HOSTILE(state, 32, 0, -EUCLEAN, "state 0");
-	HOSTILE(state, 32, 5, -EUCLEAN, "state 5");
+	HOSTILE(state, 32, 3, -EUCLEAN, "state 3");
+	HOSTILE(state, 32, VHDX_SIDECAR_STATE_DISABLED, 0, "");
+	HOSTILE(flags, 32, 1, 0, "");
+	HOSTILE(flags, 32, 2, -EOPNOTSUPP, "flags 0x2");
+	HOSTILE(flags, 32, 0xffff0000, 0, "");
+	HOSTILE(region_shift, 32, 23, -EUCLEAN, "region shift 23");
+	HOSTILE(region_shift, 32, ~0U, -EUCLEAN, "region shift");
 	HOSTILE(unit_shift, 32, 11, -EUCLEAN, "unit shift");
 	HOSTILE(unit_shift, 32, 21, -EUCLEAN, "unit shift");
 	HOSTILE(unit_shift, 32, ~0U, -EUCLEAN, "unit shift");
@@ -310,7 +348,8 @@ CASE(hostile_headers)
 	HOSTILE(block_count, 64, 1, -EUCLEAN, "blocks");
 	HOSTILE(block_count, 64, fake.length / BLOCK + 1, -EUCLEAN, "blocks");
 	HOSTILE(block_count, 64, ~0ULL, -EUCLEAN, "blocks");
-	HOSTILE(block_count, 64, 3, -EUCLEAN, "out of place");
+	HOSTILE(block_count, 64, 4, -EUCLEAN, "blocks");
+	HOSTILE(block_count, 64, 5, -EUCLEAN, "out of place");
 	HOSTILE(points.count, 32, 4097, -EUCLEAN, "points");
 	HOSTILE(points.count, 32, ~0U, -EUCLEAN, "points");
 	HOSTILE(points.count, 32, 4096, -EUCLEAN, "points");
@@ -324,8 +363,12 @@ CASE(hostile_headers)
 	HOSTILE(points.crc, 32, 0, -EUCLEAN, "checksum");
 	HOSTILE(live.index.count, 32, 6, -EUCLEAN, "6 leaves");
 	HOSTILE(live.index.count, 32, ~0U, -EUCLEAN, "leaves");
-	HOSTILE(live.index.block, 64, le64_to_cpu(right.points.block), -EUCLEAN, "named twice");
-	HOSTILE(live.flags, 32, 2, -EUCLEAN, "flags");
+	HOSTILE(live.index.block, 64, le64_to_cpu(right.points.block), -EUCLEAN, "checksum");
+	HOSTILE(live.index.block, 64, 4, -EUCLEAN, "out of place");
+	HOSTILE(live.changed_units, 64, 1, -EUCLEAN, "units");
+	HOSTILE(live.flags, 32, VHDX_SIDECAR_DELTA_DERIVED, -EOPNOTSUPP, "flags 0x2");
+	HOSTILE(live.flags, 32, 0x8001, -EOPNOTSUPP, "flags 0x8000");
+	HOSTILE(live.flags, 32, 0xffff0001, 0, "");
 	finish();
 }
 
@@ -349,70 +392,94 @@ CASE(newer_features_that_allow_reading)
 	finish();
 }
 
+static void *record_at(u64 block, u32 index, u32 size)
+{
+	return block_at(block) + sizeof(struct vhdx_sidecar_head) + index * size;
+}
+
+static bool is_there(u64 block)
+{
+	return block >= 2 && block < fake.length / BLOCK;
+}
+
+static bool is_table(u64 block, u32 magic)
+{
+	return is_there(block) &&
+	       le32_to_cpu(((struct vhdx_sidecar_head *)block_at(block))->magic) == magic;
+}
+
 /*
  * Make every checksum right again, from the leaves up, following whatever the file
  * says as far as it makes sense.
  */
-static void sign_index(struct vhdx_sidecar_ref *ref)
+static void sign_root(struct vhdx_sidecar_ref *ref, void (*sign_records)(u64 table))
 {
-	u64 blocks[8], block = le64_to_cpu(ref->block);
-	u32 count = 0, i;
+	u64 root = le64_to_cpu(ref->block);
+	u32 i;
 
-	while (block >= 2 && block < fake.length / BLOCK && count < ARRAY_SIZE(blocks)) {
-		blocks[count++] = block;
-		block = le64_to_cpu(((struct vhdx_sidecar_link *)block_at(block))->next);
+	for (i = 0; is_table(root, VHDX_SIDECAR_ROOT_MAGIC) && i < VHDX_SIDECAR_TABLES; i++) {
+		struct vhdx_sidecar_table *table = record_at(root, i, sizeof(*table));
+		u64 block = le64_to_cpu(table->block);
+
+		if (!is_there(block) || block == root)
+			continue;
+		sign_records(block);
+		table->crc = cpu_to_le32(crc_of(block_at(block), BLOCK));
 	}
-	while (count--) {
-		struct vhdx_sidecar_link *link = (void *)block_at(blocks[count]);
-		struct vhdx_sidecar_entry *entry = (void *)(link + 1);
+	if (is_there(root))
+		ref->crc = cpu_to_le32(crc_of(block_at(root), BLOCK));
+}
 
-		for (i = 0; i < le32_to_cpu(link->count) && i < 254; i++, entry++) {
-			u64 leaf = le64_to_cpu(entry->block);
+static void sign_entries(u64 table)
+{
+	u32 i;
 
-			if (le32_to_cpu(link->magic) == VHDX_SIDECAR_INDEX_MAGIC &&
-			    leaf < fake.length / BLOCK)
-				entry->crc = cpu_to_le32(crc_of(block_at(leaf), BLOCK));
-		}
-		if (count)
-			((struct vhdx_sidecar_link *)block_at(blocks[count - 1]))->next_crc =
-				cpu_to_le32(crc_of(link, BLOCK));
-		else
-			ref->crc = cpu_to_le32(crc_of(link, BLOCK));
+	for (i = 0; is_table(table, VHDX_SIDECAR_INDEX_MAGIC) && i < 255; i++) {
+		struct vhdx_sidecar_entry *entry = record_at(table, i, sizeof(*entry));
+		u64 leaf = le64_to_cpu(entry->block);
+
+		if (is_there(leaf) && leaf != table)
+			entry->crc = cpu_to_le32(crc_of(block_at(leaf), BLOCK));
+	}
+}
+
+static void sign_points(u64 table)
+{
+	u32 i;
+
+	for (i = 0; is_table(table, VHDX_SIDECAR_POINTS_MAGIC) && i < 21; i++) {
+		struct vhdx_sidecar_point *point = record_at(table, i, sizeof(*point));
+
+		sign_root(&point->before.index, sign_entries);
 	}
 }
 
 static void sign_all(unsigned int slot)
 {
 	struct vhdx_sidecar_header *header = header_at(slot);
-	u64 block = le64_to_cpu(header->points.block);
-	u32 i;
 
-	sign_index(&header->live.index);
-	if (block >= 2 && block < fake.length / BLOCK) {
-		struct vhdx_sidecar_link *link = (void *)block_at(block);
-		struct vhdx_sidecar_point *point = (void *)(link + 1);
-
-		for (i = 0; i < 21; i++)
-			sign_index(&point[i].before.index);
-		header->points.crc = cpu_to_le32(crc_of(link, BLOCK));
-	}
+	sign_root(&header->live.index, sign_entries);
+	sign_root(&header->points, sign_points);
 	sign_header(slot);
+}
+
+static struct vhdx_sidecar_table *table_at(const struct vhdx_sidecar_ref *ref, u32 index)
+{
+	return record_at(le64_to_cpu(ref->block), index, sizeof(struct vhdx_sidecar_table));
 }
 
 static struct vhdx_sidecar_point *point_at(unsigned int slot, u32 index)
 {
-	u64 block = le64_to_cpu(header_at(slot)->points.block);
+	u64 block = le64_to_cpu(table_at(&header_at(slot)->points, 0)->block);
 
-	return (struct vhdx_sidecar_point *)(block_at(block) + sizeof(struct vhdx_sidecar_link)) +
-	       index;
+	return record_at(block, index, sizeof(struct vhdx_sidecar_point));
 }
 
 static struct vhdx_sidecar_entry *live_entry(unsigned int slot, u32 index)
 {
-	u64 block = le64_to_cpu(header_at(slot)->live.index.block);
+	u64 block = le64_to_cpu(table_at(&header_at(slot)->live.index, 0)->block);
 
-	return (struct vhdx_sidecar_entry *)(block_at(block) + sizeof(struct vhdx_sidecar_link)) +
-	       index;
+	return record_at(block, index, sizeof(struct vhdx_sidecar_entry));
 }
 
 #define HOSTILE_PART(part, bits, value, err, text) do {			\
@@ -428,25 +495,35 @@ static struct vhdx_sidecar_entry *live_entry(unsigned int slot, u32 index)
 
 CASE(hostile_records)
 {
-	struct vhdx_sidecar_link *points, *index;
+	struct vhdx_sidecar_head *root, *points, *index;
+	struct vhdx_sidecar_table *table;
 	unsigned int slot;
 	u64 own, leaf;
 
 	make_sample();
 	slot = sidecar.slot;
-	own = sidecar.root_blocks[0];
-	leaf = sidecar.timeline.live.leaves[0].block;
+	own = sidecar.points.tables[0].block;
+	leaf = leaf_of(&sidecar.timeline.live);
+	root = (void *)block_at(sidecar.points.block);
 	points = (void *)block_at(own);
-	index = (void *)block_at(sidecar.timeline.live.index_block);
+	index = (void *)block_at(table_of(&sidecar.timeline.live));
+	table = table_at(&header_at(slot)->live.index, 0);
 	ASSERT_EQ(sidecar.timeline.live.leaf_count, 2);
 	vhdx_sidecar_release(&sidecar);
 	sign_all(slot);
 	check(0, "");
 
+	HOSTILE_PART(root->magic, 32, 0, -EUCLEAN, "points");
+	HOSTILE_PART(root->count, 32, 0, -EUCLEAN, "points");
+	HOSTILE_PART(root->count, 32, 2, -EUCLEAN, "table 1 of points has 0 records");
+	HOSTILE_PART(root->count, 32, 256, -EUCLEAN, "256 records");
+	HOSTILE_PART(root->count, 32, ~0U, -EUCLEAN, "records");
 	HOSTILE_PART(points->magic, 32, 0, -EUCLEAN, "points");
 	HOSTILE_PART(points->count, 32, 2, -EUCLEAN, "points");
 	HOSTILE_PART(points->count, 32, ~0U, -EUCLEAN, "points");
-	HOSTILE_PART(points->next, 64, own, 0, "");
+	HOSTILE_PART(table_at(&header_at(slot)->points, 0)->count, 16, 22, -EUCLEAN, "points");
+	HOSTILE_PART(table_at(&header_at(slot)->points, 0)->count, 16, 2, -EUCLEAN, "points");
+	HOSTILE_PART(table_at(&header_at(slot)->points, 0)->block, 64, 0, -EUCLEAN, "out of place");
 	HOSTILE_PART(header_at(slot)->points.count, 32, 22, -EUCLEAN, "points");
 	HOSTILE_PART(point_at(slot, 1)->sequence, 64, 1, -EUCLEAN, "point 1");
 	HOSTILE_PART(point_at(slot, 1)->sequence, 64, 3, -EUCLEAN, "point 2");
@@ -456,24 +533,34 @@ CASE(hostile_records)
 	HOSTILE_PART(point_at(slot, 1)->kind, 32, VHDX_POINT_SNAPSHOT, -EUCLEAN, "point 1");
 	HOSTILE_PART(point_at(slot, 1)->label_length, 32, 65, -EUCLEAN, "label of 65");
 	HOSTILE_PART(point_at(slot, 1)->label_length, 32, ~0U, -EUCLEAN, "label");
-	HOSTILE_PART(point_at(slot, 1)->flags, 32, 3, -EUCLEAN, "flags");
+	HOSTILE_PART(point_at(slot, 1)->flags, 32, 5, -EOPNOTSUPP, "flags 0x4");
+	HOSTILE_PART(point_at(slot, 1)->flags, 32, 0xffff0003, 0, "");
 	HOSTILE_PART(point_at(slot, 1)->flags, 32, 0, -EUCLEAN, "not issued");
 	HOSTILE_PART(point_at(slot, 2)->flags, 32, 0, -EUCLEAN, "not issued");
-	HOSTILE_PART(point_at(slot, 1)->before.flags, 32, 8, -EUCLEAN, "flags");
+	HOSTILE_PART(point_at(slot, 1)->before.flags, 32, 8, -EOPNOTSUPP, "flags 0x8");
 	HOSTILE_PART(point_at(slot, 1)->before.index.count, 32, 6, -EUCLEAN, "6 leaves");
-	HOSTILE_PART(point_at(slot, 1)->before.index.block, 64, own, -EUCLEAN, "named twice");
+	HOSTILE_PART(point_at(slot, 1)->before.index.block, 64, own, -EUCLEAN, "an index");
 	HOSTILE_PART(point_at(slot, 1)->before.index.block, 64, 0, -EUCLEAN, "out of place");
+	HOSTILE_PART(point_at(slot, 1)->before.index.block, 64,
+		     le64_to_cpu(point_at(slot, 2)->before.index.block), -EUCLEAN, "named twice");
 
+	HOSTILE_PART(table->first, 16, 1, -EUCLEAN, "out of order");
+	HOSTILE_PART(table->first, 16, 5, -EUCLEAN, "out of order");
+	HOSTILE_PART(table->count, 16, 3, -EUCLEAN, "an index");
 	HOSTILE_PART(index->magic, 32, VHDX_SIDECAR_POINTS_MAGIC, -EUCLEAN, "an index");
 	HOSTILE_PART(index->count, 32, 1, -EUCLEAN, "an index");
-	HOSTILE_PART(live_entry(slot, 1)->leaf, 32, 0, -EUCLEAN, "out of order");
-	HOSTILE_PART(live_entry(slot, 1)->leaf, 32, 5, -EUCLEAN, "out of order");
-	HOSTILE_PART(live_entry(slot, 0)->leaf, 32, ~0U, -EUCLEAN, "out of order");
+	HOSTILE_PART(live_entry(slot, 1)->leaf, 16, 0, -EUCLEAN, "out of order");
+	HOSTILE_PART(live_entry(slot, 1)->leaf, 16, 5, -EUCLEAN, "out of order");
+	HOSTILE_PART(live_entry(slot, 0)->leaf, 16, 0xffff, -EUCLEAN, "out of order");
+	HOSTILE_PART(live_entry(slot, 0)->units, 16, 0, -EUCLEAN, "out of place");
+	HOSTILE_PART(live_entry(slot, 0)->units, 16, 0xffff, -EUCLEAN, "out of place");
+	HOSTILE_PART(live_entry(slot, 0)->units, 16, 77, -EUCLEAN, "units, not 77");
 	HOSTILE_PART(live_entry(slot, 1)->block, 64, leaf, -EUCLEAN, "named twice");
 	HOSTILE_PART(live_entry(slot, 1)->block, 64, 0, -EUCLEAN, "out of place");
+	HOSTILE_PART(live_entry(slot, 1)->block, 64, 4, -EUCLEAN, "out of place");
 	HOSTILE_PART(live_entry(slot, 1)->block, 64, 1ULL << 40, -EUCLEAN, "out of place");
 	HOSTILE_PART(live_entry(slot, 1)->block, 64, ~0ULL - 1, -EUCLEAN, "out of place");
-	HOSTILE_PART(live_entry(slot, 0)->block, 64, ~0ULL, 0, "");
+	HOSTILE_PART(live_entry(slot, 0)->block, 64, ~0ULL, -EUCLEAN, "units");
 	finish();
 }
 
@@ -548,13 +635,12 @@ CASE(numbers_that_are_used_up)
 	finish();
 }
 
-CASE(a_chain_that_bites_its_tail)
+CASE(a_table_that_comes_twice)
 {
 	struct vhdx_timeline_point point = { .issued = true, .id.kind = VHDX_POINT_REFERENCE };
 	struct vhdx_delta none = { 0 };
-	struct vhdx_sidecar_link *link;
+	struct vhdx_sidecar_table *first;
 	unsigned int slot;
-	u64 first;
 	u32 i;
 
 	make(0, LIMIT);
@@ -563,15 +649,42 @@ CASE(a_chain_that_bites_its_tail)
 		ASSERT_EQ(vhdx_sidecar_add_point(&sidecar, &point, &none), 0);
 	}
 	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
-	ASSERT_EQ(sidecar.root_block_count, 5);
+	ASSERT_EQ(sidecar.points.table_count, 5);
 	slot = sidecar.slot;
-	first = sidecar.root_blocks[0];
 	vhdx_sidecar_release(&sidecar);
-	link = (void *)block_at(first);
-	link->next = cpu_to_le64(first);
-	header_at(slot)->points.crc = cpu_to_le32(crc_of(link, BLOCK));
-	sign_header(slot);
-	check(-EUCLEAN, "named twice");
+	first = table_at(&header_at(slot)->points, 0);
+	first[1] = first[0];
+	sign_all(slot);
+	check(-EUCLEAN, "point 21");
+	finish();
+}
+
+/* What is free is never found out: the file grows, and what it had stays as it was. */
+CASE(where_an_index_is_damaged_nothing_is_used_again)
+{
+	struct vhdx_changemap map;
+	struct vhdx_point_id id;
+	u64 length;
+
+	make_sample();
+	block_at(sidecar.timeline.points[1]->before.index_block)[17] ^= 1;
+	vhdx_sidecar_release(&sidecar);
+	ASSERT_EQ(load(false), 0);
+	length = fake.length;
+	EXPECT_EQ(vhdx_sidecar_walk(&sidecar, ~0U, &diag), -EUCLEAN);
+	EXPECT_HAS(diag.text, "an index");
+	new_map(&map);
+	mark_at_random(&map, 2);
+	ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, 0, NULL), 0);
+	sidecar.state = VHDX_SIDECAR_ON;
+	ASSERT_EQ(seal(&map, &id), 0);
+	EXPECT(fake.length > length);
+	/* With the point, its damage goes; the blocks are free for who opens it next. */
+	ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, 0, NULL), 0);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	ASSERT_EQ(reload(), 0);
+	EXPECT_EQ(vhdx_sidecar_verify(&sidecar, &diag), 0);
+	vhdx_changemap_release(&map);
 	finish();
 }
 
@@ -622,7 +735,7 @@ CASE(a_huge_sparse_file_takes_no_memory)
 static u64 interesting(void)
 {
 	static const u64 values[] = {
-		0, 1, 2, 3, 20, 21, 22, 253, 254, 255, 4095, 4096, 4097, 32767, 32768,
+		0, 1, 2, 3, 20, 21, 22, 254, 255, 256, 4095, 4096, 4097, 32767, 32768,
 		0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 1ULL << 52, 1ULL << 63,
 		~0ULL - 1, ~0ULL,
 	};
@@ -644,7 +757,7 @@ CASE(fields_at_random_with_right_checksums)
 	before = malloc(length);
 	memcpy(before, fake.bytes, length);
 	random_seed(3);
-	for (round = 0; round < 3000; round++) {
+	for (round = 0; round < 3000 / ktap_share(); round++) {
 		u32 changes = 1 + random_below(3);
 
 		while (changes--) {
@@ -666,7 +779,7 @@ CASE(fields_at_random_with_right_checksums)
 		memcpy(fake.bytes, before, length);
 		fake.length = length;
 	}
-	EXPECT(good > 100 && bad > 100);
+	EXPECT(good > 100 / ktap_share() && bad > 100 / ktap_share());
 	printf("# %u loaded, %u refused\n", good, bad);
 	free(before);
 	fake_store_release(&fake);

@@ -176,6 +176,32 @@ CASE(sector_bitmaps_and_partial_blocks_count)
 	vhdx_space_release(&space);
 }
 
+CASE(partial_blocks_have_a_sector_bitmap)
+{
+	setup(256 * MIB, 40, true);
+	page[0] = cpu_to_le64(6 | 256 * MIB);		/* needs none */
+	page[16 + 1] = cpu_to_le64(7 | 512 * MIB);	/* the second chunk's */
+	page[33] = cpu_to_le64(6 | 5 * MIB);
+	ASSERT_EQ(add(0), 0);
+	vhdx_space_release(&space);
+
+	setup(256 * MIB, 40, true);
+	page[16] = cpu_to_le64(6 | 5 * MIB);		/* the first chunk's is not its */
+	page[16 + 3] = cpu_to_le64(7 | 512 * MIB);
+	EXPECT_EQ(add(0), -EUCLEAN);
+	EXPECT_HAS(diag.text, "BAT entry 19 at 0x300098: the block is partially present, but entry 33 has no");
+	vhdx_space_release(&space);
+
+	setup(MIB, 5000, true);				/* its entry is pages away */
+	page[0] = cpu_to_le64(7 | 512 * MIB);
+	ASSERT_EQ(add(0), 0);
+	page[0] = 0;
+	ASSERT_EQ(add(512), 0);
+	EXPECT_EQ(add(4096), -EUCLEAN);
+	EXPECT_HAS(diag.text, "BAT entry 0 at 0x300000: the block is partially present, but entry 4096");
+	vhdx_space_release(&space);
+}
+
 /* As QEMU makes fixed images: they end with the disk, not with the block. */
 CASE(last_block_may_go_on_behind_the_container)
 {

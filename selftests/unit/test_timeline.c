@@ -101,7 +101,7 @@ CASE(every_pair_of_points_with_gaps_at_random)
 			points[to].before.flags = !random_below(6);
 		}
 		if (!random_below(4))
-			vhdx_timeline_gap(&timeline, 1 + random_below(15));
+			vhdx_timeline_gap(&timeline, 1 + random_below(15), 0);
 		timeline.live.flags = random_below(2);
 		for (from = 0; from < POINTS; from++) {
 			for (to = 0; to < POINTS; to++)
@@ -207,8 +207,8 @@ CASE(a_point_that_was_not_issued_is_unseen_but_its_delta_counts)
 CASE(the_newest_cause_of_a_gap_wins)
 {
 	make(1);
-	vhdx_timeline_gap(&timeline, VHDX_REASON_RESET);
-	vhdx_timeline_gap(&timeline, VHDX_REASON_UNCLEAN);
+	vhdx_timeline_gap(&timeline, VHDX_REASON_RESET, 0);
+	vhdx_timeline_gap(&timeline, VHDX_REASON_UNCLEAN, 0);
 	expect_error(&points[0].id, &now, -ESTALE, VHDX_REASON_UNCLEAN);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "world.h"
 #include "random.h"
+#include "core/bits.h"
+#include "core/rct/ondisk.h"
 
 static const vhdx_guid disk_id = { "the disk's id 01" };
 
@@ -36,6 +38,7 @@ u64 world_offset(u32 unit)
 void world_init(struct world *w, u64 size, u64 limit)
 {
 	memset(w, 0, sizeof(*w));
+	w->cache = vhdx_index_cache_new(WORLD_POINTS);
 	fake_store_init(&w->fake, size, limit);
 	w->cached.dwg = new_guid(w);
 	w->cached.kind = WORLD_STRANGER;
@@ -55,6 +58,7 @@ static void let_go(struct world *w)
 void world_release(struct world *w)
 {
 	let_go(w);
+	vhdx_index_cache_free(w->cache);
 	fake_store_release(&w->fake);
 }
 
@@ -79,6 +83,7 @@ static int set_guid(struct world *w, const vhdx_guid *guid, enum world_guid kind
 	w->cached.dwg = *guid;
 	w->cached.kind = kind;
 	w->cached.gap = gap;
+	w->cached.version = 0;
 	err = world_flush(w);
 	if (!err)
 		return 0;
@@ -116,6 +121,42 @@ static int fail(struct world *w, int err)
 	return err;
 }
 
+/* ---- regions ---- */
+
+static int write_regions(struct world *w)
+{
+	u8 *block = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	int err = -ENOMEM;
+
+	if (block) {
+		vhdx_coarse_encode(0, w->sidecar.sequence, ++w->sidecar.coarse_commit, w->ondisk,
+				   block);
+		err = w->fake.store.write(&w->fake.store, VHDX_SIDECAR_COARSE_BLOCK *
+					  VHDX_SIDECAR_BLOCK, block, VHDX_SIDECAR_BLOCK);
+	}
+	vhdx_free(block);
+	return err;
+}
+
+/* Nothing is written to a region that is not set, durably. */
+static int arm(struct world *w, u64 offset, u64 length)
+{
+	const u32 shift = w->sidecar.coarse.region_shift;
+	u32 first = offset >> shift, end = ((min(offset + length, WORLD_SIZE) - 1) >> shift) + 1;
+	int err;
+
+	if (vhdx_find_bit(w->armed, ~0ULL, first, end) == end)
+		return 0;
+	vhdx_set_bits(w->ondisk, first, end);
+	err = write_regions(w);
+	err = err ?: w->fake.store.flush(&w->fake.store);
+	if (!err)
+		vhdx_set_bits(w->armed, first, end);
+	else if (!fake_store_is_off(&w->fake))
+		invalidate(w);
+	return err;
+}
+
 /* ---- the driver ---- */
 
 int world_enable(struct world *w)
@@ -128,7 +169,7 @@ int world_enable(struct world *w)
 	w->sidecar.disk_id = disk_id;
 	w->sidecar.disk_size = WORLD_SIZE;
 	w->sidecar.unit_shift = WORLD_SHIFT;
-	w->sidecar.state = VHDX_SIDECAR_ACTIVE;
+	w->sidecar.state = VHDX_SIDECAR_ON;
 	w->sidecar.current_guid = w->cached.dwg;
 	memset(&w->sidecar.next_guid, 0, sizeof(w->sidecar.next_guid));
 	err = vhdx_sidecar_format(&w->sidecar, &w->fake.store, w->fake.can_grow, &w->diag);
@@ -139,6 +180,8 @@ int world_enable(struct world *w)
 		let_go(w);
 		return err;
 	}
+	memset(w->armed, 0, sizeof(w->armed));
+	memset(w->ondisk, 0, sizeof(w->ondisk));
 	w->formatted = true;
 	w->active = true;
 	return world_seal(w);
@@ -153,15 +196,26 @@ int world_attach(struct world *w)
 	err = vhdx_sidecar_load(&w->sidecar, &w->fake.store, w->fake.can_grow, false, &w->diag);
 	if (!err)
 		err = vhdx_sidecar_bind(&w->sidecar, &disk_id, WORLD_SIZE, &w->cached.dwg,
-					&w->diag);
+					0, &w->diag);
 	if (!err)
 		err = vhdx_changemap_init(&w->live, WORLD_SIZE, WORLD_SHIFT);
 	if (!err)
-		err = vhdx_sidecar_load_map(&w->sidecar, &w->sidecar.timeline.live, &w->live);
+		err = vhdx_sidecar_load_live(&w->sidecar, &w->live, &w->diag);
+	memset(w->ondisk, 0, sizeof(w->ondisk));
+	if (w->sidecar.found)
+		memcpy(w->ondisk, w->sidecar.found, sizeof(w->ondisk));
+	memcpy(w->armed, w->ondisk, sizeof(w->armed));
 	w->attached = true;
 	if (err)
 		let_go(w);
 	return err;
+}
+
+/* What the driver does in the background, at any time, and may not get done. */
+void world_walk(struct world *w)
+{
+	if (w->attached)
+		vhdx_sidecar_walk(&w->sidecar, random_below(8), NULL);
 }
 
 static int activate(struct world *w)
@@ -171,7 +225,6 @@ static int activate(struct world *w)
 
 	if (!w->attached || w->active)
 		return 0;
-	w->sidecar.state = VHDX_SIDECAR_ACTIVATING;
 	w->sidecar.current_guid = w->cached.dwg;
 	w->sidecar.next_guid = guid;
 	err = vhdx_sidecar_commit(&w->sidecar);
@@ -179,55 +232,68 @@ static int activate(struct world *w)
 		invalidate(w);
 	if (err)
 		return err;
-	err = set_guid(w, &guid, WORLD_SESSION, 0);
+	err = set_guid(w, &guid, WORLD_SESSION, w->sidecar.timeline.live.gap_reason);
 	if (err)
 		return err;
 	w->active = true;
 	w->mixed = false;
-	if (!w->stay_activating) {
-		w->sidecar.state = VHDX_SIDECAR_ACTIVE;
+	if (!w->name_both) {
 		w->sidecar.current_guid = guid;
 		memset(&w->sidecar.next_guid, 0, sizeof(guid));
 	}
 	return 0;
 }
 
+/* The newest one is where @w->witness_at is. */
+static void testify(struct world *w)
+{
+	struct world_witness *witness = &w->witness[w->witness_at];
+
+	if (!vhdx_guid_equal(&witness->dwg, &w->cached.dwg)) {
+		w->witness_at = (w->witness_at + 1) % WORLD_WITNESSES;
+		witness = &w->witness[w->witness_at];
+	}
+	witness->dwg = w->cached.dwg;
+	witness->version = w->version;
+}
+
 /* Without the sidecar the write goes on; without the header's new GUID it does not. */
-static int start_write(struct world *w)
+static int start_write(struct world *w, u64 offset, u64 length)
 {
 	int err = activate(w);
 
+	if (!err && w->attached)
+		err = arm(w, offset, length);
 	if (fake_store_is_off(&w->fake))
 		return -EIO;
-	return w->attached ? err : 0;
+	if (w->attached && err)
+		return err;
+	w->cached.version = ++w->version;
+	if (w->attached) {
+		vhdx_changemap_mark(&w->live, offset, length);
+		testify(w);
+	}
+	return 0;
 }
 
 int world_write(struct world *w, u32 unit)
 {
-	int err = start_write(w);
+	int err = start_write(w, world_offset(unit), 512);
 
-	if (err)
-		return err;
-	if (w->attached)
-		vhdx_changemap_mark(&w->live, world_offset(unit), 512);
-	w->cached.content[unit] = ++w->version;
-	return 0;
+	if (!err)
+		w->cached.content[unit] = w->version;
+	return err;
 }
 
 int world_write_leaf(struct world *w, u32 leaf)
 {
-	int err = start_write(w);
+	int err = start_write(w, leaf * WORLD_LEAF, WORLD_LEAF);
 	u32 unit;
 
-	if (err)
-		return err;
-	if (w->attached)
-		vhdx_changemap_mark(&w->live, leaf * WORLD_LEAF, WORLD_LEAF);
-	w->version++;
-	for (unit = 0; unit < WORLD_UNITS; unit++)
+	for (unit = 0; !err && unit < WORLD_UNITS; unit++)
 		if (world_offset(unit) / WORLD_LEAF == leaf)
 			w->cached.content[unit] = w->version;
-	return 0;
+	return err;
 }
 
 static int write_point(struct world *w, const struct vhdx_timeline_point *point,
@@ -248,7 +314,6 @@ static int write_point(struct world *w, const struct vhdx_timeline_point *point,
 		return err;
 	}
 	*added = true;
-	w->sidecar.state = VHDX_SIDECAR_ACTIVE;
 	w->sidecar.current_guid = w->cached.dwg;
 	w->sidecar.next_guid = *guid;
 	return vhdx_sidecar_commit(&w->sidecar);
@@ -256,7 +321,7 @@ static int write_point(struct world *w, const struct vhdx_timeline_point *point,
 
 int world_seal(struct world *w)
 {
-	struct vhdx_timeline *timeline = &w->sidecar.timeline;
+	const struct vhdx_timeline *timeline = &w->sidecar.timeline;
 	struct vhdx_timeline_point point = { .id.kind = VHDX_POINT_REFERENCE };
 	struct world_point *known = &w->points[w->point_count];
 	struct vhdx_changemap old;
@@ -285,10 +350,10 @@ int world_seal(struct world *w)
 	err = write_point(w, &point, &old, &guid, &added);
 	if (!err) {
 		committed = true;
-		err = set_guid(w, &guid, WORLD_SESSION, 0);
+		err = set_guid(w, &guid, WORLD_SESSION, w->cached.gap);
 	}
 	if (!err) {
-		timeline->points[timeline->count - 1]->issued = true;
+		vhdx_sidecar_issue_point(&w->sidecar);
 		w->sidecar.current_guid = guid;
 		memset(&w->sidecar.next_guid, 0, sizeof(guid));
 		err = vhdx_sidecar_commit(&w->sidecar);
@@ -332,8 +397,8 @@ int world_forget(struct world *w, u32 position)
 		if (!memcmp(&w->points[i].id, &id, sizeof(id)))
 			w->points[i].gone = true;
 	err = vhdx_sidecar_commit(&w->sidecar);
-	/* The gap before the newest point is in the saved live delta now, or almost. */
-	if (!w->active && w->sidecar.timeline.live.gap_reason) {
+	/* The gap before the newest point is in the live delta now, or almost. */
+	if (w->sidecar.timeline.live.gap_reason) {
 		w->cached.gap = w->sidecar.timeline.live.gap_reason;
 		w->durable.gap = w->cached.gap;
 		w->mixed |= !!err;
@@ -344,18 +409,45 @@ int world_forget(struct world *w, u32 position)
 	return err ? fail(w, err) : 0;
 }
 
+int world_checkpoint(struct world *w)
+{
+	u64 regions[VHDX_COARSE_SECTOR_WORDS];
+	u32 i;
+	int err;
+
+	if (!w->active)
+		return 0;
+	for (i = 0; i < VHDX_COARSE_SECTOR_WORDS; i++)
+		regions[i] = w->armed[i] & ((u64)random_next() << 32 | random_next());
+	err = vhdx_sidecar_checkpoint(&w->sidecar, &w->live, regions);
+	err = err ?: vhdx_sidecar_commit(&w->sidecar);
+	if (err)
+		return fail(w, err);
+	for (i = 0; i < VHDX_COARSE_SECTOR_WORDS; i++) {
+		w->armed[i] &= ~regions[i];
+		w->ondisk[i] &= ~regions[i];
+	}
+	/* Where it fails more is told than was written. */
+	write_regions(w);
+	return 0;
+}
+
 int world_detach(struct world *w)
 {
 	vhdx_guid guid = new_guid(w);
+	bool saved;
 	int err;
 
 	if (!w->active) {
 		let_go(w);
 		return 0;
 	}
-	err = vhdx_sidecar_save_live(&w->sidecar, &w->live);
+	/* What is in no region that is set was saved before. */
+	err = vhdx_sidecar_checkpoint(&w->sidecar, &w->live, random_below(2) ? w->ondisk : NULL);
+	saved = !err;
+	if (is_harmless(err))
+		err = 0;
 	if (!err) {
-		w->sidecar.state = VHDX_SIDECAR_CLEAN;
 		w->sidecar.current_guid = w->cached.dwg;
 		w->sidecar.next_guid = guid;
 		err = vhdx_sidecar_commit(&w->sidecar);
@@ -365,6 +457,10 @@ int world_detach(struct world *w)
 			invalidate(w);
 		let_go(w);
 		return err;
+	}
+	if (saved) {
+		memset(w->ondisk, 0, sizeof(w->ondisk));
+		write_regions(w);
 	}
 	err = set_guid(w, &guid, WORLD_CLOSED, w->sidecar.timeline.live.gap_reason);
 	if (!err) {
@@ -386,22 +482,20 @@ void world_reboot(struct world *w)
 	for (unit = 0; unit < WORLD_UNITS; unit++)
 		if (random_below(2))
 			w->durable.content[unit] = w->cached.content[unit];
+	if (vhdx_guid_equal(&w->durable.dwg, &w->cached.dwg))
+		w->durable.version = w->cached.version;
 	w->cached = w->durable;
 	fake_store_reboot(&w->fake, &after);
 	fake_store_release(&w->fake);
 	w->fake = after;
 }
 
-u32 world_expected_gap(const struct world *w)
+bool world_is_expected(const struct world *w, u32 gap)
 {
-	switch (w->durable.kind) {
-	case WORLD_CLOSED:
-		return w->durable.gap;
-	case WORLD_SESSION:
-		return VHDX_REASON_UNCLEAN;
-	default:
-		return VHDX_REASON_CHANGED_OFFLINE;
-	}
+	if (w->durable.kind == WORLD_STRANGER)
+		return gap == VHDX_REASON_CHANGED_OFFLINE;
+	/* A seal since then may have left the gap behind. */
+	return gap == w->durable.gap || (!gap && w->durable.kind == WORLD_SESSION);
 }
 
 /* ---- the agent ---- */
@@ -415,7 +509,7 @@ static void read_answer(struct world *w, const struct vhdx_sidecar *sidecar,
 	memset(words, 0, VHDX_LEAF_WORDS * sizeof(*words));
 	for (i = span->first; i < span->end; i++)
 		if (vhdx_sidecar_read_leaf(sidecar, &sidecar->timeline.points[i]->before, leaf,
-					   words))
+					   words, w->cache))
 			wrong(w, "a leaf can't be read", i, leaf, 0);
 	if (span->live)
 		vhdx_changemap_leaf_or(live, leaf, words);
@@ -459,6 +553,9 @@ void world_check(struct world *w, const struct vhdx_sidecar *sidecar,
 	static const struct vhdx_point_id now;
 	u32 i, j;
 
+	/* A cache is for one sidecar, not for copies of other times. */
+	vhdx_index_cache_free(w->cache);
+	w->cache = vhdx_index_cache_new(WORLD_POINTS);
 	for (i = 0; i < w->point_count; i++) {
 		const struct world_point *from = &w->points[i];
 
@@ -475,7 +572,18 @@ void world_check(struct world *w, const struct vhdx_sidecar *sidecar,
 	}
 }
 
+bool world_has_seen(const struct world_witness *witness, const struct world_container *container)
+{
+	u32 i;
+
+	for (i = 0; i < WORLD_WITNESSES; i++)
+		if (vhdx_guid_equal(&witness[i].dwg, &container->dwg))
+			return witness[i].version >= container->version;
+	return !container->version;
+}
+
 int world_check_copy(struct world *w, const struct fake_store *fake,
+		     const struct world_witness *witness,
 		     const struct world_container *container)
 {
 	struct vhdx_diag diag = { 0 };
@@ -488,12 +596,12 @@ int world_check_copy(struct world *w, const struct fake_store *fake,
 	copy.read_only = true;
 	err = vhdx_sidecar_load(&sidecar, &copy.store, copy.can_grow, true, &diag);
 	if (!err)
-		err = vhdx_sidecar_bind(&sidecar, &disk_id, WORLD_SIZE, &container->dwg, &diag);
+		err = vhdx_sidecar_bind(&sidecar, &disk_id, WORLD_SIZE, &container->dwg, 0, &diag);
 	if (!err)
 		err = vhdx_changemap_init(&live, WORLD_SIZE, WORLD_SHIFT);
 	if (!err)
-		err = vhdx_sidecar_load_map(&sidecar, &sidecar.timeline.live, &live);
-	if (!err)
+		err = vhdx_sidecar_load_live(&sidecar, &live, &diag);
+	if (!err && (sidecar.timeline.live.gap_reason || world_has_seen(witness, container)))
 		world_check(w, &sidecar, &live, container, false);
 	vhdx_changemap_release(&live);
 	vhdx_sidecar_release(&sidecar);

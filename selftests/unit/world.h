@@ -4,7 +4,7 @@
  * and a cache that power loss takes some of; its sidecar; and an agent that remembers
  * for every point what the disk held then.
  *
- * It does what the driver does with a sidecar, in the same order (rules T2, T5, T7).
+ * It does what the driver does with a sidecar, in the same order (rules T2, T3, T5, T7).
  */
 #ifndef VHDX_UNIT_WORLD_H
 #define VHDX_UNIT_WORLD_H
@@ -17,6 +17,7 @@
 #define WORLD_SIZE	(4 * WORLD_LEAF - 512)
 #define WORLD_UNITS	24
 #define WORLD_POINTS	64
+#define WORLD_WITNESSES	8
 
 /* What a DataWriteGuid was written for. */
 enum world_guid {
@@ -28,8 +29,18 @@ enum world_guid {
 struct world_container {
 	vhdx_guid dwg;
 	enum world_guid kind;
-	u32 gap;		/* CLOSED: of the live delta that was saved for it */
+	u32 gap;		/* of the live delta that was saved for it */
+	u32 version;		/* of the last write under this GUID */
 	u32 content[WORLD_UNITS];
+};
+
+/*
+ * Up to which version a sidecar has seen what was written under a GUID. One that was put back
+ * in the middle of that can't know what it does not (rule T6, without tokens).
+ */
+struct world_witness {
+	vhdx_guid dwg;
+	u32 version;
 };
 
 /**
@@ -53,8 +64,10 @@ struct world_point {
  * @attached:	and is in use: @sidecar and @live are there
  * @active:	the first write of the session went out
  * @mixed:	sidecar and container may be of different times
- * @stay_activating: commit what comes between activation and the first seal as
- *		ACTIVATING
+ * @name_both:	until the first seal, headers name the GUID of before the session, too
+ * @armed:	regions that may be written
+ * @ondisk:	regions that are set in the file
+ * @witness:	of the sidecar, in a ring
  */
 struct world {
 	struct fake_store fake;
@@ -66,9 +79,14 @@ struct world {
 	bool attached;
 	bool active;
 	bool mixed;
-	bool stay_activating;
+	bool name_both;
+	u64 armed[VHDX_COARSE_SECTOR_WORDS];
+	u64 ondisk[VHDX_COARSE_SECTOR_WORDS];
+	struct world_witness witness[WORLD_WITNESSES];
+	u32 witness_at;
 	u32 version;
 	u64 guids;
+	struct vhdx_index_cache *cache;
 	u32 point_count;
 	struct world_point points[WORLD_POINTS];
 
@@ -96,12 +114,18 @@ int world_write_leaf(struct world *world, u32 leaf);
 int world_flush(struct world *world);
 int world_seal(struct world *world);
 int world_forget(struct world *world, u32 position);
+/* Of some regions, which are cleared then. */
+int world_checkpoint(struct world *world);
 int world_detach(struct world *world);
+/* Some of what there is to learn about free blocks, or all. */
+void world_walk(struct world *world);
 
 /* The power was cut: what is there when it comes back. */
 void world_reboot(struct world *world);
-/* The gap that attach must find, or no gap. */
-u32 world_expected_gap(const struct world *world);
+/* May attach find this gap, or none? */
+bool world_is_expected(const struct world *world, u32 gap);
+/* Has a sidecar with these witnesses seen all that was written to @container lately? */
+bool world_has_seen(const struct world_witness *witness, const struct world_container *container);
 
 /*
  * No answer of @sidecar, bound to @container, misses a unit that differs between two
@@ -113,6 +137,7 @@ void world_check(struct world *world, const struct vhdx_sidecar *sidecar,
 		 bool complete);
 /* The same for a sidecar that lies in @fake. -errno of load or bind. */
 int world_check_copy(struct world *world, const struct fake_store *fake,
+		     const struct world_witness *witness,
 		     const struct world_container *container);
 
 #endif

@@ -4,7 +4,7 @@
 of 4096 bytes; and devices that somebody uses.
 """
 
-# vm: disk=256M on=uml,6.1 full=6.12,newest long=uml-lockdep takes=10
+# vm: disk=256M on=uml,6.1:whole_disk+sectors*+in_use+*read_only*+page_cache* full=6.12:whole_disk+of_a_p*+in_use,newest:whole_disk+in_use long=uml-lockdep takes=15
 
 import contextlib
 import errno
@@ -167,7 +167,7 @@ def read_only_device():
                 not_writable(disk.handle.enable, fd)
                 said = ctl.run("track", "enable", "--sidecar", side, disk.node,
                                status=ctl.FAILED).stderr
-                ktap.check(f"{side}: Read-only file system" in said, said)
+                ktap.check(f"{side}: cannot open it for writing: Read-only" in said, said)
             with attached(device, "--read-only") as disk:
                 ktap.equal(disk.read(0, MIB), judge.pattern(1, MIB), "content")
         ktap.check([judge.fingerprint(one) for one in (device, side)] == before, "it was written")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 full=6.12 takes=5
+# vm: on=uml,6.1:btrfs+ramfs+xfs*+through*+below* full=6.1:load_on_xfs,6.12:btrfs*+ntfs3+load_on_btrfs+load_on_ntfs3+through* takes=20
 """Containers in files: which file systems, direct or buffered, and what sysfs says of it.
 
 A file whose direct I/O wants larger pieces than the disk's sectors or mixes with the page

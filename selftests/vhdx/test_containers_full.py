@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 takes=5
+# vm: full=6.1:ext4+device takes=10
 """No room to grow: the write that needs a block fails with ENOSPC; the disk goes on, and
 nothing is lost. When there is room again, the same write succeeds.
 """
 
 import errno
+import os
 import pathlib
 import sys
 
@@ -155,6 +156,32 @@ def full_from_the_start():
             ktap.equal(disk.read(0, 12 * KIB), b"new" * 4096, "what was written in place")
             ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
         ktap.diag(f"a new block was {'' if acknowledged else 'not '}made")
+        judge.same_container(path, truth)
+
+
+@ktap.case
+def header_in_a_hole():
+    """A sparse copy of a container has no room for the zeroes of its headers, where blocks are
+    small: the first write fails, nothing is changed, and no attach is needed to go on."""
+    with filesystem.mounted("ext4", 24 * MIB) as where, images.directory() as scratch, \
+            judge.Truth(scratch / "truth", SIZE) as truth:
+        ktap.equal(os.statvfs(where).f_bsize, KIB, "bytes of a block")
+        path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"old" * 4096)])
+        truth.write(0, b"old" * 4096)
+        images.command("fallocate", "--dig-holes", path)
+        before = path.read_bytes()
+        hog = where / "hog"
+        filesystem.fill_up(hog)
+        with attached(path) as disk:
+            for _ in range(2):
+                ktap.expect_errno(errno.ENOSPC, disk.write, 0, b"new" * 4096)
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+            judge.same_disk(disk, truth)
+            ktap.check(path.read_bytes() == before, "the container was changed")
+            hog.unlink()
+            disk.write(0, b"new" * 4096)
+            truth.write(0, b"new" * 4096)
+            judge.same_disk(disk, truth)
         judge.same_container(path, truth)
 
 

@@ -3,8 +3,7 @@
 #
 # test_errors_command - what scripts may rely on: exit status, one line of words, JSON keys
 #
-# vm: timeout=300 takes=25
-import contextlib
+# vm: timeout=300 takes=30
 import json
 import os
 import pathlib
@@ -13,23 +12,14 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
-from vhdxtest.disk import attached  # noqa: E402
+from vhdxtest.disk import attached, tracked_container  # noqa: E402
 from vhdxtest.images import KIB, MIB, container  # noqa: E402
-from vhdxtest.sidecar import Delta, EVERY_SECOND  # noqa: E402
+from vhdxtest.sidecar import Delta, dense  # noqa: E402
 import vhdxoracle  # noqa: E402
 
 ID = r"rct:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{16}"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
-
-
-@contextlib.contextmanager
-def tracked():
-    """A container with a sidecar, not attached."""
-    with container() as path:
-        with attached(path, "--track"):
-            pass
-        yield path
 
 
 def refuse(status, *words, said=()):
@@ -53,7 +43,7 @@ def refuse(status, *words, said=()):
 
 @ktap.case
 def wrong_usage():
-    with tracked() as path, attached(path) as disk:
+    with tracked_container() as path, attached(path) as disk:
         point = disk.handle.ids()[0]
         for words in ((), ("frobnicate",), ("attach",), ("attach", path, path),
                       ("attach", "--frobnicate", path), ("attach", "--track", "--no-track", path),
@@ -89,7 +79,7 @@ def help_is_no_error():
 @ktap.case
 def full_backup_is_needed():
     """Any gap, an unknown id, no tracking; attached or not. Nothing else."""
-    with tracked() as path, tracked() as other:
+    with tracked_container() as path, tracked_container() as other:
         foreign = ctl.json("points", other)["points"][0]["id"]
         mine = ctl.json("points", path)["points"][0]["id"]
         with attached(path) as disk:
@@ -128,9 +118,8 @@ def every_gap():
     causes = {"changed_offline": "without this sidecar", "inconsistent": "damaged",
               "disabled": "disabled", "reset": "reset", "unclean": "power loss",
               "tracking_error": "could not be written"}
-    with tracked() as path:
-        sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), *(
-            Delta({}, 0, uapi.REASONS.index(cause)) for cause in causes)])
+    deltas = [Delta({}, 0, uapi.REASONS.index(cause)) for cause in ("none", *causes)]
+    with tracked_container(deltas=deltas) as path:
 
         def ask(name):
             points = ctl.json("points", name)["points"]
@@ -147,7 +136,7 @@ def every_gap():
 
 @ktap.case
 def failures_of_attach():
-    with tracked() as path:
+    with tracked_container() as path:
         other = path.with_name("other")
         refuse(1, "attach", other, said=[other, "No such file"])
         other.write_bytes(b"x" * 100000)
@@ -163,8 +152,13 @@ def failures_of_attach():
             refuse(1, "attach", "--read-only", odd, said=[odd, "not a VHDX"])
         vhdxoracle.mutate("metadata-signature", other)
         refuse(1, "attach", other, said=[other, "metadata"])
-        vhdxoracle.create(path.with_name("child"), parent=path, kind="differencing")
-        refuse(1, "attach", path.with_name("child"), said=["parent", "not supported"])
+        child = path.with_name("child.avhdx")
+        vhdxoracle.create(child, parent=path, kind="differencing")
+        refuse(1, "attach", path, said=[path, "the parent of child.avhdx", "--force"])
+        moved = path.rename(path.with_name("moved"))
+        refuse(1, "attach", child, said=[child, path.name, "parent is not found", "--parent"])
+        moved.rename(path)
+        child.unlink()
         with attached(path) as disk:
             refuse(1, "attach", path, said=[path, "attached already", disk.node])
             refuse(1, "attach", "--read-only", path, said=[disk.node])
@@ -179,7 +173,7 @@ def failures_of_attach():
 
 @ktap.case
 def failures_of_others():
-    with tracked() as path, attached(path) as disk:
+    with tracked_container() as path, attached(path) as disk:
         point = disk.handle.ids()[0]
         for word in (["detach"], ["info"], ["points"], ["seal"], ["track", "status"],
                      ["track", "enable"], ["changes", "--since", point]):
@@ -195,7 +189,7 @@ def failures_of_others():
         refuse(1, "seal", disk.node, "/dev/vhdx77", said=["/dev/vhdx77"])
         ktap.equal(disk.handle.ids(), [point, second], "points after seals that failed")
         ctl.run("changes", disk.node, "--since", second)
-    with tracked() as path, attached(path, "--read-only") as disk:
+    with tracked_container() as path, attached(path, "--read-only") as disk:
         for word in ("seal", ["track", "disable"], ["track", "reset"]):
             refuse(1, *([word] if isinstance(word, str) else word), disk.node,
                    said=["read-only"])
@@ -208,7 +202,7 @@ def failures_of_others():
 def detach_of_what_was_cut():
     """The disk is gone, and nobody is told that the next attach mends its container."""
     for form in ((), ("--json",)):
-        with tracked() as path:
+        with tracked_container() as path:
             node = ctl.line("attach", path)
             os.truncate(path, MIB)
             refuse(1, "detach", *form, node, said=[f"{node}: detached", "was cut", "left as it is"])
@@ -218,7 +212,7 @@ def detach_of_what_was_cut():
 @ktap.case
 def what_is_no_disk():
     """Its other device, its partitions: each is called what it is."""
-    with tracked() as path, attached(path) as disk:
+    with tracked_container() as path, attached(path) as disk:
         images.command("sfdisk", "-q", disk.node, stdin="label: gpt\nsize=4M\n")
         link = path.with_name("link")
         link.symlink_to(f"{disk.node}p1")
@@ -234,7 +228,7 @@ def what_is_no_disk():
 @ktap.case
 def odd_paths():
     """A container may be called anything; what is printed stays one line."""
-    with tracked() as path:
+    with tracked_container() as path:
         odd = path.with_name("a\nb \x1b[2J ü \udcff (deleted)")
         path.rename(odd)
         path.with_name("disk.vhdx.lrct").rename(f"{odd}.lrct")
@@ -255,12 +249,7 @@ def odd_paths():
 @ktap.case
 def out_of_memory():
     """A million ranges, and room for less of them: no half of an answer."""
-    with images.directory() as directory:
-        path = images.create(directory / "disk.vhdx", 8 << 30, block_size=256 * MIB)
-        with attached(path, "--track", "--unit", 4 * KIB):
-            pass
-        sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0), Delta(
-            dict.fromkeys(range(64), EVERY_SECOND), 0, 0)])
+    with tracked_container(8 << 30, dense(64), 4 * KIB, 256 * MIB) as path:
         point = ctl.json("points", path)["points"][0]["id"]
         for form in ("--json", "--noheadings"):
             done = images.command("sh", "-c", "ulimit -v 20000; vhdxctl changes "
@@ -274,9 +263,9 @@ def out_of_memory():
 @ktap.case
 def sidecar_of_a_newer_driver():
     """Not 3: a newer program can still answer."""
-    with tracked() as path:
+    with tracked_container() as path:
         point = ctl.json("points", path)["points"][0]["id"]
-        sidecar.edit(f"{path}.lrct", incompat_features=1)
+        sidecar.edit(f"{path}.lrct", incompat_features=sidecar.COARSE | 2)
         refuse(1, "changes", path, "--since", point, said=["newer", path])
         with attached(path) as disk:
             refuse(1, "changes", disk.node, "--since", point)
@@ -286,7 +275,7 @@ def sidecar_of_a_newer_driver():
 
 @ktap.case
 def no_module():
-    with tracked() as path:
+    with tracked_container() as path:
         point = ctl.json("points", path)["points"][0]["id"]
         images.command("rmmod", "vhdx")
         try:
@@ -303,7 +292,7 @@ def no_module():
 @ktap.case
 def warnings_of_attach():
     """The disk is attached, its path is on stdout, and stderr says what is not as it should be."""
-    with tracked() as path:
+    with tracked_container() as path:
         lrct = pathlib.Path(f"{path}.lrct")
         good = lrct.read_bytes()
 
@@ -331,13 +320,14 @@ def warnings_of_attach():
 @ktap.case
 def track_or_nothing():
     """With --track a sidecar that can't be used is refused, and nothing is written anywhere."""
-    with tracked() as path:
+    with tracked_container() as path:
         lrct = pathlib.Path(f"{path}.lrct")
         good = lrct.read_bytes()
         for content in (b"x" * 100000, good[:5000]):
             lrct.write_bytes(content)
             before = path.read_bytes()
-            helps = "vhdxctl track reset" if content in good else "empty this one"
+            helps = "vhdxctl track reset" if content in good else "name another file"
+            side = () if content in good else ("--sidecar", path.with_name("another"))
             for form in ((), ("--json",)):
                 refuse(1, "attach", "--track", *form, path, said=[path, helps])
             ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
@@ -346,12 +336,11 @@ def track_or_nothing():
             # As the message says.
             with attached(path) as disk:
                 if content not in good:
-                    refuse(1, "track", "reset", disk.node, said=[lrct, "empty this one"])
+                    refuse(1, "track", "reset", disk.node, said=[lrct, "name another file"])
                     ktap.equal(lrct.read_bytes(), content, "what is no sidecar")
-                    lrct.write_bytes(b"")
-                ctl.run("track", "reset", disk.node)
+                ctl.run("track", "reset", *side, disk.node)
                 ktap.equal(disk.sysfs("tracking"), "on", "tracking")
-            with attached(path, "--track") as disk:
+            with attached(path, "--track", *side) as disk:
                 ktap.equal(len(disk.handle.ids()), 1, "points")
 
 
@@ -359,7 +348,7 @@ def track_or_nothing():
 def second_history():
     """Beside the sidecar that a renamed container left behind none is begun; as the message
     says, that one goes on."""
-    with tracked() as path:
+    with tracked_container() as path:
         point = ctl.json("points", path)["points"][0]["id"]
         renamed = path.rename(path.with_name("renamed.vhdx"))
         old = pathlib.Path(f"{path}.lrct")
@@ -428,20 +417,27 @@ POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label"
 INFO = WHICH | {
         "version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
-        "sidecar_deleted": bool, "data_write_guid": UUID,
+        "sidecar_deleted": bool, "former_sidecar": ("/.*", None), "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
         "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
-        "reason": (None, "[a-z_]+"), "points": int}
+        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None, "chain": None,
+        "chain_fault": None}
+INFO_OF_FILE = INFO | {
+    "file": dict,
+    "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
+               "block_size": int, "log_replayed": bool}]}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "newer_changes": (bool, None), "most_recent_id": (ID, None),
           "reason": (None, "[a-z_]+"), "gap_time": (TIME, None), "unit": (int, None),
-          "points": int}
+          "points": (int, None), "strict": (bool, None),
+          "tracking_errors": ("continue|fail", None), "former_sidecar": ("/.*", None)}
 LIST = {"version": int, "list": [WHICH | {
     "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
-    "sidecar": ("/.*\\.lrct", None), "sidecar_deleted": bool, "read_only": bool, "size": int,
-    "tracking": "on|off|disabled", "reason": (None, "[a-z_]+"), "unit": (int, None),
+    "sidecar": ("/.*\\.lrct", None), "sidecar_deleted": bool, "former_sidecar": ("/.*", None),
+    "read_only": bool, "size": int, "tracking": "on|off|disabled",
+    "reason": (None, "[a-z_]+"), "unit": (int, None),
     "io": "direct|buffered|block", "scan": "ok|pending|failed: .*"}]}
 
 
@@ -479,7 +475,7 @@ def json_of_everything():
         finally:
             shown = one_line("detach", node)
         check(shown, {"version": int, "disk": int, "device": node}, "detach")
-        for words, shape in ((["info"], INFO), (["track", "status"], STATUS),
+        for words, shape in ((["info"], INFO_OF_FILE), (["track", "status"], STATUS),
                              (["points"], WHICH | {"version": int, "points": POINTS}),
                              (["changes", "--since", second], CHANGES | {"ranges": list})):
             if words[0] == "changes":
@@ -497,9 +493,11 @@ def absent_is_null():
         ktap.equal([status[key] for key in ("enabled", "state", "newer_changes",
                                             "most_recent_id", "reason", "unit", "points")],
                    [False, "off", None, None, None, None, 0], "status without tracking")
-        ktap.equal(one_line("points", disk.node)["points"], [], "points")
+        done = ctl.run("points", "--json", disk.node)
+        ktap.equal(json.loads(done.stdout)["points"], [], "points")
+        ktap.check("change tracking is not enabled" in done.stderr, done.stderr)
         ktap.equal(one_line("info", disk.node)["disk"], disk.index, "disk")
-    with tracked() as path:
+    with tracked_container() as path:
         shown = one_line("info", path)
         ktap.equal([shown[key] for key in ("disk", "device", "io", "scan")], [None] * 4,
                    "info of a file")
@@ -508,7 +506,7 @@ def absent_is_null():
 @ktap.case
 def numbers_are_right():
     """The same from the command as from the driver."""
-    with tracked() as path, attached(path) as disk:
+    with tracked_container() as path, attached(path) as disk:
         disk.write(3 * MIB, b"x" * 512)
         shown, info = one_line("info", disk.node), disk.handle.info()
         for key, field in (("size", "virtual_disk_size"), ("block_size", "block_size"),
@@ -531,7 +529,7 @@ def numbers_are_right():
 @ktap.case
 def full_output_is_an_error():
     """A script that writes to a full disk must not take nothing for the answer."""
-    with tracked() as path, attached(path) as disk:
+    with tracked_container() as path, attached(path) as disk:
         disk.write(0, b"x" * 512)
         point = disk.handle.ids()[0]
         for form in ("--json", "--noheadings"):

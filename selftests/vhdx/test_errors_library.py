@@ -5,7 +5,7 @@
 #
 # One case for each row of the table of errors; libvhdx.so.0 through ctypes.
 #
-# vm: disk=64M timeout=300 takes=15
+# vm: disk=64M timeout=300 takes=20
 import contextlib
 import ctypes
 import errno
@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, faulty, images, ktap, sidecar, uapi  # noqa: E402
-from vhdxtest.disk import attach, attached, detach  # noqa: E402
+from vhdxtest.disk import attach, attached, detach, tracked_container  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 import vhdxoracle  # noqa: E402
 
@@ -177,8 +177,10 @@ def invalid_state_gap():
             copies[1].write_bytes(pathlib.Path(f"{path}.lrct").read_bytes())
         copies[0].rename(path)
         copies[1].rename(f"{path}.lrct")
+        # As after power loss: more is told than was written, and not less.
+        ktap.equal(method(path, first)[0], OK)
         with attached(path):
-            expect(path, first, INVALID_STATE, uapi.UNCLEAN)
+            ktap.equal(method(path, first)[0], OK)
 
 
 @ktap.case
@@ -202,13 +204,10 @@ def invalid_state_not_tracked():
 @ktap.case
 def not_supported():
     with tracked() as (path, first, _):
-        sidecar.edit(f"{path}.lrct", incompat_features=2)
+        sidecar.edit(f"{path}.lrct", incompat_features=sidecar.COARSE | 2)
         expect(path, first, NOT_SUPPORTED, uapi.UNSUPPORTED)
         with attached(path):
             expect(path, first, NOT_SUPPORTED, uapi.UNSUPPORTED)
-        child = path.with_suffix(".avhdx")
-        vhdxoracle.create(child, parent=path, kind="differencing")
-        expect(child, first, NOT_SUPPORTED, uapi.UNSUPPORTED, child)
 
 
 @ktap.case
@@ -275,12 +274,7 @@ def not_available():
 @ktap.case
 def out_of_memory():
     """A million ranges, and an address space that has no room for them."""
-    with images.directory() as directory:
-        path = images.create(directory / "disk.vhdx", 16 << 30, block_size=256 * MIB)
-        with attached(path, "--track", "--unit", 4 * KIB):
-            pass
-        sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(64), sidecar.EVERY_SECOND), 0, 0)])
+    with tracked_container(16 << 30, sidecar.dense(64), 4 * KIB, 256 * MIB) as path:
         with attached(path) as disk:
             first = disk.handle.ids()[0]
             ktap.equal(len(method(path, first, length=16 << 30)[2]), 1 << 20, "ranges")
@@ -360,13 +354,8 @@ def job_that_fails():
 @ktap.case
 def job_whose_disk_goes():
     """Detached under way: UNKNOWN, or it was through already."""
-    with images.directory() as directory:
-        size = 16 << 30
-        path = images.create(directory / "disk.vhdx", size, block_size=256 * MIB)
-        with attached(path, "--track", "--unit", 4 * KIB):
-            pass
-        sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(128), sidecar.EVERY_SECOND), 0, 0)])
+    size = 16 << 30
+    with tracked_container(size, sidecar.dense(128), 4 * KIB, 256 * MIB) as path:
         lost = 0
         for _ in range(3):
             disk = attach(path)
@@ -383,13 +372,8 @@ def job_whose_disk_goes():
 
 @ktap.case
 def job_cancelled():
-    with images.directory() as directory:
-        size = 16 << 30
-        path = images.create(directory / "disk.vhdx", size, block_size=256 * MIB)
-        with attached(path, "--track", "--unit", 4 * KIB):
-            pass
-        sidecar.replace(f"{path}.lrct", [sidecar.Delta({}, 0, 0), sidecar.Delta(
-            dict.fromkeys(range(128), sidecar.EVERY_SECOND), 0, 0)])
+    size = 16 << 30
+    with tracked_container(size, sidecar.dense(128), 4 * KIB, 256 * MIB) as path:
         with attached(path) as disk:
             it = start(disk.node, disk.handle.ids()[0], size)
             ktap.equal(lib.vhdx_job_wait(it, 0), -errno.ETIMEDOUT, "waiting for no time")

@@ -3,7 +3,7 @@
 #
 # test_filesystems - what people put on a disk: file systems, partitions, fio
 #
-# vm: timeout=900 full=6.1,6.12 takes=50
+# vm: timeout=900 on=uml,6.1:partitions full=6.1:xfs,6.12:partitions+fio_in_parallel takes=50
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"
@@ -113,19 +113,22 @@ fio_in_parallel() {
 }
 
 # Pairs of files, the same number in both, the first one first: of one instant is what has
-# them alike or the first one ahead by one. And names that come and go.
+# them alike or the first one ahead by one. And names that come and go. A process alone: to
+# start programs would take most of the time.
 keep_writing() {
-	local number=0
-	while [[ -e mnt/go ]]; do
-		number=$((number + 1))
-		echo "$number" >mnt/first
-		sync mnt/first
-		echo "$number" >mnt/second
-		sync mnt/second
-		mkdir "mnt/$number"
-		head -c 100000 /dev/urandom >"mnt/$number/data"
-		rm -rf "mnt/$((number - 5))"
-	done
+	python3 - <<-'EOF2'
+	import itertools, os, pathlib, shutil, time
+	where = pathlib.Path("mnt")
+	pair = [os.open(where / name, os.O_WRONLY) for name in ("first", "second")]
+	for number in itertools.takewhile(lambda _: (where / "go").exists(), itertools.count(1)):
+	    for file in pair:
+	        os.pwrite(file, f"{number:8}\n".encode(), 0)
+	        os.fsync(file)
+	    (where / str(number)).mkdir()
+	    (where / str(number) / "data").write_bytes(os.urandom(100000))
+	    shutil.rmtree(where / str(number - 5), ignore_errors=True)
+	    time.sleep(0.05)
+	EOF2
 }
 
 # $1 is a sound file system, as it was at one moment.
@@ -154,8 +157,7 @@ backup_of_one_instant() {
 	# The writer ends with the case, however that ends.
 	# shellcheck disable=SC2064 # it is here now
 	trap "rm -f '$PWD/mnt/go'" EXIT
-	echo 0 >mnt/first
-	echo 0 >mnt/second
+	printf '%8d\n' 0 | tee mnt/first >mnt/second
 	keep_writing &
 	for _ in 1 2 3; do
 		sleep 2

@@ -15,6 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import images, judge, ktap, uapi, udev
 from vhdxtest.device import Failure, name_of
+from vhdxtest.chains import parents_of
 from vhdxtest.disk import raw_attached
 from vhdxtest.kernel_log import KernelLog
 from vhdxtest.images import MIB
@@ -56,15 +57,16 @@ def nowhere(image):
 
 def write_to(disk, offset, wanted):
     """A write that needs a new block: it succeeds, or it is refused with a reason."""
+    before = disk.read(offset, 12288)
     try:
         disk.write(offset + 4096, b"n" * 4096)
     except OSError as error:
         ktap.equal(error.errno, errno.EIO, "errno")
         ktap.check(disk.sysfs("scan").startswith("failed: "), f"scan is {disk.sysfs('scan')}")
-        ktap.equal(disk.read(offset, 8192), bytes(8192), "what was not written")
+        ktap.equal(disk.read(offset, 12288), before, "what was not written")
     else:
         ktap.check(not wanted.alloc_refused, "the write was to be refused")
-        ktap.equal(disk.read(offset, 12288), bytes(4096) + b"n" * 4096 + bytes(4096), "what was written")
+        ktap.equal(disk.read(offset, 12288), before[:4096] + b"n" * 4096 + before[8192:], "what was written")
 
 
 def expect_refusal(wanted, failure, path, before):
@@ -78,7 +80,7 @@ def refused_by_all(wanted, path, before):
     """What the oracle can't read, the driver must refuse."""
     for flags in (uapi.ATTACH_READ_ONLY, 0):
         try:
-            with raw_attached(path, flags=flags):
+            with raw_attached(path, flags=flags, parents=parents_of(path)):
                 raise AssertionError("it was attached, and the oracle refuses it")
         except Failure as failure:
             expect_refusal(wanted, failure, path, before)
@@ -100,14 +102,14 @@ def accepted(name):
             with open_disk(path) as image:
                 write_raw(image, truth.path, skip_faulty=True)
             try:
-                with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk:
+                with raw_attached(path, flags=uapi.ATTACH_READ_ONLY, parents=parents_of(path)) as disk:
                     reads_as_the_oracle(disk, truth, wanted.eio)
             except Failure as failure:
                 expect_refusal(wanted, failure, path, before)
                 return
             ktap.check(judge.fingerprint(path) == before, "a reader changed the container")
             faults_before = len(faults(check(path), strict=True))
-            with raw_attached(path) as disk:
+            with raw_attached(path, parents=parents_of(path)) as disk:
                 if dirty:
                     reads_as_the_oracle(disk, truth, wanted.eio)
                 else:

@@ -7,6 +7,7 @@ place, and not one byte changed.
 Each of the oracle's mutations that must not attach is a case of its own.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -17,6 +18,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, images, judge, ktap, uapi, udev
 from vhdxtest.device import Control, Failure, name_of
+from vhdxtest.chains import parents_of
 from vhdxtest.disk import detach_index, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 from vhdxtest.kernel_log import KernelLog
@@ -29,9 +31,11 @@ REASON_OF = {"EMEDIUMTYPE": uapi.BAD_TYPE, "EUCLEAN": uapi.CORRUPT, "EOPNOTSUPP"
 def outcome(path, flags):
     """("ok" or the errno's name, the reason, the message)"""
     mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
-    with Control() as control, opened(path, mode) as fd:
+    with Control() as control, contextlib.ExitStack() as files:
+        layers = [uapi.Layer(files.enter_context(opened(path, mode)), -1)]
+        layers += [uapi.Layer(files.enter_context(opened(parent, os.O_RDONLY)), -1) for parent in parents_of(path)]
         try:
-            index = control.attach(fd, flags=flags).index
+            index = control.attach_layers(layers, flags, uapi.INDEX_ANY).index
         except Failure as failure:
             return name_of(failure.errno), failure.reason, control.message
         detach_index(control, index)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: long=uml-lockdep,debug full=6.12 takes=15
+# vm: long=uml-lockdep,debug full=6.12:writers_of_one_block+detach_under* takes=25
 """Many at once: writers of one new block, readers beside them, commits, detach, unload."""
 
 import contextlib
@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import dio, images, judge, ktap, mapper, udev
+from vhdxtest.chains import random_chain
 from vhdxtest.device import Control, Failure
 from vhdxtest.disk import attached, detach_index, opened, raw_attached
 from vhdxtest.images import KIB, MIB
@@ -102,6 +103,57 @@ def while_a_block_is_made():
             thread.join()
         ktap.equal(len(answered), 1, "reads that were answered while the block was made")
         ktap.check(not any(answered[0]), "what was read is not zeroes")
+        judge.same_disk(disk, truth)
+
+
+# Of the queue in which blocks are made.
+WORKERS = 8
+
+
+@ktap.case
+def made_since_it_was_looked_up():
+    """Two first writes of a block stand in line where blocks are made. The first one is acknowledged
+    before it is the turn of the second one, which had found the block nowhere."""
+    with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
+        backing = images.create(scratch / "backing", SIZE, MIB)
+        # Where new blocks go, one behind the other: those of the workers, all but the first on a
+        # device that hangs longer; that of both writes; and one that keeps the first worker busy.
+        start = backing.stat().st_size // MIB + 2
+        device = stack.enter_context(images.loop(backing, size=(start + 32) * MIB))
+        whole = f"0 {(start + 32) * MIB // mapper.SECTOR} linear {device} 0"
+        one, others = (stack.enter_context(mapper.mapped(name, whole)) for name in ("one", "others"))
+        table, at = [], 0
+        for length, below in ((start, device), (1, one), (WORKERS - 1, others), (1, device),
+                              (1, others), (16, device)):
+            length *= MIB // mapper.SECTOR
+            table.append(f"{at} {length} linear {below} {at}")
+            at += length
+        disk = stack.enter_context(raw_attached(stack.enter_context(
+            mapper.mapped("whole", "\n".join(table)))))
+        truth = stack.enter_context(judge.Truth(scratch / "truth", SIZE))
+        threads = []
+
+        def write(offset):
+            truth.write(offset, judge.pattern(offset, 4096))
+            threads.append(threading.Thread(target=disk.write,
+                                            args=(offset, judge.pattern(offset, 4096))))
+            threads[-1].start()
+            return threads[-1]
+
+        for block in range(2):
+            write(block * MIB).join()
+        with mapper.hanging("others"):
+            with mapper.hanging("one"):
+                for block in range(2, 2 + WORKERS):
+                    mapper.wait_until_stuck(write(block * MIB + 8192))
+                for offset in (12 * MIB + 8192, 13 * MIB, 12 * MIB + 65536):
+                    mapper.wait_until_stuck(write(offset))
+            first, _, second = threads[-3:]
+            first.join(10)
+            ktap.check(not first.is_alive(), "the first one waits for more than a worker")
+            ktap.check(second.is_alive(), "the second one does not wait for a worker")
+        for thread in threads:
+            thread.join()
         judge.same_disk(disk, truth)
 
 
@@ -284,6 +336,46 @@ def metadata_is_reclaimed():
             for number in range(blocks):
                 ktap.check(disk.read(number * stride, 4 * KIB) == judge.pattern(number, 4 * KIB),
                            f"block {number}")
+
+
+@ktap.case
+def writers_of_one_bitmap():
+    """Eight threads fill blocks of a child, sectors first and then the rest, side by side, while
+    pages go: no sector is its parent's again, and none is lost when the block is full (rule V1)."""
+    stripe, writers, done = 8 * KIB, 8, []
+
+    def use(data, truth, number):
+        order = random.Random(number)
+        mine = [at + number * stripe for at in range(0, 3 * MIB, writers * stripe)]
+        try:
+            for whole in (False, True):
+                order.shuffle(mine)
+                for base in mine:
+                    ktap.check(data.read(base, stripe) == truth.read(base, stripe), f"before a write at {base}")
+                    at = base if whole else base + order.randrange(12) * 512
+                    new = order.randbytes(stripe if whole else order.choice((1, 1, 4)) * 512)
+                    data.write(at, new)
+                    truth.write(at, new)
+                    ktap.check(data.read(base, stripe) == truth.read(base, stripe), f"after a write at {at}")
+        finally:
+            done.append(number)
+
+    def reclaim():
+        while len(done) < writers:
+            pathlib.Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+            time.sleep(0.01)
+
+    with images.directory() as scratch, udev.asleep():
+        chain = random_chain(scratch, 15, depth=3, blocks=MIB, size=16 * MIB, sector=512,
+                             states=False)
+        with chain.truth(scratch / "truth") as truth:
+            with chain.attached(0) as disk:
+                with dio.Direct(disk.node, True) as data:
+                    together(reclaim, *(lambda n=number: use(data, truth, n) for number in range(writers)))
+                judge.same_disk(disk, truth)
+            judge.valid(chain.leaf)
+            with chain.attached() as disk:
+                judge.same_disk(disk, truth)
 
 
 ktap.main()

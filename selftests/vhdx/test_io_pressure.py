@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 full=6.12 takes=50
+# vm: full=6.1:swap_outs*+page_cache*,6.12:page_cache_on*+control_group takes=40
 """What a disk takes from the machine that it works for, and asks of the file system below.
 
 Threads, memory for what is not committed yet, changes of the file's size: each is bounded.
@@ -209,13 +209,26 @@ def first_writes(disk, numbers, done, failures):
         failures.append(failure)
 
 
+def until_they_wait(done, least, patience):
+    """Until so many are done and then, for two seconds, no more; or seconds have passed. How many
+    that are."""
+    end = rest = time.monotonic()
+    end += patience
+    seen = 0
+    while time.monotonic() < end and (seen < least or time.monotonic() < rest + 2):
+        if len(done) != seen:
+            seen, rest = len(done), time.monotonic()
+        time.sleep(0.1)
+    return len(done)
+
+
 @ktap.case
 def first_writes_wait_for_commits():
     """While commits are slow, a few transactions' worth of pages becomes dirty, not all."""
     size = 2048 * MIB
     with images.directory() as scratch, contextlib.ExitStack() as stack:
         device = stack.enter_context(images.loop(scratch / "backing", size=size))
-        command("modprobe", "dm-delay")
+        images.module("dm-delay")
         path = stack.enter_context(mapper.mapped("slow", slow_flushes(device, size, 0)))
         where = stack.enter_context(filesystem.made("ext4", path))
         container = images.create(where / "disk.vhdx", PAGES * ENTRIES * MIB, MIB)
@@ -229,8 +242,7 @@ def first_writes_wait_for_commits():
             mapper.load("slow", slow_flushes(device, size, 12000))
             for thread in threads:
                 thread.start()
-            time.sleep(10)
-            before = len(done)
+            before = until_they_wait(done, TRANSACTION, 10)
             mapper.load("slow", slow_flushes(device, size, 0))
             for thread in threads:
                 thread.join()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1 full=6.12 takes=5
+# vm: on=uml,6.1:every_state_512+every_state_r*+neighbours*+bad_entry* full=6.12:every_state_512+neighbours* takes=5
 """Reading: every state of a block, at every alignment; nothing is written by it.
 
 The images are the oracle's, whose blocks without data have space full of 0xEE, or

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=5
+# vm: takes=15
 """No stale byte: what a new block had in the container before is never read.
 
 All space behind the structures is full of 0xA5. It is not in the disk, so no read may

@@ -3,7 +3,7 @@
 #
 # test_limits - what the container can or needs, the disk says of itself, as dm-linear does
 #
-# vm: on=uml,6.1 full=6.12,newest takes=5
+# vm: on=uml,6.1 full=6.12,newest:stable*+atomic*+no_waiting takes=10
 import contextlib
 import errno
 import os
@@ -153,6 +153,29 @@ def no_waiting():
             ktap.equal(disk.read(0, 12288), old + new + new, "content")
             told = disk.handle.changes(point)
             ktap.equal([start for start, _ in told], [0, 9 * MIB], "changes")
+
+
+@ktap.case
+def no_waiting_for_a_region():
+    """A write whose region is not set yet would wait for that: EAGAIN, and nothing is set."""
+    size, there = 256 * MIB, 128 * MIB
+    new = b"n" * 4096
+    with images.directory() as scratch, images.blank_device() as device, udev.asleep():
+        images.create(device, size, MIB, content=[(0, b"o" * MIB), (there, b"o" * MIB)])
+        with raw_attached(device) as disk:
+            with opened(scratch / "sidecar", os.O_RDWR | os.O_CREAT) as fd:
+                point = disk.handle.enable(fd)
+            disk.write(0, new)
+            disk.read(there, 4096)
+            before = disk.sysfs("coarse_regions")
+            for _ in range(3):
+                ktap.equal(nowait(disk, there, new), errno.EAGAIN, "a write")
+            ktap.equal(disk.sysfs("coarse_regions"), before, "regions")
+            ktap.equal(disk.read(there, 4096), b"o" * 4096, "content")
+            disk.write(there + 4096, new)
+            ktap.equal(nowait(disk, there, new), new, "a write to a region that is set")
+            told = disk.handle.changes(point)
+            ktap.equal([start for start, _ in told], [0, there], "changes")
 
 
 @ktap.case

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=15
+# vm: takes=20
 """Our own log: every slot of BAT pages, generations of the log, and many pages at once.
 
 The container is copied while it is in use. In the copy, what the last log entry would

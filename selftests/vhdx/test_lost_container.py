@@ -7,7 +7,7 @@
 # now, and nobody is told "no change": not before the detach, and not after the next attach.
 # Whatever sees it first, the rest is the same.
 #
-# vm: timeout=600 takes=115
+# vm: timeout=600 takes=105
 import errno
 import mmap
 import os
@@ -15,14 +15,16 @@ import pathlib
 import sys
 import threading
 import time
+import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import faulty, filesystem, images, judge, knob, ktap  # noqa: E402
+from vhdxtest import faulty, filesystem, images, judge, knob, ktap, mapper  # noqa: E402
 from vhdxtest import uapi, udev  # noqa: E402
 from vhdxtest.device import outcome  # noqa: E402
 from vhdxtest.disk import attach_once, opened, raw_attached  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+import vhdxoracle  # noqa: E402
 
 DISK = 32 * MIB
 BLOCK = MIB
@@ -30,6 +32,21 @@ FULL = 8                        # blocks that are there
 LAST = (FULL - 1) * BLOCK       # in the container, too, the last one
 NEW = 20 * MIB
 GAP = (errno.ESTALE, uapi.CHANGED_OFFLINE)
+COMMIT_INTERVAL = 5             # seconds, of kmod/layer/journal.c
+
+
+class TooLate(Exception):
+    """The commit that comes by itself may have been first."""
+
+
+def in_time(tell, *arguments):
+    """Tells a story, again where the machine was too slow for it."""
+    for _ in range(5):
+        try:
+            return tell(*arguments)
+        except TooLate:
+            ktap.diag("a commit came first: once more")
+    raise AssertionError("this machine is too slow: nothing was tested")
 
 
 def make(path, seed=1, blocks=FULL):
@@ -44,6 +61,7 @@ class Victim:
     def __init__(self, path, sidecar):
         self.path, self.sidecar = path, sidecar
         self.size = os.stat(path).st_size
+        self.other = None
         with raw_attached(path) as disk:
             with opened(sidecar, os.O_RDWR | os.O_CREAT) as fd:
                 disk.handle.enable(fd)
@@ -130,7 +148,10 @@ def timer(disk):
 
 def detach(disk):
     """Nobody, before the detach."""
-    ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+    poisoned = disk.sysfs("poisoned")
+    if time.monotonic() - disk.prepared >= COMMIT_INTERVAL:
+        raise TooLate
+    ktap.equal(poisoned, "0", "poisoned")
 
 
 # ---- what happens to it --------------------------------------------------------------------
@@ -152,32 +173,35 @@ def emptied(victim):
 
 def shorter(victim):
     """A new image, by cp."""
-    images.command("cp", make(victim.path.with_name("other"), 2, 0), victim.path)
+    images.command("cp", victim.other, victim.path)
 
 
 def same_length(victim):
     """Another one of just this length."""
-    other = make(victim.path.with_name("other"), 2)
-    os.truncate(other, os.stat(victim.path).st_size)
-    images.command("cp", other, victim.path)
+    os.truncate(victim.other, os.stat(victim.path).st_size)
+    images.command("cp", victim.other, victim.path)
 
 
 def longer(victim):
     """One that has more in it."""
-    other = make(victim.path.with_name("other"), 2, 2 * FULL)
-    os.truncate(other, max(other.stat().st_size, victim.path.stat().st_size + BLOCK))
-    images.command("cp", other, victim.path)
+    os.truncate(victim.other, max(victim.other.stat().st_size,
+                                  victim.path.stat().st_size + BLOCK))
+    images.command("cp", victim.other, victim.path)
 
 
 def overwritten(victim):
     """In place, without a moment at which it is shorter, as rsync --inplace does."""
-    other = make(victim.path.with_name("other"), 2)
     with open(victim.path, "r+b") as file:
-        file.write(other.read_bytes())
+        file.write(victim.other.read_bytes())
+
+
+# How many blocks the image has that is written over it.
+OTHER = {shorter: 0, same_length: FULL, longer: 2 * FULL, overwritten: FULL}
 
 
 def prepare(disk, session):
     """What the disk did before."""
+    disk.prepared = time.monotonic()
     disk.read(0, 4096)
     if session != "read":
         disk.write(2 * BLOCK, b"3" * 4096)
@@ -238,19 +262,21 @@ def next_attach_of(how, session):
 
 def story(how, first, session, where=images.directory):
     """All of it."""
-    with where() as directory, udev.asleep():
+    with where() as directory:
         victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
         kept = directory / "kept.vhdx"
         images.command("cp", victim.path, kept)
+        if how in OTHER:
+            victim.other = make(directory / "other", 2, OTHER[how])
         with victim.attached() as disk, KernelLog() as log:
             prepare(disk, session)
             how(victim)
             found = judge.fingerprint(victim.path)
             first(disk)
             if first is not detach:
+                victim.expect_gap(disk)
                 said = [text for level, text in log.records() if level <= 3]
                 ktap.check(len(said) == 1 and "the container was" in said[0], f"kernel log: {said}")
-                victim.expect_gap(disk)
                 victim.expect_lost(disk)
                 victim.expect_gap(disk)
         ktap.check(judge.fingerprint(victim.path) == found, "the container was written")
@@ -258,12 +284,12 @@ def story(how, first, session, where=images.directory):
         next_attach_of(how, session)(victim)
 
 
-def tell(how, firsts, sessions, **options):
+def tell(how, firsts, sessions):
     """Registers cases."""
     for session in sessions:
         for first in firsts:
-            ktap.add(f"{how.__name__}_{session}_{first.__name__}", lambda a=how, b=first, c=session:
-                     story(a, b, c, **options))
+            ktap.add(f"{how.__name__}_{session}_{first.__name__}", in_time, story, how, first,
+                     session)
 
 
 tell(cut, (read, read_across, write, new_block, flush, seal, query, state, detach), ("read",))
@@ -292,7 +318,7 @@ def in_the_page_cache():
 
 def shrunk(first, session):
     """As lvreduce would; the victim is on a dm device over a file."""
-    with images.directory() as directory, udev.asleep(), \
+    with images.directory() as directory, \
             faulty.device(directory / "backing", 16 * MIB) as device:
         make(device.path)
         victim = Victim(pathlib.Path(device.path), directory / "sidecar")
@@ -312,13 +338,13 @@ def shrunk(first, session):
 
 for life in ("read", "written"):
     for one in (read, write, seal, query, detach):
-        ktap.add(f"shrunk_{life}_{one.__name__}", shrunk, one, life)
+        ktap.add(f"shrunk_{life}_{one.__name__}", in_time, shrunk, one, life)
 
 
 @ktap.case
 def grown_device():
     """Its new room is used at once, and is not taken for zeroes; what it holds stays valid."""
-    with images.directory() as directory, udev.asleep(), \
+    with images.directory() as directory, \
             faulty.device(directory / "backing", 32 * MIB) as device:
         judge.fill(device.path, 0xee, 0, 32 * MIB)
         device.load(f"0 {16 * MIB // 512} linear {device.below} 0")
@@ -350,7 +376,7 @@ UNTIL_IT_GROWS = 16
 @ktap.case
 def cut_just_before_it_grows():
     """Both wait for one who holds the file: the growth does not make good what was cut off."""
-    with images.directory() as directory, udev.asleep(), \
+    with images.directory() as directory, \
             faulty.device(directory / "backing", MIB) as slow:
         victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
         with victim.attached() as disk, open(slow.path, "rb") as source, \
@@ -362,14 +388,11 @@ def cut_just_before_it_grows():
             steps = ((os.pwrite, file.fileno(), late, end - BLOCK), (cut, victim),
                      (outcome, disk.write, (FULL + UNTIL_IT_GROWS) * BLOCK, b"5" * 4096))
             threads = [threading.Thread(target=step[0], args=step[1:]) for step in steps]
-            images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", slow.name)
-            try:
+            with mapper.hanging(slow.name, 0):
                 for thread in threads:
                     thread.start()
                     time.sleep(1)
                 ktap.equal(os.stat(victim.path).st_size, end, "size while it is held")
-            finally:
-                images.command("dmsetup", "resume", "--noudevsync", slow.name)
             for thread in threads:
                 thread.join()
             victim.expect_gap(disk)
@@ -379,7 +402,7 @@ def cut_just_before_it_grows():
 @ktap.case
 def copied_over_before_a_session():
     """A full image of the same length, written over ours: it becomes no longer, either."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         path = make(directory / "disk.vhdx", 1, DISK // BLOCK)
         other = make(directory / "other.vhdx", 2, DISK // BLOCK)
         with raw_attached(path, closes=False) as disk:
@@ -390,11 +413,25 @@ def copied_over_before_a_session():
         ktap.equal(judge.fingerprint(path), judge.fingerprint(other), "the other image")
 
 
+@ktap.case
+def opened_by_another_program():
+    """It says so in one copy of the header, the other one: that is not written over."""
+    with images.directory() as directory:
+        path = make(directory / "disk.vhdx")
+        with raw_attached(path, closes=False) as disk:
+            disk.read(0, 4096)
+            with vhdxoracle.Editor(path) as edit:
+                edit.update_one_header(file_write_guid=uuid.uuid4())
+            found = judge.fingerprint(path)
+            ktap.equal(outcome(disk.write, 0, bytes(4096)), (errno.EIO, None), "write")
+        ktap.check(judge.fingerprint(path) == found, "the container was written")
+
+
 # ---- a file that grew -----------------------------------------------------------------------
 
 def appended_to(session):
     """What somebody appends is neither damage, nor ours to cut off, nor zero."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         path = make(directory / "disk.vhdx")
         with judge.Truth(directory / "truth", DISK, path) as truth:
             with raw_attached(path) as disk:
@@ -419,7 +456,7 @@ for life in ("read", "written"):
 def ends_with_the_disk():
     """QEMU's fixed images end in the middle of the last block: that is no damage, until they
     end before that."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         end = DISK - 512 * KIB
         path = images.create(directory / "disk.vhdx", end, BLOCK, fixed=True)
         os.truncate(path, os.stat(path).st_size - 512 * KIB)
@@ -435,7 +472,7 @@ def ends_with_the_disk():
 @ktap.case
 def without_tracking():
     """There is nothing to tell; I/O fails all the same."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         path = make(directory / "disk.vhdx")
         with raw_attached(path, closes=False) as disk:
             os.truncate(path, os.stat(path).st_size - BLOCK)
@@ -446,7 +483,7 @@ def without_tracking():
 @ktap.case
 def read_only():
     """The sidecar of a disk that is attached read-only stays as it is; questions are refused."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
         before = judge.fingerprint(victim.sidecar)
         with victim.attached(uapi.ATTACH_READ_ONLY, closes=True) as disk:
@@ -459,26 +496,23 @@ def read_only():
 @ktap.case
 def sidecar_hangs():
     """Neither a reader nor a question waits for it without end, and none is answered."""
-    with images.directory() as directory, udev.asleep(), \
+    with images.directory() as directory, \
             faulty.device(directory / "backing", 16 * MIB) as side, \
             knob.turned("/sys/module/vhdx/parameters/sidecar_timeout_ms", "1000"):
         victim = Victim(make(directory / "disk.vhdx"), side.path)
         with victim.attached() as disk:
-            images.command("dmsetup", "suspend", "--nolockfs", "--noudevsync", side.name)
-            try:
+            with mapper.hanging(side.name, 0):
                 cut(victim)
                 begin = time.monotonic()
                 read(disk)
                 ktap.equal(outcome(disk.handle.changes, victim.points[0]), GAP)
                 ktap.check(time.monotonic() - begin < 10, "it took too long")
-            finally:
-                images.command("dmsetup", "resume", "--noudevsync", side.name)
 
 
 @ktap.case
 def writers_and_readers_at_once():
     """Many are under way when it is cut: all end, and what is there now stays as it is."""
-    with images.directory() as directory, udev.asleep():
+    with images.directory() as directory:
         victim = Victim(make(directory / "disk.vhdx"), directory / "sidecar")
         with victim.attached() as disk:
             fio = ["fio", "--output-format=terse", "--direct=1", "--ioengine=libaio",
@@ -492,4 +526,5 @@ def writers_and_readers_at_once():
             victim.expect_lost(disk)
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()

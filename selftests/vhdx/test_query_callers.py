@@ -3,7 +3,7 @@
 #
 # test_query_callers - who may ask: 32-bit programs, unprivileged users, those in a hurry
 #
-# vm: timeout=300 on=uml,6.1 full=6.12,newest takes=10
+# vm: timeout=300 on=uml,6.1:*_the_same+*_32_bits+modes*+sealer*+stuck* full=6.1:signals*,6.12:*_the_same+*_32_bits+stuck*,newest:answers*+*_32_bits takes=15
 import contextlib
 import ctypes
 import errno
@@ -18,32 +18,23 @@ import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
+from vhdxtest import ctl, images, ktap, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Handle, ioctl  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
+from vhdxtest.disk import tracked_container  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.late_memory import LateMemory, stuck  # noqa: E402
-from vhdxtest.sidecar import Delta, EVERY_SECOND, LEAF_UNITS  # noqa: E402
+from vhdxtest.sidecar import LEAF_UNITS, dense  # noqa: E402
 
 PROGRAMS = pathlib.Path("/usr/libexec/vhdx-selftests")
 
 
 @contextlib.contextmanager
 def tracked(size=64 * MIB, deltas=None, unit=4 * KIB):
-    """The path of a tracked disk that is not attached, with points if deltas are given."""
-    with images.directory() as directory:
-        directory.chmod(0o755)
-        path = images.create(directory / "disk.vhdx", size, block_size=MIB)
-        with attached(path, "--track", "--unit", unit):
-            pass
-        if deltas:
-            sidecar.replace(f"{path}.lrct", deltas)
+    """See tracked_container(); any user can read it."""
+    with tracked_container(size, deltas, unit) as path:
+        path.parent.chmod(0o755)
         yield path
-
-
-def dense(leaves):
-    """Points with every second unit of so many leaves between them."""
-    return [Delta({}, 0, 0), Delta(dict.fromkeys(range(leaves), EVERY_SECOND), 0, 0)]
 
 
 # ---- 32 bits ------------------------------------------------------------------------

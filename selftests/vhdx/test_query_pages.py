@@ -7,7 +7,7 @@
 # what the driver itself would record; the truth is read back from the file by the letter
 # of Documentation/sidecar.rst.
 #
-# vm: timeout=400 takes=10
+# vm: timeout=400 takes=15
 import contextlib
 import errno
 import pathlib

@@ -6,7 +6,7 @@
 # The block layer only warns of a write to a read-only device, and device mapper does not
 # look: a table that is loaded for writing sends them. And what can only be read is enough.
 #
-# vm: on=uml,6.1 takes=5
+# vm: full=6.1:linear*+below*+romfs takes=10
 import contextlib
 import errno
 import os
@@ -15,7 +15,8 @@ import struct
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, filesystem, images, judge, ktap, mapper, uapi, udev  # noqa: E402
+from vhdxtest import ctl, dio, dm, filesystem, images, judge, ktap, mapper  # noqa: E402
+from vhdxtest import uapi, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -73,7 +74,7 @@ def volume():
     """The logical volume, activated for writing."""
     try:
         images.command("vgchange", "--config", LVM, "--noudevsync", "-ay", "vhdxtest")
-        yield mapper.node("vhdxtest-lv")
+        yield dm.node("vhdxtest-lv")
     finally:
         udev.settle()
         images.command("vgchange", "--config", LVM, "--noudevsync", "-an", "vhdxtest")

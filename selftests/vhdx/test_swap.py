@@ -62,7 +62,7 @@ def on_disk(kind, fixed=False):
 
 # On btrfs it can stand still for good, as with a loop device in the disk's place: its transaction
 # waits for memory, and whatever is swapped out for the transaction.
-for _kind in ("ext4", "xfs"):
+for _kind in ("ext4", "xfs", "ntfs3"):
     ktap.add(f"dynamic_on_{_kind}", on_disk, _kind)
 ktap.add("fixed_on_ext4", on_disk, "ext4", True)
 ktap.main()

@@ -1,29 +1,36 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=- full=6.12 takes=10
+# vm: own-vm smp=1 on=- full=6.12 takes=10
 """Events of tracefs: each that Documentation/tracing.rst has is seen, and says what happened.
 
-The kernels of User Mode Linux have no tracing.
+The kernels of User Mode Linux have no tracing. One CPU: to turn an event on patches the kernel,
+and QEMU sometimes has another CPU run into what is being patched ("Oops: int3").
 """
 
 import contextlib
+import os
 import pathlib
 import re
 import sys
+import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import ctl, ktap
+from vhdxtest import ctl, dio, filesystem, ktap
+from vhdxtest.device import Control
 from vhdxtest.disk import attached
 from vhdxtest.images import KIB, MIB, container
 
 TRACING = pathlib.Path("/sys/kernel/tracing")
 EVENTS = TRACING / "events/vhdx"
+WORK = TRACING / "events/workqueue"
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "Documentation/tracing.rst"
 
 
 @contextlib.contextmanager
 def traced():
-    """A list that holds what was traced, as (event, {field: text}), once the block has ended."""
+    """A list that holds what was traced, as (event, {field: text}), once the block has ended; task
+    is one of the fields: the number of the thread."""
     found = []
     (TRACING / "trace").write_text("")
     (EVENTS / "enable").write_text("1")
@@ -32,10 +39,11 @@ def traced():
     finally:
         (EVENTS / "enable").write_text("0")
         text = (TRACING / "trace").read_text()
-        for event, fields in re.findall(r": (vhdx_\w+): vhdx\d+: (.*)", text):
+        for task, event, fields in re.findall(
+                r"-(\d+) +\[.*: (vhdx_\w+): vhdx\d+: (.*)", text):
             words = fields.split()
             found.append((event, dict(word.split("=") for word in words if "=" in word) |
-                          {"direction": words[0]}))
+                          {"direction": words[0], "task": task}))
 
 
 def numbers(found, event, *names):
@@ -101,6 +109,89 @@ def a_point_and_a_question():
     ktap.check((len(changed), 1) in numbers(found, "vhdx_query", "ranges", "leaves"),
                f"{words(found, 'vhdx_query', 'ranges')} ranges")
     ktap.equal(words(found, "vhdx_gap", "reason"), ["6"], "the reason: a reset")
+
+
+@ktap.case
+def one_read_of_several_blocks():
+    """Neighbours that are nowhere are found as one, up to a block that is there; a write to them
+    makes one after the other."""
+    with container() as path, attached(path) as disk:
+        disk.write(4 * MIB, bytes(4 * KIB))
+        disk.read(0, 4 * KIB)
+        with traced() as found:
+            disk.read(768 * KIB, 512 * KIB)
+            disk.read(4 * MIB - 256 * KIB, 512 * KIB)
+            disk.write(2 * MIB - 256 * KIB, bytes(512 * KIB))
+    ktap.equal([one for one in numbers(found, "vhdx_map", "offset", "length")
+                if one[0] in (768 * KIB, MIB, 4 * MIB - 256 * KIB, 4 * MIB)],
+               [(768 * KIB, 512 * KIB), (4 * MIB - 256 * KIB, 256 * KIB), (4 * MIB, 256 * KIB)],
+               "reads")
+    ktap.equal(numbers(found, "vhdx_allocate", "block"), [(1,), (2,)], "blocks that were made")
+
+
+@ktap.case
+def data_behind_a_flush():
+    """It starts over once the commit is done, and no worker that commits starts it: that may take
+    memory which only this worker gives back."""
+    with container(64 * MIB) as path, attached(path) as disk:
+        with filesystem.mounted_at(disk.node, path.with_name("mount")) as where:
+            (WORK / "enable").write_text("1")
+            try:
+                with traced():
+                    # The journal's commit record has a flush in front of it.
+                    with open(where / "file", "wb") as file:
+                        file.write(b"x" * 4096)
+                        os.fsync(file.fileno())
+                    text = (TRACING / "trace").read_text()
+            finally:
+                (WORK / "enable").write_text("0")
+    does, starters = {}, []
+    for pid, event, rest in re.findall(r"^ *\S+-(\d+) .*?: (\w+): (.*)$", text, re.M):
+        if event == "workqueue_execute_start":
+            does[pid] = rest.rpartition("function ")[2].split()[0]
+        elif event == "workqueue_execute_end":
+            does.pop(pid, None)
+        elif event in ("vhdx_map", "vhdx_slow") and " write " in rest and pid in does:
+            starters.append(does[pid])
+    ktap.check("restart_work" in starters, f"nothing starts over: {starters}")
+    ktap.check("commit_work" not in starters, f"writes are started by {starters}")
+
+
+SEALS = 20
+
+
+@ktap.case
+def sealed_together():
+    """Writes that a seal of several disks holds up are started by others: the task that opens the
+    gates starts none of them, and waits for none (rule T2)."""
+    with container() as one, container() as two, attached(one, "--track") as first, \
+            attached(two, "--track") as second:
+        stop = threading.Event()
+
+        def write(disk, number):
+            with dio.Direct(disk.node, write=True) as data:
+                while not stop.is_set():
+                    data.write(number * MIB, bytes(4 * KIB))
+
+        writers = [threading.Thread(target=write, args=(disk, number))
+                   for disk in (first, second) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.5)
+        with traced() as found:
+            for _ in range(SEALS):
+                Control.seal_of(first.handle, second.handle)
+        stop.set()
+        for writer in writers:
+            writer.join()
+    parked = words(found, "vhdx_slow", "why").count("gate")
+    ktap.diag(f"{parked} writes were parked")
+    ktap.check(parked, "none was parked: nothing was tested")
+    # The thread of each seal, which opens the gates.
+    sealed = {fields["task"] for event, fields in found
+              if event == "vhdx_seal_step" and fields["step"] == "exchanged"}
+    ktap.check(sealed, "nobody sealed")
+    ktap.check(not sealed & set(words(found, "vhdx_map", "task")), "whoever seals started a write")
 
 
 if not (TRACING / "events").is_dir():

@@ -3,7 +3,7 @@
 #
 # test_tracking_points - points come and go, and no change is lost for those that stay
 #
-# vm: timeout=400 takes=15
+# vm: timeout=400 takes=20
 import errno
 import itertools
 import pathlib
@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, images, ktap, sidecar, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle, expect_failure  # noqa: E402
 from vhdxtest.disk import attach, attached, detach, detach_index  # noqa: E402
+from vhdxtest.disk import tracked_container  # noqa: E402
 from vhdxtest.images import KIB, MIB, container  # noqa: E402
 from vhdxtest.workload import History, Workload  # noqa: E402
 
@@ -250,14 +251,59 @@ def unit_grows_with_the_disk():
             ktap.equal(disk.handle.changes(disk.handle.ids()[0]), [(size - unit, unit)])
 
 
+def memory():
+    """Bytes that the kernel keeps, and can't give back."""
+    fields = dict(line.split(":") for line in
+                  pathlib.Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    return sum(int(fields[name].split()[0]) * KIB
+               for name in ("SUnreclaim", "VmallocUsed", "Percpu"))
+
+
+def noise():
+    """By so much that may be wrong: KASAN keeps what was freed for a while."""
+    return (64 if "kasan_" in pathlib.Path("/proc/kallsyms").read_text(encoding="ascii") else 4) * MIB
+
+
+@ktap.case
+def memory_of_64_tib():
+    """What README says: 4 MiB, and 4 KiB wherever something changed. A map of all of the disk would
+    have 128 MiB. And however large it is, its state is told, beside seals."""
+    count, beside = 512, 4 * MIB
+    with container(64 * images.TIB, block_size=256 * MIB) as path:
+        with attached(path, "--track"):
+            pass
+        before = memory()
+        with attached(path) as disk:
+            alone = memory() - before
+            first, unit = disk.handle.ids()[0], disk.handle.state().unit
+            for number in range(count):
+                disk.write(number * disk.size // count, b"x" * 512)
+            written = memory() - before
+            ktap.diag(f"{alone >> 10} KiB when attached, {written >> 10} KiB with {count} leaves")
+            ktap.check(alone < beside + noise(), f"{alone >> 20} MiB when it is attached")
+            # The page of the block table is counted, too.
+            ktap.check(written < beside + 2 * 4 * KIB * count + noise(), f"{written >> 20} MiB")
+            ktap.equal(disk.handle.state().live_bytes, count * unit, "live_bytes")
+            stop, seen = threading.Event(), set()
+
+            def ask():
+                while not stop.is_set():
+                    seen.add(disk.handle.state().live_bytes)
+            asking = threading.Thread(target=ask)
+            asking.start()
+            for _ in range(20):
+                disk.handle.seal()
+            stop.set()
+            asking.join()
+            ktap.check(seen <= {0, count * unit}, f"live_bytes: {seen}")
+            ktap.equal(len(disk.handle.changes(first)), count, "changes")
+
+
 @ktap.case
 def limit_of_points():
     """4096, then ENOSPC; forgetting one makes room for one."""
-    with container(4 * MIB) as path:
-        with attached(path, "--track"):
-            pass
-        nothing = sidecar.Delta({}, 0, 0)
-        sidecar.replace(f"{path}.lrct", [nothing] * (uapi.POINTS_MAX - 1))
+    nothing = sidecar.Delta({}, 0, 0)
+    with tracked_container(4 * MIB, [nothing] * (uapi.POINTS_MAX - 1)) as path:
         with attached(path) as disk:
             disk.handle.seal("the last one")
             points = disk.handle.ids()
@@ -294,6 +340,31 @@ def points_by_pieces():
         for after, number, reason in ((ids[2], errno.ENODATA, uapi.ID_MISSING),
                                       (uapi.PointId(kind=9), errno.EINVAL, uapi.ID_MALFORMED)):
             expect_failure(number, reason, disk.handle.points, after)
+
+
+@ktap.case
+def how_much_changed_and_when_a_gap_came():
+    """Of every point what the question says; a gap has a time, wherever it is told of."""
+    with container(SIZE) as path:
+        with attached(path, "--track") as disk:
+            for count in (3, 0, 1):
+                for number in range(count):
+                    disk.write(number * MIB, b"x" * 512)
+                disk.handle.seal()
+            before = time.time_ns()
+            disk.handle.reset()
+            after = time.time_ns()
+        with attached(path) as disk:
+            points = disk.handle.points()
+            ktap.equal([point.changed_bytes for point in points],
+                       [uapi.BYTES_UNKNOWN, 3 * UNIT, 0, UNIT, uapi.BYTES_UNKNOWN], "changed")
+            ktap.equal([bool(point.gap_time_ns) for point in points], [False] * 4 + [True], "gap")
+            gap = points[-1].gap_time_ns
+            ktap.check(before <= gap <= after, f"{gap} is not from {before} to {after}")
+            failure = ktap.expect_errno(errno.ESTALE, disk.handle.changes, points[0].id)
+            ktap.equal(failure.argument.gap_time_ns, gap, "of a question")
+            disk.handle.forget(points[-1].id)
+            ktap.equal(disk.handle.state().gap_time_ns, gap, "of the state")
 
 
 # ---- all at once -------------------------------------------------------------------

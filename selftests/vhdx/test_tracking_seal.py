@@ -3,19 +3,21 @@
 #
 # test_tracking_seal - one point on several disks, at one instant, or none at all
 #
-# vm: disk=64M timeout=300 long=uml-lockdep,debug on=uml,6.1 full=6.12,newest takes=10
+# vm: disk=64M timeout=300 long=uml-lockdep,debug on=uml,6.1:under_way+order*+nothing*+labels full=6.1:under_way*+second_cannot*,6.12:under_way+more_under*+order*,newest:under_way+order* takes=25
 import contextlib
 import ctypes
 import errno
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, faulty, filesystem, images, judge, ktap, mapper  # noqa: E402
+from vhdxtest import ctl, dio, faulty, filesystem, images, judge, knob  # noqa: E402
+from vhdxtest import ktap, mapper, slow  # noqa: E402
 from vhdxtest import uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, Handle  # noqa: E402
 from vhdxtest.device import expect_failure, ioctl, label_array  # noqa: E402
@@ -25,6 +27,7 @@ import vhdxoracle  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
 UNIT = 4 * KIB
+PARAMETERS = "/sys/module/vhdx/parameters/"
 
 
 @contextlib.contextmanager
@@ -253,7 +256,7 @@ def full_file_system():
                     break
             ktap.check(len(points) < 100, "the file system is not full")
             said = ctl.run("seal", disk.node, status=ctl.FAILED).stderr
-            ktap.check("is full: make room there" in said, said)
+            ktap.check(f"full: make room there ({where / 'sidecar'})" in said, said)
             ktap.equal(disk.handle.ids(), points, "points")
             ktap.equal(disk.handle.changes(points[0]), written, "changes")
             (where / "filler").unlink()
@@ -281,7 +284,7 @@ def labels():
 @ktap.case
 def nothing_is_left_to_replay():
     """At a point the container is complete in place, and its log empty: also of the second
-    one, which finds a log in use, and of what is written after it."""
+    one, which finds a log in use, of what is written after it, and of what nobody flushed."""
     with disks(1) as (disk,), images.directory() as scratch:
         with judge.Truth(scratch / "truth", 64 * MIB) as truth:
             for number in range(3):
@@ -289,7 +292,8 @@ def nothing_is_left_to_replay():
                     offset = (4 * number + block) * MIB
                     disk.write(offset, b"s" * UNIT)
                     truth.write(offset, b"s" * UNIT)
-                    disk.data.flush()
+                    if block < 3:
+                        disk.data.flush()
                 disk.handle.seal()
                 judge.snapshot(disk.container, scratch / "copy.vhdx")
                 judge.valid(scratch / "copy.vhdx", clean=True)
@@ -357,6 +361,7 @@ def ids_are_never_reused():
 # From here on a disk of disk_with_a_half() can hang.
 HALF = 12 * MIB
 NAME = "half"
+TIMEOUT_MS = "/sys/module/vhdx/parameters/sidecar_timeout_ms"
 
 
 @contextlib.contextmanager
@@ -407,6 +412,43 @@ def under_way():
 
 
 @ktap.case
+def checkpoint_while_under_way():
+    """A region with a write in flight stays set, however often others are saved (rule T3)."""
+    with disk_with_a_half() as (disk, fd), knob.turned(PARAMETERS + "checkpoint_idle_ms", "50"):
+        disk.handle.enable(fd, UNIT)
+        write = threading.Thread(target=disk.write, args=(HALF, b"s" * UNIT))
+        with mapper.hanging(NAME):
+            write.start()
+            mapper.wait_until_stuck(write)
+            disk.write(0, b"m" * UNIT)
+            before = int(disk.sysfs("checkpoints"))
+            ktap.eventually(lambda: int(disk.sysfs("checkpoints")) > before + 1, "checkpoints")
+            ktap.equal(disk.sysfs("coarse_regions"), "1", "regions that are set")
+        write.join()
+        ktap.eventually(lambda: disk.sysfs("coarse_regions") == "0", "all is saved")
+
+
+@ktap.case
+def hanging_and_not_tracked():
+    """A seal of a disk that is not tracked asks nothing of its container, which hangs
+    (invariant 9)."""
+    told = []
+
+    def seal():
+        expect_failure(errno.EOPNOTSUPP, uapi.DISABLED, disk.handle.seal)
+        told.append(True)
+
+    with disk_with_a_half() as (disk, _):
+        thread = threading.Thread(target=seal)
+        with mapper.hanging("whole"):
+            thread.start()
+            thread.join(10)
+            in_time = bool(told)
+        thread.join()
+    ktap.check(in_time, "the seal waited for the container")
+
+
+@ktap.case
 def more_under_way_than_slots():
     """Also of writes for which there is no room where those in flight are noted."""
     with disk_with_a_half() as (disk, sidecar):
@@ -430,6 +472,25 @@ def more_under_way_than_slots():
             os.sched_setaffinity(0, cpus)
         ktap.equal(disk.handle.changes(first, points[0]), wanted, "before the point")
         ktap.equal(disk.handle.changes(points[0]), wanted, "behind the point")
+
+
+@ktap.case
+def more_ended_than_slots():
+    """They leave no trace, though no point was sealed while they were under way."""
+    with disk_with_a_half() as (disk, sidecar):
+        disk.handle.enable(sidecar, UNIT)
+        cpus = os.sched_getaffinity(0)
+        with opened(disk.node, os.O_RDWR) as cached:
+            for number in range(200):
+                os.pwrite(cached, b"o" * UNIT, HALF + 2 * number * UNIT)
+            os.sched_setaffinity(0, {min(cpus)})
+            thread = threading.Thread(target=os.fsync, args=(cached,))
+            with mapper.hanging(NAME):
+                thread.start()
+                mapper.wait_until_stuck(thread)
+            thread.join()
+            os.sched_setaffinity(0, cpus)
+        ktap.equal(disk.handle.changes(disk.handle.seal()), [], "behind the point")
 
 
 @ktap.case
@@ -458,6 +519,99 @@ def late_at_enabling():
 
 
 @ktap.case
+def killed_at_the_first_point():
+    """A container hangs when the first point is to be sealed: who enables tracking can be killed."""
+    with images.directory() as directory:
+        image = images.create(directory / "hung.vhdx", 16 * MIB, MIB, fixed=True)
+        with slow.device(directory / "backing", image.stat().st_size, NAME) as below:
+            pathlib.Path(below.path).write_bytes(image.read_bytes())
+            with (raw_attached(below.path) as disk,
+                  opened(directory / "hung.lrct", os.O_RDWR | os.O_CREAT) as fd):
+                disk.write(0, b"h" * UNIT)
+                with mapper.hanging(NAME):
+                    child = os.fork()
+                    if not child:
+                        with contextlib.suppress(Failure):
+                            disk.handle.enable(fd, UNIT)
+                        os._exit(0)
+                    time.sleep(1)
+                    os.kill(child, signal.SIGKILL)
+                    end = time.monotonic() + 5
+                    dead = 0
+                    while not dead and time.monotonic() < end:
+                        time.sleep(.1)
+                        dead = os.waitpid(child, os.WNOHANG)[0]
+                if not dead:
+                    os.waitpid(child, 0)
+                ktap.check(dead, "it could not be killed")
+                end = time.monotonic() + 5
+                while (disk.handle.state().state == uapi.TRACKING_ON and
+                       time.monotonic() < end):
+                    time.sleep(.1)
+                ktap.equal(disk.handle.state().state, uapi.TRACKING_OFF, "state")
+
+
+@ktap.case
+def hanging_at_enabling():
+    """A container that does not answer is not waited for without bound, nor does anybody else wait
+    for whoever enables tracking; who tries again when it answers is told what became of it."""
+    with disk_with_a_half() as (disk, sidecar), knob.turned(TIMEOUT_MS, "1000"):
+        writer = threading.Thread(target=lambda: disk.write(HALF, b"s" * UNIT))
+        ends = []
+        enabling = threading.Thread(target=lambda: ends.append(expect_failure(
+            errno.ETIMEDOUT, uapi.IN_USE, disk.handle.enable, sidecar, UNIT)))
+        with mapper.hanging(NAME):
+            writer.start()
+            mapper.wait_until_stuck(writer)
+            enabling.start()
+            time.sleep(0.3)
+            begin = time.monotonic()
+            disk.write(4 * MIB, b"m" * UNIT)
+            ktap.equal(disk.handle.state().state, uapi.TRACKING_OFF, "state")
+            enabling.join(10)
+            took = time.monotonic() - begin
+            ktap.check(len(ends) == 1 and took < 5, f"{ends} after {took:.1f} s")
+            said = ctl.run("track", "enable", "--sidecar", os.readlink(f"/proc/self/fd/{sidecar}"),
+                           disk.node, status=ctl.FAILED).stderr
+            ktap.check("the container does not answer" in said, said)
+            ktap.check(writer.is_alive(), "the write has ended: nothing was tested")
+        writer.join()
+        first = disk.handle.enable(sidecar, UNIT)
+        disk.write(8 * MIB, b"m" * UNIT)
+        ktap.equal(disk.handle.changes(first), [(8 * MIB, UNIT)], "changes")
+
+
+@ktap.case
+def hanging_at_enabling_anew():
+    """Nor has it written anything by then: the points of a former sidecar, which was to be
+    overwritten, are there."""
+    with disk_with_a_half() as (disk, sidecar), knob.turned(TIMEOUT_MS, "1000"):
+        used = pathlib.Path(os.readlink(f"/proc/self/fd/{sidecar}"))
+        former, fresh = used.with_name("former"), used.with_name("fresh")
+        disk.handle.enable(sidecar, UNIT)
+        disk.handle.seal()
+        content = used.read_bytes()
+        former.write_bytes(content)
+        used.unlink()
+        expect_failure(errno.ESTALE, uapi.TRACKING_ERROR, disk.handle.seal)
+        ktap.equal(disk.handle.state().state, uapi.TRACKING_OFF, "state")
+        writer = threading.Thread(target=lambda: disk.write(HALF, b"s" * UNIT))
+        with opened(former, os.O_RDWR) as again, opened(fresh, os.O_RDWR | os.O_CREAT) as new:
+            with mapper.hanging(NAME):
+                writer.start()
+                mapper.wait_until_stuck(writer)
+                for where, flags in ((again, uapi.ENABLE_OVERWRITE), (new, 0)):
+                    expect_failure(errno.ETIMEDOUT, uapi.IN_USE, disk.handle.enable, where, UNIT,
+                                   flags)
+                ktap.check(writer.is_alive(), "the write has ended: nothing was tested")
+            writer.join()
+            ktap.check(former.read_bytes() == content, "the former sidecar was written")
+            ktap.equal(fresh.read_bytes(), b"", "what a new sidecar was to be made in")
+            disk.handle.enable(again, UNIT, uapi.ENABLE_OVERWRITE)
+            ktap.equal(len(disk.handle.ids()), 1, "points")
+
+
+@ktap.case
 def killed_at_enabling():
     """Whoever enables tracking can be killed while he waits for a write; the next one waits too."""
     with disk_with_a_half() as (disk, sidecar):
@@ -477,6 +631,71 @@ def killed_at_enabling():
         first = disk.handle.enable(sidecar, UNIT)
         disk.write(4 * MIB, b"m" * UNIT)
         ktap.equal(disk.handle.changes(first), [(4 * MIB, UNIT)], "changes")
+
+
+@contextlib.contextmanager
+def container_that_can_hang(directory):
+    """A tracked disk in a container on a device of its own, and that device. Its session has not
+    begun."""
+    image = images.create(directory / "hung.vhdx", 16 * MIB, MIB, fixed=True)
+    sidecar = directory / "hung.lrct"
+    with slow.device(directory / "backing", image.stat().st_size, NAME) as below:
+        pathlib.Path(below.path).write_bytes(image.read_bytes())
+        with attached(below.path, "--track", "--sidecar", sidecar, "--unit", UNIT):
+            pass
+        with raw_attached(below.path, sidecar) as disk:
+            yield disk, below
+
+
+def killed_at_a_container(begun, first):
+    """A seal of two disks waits for the container of one of them: it can be killed, and the other
+    disk is anybody's at once, before the container answers. No disk has a point. And so can other
+    changes that a session must begin for."""
+    with images.directory() as directory, udev.asleep(), \
+            container_that_can_hang(directory) as (hung, below), contextlib.ExitStack() as stack:
+        other, = stack.enter_context(disks(1))
+        points = [disk.handle.ids()[0] for disk in (hung, other)]
+        if begun:
+            hung.write(0, b"h" * UNIT)
+        other.write(MIB, b"o" * UNIT)
+        nodes = (hung.node, other.node) if first else (other.node, hung.node)
+        commands = [["vhdxctl", "seal", *nodes]]
+        if not begun:
+            commands.insert(0, ["vhdxctl", "track", "disable", hung.node])
+        ended = threading.Event()
+
+        def use_the_other():
+            ktap.equal(len(other.handle.ids()), 1, "points of the other disk")
+            ktap.equal(other.handle.changes(points[1], other.handle.seal()), [(MIB, UNIT)],
+                       "changes of the other disk")
+            stack.close()
+            ended.set()
+        using = threading.Thread(target=use_the_other)
+        with mapper.hanging(below.name):
+            # Not waited for in here: what can't be killed ends when the container answers.
+            children = [subprocess.Popen(one) for one in commands]  # pylint: disable=consider-using-with
+            for child in children:
+                mapper.wait_until_stuck(child)
+                child.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(5)
+            dead = [child.returncode is not None for child in children]
+            using.start()
+            using.join(10)
+            free = ended.is_set()
+        for child in children:
+            child.wait()
+        using.join()
+        ktap.check(all(dead), f"which of {commands} died: {dead}")
+        ktap.check(free, "the other disk was held up")
+        ktap.equal(hung.handle.changes(points[0], hung.handle.seal()),
+                   [(0, UNIT)] if begun else [], "changes")
+        ktap.equal(len(hung.handle.ids()), 2, "points")
+
+
+for started, place in ((True, True), (True, False), (False, True)):
+    ktap.add(f"killed_at_a_container_{'that_is_written' if started else 'at_first'}_"
+             f"{'before' if place else 'behind'}_another", killed_at_a_container, started, place)
 
 
 @ktap.case

@@ -8,7 +8,7 @@
 # the pairs at rest by raw images. The answers must survive a detach, and the file must
 # give them while it is not attached.
 #
-# vm: disk=1G timeout=400 takes=50
+# vm: disk=1G timeout=400 takes=55
 import contextlib
 import os
 import pathlib

@@ -3,7 +3,7 @@
 #
 # test_udev - what udev makes of a disk: the names that other disks have, and who may read it
 #
-# vm: timeout=400 full=6.12 takes=10
+# vm: timeout=400 long=6.12 takes=15
 import os
 import pathlib
 import shutil

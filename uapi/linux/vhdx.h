@@ -74,7 +74,8 @@
  *				ERROR_VHD_CHANGE_TRACKING_DISABLED)
  * VHDX_REASON_RESET		tracking was reset by the administrator (ESTALE)
  * VHDX_REASON_UNCLEAN		the disk was not detached: power loss or crash
- *				(ESTALE)
+ *				(ESTALE). Not given any more: the answer is
+ *				VHDX_ANSWER_COARSE
  * VHDX_REASON_TRACKING_ERROR	the sidecar could not be written (ESTALE)
  * VHDX_REASON_UNSUPPORTED	a feature of the container or of the sidecar
  *				that this driver does not implement (EOPNOTSUPP)
@@ -166,10 +167,10 @@ struct vhdx_range {
  * struct vhdx_layer - one layer of the disk to attach, leaf first
  * @container_fd:	regular file or block device with the VHDX bytes. Opened
  *			for reading and writing, or for reading only for a
- *			read-only attach; never with O_APPEND. The kernel keeps
+ *			read-only attach and for parents; never with O_APPEND. The kernel keeps
  *			this very open file, with the locks on it, until detach.
  * @sidecar_fd:		the change-tracking sidecar of this layer, opened the
- *			same way, or -1 where there is none
+ *			same way, or -1 where there is none; of a parent always -1
  * @flags:		zero
  * @reserved:		zero
  */
@@ -196,12 +197,24 @@ struct vhdx_layer {
 #define VHDX_ATTACH_NO_TRACK		(1U << 1)
 /*
  * Where changes can't be recorded any more, fail writes rather than lose the
- * history. EOPNOTSUPP until it is implemented.
+ * history: if the sidecar can't be written, or does not answer in time, writes
+ * fail with EIO until the disk is detached. The disk can be read. Its state is
+ * VHDX_TRACKING_OFF with TRACKING_ERROR, and questions, seals and so on fail with
+ * EIO. Nothing that was not recorded has been written: attached again, with the
+ * sidecar mended, its points are what they were. ENOSPC is no such failure. A
+ * sidecar that can't be used is an error of VHDX_ATTACH. Without one, or with one
+ * that is disabled, writes neither fail nor are recorded: enable tracking before
+ * the first. With VHDX_ATTACH_STRICT
+ * the container's header stays as the sidecar knows it: a flush of new blocks may
+ * fail, too, and VHDX_DETACH does with EIO; the next attach replays the log.
  */
 #define VHDX_ATTACH_FAIL_TRACKING	(1U << 2)
 /*
- * Do without every shortcut that an older copy of container and sidecar could
- * mislead. EOPNOTSUPP until it is implemented.
+ * Find out, too, if the sidecar alone went back in time, in the middle of a
+ * session: its file system was restored after a crash, and the container's was
+ * not. The sidecar is told of each update of the container's header, and that is
+ * updated for each commit of regions: one more write and flush in the container.
+ * From now until a session without the flag; whoever opens the sidecar checks it.
  */
 #define VHDX_ATTACH_STRICT		(1U << 3)
 /*
@@ -220,7 +233,8 @@ struct vhdx_layer {
  * @size:		sizeof(struct vhdx_attach)
  * @flags:		VHDX_ATTACH_*
  * @layers:		pointer to an array of struct vhdx_layer, leaf first
- * @layer_count:	its length; at present exactly 1, more is EOPNOTSUPP
+ * @layer_count:	its length, 1 to VHDX_LAYERS_MAX: a differencing disk, its parent, and
+ *			so on to the one that has none
  * @layer_size:		size of its elements, sizeof(struct vhdx_layer)
  * @index:		in: the wanted N of /dev/vhdxN, or VHDX_INDEX_ANY; out:
  *			the index that was given
@@ -236,11 +250,15 @@ struct vhdx_layer {
  *
  * Both nodes can be opened when the call returns.
  *
- * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged; EOPNOTSUPP a feature that is
- * not supported (a differencing disk, more layers than one); EBUSY the container
+ * A parent is never written, and may be read by many disks. With several layers the
+ * message names the one that is wrong by its position, 0 = the leaf.
+ *
+ * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged, or the next layer is not the parent;
+ * EOPNOTSUPP a feature that is not supported; EBUSY the container
  * or sidecar is attached already, the index is taken, or a block device is held
  * by somebody; EROFS the block device is read-only, and the attach is not; EBADF a
- * bad descriptor; EACCES a descriptor without the needed mode; EINVAL; EPERM without
+ * bad descriptor; EACCES a descriptor without the needed mode; EINVAL, also a parent that
+ * is missing, or a layer too many; EPERM without
  * CAP_SYS_ADMIN; ENOSPC no room to replay the log; EIO; ENOMEM; EINTR the caller was
  * killed; ESHUTDOWN the machine is shutting down.
  */
@@ -267,9 +285,11 @@ struct vhdx_attach {
  * @index:		N of /dev/vhdxN
  * @reason:		out: VHDX_REASON_* on failure; on success
  *			VHDX_REASON_TRACKING_ERROR where the sidecar does not keep
- *			what changed, and the next backup must be a full one
- * @message:		pointer to a buffer for a line of text: why not, or what
- *			could not be saved
+ *			what changed, and the next backup must be a full one;
+ *			VHDX_REASON_HOST_FULL or VHDX_REASON_NO_SPACE where it had no
+ *			room, and the next answer tells more than was written
+ * @message:		pointer to a buffer for a line of text: why not, or what could
+ *			not be saved, or not exactly
  * @message_capacity:	its size in bytes
  * @reserved:		zero
  * @disk_seq:		the attachment that is meant; 0: whichever has the index
@@ -410,7 +430,7 @@ struct vhdx_info {
  *			a gap lies behind that point
  * @most_recent_id:	out: the newest point; all zero where there is none
  * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
- * @point_count:	out: number of points
+ * @point_count:	out: number of points that are known; 0 where @state is OFF
  * @gap_reason:		out: why changes since @most_recent_id can't be told, or
  *			why the sidecar was not resumed; else VHDX_REASON_NONE
  * @reason:		out: VHDX_REASON_* on failure
@@ -478,7 +498,8 @@ struct vhdx_tracking_state {
  *
  * Needs a descriptor open for writing. Errors: EALREADY tracking is enabled;
  * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or does not
- * answer somebody, as for struct vhdx_tracking_state; ELOOP the
+ * answer somebody, as for struct vhdx_tracking_state; ETIMEDOUT the container does not
+ * answer I/O that was sent to it before (IN_USE): enable again when it does; ELOOP the
  * sidecar lives on this very disk; EINVAL; EIO; ENOSPC; ENOMEM.
  */
 struct vhdx_tracking_enable {
@@ -553,8 +574,8 @@ struct vhdx_tracking_reset {
  *			nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
- *			whole units; VHDX_BYTES_UNKNOWN where it was not recorded,
- *			which for now is everywhere: ask with VHDX_CHANGES_COUNT
+ *			whole units, at most the disk; VHDX_BYTES_UNKNOWN of the oldest
+ *			point and where a gap lies before it
  * @flags:		VHDX_POINT_HAS_DATA, VHDX_POINT_COARSE, VHDX_POINT_DERIVED
  * @layer:		position of the layer that it is on, 0 = the leaf
  * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it
@@ -593,7 +614,9 @@ struct vhdx_point {
  * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
  *
- * Without a sidecar there are no points: success. Errors: ENODATA/ID_MISSING
+ * Without a sidecar there are no points: success, and the message says that tracking is
+ * not enabled. With one that can't be used there may be some: ESTALE or EOPNOTSUPP, with
+ * the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. Other errors: ENODATA/ID_MISSING
  * @after is not there (any more): read the list again; EBUSY/IN_USE as for struct
  * vhdx_tracking_state; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
  */
@@ -824,7 +847,7 @@ struct vhdx_layer_info {
  * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
  *
- * EOPNOTSUPP until it is implemented.
+ * Errors: ENODEV the disk was detached.
  */
 struct vhdx_get_layers {
 	__u32 size;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "chain.h"
 #include "cli.h"
 #include "json.h"
 
@@ -12,9 +14,12 @@ static struct {
 	bool track;
 	bool no_track;
 	bool retire_rct;
+	bool strict;
 	bool autoclear;
+	bool force;
 	uint64_t unit;
 	const char *sidecar;
+	const char *tracking_errors;
 	int index;
 } wanted = { .index = VHDX_INDEX_ANY };
 
@@ -28,15 +33,27 @@ static const struct cli_option options[] = {
 	{ "unit", "SIZE", "granularity of tracking, with --track (4K … 1M, default 16K)",
 	  OPTION_SIZE, &wanted.unit },
 	{ "sidecar", "FILE|BLOCKDEV", "where changes are kept (default: FILE.lrct)",
-	  OPTION_TEXT, &wanted.sidecar },
+	  OPTION_FILE, &wanted.sidecar },
+	{ "strict", NULL, "find out if the sidecar alone went back in time (slower)",
+	  OPTION_FLAG, &wanted.strict },
+	{ "tracking-errors", "continue|fail", "where changes can't be recorded: go on, or fail writes",
+	  OPTION_TEXT, &wanted.tracking_errors },
 	{ "retire-windows-rct", NULL, "rename Windows' FILE.rct and FILE.mrt to *.stale",
 	  OPTION_FLAG, &wanted.retire_rct },
 	{ "autoclear", NULL, "detach at the last close, once it was mounted or written",
 	  OPTION_FLAG, &wanted.autoclear },
+	PARENT_OPTIONS,
+	{ "force", NULL, "write even what a file beside it was made of, which is lost then",
+	  OPTION_FLAG, &wanted.force },
 	{ "index", "N", "attach as /dev/vhdxN", OPTION_NUMBER, &wanted.index },
 	JSON_OPTION,
 	{ 0 }
 };
+
+static bool fails_writes(void)
+{
+	return wanted.tracking_errors && !strcmp(wanted.tracking_errors, "fail");
+}
 
 static int check_options(void)
 {
@@ -44,13 +61,23 @@ static int check_options(void)
 		return usage_error("--track and --no-track exclude each other");
 	if (wanted.track && wanted.read_only)
 		return usage_error("--track and --read-only exclude each other: tracking writes");
+	if (wanted.strict && wanted.no_track)
+		return usage_error("--strict and --no-track exclude each other");
+	if (wanted.tracking_errors && !fails_writes() &&
+	    strcmp(wanted.tracking_errors, "continue") != 0)
+		return usage_error("--tracking-errors is \"continue\" or \"fail\", not \"%s\"",
+				   wanted.tracking_errors);
+	if (fails_writes() && wanted.no_track)
+		return usage_error("--tracking-errors=fail and --no-track exclude each other");
 	if (wanted.retire_rct && wanted.read_only)
 		return usage_error("--retire-windows-rct and --read-only exclude each other");
+	if (wanted.force && wanted.read_only)
+		return usage_error("--force and --read-only exclude each other");
 	if (wanted.unit && !wanted.track)
 		return usage_error("--unit is chosen when tracking is enabled: add --track");
-	if (wanted.unit)
-		return check_unit(wanted.unit);
-	return 0;
+	if (wanted.unit && check_unit(wanted.unit))
+		return EXIT_USAGE;
+	return check_named_parents();
 }
 
 static unsigned int flags(void)
@@ -58,7 +85,10 @@ static unsigned int flags(void)
 	return (wanted.read_only ? VHDX_ATTACH_READ_ONLY : 0) |
 	       (wanted.no_track ? VHDX_ATTACH_NO_TRACK : 0) |
 	       (wanted.track ? VHDX_ATTACH_TRACK : 0) |
+	       (wanted.strict ? VHDX_ATTACH_STRICT : 0) |
+	       (fails_writes() ? VHDX_ATTACH_FAIL_TRACKING : 0) |
 	       (wanted.retire_rct ? VHDX_ATTACH_RETIRE_RCT : 0) |
+	       (wanted.force ? VHDX_ATTACH_FORCE : 0) |
 	       (wanted.autoclear ? VHDX_ATTACH_AUTOCLEAR : 0);
 }
 
@@ -103,7 +133,7 @@ static int take_back(const struct vhdx_attached *attached, const char *container
 	err = vhdx_detach(attached->device, DETACH_PATIENCE_MS);
 	if (err)
 		return report(err);
-	if (made && vhdx_find(container, &index))
+	if (made && vhdx_find(container, &index) == -ENODEV)
 		unlink(made);
 	complain("%s is detached again", attached->device);
 	return EXIT_FAILED;
@@ -126,6 +156,8 @@ static int attach(int count, char **arguments)
 		.flags = flags(),
 		.index = wanted.index,
 		.unit = wanted.unit,
+		.parents = named_parents.parents,
+		.path_maps = named_parents.path_maps,
 	};
 	to_make = sidecar_to_make(arguments[0]);
 	err = vhdx_attach(arguments[0], &how, &attached);
@@ -152,5 +184,5 @@ const struct command attach_command = {
 	.maximum = 1,
 	.options = options,
 	.run = attach,
-	.notes = "VHD Sets (.vhds) and differencing disks (.avhdx) are not supported yet.",
+	.notes = "VHD Sets (.vhds) are not supported yet.",
 };

@@ -26,7 +26,7 @@ static const struct cli_option options[] = {
 	{ "map", NULL, "draw where on the disk the changes are", OPTION_FLAG, &wanted.map },
 	{ "summary", NULL, "print sums, not ranges", OPTION_FLAG, &wanted.summary },
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
-	  OPTION_TEXT, &wanted.sidecar },
+	  OPTION_FILE, &wanted.sidecar },
 	TABLE_OPTIONS,
 	{ 0 }
 };

@@ -23,8 +23,10 @@ enum exit_code {
 enum option_kind {
 	OPTION_FLAG,	/* bool */
 	OPTION_TEXT,	/* const char * */
+	OPTION_FILE,	/* const char *, a path: not empty */
 	OPTION_SIZE,	/* uint64_t, with a suffix */
 	OPTION_NUMBER,	/* int, not negative */
+	OPTION_LIST,	/* const char **, ended by NULL: as often as it is given; none is empty */
 };
 
 struct cli_option {
@@ -66,6 +68,8 @@ extern const struct command seal_command;
 extern const struct command points_command;
 extern const struct command forget_command;
 extern const struct command changes_command;
+extern const struct command create_command;
+extern const struct command check_command;
 
 /* ---- Output ---- */
 
@@ -162,6 +166,9 @@ const char *kind_name(unsigned int kind);
 const char *text_or_null(const char *text);
 /* NULL for VHDX_REASON_NONE. */
 const char *reason_or_null(unsigned int reason);
+
+/* Where tracking is off for a reason, there may be some in a sidecar that can't be used. */
+bool points_are_known(const struct vhdx_tracking_state *state);
 
 #define TIME_TEXT	40
 

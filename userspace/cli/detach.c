@@ -122,16 +122,19 @@ static int find_all(struct detaching *detaching, int count, char **names)
 static int detach_once(const struct attachment *disk)
 {
 	struct vhdx_status status = { .size = sizeof(status) };
-	bool nameless;
+	bool removed;
 	int err;
 
-	nameless = !vhdx_get_status(disk->index, &status) && status.container_deleted &&
-		   status.disk_seq == disk->disk_seq;
+	removed = !vhdx_get_status(disk->index, &status) && status.container_deleted &&
+		  status.disk_seq == disk->disk_seq;
 	err = vhdx_detach_attached(disk->index, disk->disk_seq, 0);
 	if (!err && vhdx_error_message()[0])
 		complain("warning: %s", vhdx_error_message());
-	if (!err && nameless)
+	if (!err && removed && status.container_unlinked)
 		complain("warning: %s: %s had been removed, or another file renamed over it: what was on the disk is gone; next time, copy the disk before you detach it",
+			 status.device, status.container);
+	else if (!err && removed)
+		complain("warning: %s: %s had been removed, or another file renamed over it; the file has other names, and what was on the disk is there",
 			 status.device, status.container);
 	return err;
 }

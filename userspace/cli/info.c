@@ -3,14 +3,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../lib/print_escaped.h"
+#include "chain.h"
 #include "cli.h"
 #include "json.h"
+#include "layout.h"
 
 static const char *sidecar;
 
 static const struct cli_option options[] = {
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
-	  OPTION_TEXT, &sidecar },
+	  OPTION_FILE, &sidecar },
+	PARENT_OPTIONS,
 	JSON_OPTION,
 	BYTES_OPTION,
 	{ 0 }
@@ -19,7 +23,9 @@ static const struct cli_option options[] = {
 /**
  * struct facts - all that is known of a disk
  * @status:	only of an attached one
+ * @is_told:	@state is known
  * @sidecar:	in use, or what a file that is not attached is asked with; or NULL
+ * @layout:	only of a file that is not attached, as is @chain
  */
 struct facts {
 	const char *name;
@@ -27,8 +33,23 @@ struct facts {
 	struct vhdx_status status;
 	struct vhdx_info info;
 	struct vhdx_tracking_state state;
+	bool is_told;
 	char *sidecar;
+	struct layout layout;
+	struct chain chain;
 };
+
+/* Of a file, what is wrong with the sidecar keeps nobody from the rest. */
+static int gather_state(struct vhdx_disk *disk, struct facts *facts)
+{
+	int err = vhdx_disk_get_tracking_state(disk, &facts->state);
+
+	facts->is_told = !err;
+	if (!err || facts->attached)
+		return err;
+	complain("warning: %s", vhdx_error_message());
+	return 0;
+}
 
 static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 {
@@ -41,13 +62,33 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 	if (!err)
 		err = vhdx_disk_get_info(disk, &facts->info);
 	if (!err)
-		err = vhdx_disk_get_tracking_state(disk, &facts->state);
+		err = gather_state(disk, facts);
 	if (!err)
 		err = vhdx_disk_get_sidecar(disk, &facts->sidecar);
+	if (!err && !facts->attached)
+		err = layout_gather(disk, &facts->layout);
 	/* The status is that of a number, which may have become another disk's. */
 	if (!err && facts->attached && facts->status.disk_seq != facts->info.disk_seq)
 		err = -ENODEV;
 	return err;
+}
+
+/*
+ * What is wrong with a parent keeps nobody from the rest either; but one that is named for nothing
+ * is a mistake of the user. The disk is closed: the file is read once more.
+ */
+static int gather_chain(struct facts *facts)
+{
+	int err;
+
+	if (facts->attached)
+		return 0;
+	err = chain_gather(facts->name, &facts->chain);
+	if (!facts->chain.count || err == -EINVAL || err == -ENOMEM)
+		return err;
+	if (facts->chain.fault)
+		complain("warning: %s", facts->chain.fault);
+	return 0;
 }
 
 static int gather(const char *name, struct facts *facts)
@@ -65,11 +106,13 @@ static int gather(const char *name, struct facts *facts)
 		return err;
 	err = gather_from(disk, facts);
 	vhdx_disk_close(disk);
-	return err;
+	return err ? err : gather_chain(facts);
 }
 
 static const char *type_name(const struct facts *facts)
 {
+	if (facts->info.layer_count > 1 || facts->layout.summary.has_parent)
+		return "differencing";
 	return facts->info.disk_flags & VHDX_DISK_FIXED ? "fixed" : "dynamic";
 }
 
@@ -103,6 +146,7 @@ static int print_json(const struct facts *facts)
 	json_flag(reply, "container_deleted", facts->status.container_deleted);
 	json_text(reply, "sidecar", facts->sidecar);
 	json_flag(reply, "sidecar_deleted", facts->status.sidecar_deleted);
+	json_text(reply, "former_sidecar", text_or_null(facts->status.former_sidecar));
 	json_identity(reply, info->virtual_disk_id, info->disk_seq);
 	json_uuid(reply, "data_write_guid", info->data_write_guid);
 	json_text(reply, "type", type_name(facts));
@@ -116,20 +160,23 @@ static int print_json(const struct facts *facts)
 	json_flag(reply, "container_lost", has(facts, VHDX_DISK_LOST));
 	json_text(reply, "io", io_of(facts));
 	json_text(reply, "scan", scan_of(facts));
-	json_text(reply, "tracking", tracking_name(facts->state.state));
+	json_text(reply, "tracking", facts->is_told ? tracking_name(facts->state.state) : NULL);
 	json_reason(reply, "reason", facts->state.gap_reason);
-	json_bytes(reply, "points", facts->state.point_count);
+	if (facts->is_told && points_are_known(&facts->state))
+		json_bytes(reply, "points", facts->state.point_count);
+	else
+		json_text(reply, "points", NULL);
+	json_layout(reply, "file", facts->attached ? NULL : &facts->layout, facts->name);
+	json_chain(reply, facts->attached ? NULL : &facts->chain);
 	return json_finish(reply);
 }
 
-/* A path may have anything in it; a field is one line. */
-static void print_field(const char *name, const char *text)
+void print_field(const char *name, const char *text)
 {
 	if (!text)
 		return;
 	printf("%-22s ", name);
-	for (; *text; text++)
-		putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+	print_escaped(stdout, text);
 	putchar('\n');
 }
 
@@ -157,6 +204,13 @@ static const char *log_text(const struct facts *facts)
 	       "not empty: replayed in memory only";
 }
 
+/* The driver knows no paths of parents. */
+static void print_layers(const struct vhdx_info *info)
+{
+	if (info->layer_count > 1)
+		printf("%-22s %u\n", "Layers:", info->layer_count);
+}
+
 static int print_text(const struct facts *facts)
 {
 	const struct vhdx_info *info = &facts->info;
@@ -166,6 +220,8 @@ static int print_text(const struct facts *facts)
 		    container_path(facts));
 	print_field(facts->status.sidecar_deleted ? "Sidecar (removed):" : "Sidecar:",
 		    facts->sidecar);
+	print_field(facts->status.former_sidecar_deleted ? "Sidecar (removed):" :
+		    "Sidecar (not used):", text_or_null(facts->status.former_sidecar));
 	print_uuid("Virtual disk id:", info->virtual_disk_id);
 	print_uuid("Data write GUID:", info->data_write_guid);
 	print_field("Type:", type_name(facts));
@@ -182,9 +238,17 @@ static int print_text(const struct facts *facts)
 			    "refused: somebody cut the container, or wrote over it (see the kernel log)");
 	else if (has(facts, VHDX_DISK_POISONED))
 		print_field("Writes:", "refused, after a commit failed (see the kernel log)");
-	print_field("Tracking:", tracking_name(facts->state.state));
+	print_field("Tracking:", facts->is_told ? tracking_name(facts->state.state) : "unknown");
 	print_field("Reason:", reason_or_null(facts->state.gap_reason));
-	printf("%-22s %u\n", "Points:", facts->state.point_count);
+	if (facts->is_told && points_are_known(&facts->state))
+		printf("%-22s %u\n", "Points:", facts->state.point_count);
+	else if (facts->is_told)
+		print_field("Points:", "unknown");
+	if (facts->attached)
+		print_layers(info);
+	else
+		print_layout(&facts->layout, facts->name);
+	print_chain(&facts->chain);
 	return EXIT_DONE;
 }
 
@@ -195,11 +259,16 @@ static int info(int count, char **arguments)
 	int err;
 
 	(void)count;
+	err = check_named_parents();
+	if (err)
+		return err;
 	err = gather(arguments[0], &facts);
 	if (err)
 		code = report(err);
 	else
 		code = output.json ? print_json(&facts) : print_text(&facts);
+	layout_release(&facts.layout);
+	chain_release(&facts.chain);
 	free(facts.sidecar);
 	return code;
 }

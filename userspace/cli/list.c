@@ -27,15 +27,21 @@ static const struct column columns[COLUMN_COUNT] = {
 };
 
 #define REMOVED		" (removed)"
-#define MARKED_PATH	(VHDX_PATH_TEXT + sizeof(REMOVED))
+#define NOT_USED	" (not used)"
+#define MARKED_PATH	(VHDX_PATH_TEXT + sizeof(NOT_USED))
 
 /* The name may be another file's by now. */
-static const char *marked(const char *path, bool removed, char text[MARKED_PATH])
+static const char *marked(const char *path, const char *mark, char text[MARKED_PATH])
 {
 	if (!*path)
 		return NULL;
-	snprintf(text, MARKED_PATH, "%s%s", path, removed ? REMOVED : "");
+	snprintf(text, MARKED_PATH, "%s%s", path, mark);
 	return text;
+}
+
+static const char *mark_of(bool removed, const char *otherwise)
+{
+	return removed ? REMOVED : otherwise;
 }
 
 static int add_row(void *context, const struct vhdx_status *status)
@@ -57,8 +63,12 @@ static int add_row(void *context, const struct vhdx_status *status)
 	cells[UNIT] = status->unit ? size_text(status->unit, unit) : NULL;
 	cells[IO] = status->io;
 	cells[SCAN] = status->scan;
-	cells[SIDECAR] = marked(status->sidecar, status->sidecar_deleted, sidecar);
-	cells[CONTAINER] = marked(status->container, status->container_deleted, container);
+	cells[SIDECAR] = marked(status->sidecar, mark_of(status->sidecar_deleted, ""), sidecar);
+	if (!cells[SIDECAR])
+		cells[SIDECAR] = marked(status->former_sidecar,
+					mark_of(status->former_sidecar_deleted, NOT_USED), sidecar);
+	cells[CONTAINER] = marked(status->container, mark_of(status->container_deleted, ""),
+				  container);
 	table_row(context, cells);
 	return 0;
 }
@@ -73,6 +83,7 @@ static int add_object(void *context, const struct vhdx_status *status)
 	json_flag(disk, "container_deleted", status->container_deleted);
 	json_text(disk, "sidecar", text_or_null(status->sidecar));
 	json_flag(disk, "sidecar_deleted", status->sidecar_deleted);
+	json_text(disk, "former_sidecar", text_or_null(status->former_sidecar));
 	json_flag(disk, "read_only", status->read_only);
 	json_bytes(disk, "size", status->disk_size);
 	json_text(disk, "tracking", tracking_name(status->tracking));

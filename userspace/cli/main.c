@@ -19,6 +19,8 @@ static const struct command *const commands[] = {
 	&points_command,
 	&forget_command,
 	&changes_command,
+	&create_command,
+	&check_command,
 };
 
 #define COMMAND_COUNT	(sizeof(commands) / sizeof(commands[0]))

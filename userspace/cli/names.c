@@ -33,6 +33,12 @@ const char *reason_or_null(unsigned int reason)
 	return reason == VHDX_REASON_NONE ? NULL : vhdx_reason_name(reason);
 }
 
+bool points_are_known(const struct vhdx_tracking_state *state)
+{
+	return state->state != VHDX_TRACKING_OFF || !state->gap_reason ||
+	       state->gap_reason == VHDX_REASON_DISABLED;
+}
+
 const char *time_text(uint64_t time_ns, char text[TIME_TEXT])
 {
 	const time_t seconds = time_ns / 1000000000;

@@ -46,6 +46,23 @@ static int parse_number(const char *text, int *number)
 	return 0;
 }
 
+/* It grows by one, and lives as long as the program. */
+static int add_to_list(const char ***list, const char *text)
+{
+	const char **longer;
+	size_t count = 0;
+
+	while (*list && (*list)[count])
+		count++;
+	longer = realloc(*list, (count + 2) * sizeof(*longer));
+	if (!longer)
+		return -1;
+	longer[count] = text;
+	longer[count + 1] = NULL;
+	*list = longer;
+	return 0;
+}
+
 static int set_option(const struct cli_option *option, const char *text)
 {
 	switch (option->kind) {
@@ -64,6 +81,16 @@ static int set_option(const struct cli_option *option, const char *text)
 		if (!parse_number(text, option->value))
 			return 0;
 		return usage_error("--%s: \"%s\" is not a number", option->name, text);
+	case OPTION_FILE:
+		*(const char **)option->value = text;
+		return *text ? 0 : usage_error("--%s: an empty name", option->name);
+	case OPTION_LIST:
+		if (!*text)
+			return usage_error("--%s: an empty name", option->name);
+		if (!add_to_list(option->value, text))
+			return 0;
+		complain("out of memory");
+		return EXIT_FAILED;
 	}
 	return EXIT_USAGE;
 }
@@ -110,9 +137,20 @@ static const struct cli_option *option_of(const struct cli_option *options, int 
 	return options;
 }
 
+/* `--since --summary` has no point to begin with, and no summary. */
+static bool is_option(const struct cli_option *options, const char *word)
+{
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	while (options->name && strcmp(options->name, word + 2) != 0)
+		options++;
+	return options->name || !strcmp(word, "--help");
+}
+
 /* 0: go on; -1: help was printed; else an exit code. */
 static int parse_options(const char *path, const struct command *command, int argc, char **argv)
 {
+	const struct cli_option *option;
 	struct parser parser;
 	int value;
 	int code;
@@ -131,7 +169,12 @@ static int parse_options(const char *path, const struct command *command, int ar
 			return usage_error("%s: unknown option -%c", path, optopt);
 		if (value == '?')
 			return usage_error("%s: unknown option %s", path, argv[optind - 1]);
-		code = set_option(option_of(command->options, value), optarg);
+		option = option_of(command->options, value);
+		if (option->argument && optarg == argv[optind - 1] &&
+		    is_option(command->options, optarg))
+			return usage_error("%s: %s needs a value, and %s is an option", path,
+					   argv[optind - 2], optarg);
+		code = set_option(option, optarg);
 		if (code)
 			return code;
 	}

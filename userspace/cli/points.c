@@ -10,7 +10,7 @@ static const char *sidecar;
 
 static const struct cli_option options[] = {
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
-	  OPTION_TEXT, &sidecar },
+	  OPTION_FILE, &sidecar },
 	TABLE_OPTIONS,
 	{ 0 }
 };
@@ -111,9 +111,12 @@ static int points(int count, char **arguments)
 	err = vhdx_disk_get_info(disk, &info);
 	if (!err)
 		err = vhdx_disk_get_points(disk, sizeof(*list), &list, &length);
+	/* Whoever expected points in a file learns why there are none. */
+	if (!err && *vhdx_error_message())
+		complain("warning: %s", vhdx_error_message());
 	vhdx_disk_close(disk);
 	if (err)
-		return report(err);
+		return report_history(err);
 	code = output.json ? print_json(&info, list, length) : print_table(list, length);
 	free(list);
 	return code;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <inttypes.h>
 #include <stdio.h>
+#include "../lib/print_escaped.h"
 #include "cli.h"
 #include "json.h"
 
@@ -11,7 +12,7 @@ static struct {
 
 #define SIDECAR_OPTION \
 	{ "sidecar", "FILE|BLOCKDEV", "where changes are kept (default: FILE.lrct)", \
-	  OPTION_TEXT, &wanted.sidecar }
+	  OPTION_FILE, &wanted.sidecar }
 #define UNIT_OPTION \
 	{ "unit", "SIZE", "granularity (4K … 1M, default 16K)", OPTION_SIZE, &wanted.unit }
 
@@ -107,7 +108,14 @@ static bool is_known(const struct vhdx_tracking_state *state)
 	return state->state == VHDX_TRACKING_ON && !state->gap_reason;
 }
 
-static int print_status_json(const struct vhdx_tracking_state *state)
+static const char *policy_name(const struct vhdx_status *attached)
+{
+	return attached->fail_tracking ? "fail" : "continue";
+}
+
+/* @attached: NULL for a file */
+static int print_status_json(const struct vhdx_tracking_state *state,
+			     const struct vhdx_status *attached)
 {
 	struct json_object *reply = json_reply();
 	char time[TIME_TEXT];
@@ -123,19 +131,28 @@ static int print_status_json(const struct vhdx_tracking_state *state)
 	json_text(reply, "gap_time",
 		  state->gap_time_ns ? time_text(state->gap_time_ns, time) : NULL);
 	json_positive(reply, "unit", state->unit);
-	json_bytes(reply, "points", state->point_count);
+	if (points_are_known(state))
+		json_bytes(reply, "points", state->point_count);
+	else
+		json_text(reply, "points", NULL);
+	if (attached)
+		json_flag(reply, "strict", attached->strict);
+	else
+		json_text(reply, "strict", NULL);
+	json_text(reply, "tracking_errors", attached ? policy_name(attached) : NULL);
+	json_text(reply, "former_sidecar",
+		  attached ? text_or_null(attached->former_sidecar) : NULL);
 	return json_finish(reply);
 }
 
-/* The next seal finds out, and until then all is recorded into what will be gone. */
-static bool sidecar_is_removed(int index)
+static void print_former(const struct vhdx_status *attached)
 {
-	struct vhdx_status status = { .size = sizeof(status) };
-
-	return index >= 0 && !vhdx_get_status(index, &status) && status.sidecar_deleted;
+	printf("%-16s %s: ", "Sidecar:", attached->former_sidecar_deleted ? "removed" : "not used");
+	print_escaped(stdout, attached->former_sidecar);
+	putchar('\n');
 }
 
-static int print_status(const struct vhdx_tracking_state *state, bool removed)
+static int print_status(const struct vhdx_tracking_state *state, const struct vhdx_status *attached)
 {
 	char id[VHDX_ID_TEXT] = "";
 	char unit[SIZE_TEXT];
@@ -147,19 +164,30 @@ static int print_status(const struct vhdx_tracking_state *state, bool removed)
 	printf("%-16s %s\n", "Most recent id:", id[0] ? id : "none");
 	if (state->gap_reason)
 		printf("%-16s %s\n", "Reason:", vhdx_reason_name(state->gap_reason));
-	if (removed)
+	/* The next seal finds out, and until then all is recorded into what will be gone. */
+	if (attached && attached->sidecar_deleted)
 		printf("%-16s %s\n", "Sidecar:", "removed: the next seal fails, and tracking ends");
+	else if (attached && attached->former_sidecar[0])
+		print_former(attached);
 	if (state->unit)
 		printf("%-16s %s\n", "Unit:", size_text(state->unit, unit));
-	printf("%-16s %" PRIu32 "\n", "Points:", state->point_count);
+	if (points_are_known(state))
+		printf("%-16s %" PRIu32 "\n", "Points:", state->point_count);
+	else
+		printf("%-16s unknown\n", "Points:");
+	if (attached) {
+		printf("%-16s %s\n", "Strict:", attached->strict ? "yes" : "no");
+		printf("%-16s %s\n", "Tracking errors:", policy_name(attached));
+	}
 	return EXIT_DONE;
 }
 
 static int status(int count, char **arguments)
 {
 	struct vhdx_tracking_state state = { .size = sizeof(state) };
+	struct vhdx_status attached = { .size = sizeof(attached) };
 	struct vhdx_disk *disk;
-	int index;
+	bool is_attached;
 	int err;
 
 	(void)count;
@@ -167,12 +195,14 @@ static int status(int count, char **arguments)
 	if (err)
 		return report(err);
 	err = vhdx_disk_get_tracking_state(disk, &state);
-	index = vhdx_disk_index(disk);
+	is_attached = !err && vhdx_disk_index(disk) >= 0;
+	if (is_attached)
+		err = vhdx_get_status(vhdx_disk_index(disk), &attached);
 	vhdx_disk_close(disk);
 	if (err)
 		return report(err);
-	return output.json ? print_status_json(&state) :
-	       print_status(&state, sidecar_is_removed(index));
+	return output.json ? print_status_json(&state, is_attached ? &attached : NULL) :
+	       print_status(&state, is_attached ? &attached : NULL);
 }
 
 static int verify(int count, char **arguments)
@@ -185,8 +215,11 @@ static int verify(int count, char **arguments)
 	err = vhdx_tracking_verify(arguments[0], wanted.sidecar, &points);
 	if (err)
 		return report(err);
+	if (vhdx_error_message()[0])
+		complain("warning: %s", vhdx_error_message());
 	if (!output.json) {
-		printf("%s: the sidecar is sound, points: %zu\n", arguments[0], points);
+		printf("%s: the sidecar is sound, points: %zu\n",
+		       wanted.sidecar ? wanted.sidecar : arguments[0], points);
 		return EXIT_DONE;
 	}
 	reply = json_reply();

@@ -4,30 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <core/utf8.h>
+#include "../lib/print_escaped.h"
 #include "cli.h"
 #include "json.h"
-
-/*
- * Names may be any bytes. Those that a terminal can't show, or would obey, are written as tables
- * have them; and what looks like one that was, too.
- */
-static void put_text(const char *text)
-{
-	u32 character;
-	size_t length;
-
-	while (*text) {
-		length = vhdx_utf8_decode((const u8 *)text, strlen(text), &character);
-		if (length && vhdx_label_is_valid((const u8 *)text, length) &&
-		    strncmp(text, "\\x", 2) != 0) {
-			fwrite(text, 1, length, stderr);
-			text += length;
-		} else {
-			fprintf(stderr, "\\x%02x", (unsigned char)*text++);
-		}
-	}
-}
 
 static void say(const char *format, va_list args)
 {
@@ -35,7 +14,7 @@ static void say(const char *format, va_list args)
 
 	fputs("vhdxctl: ", stderr);
 	if (vasprintf(&text, format, args) >= 0) {
-		put_text(text);
+		print_escaped(stderr, text);
 		free(text);
 	} else {
 		fputs("out of memory", stderr);

@@ -14,11 +14,13 @@
 
 #define KERNEL_FLAGS	(VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | \
 			 VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_STRICT | VHDX_ATTACH_AUTOCLEAR)
-#define KNOWN_FLAGS	(KERNEL_FLAGS | VHDX_ATTACH_TRACK | VHDX_ATTACH_RETIRE_RCT)
+#define KNOWN_FLAGS	(KERNEL_FLAGS | VHDX_ATTACH_TRACK | VHDX_ATTACH_RETIRE_RCT | \
+			 VHDX_ATTACH_FORCE)
 #define UNDO_TIMEOUT_MS	5000
 
 /**
  * struct attaching - an attach under way
+ * @parents:	of a differencing disk
  * @sidecar_fd:	-1: none, or none that can be opened
  * @file_write_guid: as it was before; it changes before anything else is written
  * @info:	of the disk, once it is attached
@@ -27,6 +29,7 @@ struct attaching {
 	const struct vhdx_attach_options *options;
 	struct vhdx_attached *attached;
 	struct container container;
+	struct parents parents;
 	struct windows_rct rct;
 	vhdx_guid file_write_guid;
 	struct vhdx_info info;
@@ -48,6 +51,10 @@ static int check_options(const char *path, const struct vhdx_attach_options *opt
 		what = "unknown flags";
 	else if (flags & VHDX_ATTACH_TRACK && flags & VHDX_ATTACH_NO_TRACK)
 		what = "to track and not to track exclude each other";
+	else if (flags & VHDX_ATTACH_STRICT && flags & VHDX_ATTACH_NO_TRACK)
+		what = "strict tracking and not to track exclude each other";
+	else if (flags & VHDX_ATTACH_FAIL_TRACKING && flags & VHDX_ATTACH_NO_TRACK)
+		what = "to fail untracked writes and not to track exclude each other";
 	else if (flags & VHDX_ATTACH_TRACK && flags & VHDX_ATTACH_READ_ONLY)
 		what = "tracking cannot be enabled on a read-only disk";
 	else if (options->unit && !(flags & VHDX_ATTACH_TRACK))
@@ -64,10 +71,15 @@ static void warn(struct attaching *attaching, const char *text)
 		 length ? "; " : "", text);
 }
 
-/* As an error of the container would be worded. */
+static const char *subject(const struct attaching *attaching, const char *text)
+{
+	return subject_of(text, attaching->options->sidecar, attaching->container.path);
+}
+
+/* As an error of the container, or of its sidecar, would be worded. */
 static void warn_of(struct attaching *attaching, unsigned int reason, const char *text)
 {
-	fail_kernel(0, reason, attaching->container.path, text);
+	fail_kernel(0, reason, subject(attaching, text), text);
 	warn(attaching, vhdx_error_message());
 }
 
@@ -134,11 +146,64 @@ static int find_sidecar(struct attaching *attaching)
 	free(path);
 	if (fd >= 0)
 		attaching->sidecar_fd = fd;
-	else if ((fd != -ENOENT && wants(attaching, VHDX_ATTACH_TRACK)) || (fd == -EBUSY && given))
+	else if ((fd != -ENOENT && (wants(attaching, VHDX_ATTACH_TRACK) ||
+				    wants(attaching, VHDX_ATTACH_FAIL_TRACKING))) ||
+		 (fd == -EBUSY && given))
 		return fd;
-	else if (fd != -ENOENT || (given && !wants(attaching, VHDX_ATTACH_TRACK)))
+	else if ((fd != -ENOENT && fd != -ENAMETOOLONG) ||
+		 (given && !wants(attaching, VHDX_ATTACH_TRACK)))
 		warn_of_none(attaching);
 	return 0;
+}
+
+/* Where writes are to fail rather than go unrecorded, there is something to record them in. */
+static int refuse_untracked(const struct attaching *attaching)
+{
+	const char *given = attaching->options->sidecar;
+
+	if (attaching->sidecar_fd >= 0 || !attaching->container.write ||
+	    !wants(attaching, VHDX_ATTACH_FAIL_TRACKING) || wants(attaching, VHDX_ATTACH_TRACK))
+		return 0;
+	if (given)
+		return fail(-ENOENT, VHDX_REASON_NONE,
+			    "%s: no sidecar that tracking was enabled in, and writes are to fail where they can't be recorded: name the right one (--sidecar), or begin one (--track)",
+			    given);
+	return fail(-ENOENT, VHDX_REASON_NONE,
+		    "%s: it has no sidecar beside it, and writes are to fail where they can't be recorded: begin one (--track), or name it where it lies elsewhere (--sidecar)",
+		    attaching->container.path);
+}
+
+/* The leaf is attached for writing: is it one, and not somebody's parent? */
+static int check_leaf(struct attaching *attaching, const struct image_file *image)
+{
+	if (!attaching->container.write || wants(attaching, VHDX_ATTACH_FORCE) ||
+	    is_block(&attaching->container))
+		return 0;
+	return refuse_with_children(&attaching->container, image);
+}
+
+/* What is wrong with the leaf itself is for the driver to say: it reads the same. */
+static int find_chain(struct attaching *attaching)
+{
+	const struct vhdx_chain_options options = {
+		.size = sizeof(options),
+		.parents = attaching->options->parents,
+		.path_maps = attaching->options->path_maps,
+	};
+	struct image_file image;
+	int err;
+
+	if (open_image(&image, &attaching->container)) {
+		clear_error();
+		err = 0;
+	} else {
+		err = check_leaf(attaching, &image);
+		if (!err)
+			err = open_parents(&attaching->parents, &attaching->container, &image,
+					   &options, NULL, NULL);
+	}
+	close_image(&image);
+	return err;
 }
 
 static int read_file_write_guid(const struct attaching *attaching, vhdx_guid *guid)
@@ -179,19 +244,35 @@ static void unsettle_windows_rct(struct attaching *attaching)
 		restore_windows_rct(&attaching->rct, &attaching->container);
 }
 
-static int call_attach(struct attaching *attaching)
+/* Leaf first. Only the leaf has a sidecar: what is below it does not change. Returns how many. */
+static unsigned int list_layers(const struct attaching *attaching,
+				struct vhdx_layer layers[VHDX_LAYERS_MAX])
 {
-	char message[MESSAGE_SIZE];
-	struct vhdx_layer layer = {
+	const struct parents *parents = &attaching->parents;
+	size_t i;
+
+	layers[0] = (struct vhdx_layer) {
 		.container_fd = attaching->container.fd,
 		.sidecar_fd = attaching->sidecar_fd,
 	};
+	for (i = 0; i < parents->count; i++)
+		layers[1 + i] = (struct vhdx_layer) {
+			.container_fd = parents->layers[i].fd,
+			.sidecar_fd = -1,
+		};
+	return 1 + parents->count;
+}
+
+static int call_attach(struct attaching *attaching)
+{
+	char message[MESSAGE_SIZE];
+	struct vhdx_layer layers[VHDX_LAYERS_MAX];
 	struct vhdx_attach attach = {
 		.size = sizeof(attach),
 		.flags = attaching->options->flags & KERNEL_FLAGS,
-		.layers = (uintptr_t)&layer,
-		.layer_count = 1,
-		.layer_size = sizeof(layer),
+		.layers = (uintptr_t)layers,
+		.layer_count = list_layers(attaching, layers),
+		.layer_size = sizeof(layers[0]),
 		.index = attaching->options->index,
 	};
 	int err;
@@ -201,7 +282,7 @@ static int call_attach(struct attaching *attaching)
 		return fail(err, attach.reason, "%s: attaching needs root (CAP_SYS_ADMIN)",
 			    attaching->container.path);
 	if (err)
-		return fail_kernel(err, attach.reason, attaching->container.path, message);
+		return fail_kernel(err, attach.reason, subject(attaching, message), message);
 
 	attaching->attached->index = attach.index;
 	attaching->attached->reason = attach.reason;
@@ -277,6 +358,9 @@ static int refuse_unusable_sidecar(struct attaching *attaching)
 		return err;
 	if (!attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	/* Where the words have the way out already, a second one would only confuse. */
+	if (strstr(attached->warning, "track reset"))
+		return fail(-EEXIST, attached->reason, "%s", attached->warning);
 	return fail(-EEXIST, attached->reason,
 		    "%s; to give its points up, attach without tracking and run `vhdxctl track reset`, then make a full backup",
 		    attached->warning);
@@ -292,6 +376,22 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 		err = refuse_unusable_sidecar(attaching);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
+	return err;
+}
+
+/* What was disabled does not record, either. */
+static int refuse_disabled(const struct attaching *attaching, struct vhdx_disk *disk)
+{
+	struct vhdx_tracking_state state = { .size = sizeof(state) };
+	int err;
+
+	if (!attaching->container.write || !wants(attaching, VHDX_ATTACH_FAIL_TRACKING))
+		return 0;
+	err = vhdx_disk_get_tracking_state(disk, &state);
+	if (!err && state.state == VHDX_TRACKING_DISABLED)
+		err = fail(-EINVAL, VHDX_REASON_DISABLED,
+			   "%s: tracking is disabled in its sidecar, and writes are to fail where they can't be recorded: enable it (--track)",
+			   attaching->container.path);
 	return err;
 }
 
@@ -311,13 +411,35 @@ static void undo(struct attaching *attaching)
 	free(message);
 }
 
-/* Of two copies that are attached, one is likely to be written by mistake. */
+/* It has its parent's id. */
+static bool is_differencing(int index)
+{
+	struct vhdx_info info = { .size = sizeof(info) };
+	struct vhdx_disk *disk;
+	int err;
+
+	err = open_device(index, sysfs_disk_seq(index), false, &disk);
+	if (!err) {
+		err = vhdx_disk_get_info(disk, &info);
+		vhdx_disk_close(disk);
+	}
+	return !err && info.layer_count > 1;
+}
+
+/*
+ * Of two copies that are attached, one is likely to be written by mistake. Two that read one
+ * file are no copies, nor are those of one family.
+ */
 static void warn_of_copy(struct attaching *attaching)
 {
 	char original[VHDX_DEVICE_NAME];
+	int index;
 
-	if (sysfs_read(attaching->attached->index, "vhdx/copy_of", original, sizeof(original)) ||
-	    strncmp(original, "vhdx", 4) != 0)
+	if (sysfs_read(attaching->attached->index, "vhdx/copy_of", original, sizeof(original)))
+		return;
+	index = index_from_name(original);
+	if (index < 0 || is_container(index, &attaching->container.st) ||
+	    attaching->parents.count || is_differencing(index))
 		return;
 	fail(0, VHDX_REASON_NONE,
 	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",
@@ -351,6 +473,14 @@ static void warn_of_stray(struct attaching *attaching)
 	warn(attaching, vhdx_error_message());
 }
 
+/* What is not written leaves none. */
+static void warn_of_gap(struct attaching *attaching)
+{
+	if (attaching->container.write)
+		warn_of(attaching, VHDX_REASON_DISABLED,
+			"writes are not tracked: the sidecar will have a gap here, and the next backup has to be a full one");
+}
+
 static int finish(struct attaching *attaching)
 {
 	struct vhdx_attached *attached = attaching->attached;
@@ -361,14 +491,15 @@ static int finish(struct attaching *attaching)
 	err = open_nodes(attaching, track, &disk);
 	if (!err && track)
 		err = enable_tracking(attaching, disk);
+	else if (!err)
+		err = refuse_disabled(attaching, disk);
 	vhdx_disk_close(disk);
 	if (err) {
 		undo(attaching);
 		return err;
 	}
 	if (wants(attaching, VHDX_ATTACH_NO_TRACK) && attaching->sidecar_fd >= 0)
-		warn_of(attaching, VHDX_REASON_DISABLED,
-			"writes are not tracked: the sidecar will have a gap here, and the next backup has to be a full one");
+		warn_of_gap(attaching);
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
 	warn_of_stray(attaching);
@@ -386,7 +517,11 @@ static int attach(struct attaching *attaching, const char *path)
 	err = open_container(&attaching->container, path, !wants(attaching, VHDX_ATTACH_READ_ONLY));
 	if (err)
 		return err;
-	err = find_sidecar(attaching);
+	err = find_chain(attaching);
+	if (!err)
+		err = find_sidecar(attaching);
+	if (!err)
+		err = refuse_untracked(attaching);
 	if (!err)
 		err = settle_windows_rct(attaching);
 	if (err)
@@ -431,7 +566,9 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 	int err;
 
 	clear_error();
-	err = check_sizes(options, &known, attached);
+	err = check_name(container);
+	if (!err)
+		err = check_sizes(options, &known, attached);
 	if (!err)
 		err = check_options(container, attaching.options);
 	if (!err)
@@ -440,6 +577,7 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 		give_sized(attached, &result, sizeof(result));
 	if (attaching.sidecar_fd >= 0)
 		close(attaching.sidecar_fd);
+	release_parents(&attaching.parents);
 	close_container(&attaching.container);
 	if (attaching.control >= 0)
 		close(attaching.control);

@@ -67,8 +67,31 @@ static int explain_busy(const struct container *container)
 		    device);
 }
 
-/* Before it is opened: opening a pipe would wait, opening a tape would wind it. */
-static int check_kind(const char *path, const struct stat *st)
+bool leads_nowhere(const char *path, char target[VHDX_PATH_TEXT])
+{
+	ssize_t length = readlink(path, target, VHDX_PATH_TEXT - 1);
+	struct stat st;
+
+	if (length < 0 || !stat(path, &st) || errno != ENOENT)
+		return false;
+	target[length] = '\0';
+	return true;
+}
+
+int explain_missing(int err, const char *path)
+{
+	char target[VHDX_PATH_TEXT];
+
+	if (!*path)
+		return fail(err, VHDX_REASON_NONE, "an empty name, where a disk or a file is wanted");
+	if (leads_nowhere(path, target))
+		return fail(err, VHDX_REASON_NONE, "%s: a symbolic link to %s, which is not there",
+			    path, target);
+	return fail_errno(err, "%s", path);
+}
+
+/* Opening a pipe would wait, opening a tape would wind it. */
+int check_kind(const char *path, const struct stat *st)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
@@ -92,26 +115,11 @@ int open_for(const char *path, bool write, int flags)
 	return -EROFS;
 }
 
-int open_container(struct container *container, const char *path, bool write)
+/* It is open: what is it, and may it be used? Closes it where that fails. */
+static int settle(struct container *container, const char *path)
 {
 	int err;
 
-	container->write = write;
-	if (stat(path, &container->st))
-		return fail_errno(-errno, "%s", path);
-	err = check_kind(path, &container->st);
-	if (err)
-		return err;
-
-	container->fd = open_for(path, write, 0);
-	if (container->fd < 0) {
-		err = container->fd;
-		if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
-			return fail_errno(err,
-					  "%s: cannot open it for writing (a read-only attach may do)",
-					  path);
-		return fail_errno(err, "%s", path);
-	}
 	if (fstat(container->fd, &container->st)) {
 		err = fail_errno(-errno, "%s", path);
 		goto out_close;
@@ -124,7 +132,7 @@ int open_container(struct container *container, const char *path, bool write)
 		err = fail_errno(-errno, "%s: cannot tell its path (is /proc mounted?)", path);
 		goto out_close;
 	}
-	err = lock_container(container->fd, write, container->path);
+	err = lock_container(container->fd, container->write, container->path);
 	if (err == -EBUSY)
 		err = explain_busy(container);
 	if (!err)
@@ -136,6 +144,50 @@ int open_container(struct container *container, const char *path, bool write)
 out_close:
 	close_container(container);
 	return err;
+}
+
+int open_container(struct container *container, const char *path, bool write)
+{
+	int err;
+
+	container->write = write;
+	if (stat(path, &container->st))
+		return explain_missing(-errno, path);
+	err = check_kind(path, &container->st);
+	if (err)
+		return err;
+
+	container->fd = open_for(path, write, 0);
+	if (container->fd >= 0)
+		return settle(container, path);
+	err = container->fd;
+	if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
+		return fail_errno(err,
+				  "%s: cannot open it for writing (a read-only attach%s may do)",
+				  path, geteuid() ? " by root" : "");
+	return fail_errno(err, "%s", path);
+}
+
+int reopen(int found)
+{
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", found);
+	return open_for(link, false, 0);
+}
+
+int open_found(struct container *container, int found, const char *path)
+{
+	int err;
+
+	container->write = false;
+	if (fstat(found, &container->st))
+		return fail_errno(-errno, "%s", path);
+	err = check_kind(path, &container->st);
+	if (err)
+		return err;
+	container->fd = reopen(found);
+	return container->fd < 0 ? fail_errno(container->fd, "%s", path) : settle(container, path);
 }
 
 void close_container(struct container *container)
@@ -166,10 +218,10 @@ int locate_container(struct container *container, const char *name)
 	}
 	container->path = realpath(name, NULL);
 	if (!container->path || stat(container->path, &container->st))
-		return fail_errno(-errno, "%s", name);
+		return explain_missing(-errno, name);
 	if (attached && !is_container(index, &container->st))
 		return fail(-ENOENT, VHDX_REASON_NONE,
 			    "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
 			    name, status.device);
-	return 0;
+	return check_kind(name, &container->st);
 }

@@ -2,16 +2,33 @@
 /*
  * An attached disk: the driver answers.
  */
+#include <core/argument.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "internal.h"
 
+static bool is_read_only(const struct vhdx_disk *disk)
+{
+	char text[8];
+
+	return !sysfs_read(disk->index, "vhdx/read_only", text, sizeof(text)) && text[0] == '1';
+}
+
+/* Where nothing can be enabled, that is no advice. */
 static int device_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
-	return request(disk->fd, disk->name, command, argument, disk->message);
+	const struct vhdx_argument *known = vhdx_argument_of(command);
+	int err = request(disk->fd, disk->name, command, argument, disk->message);
+
+	if (err == -EOPNOTSUPP && !disk->message[0] &&
+	    *vhdx_argument_reason(known, argument) == VHDX_REASON_DISABLED && is_read_only(disk))
+		snprintf(disk->message, sizeof(disk->message),
+			 "change tracking is not enabled, and the disk is attached read-only: detach it and attach it for writing");
+	return err;
 }
 
 static int device_sidecar(struct vhdx_disk *disk, char **path)

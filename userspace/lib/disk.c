@@ -24,6 +24,9 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
 	const struct vhdx_argument *known = vhdx_argument_of(command);
+	char text[NAMED_SIZE];
+	const char *subject;
+	const char *message;
 	unsigned int reason;
 	int err;
 
@@ -32,9 +35,13 @@ int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 	if (!err)
 		return 0;
 	reason = *vhdx_argument_reason(known, argument);
-	if (command == VHDX_GET_VIRTUAL_DISK_CHANGES)
-		return fail_history(err, reason, disk->name, disk->message);
-	return fail_kernel(err, reason, disk->name, disk->message);
+	if (disk->unreadable)
+		return fail(err, reason, "%s", disk->unreadable);
+	subject = subject_of(disk->message, disk->sidecar, disk->name);
+	message = name_file(disk, disk->message, text);
+	if (command == VHDX_GET_VIRTUAL_DISK_CHANGES || command == VHDX_GET_POINTS)
+		return fail_history(err, reason, subject, message);
+	return fail_kernel(err, reason, subject, message);
 }
 
 /* Only the size of an answer is the caller's; the rest may be anything. */
@@ -80,6 +87,9 @@ int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
 	int err;
 
 	clear_error();
+	err = check_name(name);
+	if (err)
+		return err;
 	if (flags & ~(VHDX_OPEN_WRITE | VHDX_OPEN_ATTACHED))
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT, "%s: unknown flags 0x%x", name, flags);
 	err = find_disk(name, &index);
@@ -88,12 +98,12 @@ int vhdx_disk_open(const char *name, const char *sidecar, unsigned int flags,
 	if (!err)
 		return open_attached(name, index, flags & VHDX_OPEN_WRITE, disk);
 	if (flags)
-		return explain_node(name) ?:
+		return explain_no_disk(name) ?:
 		       fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: attach it first (`vhdxctl attach`)", name);
 	err = open_offline(name, sidecar, disk);
 	/* A partition may well hold a VHDX; if it does not, it was meant otherwise. */
-	return err == -EMEDIUMTYPE ? explain_node(name) ?: err : err;
+	return err == -EMEDIUMTYPE ? explain_no_disk(name) ?: err : err;
 }
 
 void vhdx_disk_close(struct vhdx_disk *disk)
@@ -101,6 +111,7 @@ void vhdx_disk_close(struct vhdx_disk *disk)
 	if (!disk)
 		return;
 	free(disk->name);
+	free(disk->unreadable);
 	disk->ops->close(disk);
 }
 
@@ -193,6 +204,9 @@ int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size, struct vhdx_
 		free(list);
 		list = NULL;
 	}
+	if (!err && !list && disk->message[0])
+		fail(0, VHDX_REASON_NONE, "%s: %s",
+		     subject_of(disk->message, disk->sidecar, disk->name), disk->message);
 	*points = list;
 	*count = err ? 0 : get.output_count;
 	return err;

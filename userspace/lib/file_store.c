@@ -53,6 +53,34 @@ static int file_store_read(struct vhdx_store *store, u64 offset, void *buf, size
 			      read_fully(file->fd, offset, buf, length);
 }
 
+/* Whoever writes does so in whole pages: direct I/O has what it wants. */
+static int file_store_write(struct vhdx_store *store, u64 offset, const void *buf, size_t length)
+{
+	struct file_store *file = container_of(store, struct file_store, store);
+	ssize_t done;
+
+	if (offset > LLONG_MAX - length)
+		return -EFBIG;
+	while (length) {
+		done = pwrite(file->fd, buf, length, offset);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return done ? -errno : -EIO;
+		buf = (const char *)buf + done;
+		offset += done;
+		length -= done;
+	}
+	return 0;
+}
+
+static int file_store_flush(struct vhdx_store *store)
+{
+	struct file_store *file = container_of(store, struct file_store, store);
+
+	return fsync(file->fd) ? -errno : 0;
+}
+
 int file_store_init(struct file_store *file, int fd)
 {
 	struct stat st;
@@ -61,6 +89,8 @@ int file_store_init(struct file_store *file, int fd)
 	memset(file, 0, sizeof(*file));
 	file->fd = fd;
 	file->store.read = file_store_read;
+	file->store.write = file_store_write;
+	file->store.flush = file_store_flush;
 	if (fstat(fd, &st))
 		return -errno;
 	end = lseek(fd, 0, SEEK_END);	/* of a block device fstat() tells no size */

@@ -8,7 +8,7 @@
 #include <core/platform.h>
 
 /**
- * struct file_store - the bytes of a descriptor, for reading
+ * struct file_store - the bytes of a descriptor; written only where that is open for it
  * @direct:	past the page cache: of a block device it may be older than the disk
  */
 struct file_store {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "image_file.h"
 
+struct vhdx_store *image_store(struct image_file *image)
+{
+	return image->image.log.dirty ? &image->overlay.store : &image->file.store;
+}
+
 static int load(struct image_file *image, struct vhdx_diag *diag)
 {
 	struct vhdx_store *store = &image->file.store;
@@ -13,13 +18,8 @@ static int load(struct image_file *image, struct vhdx_diag *diag)
 		err = vhdx_overlay_init(&image->overlay, store, &image->image, diag);
 		if (err)
 			return err;
-		store = &image->overlay.store;
 	}
-	err = vhdx_image_load(&image->image, store, diag);
-	if (!err && image->image.geo.has_parent)
-		err = vhdx_unsupported(diag,
-				       "a differencing disk (.avhdx), which is not supported yet: make a disk without a parent of it on its Hyper-V host (Convert-VHD)");
-	return err;
+	return vhdx_image_load(&image->image, image_store(image), diag);
 }
 
 int open_image(struct image_file *image, const struct container *container)
@@ -33,6 +33,13 @@ int open_image(struct image_file *image, const struct container *container)
 		return fail_errno(err, "%s", container->path);
 	err = load(image, &diag);
 	return err ? fail_kernel(err, diag.reason, container->path, diag.text) : 0;
+}
+
+unsigned int disk_flags_of(const struct container *container, const struct image_file *image)
+{
+	return (image->image.geo.fixed ? VHDX_DISK_FIXED : 0) |
+	       (image->image.log.dirty ? VHDX_DISK_REPLAYED : 0) |
+	       (is_block(container) ? VHDX_DISK_BLOCK : 0);
 }
 
 void close_image(struct image_file *image)

@@ -23,6 +23,10 @@ struct image_file {
 
 /* All that an attach checks. Close it whatever this returns. 0 or -errno, noted. */
 int open_image(struct image_file *image, const struct container *container);
+/* Its bytes as they are once the log is replayed. */
+struct vhdx_store *image_store(struct image_file *image);
+/* VHDX_DISK_* that a file tells. */
+unsigned int disk_flags_of(const struct container *container, const struct image_file *image);
 void close_image(struct image_file *image);
 
 #endif

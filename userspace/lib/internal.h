@@ -82,12 +82,17 @@ int sysfs_indices(int **indices, size_t *count);
 int index_from_name(const char *name);
 /* Is the file or device @st the container of disk @index? */
 bool is_container(int index, const struct stat *st);
-/* The disk whose container is the file or device @st; -ENODEV: none. */
+/* The first disk whose container is the file or device @st; -ENODEV: none. */
 int find_by_container(const struct stat *st, int *index);
 /* A disk whose use of the sidecar @st rules out ours, for writing or for reading; -ENODEV: none. */
 int find_by_sidecar(const struct stat *st, bool write, int *index);
-/* -EINVAL, noted, for a partition or the other device of a disk: these are no disks. Else 0. */
-int explain_node(const char *name);
+/*
+ * -EINVAL, noted, for a partition or the other device of a disk: these are no disks. -EMEDIUMTYPE
+ * for what can't be attached either. Else 0.
+ */
+int explain_no_disk(const char *name);
+/* -EINVAL, noted, where a caller has no name for a disk or a file (NULL); else 0. */
+int check_name(const char *name);
 /* As vhdx_find(), and tells a file that is not attached: 1. */
 int find_disk(const char *name, int *index);
 
@@ -115,6 +120,16 @@ struct container {
 /* A descriptor with @flags, or -errno, not noted: -EROFS also for a read-only block device. */
 int open_for(const char *path, bool write, int flags);
 int open_container(struct container *container, const char *path, bool write);
+/* For reading: what an O_PATH descriptor leads to. A descriptor or -errno, not noted. */
+int reopen(int found);
+/* The same as a container; @path is for messages. */
+int open_found(struct container *container, int found, const char *path);
+/* Before it is opened: -EMEDIUMTYPE, noted, unless it is a regular file or a block device. */
+int check_kind(const char *path, const struct stat *st);
+/* Is it a symbolic link to what is not there? */
+bool leads_nowhere(const char *path, char target[VHDX_PATH_TEXT]);
+/* stat() of it failed with @err: note that, and return it. */
+int explain_missing(int err, const char *path);
 void close_container(struct container *container);
 /* Path and owner of a disk's container, attached or not, without opening it. */
 int locate_container(struct container *container, const char *name);
@@ -123,6 +138,97 @@ static inline bool is_block(const struct container *container)
 {
 	return S_ISBLK(container->st.st_mode);
 }
+
+/* ---- windows_path.c ---- */
+
+/* Does it begin where the file that names it lies? No drive, no server, no root. */
+bool is_relative_path(const char *path);
+/* What is behind @from in @path, without a separator in front; NULL: it doesn't begin so. */
+const char *path_behind(const char *path, const char *from);
+/* @directory and @path behind it, backslashes turned; to be freed. NULL: out of memory. */
+char *path_beneath(const char *directory, const char *path);
+
+/* ---- origin.c ---- */
+
+/**
+ * struct origin - where a container lies, for the paths that it names its parent by
+ * @root:	an O_PATH directory that none of these paths leaves; -1: there is none, as
+ *		beside a block device
+ * @directory:	the container's, from there
+ */
+struct origin {
+	int root;
+	char *directory;
+};
+
+#define ORIGIN_NONE	{ .root = -1 }
+
+/* Of a container that somebody named: its own directory. */
+int origin_of(struct origin *origin, const struct container *container);
+/* Of what was found by @path from @root, whose ownership passes on, also on failure. */
+int origin_beneath(struct origin *origin, int root, const char *path);
+void release_origin(struct origin *origin);
+/*
+ * A regular file below @root: through no symbolic link, and never out of it. An O_PATH
+ * descriptor or -errno, not noted: -EXDEV out of it; -ELOOP a link; -EISDIR, or -EMEDIUMTYPE
+ * for a device and the like, which is not opened.
+ */
+int find_beneath(int root, const char *path);
+
+/* ---- find_parent.c ---- */
+
+/**
+ * struct found_parent - what a differencing disk says is its parent; or what somebody does
+ * @fd:		an O_PATH descriptor
+ * @path:	for messages
+ * @root:	where @beneath begins; -1: it was named as it is
+ * @beneath:	its path from there
+ */
+struct found_parent {
+	int fd;
+	char *path;
+	int root;
+	char *beneath;
+};
+
+#define FOUND_PARENT_NONE	{ .fd = -1, .root = -1 }
+
+struct image_file;
+
+/* By the first path of @child's locator that leads to a file. -ENOENT and others, noted. */
+int find_parent(struct found_parent *found, const struct container *child,
+		struct image_file *image, const struct origin *origin,
+		const char *const *path_maps);
+int find_named_parent(struct found_parent *found, const char *path);
+void release_found(struct found_parent *found);
+
+/* ---- parents.c ---- */
+
+/**
+ * struct parents - the open layers below a leaf
+ */
+struct parents {
+	struct container *layers;
+	size_t count;
+};
+
+/* Told of each layer, leaf first, when it fits its child. Other than 0 ends it. */
+typedef int (*layer_fn)(void *context, const struct container *container,
+			const struct image_file *image);
+
+/*
+ * Open all that the leaf @image is made of. release_parents() it whatever this returns.
+ * @fn may be NULL.
+ */
+int open_parents(struct parents *parents, const struct container *leaf,
+		 struct image_file *image, const struct vhdx_chain_options *options,
+		 layer_fn fn, void *context);
+void release_parents(struct parents *parents);
+
+/* ---- children.c ---- */
+
+/* -EBUSY, noted, where a file beside the container was made of it as it is. Else 0. */
+int refuse_with_children(const struct container *container, const struct image_file *image);
 
 /* ---- foreign_image.c ---- */
 
@@ -134,10 +240,21 @@ int explain_foreign_image(const struct container *container);
 /* @given, or FILE.lrct; free() it. -ENOENT for a block device: nothing lies beside a node. */
 int sidecar_path(const struct container *container, const char *given, char **path);
 /*
- * A descriptor, or -errno (-ENOENT: none there). A FILE.lrct that
+ * A descriptor, or -errno (-ENOENT: none there; -ENAMETOOLONG: none can be). A FILE.lrct that
  * nobody named (@given NULL) is not looked for behind a symbolic link.
  */
 int open_sidecar(const char *path, bool given, bool write);
+/*
+ * Whose trouble the driver's @message tells of: that of a sidecar which somebody named is its
+ * own, for it may lie anywhere; of all else @otherwise has it. @given, @message may be NULL.
+ */
+const char *subject_of(const char *message, const char *given, const char *otherwise);
+/*
+ * The driver's @message, in @text with the path of the file that it tells of, where that is the
+ * sidecar or the container of an attached disk, and nobody named it.
+ */
+#define NAMED_SIZE	(MESSAGE_SIZE + VHDX_PATH_TEXT)
+const char *name_file(const struct vhdx_disk *disk, const char *message, char text[NAMED_SIZE]);
 /* Make an empty one with the container's owner and mode. A descriptor or -errno. */
 int create_sidecar(const char *path, const struct stat *container);
 /*
@@ -202,34 +319,48 @@ void device_name(int index, char *text, size_t size);
 
 /* ---- disk.c ---- */
 
+struct image_file;
+
 /**
  * struct disk_ops - who answers: the driver, or the file itself
  * @call:	an ioctl of /dev/vhdxcN, as request()
  * @sidecar:	its path, to be freed; NULL: none. 0 or -errno, noted
+ * @image:	the container that is read, and as what; NULL: the driver has it
  * @close:	let go of it
  */
 struct disk_ops {
 	int (*call)(struct vhdx_disk *disk, unsigned long command, void *argument);
 	int (*sidecar)(struct vhdx_disk *disk, char **path);
+	struct image_file *(*image)(struct vhdx_disk *disk, const struct container **container);
 	void (*close)(struct vhdx_disk *disk);
 };
 
 /**
  * struct vhdx_disk - what the two kinds of disk have in common
  * @name:	for messages
+ * @sidecar:	the one that the caller named, for messages about it; NULL: none was
  * @message:	what went wrong in @call, where more is known than a reason
+ * @unreadable:	what is wrong with its sidecar, a line that names it, where all questions about
+ *		changes fail with that; or NULL
  */
 struct vhdx_disk {
 	const struct disk_ops *ops;
 	int index;
 	int fd;
 	char *name;
+	const char *sidecar;
 	char message[MESSAGE_SIZE];
+	char *unreadable;
 };
 
 int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *name);
 /* Call and, on failure, note the error. The argument's size is at least the first one. */
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument);
+
+/* ---- create.c ---- */
+
+/* Never drawn before. */
+void random_guid(vhdx_guid *guid);
 
 /* ---- detach.c ---- */
 

@@ -4,6 +4,7 @@
  * the same fields, the same errors and the same reasons as the driver would.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <time.h>
 #include <unistd.h>
 #include <core/argument.h>
@@ -12,8 +13,9 @@
 
 /**
  * struct offline_disk - a container and its sidecar, for reading
+ * @live:		the live delta; empty unless tracking is on
  * @sidecar_fd:		-1: there is none
- * @sidecar_path:	of what is open
+ * @sidecar_path:	of what is open, or was looked for; NULL: nothing was
  * @sidecar_error:	why it can't be used: what every question about changes
  *			gets; 0 if it can
  * @sidecar_diag:	the same as a reason and as text
@@ -26,6 +28,7 @@ struct offline_disk {
 	char *sidecar_path;
 	struct file_store sidecar_file;
 	struct vhdx_sidecar sidecar;
+	struct vhdx_changemap live;
 	int sidecar_error;
 	struct vhdx_diag sidecar_diag;
 };
@@ -40,9 +43,7 @@ static void get_info(struct offline_disk *offline, struct vhdx_info *info)
 	const struct vhdx_image *image = &offline->image.image;
 
 	info->index = -1;
-	info->disk_flags = (image->geo.fixed ? VHDX_DISK_FIXED : 0) |
-			   (image->log.dirty ? VHDX_DISK_REPLAYED : 0) |
-			   (is_block(&offline->container) ? VHDX_DISK_BLOCK : 0);
+	info->disk_flags = disk_flags_of(&offline->container, &offline->image);
 	info->virtual_disk_size = image->geo.disk_size;
 	memcpy(info->virtual_disk_id, &image->geo.disk_id, sizeof(info->virtual_disk_id));
 	memcpy(info->data_write_guid, &image->header.data_write_guid,
@@ -50,9 +51,23 @@ static void get_info(struct offline_disk *offline, struct vhdx_info *info)
 	info->block_size = image->geo.block_size;
 	info->logical_sector_size = image->geo.logical_sector_size;
 	info->physical_sector_size = image->geo.physical_sector_size;
-	info->layer_count = 1;
 	if (offline->sidecar_fd >= 0 && !offline->sidecar_error)
 		info->unit = 1U << offline->sidecar.unit_shift;
+}
+
+/* That a parent is not found is no obstacle to whoever asks for the size. */
+static unsigned int count_layers(struct offline_disk *offline)
+{
+	static const struct vhdx_chain_options nowhere_else = { .size = sizeof(nowhere_else) };
+	struct parents parents;
+	unsigned int count = 0;
+
+	if (!open_parents(&parents, &offline->container, &offline->image, &nowhere_else, NULL,
+			  NULL))
+		count = 1 + parents.count;
+	release_parents(&parents);
+	clear_error();
+	return count;
 }
 
 /* Without a sidecar, and with one that can't be used, there is no history to tell. */
@@ -61,6 +76,7 @@ static struct vhdx_history history_of(const struct offline_disk *offline)
 	struct vhdx_history history = {
 		.disk_size = offline->image.image.geo.disk_size,
 		.sidecar = &offline->sidecar,
+		.live = &offline->live,
 	};
 
 	if (!offline->sidecar_error) {
@@ -120,13 +136,14 @@ static int answer(const struct vhdx_history *history, const struct vhdx_span *sp
 	};
 	const uint64_t limit = query->time_limit_ms ? query->time_limit_ms : UINT64_MAX;
 	const uint64_t begin = now_ms();
-	int more;
+	int more = -ENOMEM;
 
-	if (!answer.words)
-		return vhdx_no_memory(diag);
-	do {
-		more = vhdx_answer_leaf(&answer, vhdx_report_leaf, &source);
-	} while (more > 0 && now_ms() - begin < limit);
+	source.cache = vhdx_index_cache_new(span->end - span->first + 1);
+	if (answer.words && source.cache)
+		do {
+			more = vhdx_answer_leaf(&answer, vhdx_report_leaf, &source);
+		} while (more > 0 && now_ms() - begin < limit);
+	vhdx_index_cache_free(source.cache);
 	vhdx_free(answer.words);
 	if (more < 0)
 		return vhdx_report_failure(more, diag);
@@ -155,9 +172,12 @@ static int run(struct offline_disk *offline, unsigned long command,
 {
 	struct vhdx_history history = history_of(offline);
 
+	if (offline->disk.unreadable && command != VHDX_GET_INFO)
+		return offline->sidecar_error;
 	switch (command) {
 	case VHDX_GET_INFO:
 		get_info(offline, &argument->info);
+		argument->info.layer_count = count_layers(offline);
 		return 0;
 	case VHDX_GET_TRACKING_STATE:
 		vhdx_report_state(&history, &argument->tracking_state);
@@ -206,10 +226,19 @@ static int offline_call(struct vhdx_disk *disk, unsigned long command, void *the
 	return err;
 }
 
+static struct image_file *offline_image(struct vhdx_disk *disk, const struct container **container)
+{
+	struct offline_disk *offline = to_offline(disk);
+
+	*container = &offline->container;
+	return &offline->image;
+}
+
 static void offline_close(struct vhdx_disk *disk)
 {
 	struct offline_disk *offline = to_offline(disk);
 
+	vhdx_changemap_release(&offline->live);
 	vhdx_sidecar_release(&offline->sidecar);
 	close_image(&offline->image);
 	if (offline->sidecar_fd >= 0)
@@ -222,41 +251,66 @@ static void offline_close(struct vhdx_disk *disk)
 static const struct disk_ops offline_ops = {
 	.call = offline_call,
 	.sidecar = offline_sidecar,
+	.image = offline_image,
 	.close = offline_close,
 };
 
 /* Without a sidecar, questions about changes get what the driver says then. */
-static int no_sidecar(struct offline_disk *offline)
+__attribute__((format(printf, 2, 3)))
+static void no_sidecar(struct offline_disk *offline, const char *format, ...)
 {
+	struct vhdx_diag *diag = &offline->sidecar_diag;
+	va_list args;
+
 	offline->sidecar_error = -EOPNOTSUPP;
-	offline->sidecar_diag = (struct vhdx_diag) { .reason = VHDX_REASON_DISABLED };
-	return 0;
+	diag->reason = VHDX_REASON_DISABLED;
+	va_start(args, format);
+	vsnprintf(diag->text, sizeof(diag->text), format, args);
+	va_end(args);
 }
 
 /* It may be called otherwise: then it is for the caller to say so. */
-static int look_for_sidecar(struct offline_disk *offline)
+static void look_for_sidecar(struct offline_disk *offline)
 {
-	struct vhdx_diag *diag = &offline->sidecar_diag;
+	const char *path = offline->sidecar_path;
 	struct vhdx_info info;
 	char name[NAME_MAX + 1];
 
-	no_sidecar(offline);
 	get_info(offline, &info);
 	switch (find_stray_sidecar(&offline->container, &info, name)) {
 	case OF_THIS_STATE:
-		vhdx_fail(diag, 0, VHDX_REASON_DISABLED,
-			  "no sidecar of its name is there, but %.120s beside it belongs to this disk: name it (--sidecar); without it",
-			  name);
+		no_sidecar(offline,
+			   "there is no %.80s, but %.70s beside it belongs to this disk: name it (--sidecar); without it there is no history",
+			   path, name);
 		break;
 	case OF_ANOTHER_STATE:
-		vhdx_fail(diag, 0, VHDX_REASON_DISABLED,
-			  "no sidecar of its name is there, and %.100s beside it belongs to a copy of this disk, or to what it was before",
-			  name);
+		no_sidecar(offline,
+			   "there is no %.80s, and %.60s beside it belongs to a copy of this disk, or to what it was before",
+			   path, name);
 		break;
 	default:
+		no_sidecar(offline,
+			   "change tracking is not enabled (there is no %.130s); `vhdxctl track enable` enables it",
+			   path);
 		break;
 	}
-	return 0;
+}
+
+/* What can't be read of it is a gap: answers between points are not concerned. */
+static int load_live(struct offline_disk *offline)
+{
+	struct vhdx_sidecar *sidecar = &offline->sidecar;
+	int err;
+
+	err = vhdx_changemap_init(&offline->live, sidecar->disk_size, sidecar->unit_shift);
+	if (err)
+		return vhdx_no_memory(&offline->sidecar_diag);
+	err = vhdx_sidecar_load_live(sidecar, &offline->live, &offline->sidecar_diag);
+	if (err && err != -ENOMEM) {
+		vhdx_timeline_gap(&sidecar->timeline, VHDX_REASON_INCONSISTENT, 0);
+		err = 0;
+	}
+	return err;
 }
 
 static int load_sidecar(struct offline_disk *offline)
@@ -273,8 +327,18 @@ static int load_sidecar(struct offline_disk *offline)
 				!offline->sidecar_file.direct, true, diag);
 	if (err)
 		return err;
-	return vhdx_sidecar_bind(sidecar, &image->geo.disk_id, image->geo.disk_size,
-				 &image->header.data_write_guid, diag);
+	vhdx_sidecar_bear_out(sidecar, image->header.sequence);
+	err = vhdx_sidecar_bind(sidecar, &image->geo.disk_id, image->geo.disk_size,
+				&image->header.data_write_guid, 0, diag);
+	return err ? err : load_live(offline);
+}
+
+/* It was noted, and is said again to whoever asks for what is in it. */
+static int note_unreadable(struct offline_disk *offline, int err)
+{
+	offline->sidecar_error = err;
+	offline->disk.unreadable = strdup(vhdx_error_message());
+	return offline->disk.unreadable ? 0 : fail_errno(-ENOMEM, "%s", offline->disk.name);
 }
 
 /* No sidecar, or one that can't be used, keeps nobody from asking for the size. */
@@ -283,24 +347,31 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 	int err;
 
 	if (!given && is_block(&offline->container)) {
-		no_sidecar(offline);
-		vhdx_fail(&offline->sidecar_diag, 0, VHDX_REASON_DISABLED,
-			  "changes of a block device are known only if its sidecar is named (--sidecar)");
+		no_sidecar(offline,
+			   "changes of a block device are known only if its sidecar is named (--sidecar)");
 		return 0;
 	}
 	err = sidecar_path(&offline->container, given, &offline->sidecar_path);
 	if (err)
 		return err;
-	offline->sidecar_fd = open_sidecar(offline->sidecar_path, given, false);
-	if (offline->sidecar_fd == -ENOENT && !given)
-		return look_for_sidecar(offline);
-	if (offline->sidecar_fd < 0)
-		return offline->sidecar_fd;
+	if (given)
+		offline->disk.sidecar = offline->sidecar_path;
+	err = open_sidecar(offline->sidecar_path, given, false);
+	if ((err == -ENOENT || err == -ENAMETOOLONG) && !given) {
+		look_for_sidecar(offline);
+		return 0;
+	}
+	if (err < 0)
+		return note_unreadable(offline, err);
 
+	offline->sidecar_fd = err;
 	err = load_sidecar(offline);
-	if (err == -ENODATA)	/* empty: tracking was never enabled in it */
-		return no_sidecar(offline);
-	offline->sidecar_error = err == -EUCLEAN ? -ESTALE : err;
+	if (err == -ENODATA)
+		no_sidecar(offline,
+			   "change tracking is not enabled (%.140s is empty); `vhdxctl track enable` enables it",
+			   offline->sidecar_path);
+	else
+		offline->sidecar_error = err == -EUCLEAN ? -ESTALE : err;
 	return 0;
 }
 

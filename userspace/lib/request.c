@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "internal.h"
+#include "print_escaped.h"
 
 /* Does the argument, as large as the caller knows it, have this field? */
 static bool reaches(const void *argument, size_t offset, size_t size)
@@ -35,9 +36,14 @@ void tell_request(const char *subject, unsigned long command, void *argument, in
 		return;
 	if (known && reaches(argument, known->reason, sizeof(__u32)))
 		reason = *vhdx_argument_reason(known, argument);
-	fprintf(stderr, "libvhdx: %s: %s: %s, reason %s%s%s\n", subject,
-		known ? known->name : "unknown request", err ? strerror(-err) : "done",
-		vhdx_reason_name(reason), *message ? ": " : "", message);
+	flockfile(stderr);
+	fputs("libvhdx: ", stderr);
+	print_escaped(stderr, subject);
+	fprintf(stderr, ": %s: %s, reason %s%s", known ? known->name : "unknown request",
+		err ? strerror(-err) : "done", vhdx_reason_name(reason), *message ? ": " : "");
+	print_escaped(stderr, message);
+	fputc('\n', stderr);
+	funlockfile(stderr);
 }
 
 int request(int fd, const char *subject, unsigned long command, void *argument, char *message)

@@ -92,7 +92,7 @@ static bool is_numbered(const char *name, const char *prefix, int *index, char *
 	return true;
 }
 
-int explain_node(const char *name)
+int explain_no_disk(const char *name)
 {
 	char link[64];
 	char target[512];
@@ -102,13 +102,15 @@ int explain_node(const char *name)
 	ssize_t length;
 	int index;
 
-	if (stat(name, &st) || (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode)))
+	if (stat(name, &st))
 		return 0;
+	if (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode))
+		return check_kind(name, &st);
 	snprintf(link, sizeof(link), "/sys/dev/%s/%u:%u", S_ISBLK(st.st_mode) ? "block" : "char",
 		 major(st.st_rdev), minor(st.st_rdev));
 	length = readlink(link, target, sizeof(target) - 1);
 	if (length < 0)
-		return 0;
+		return check_kind(name, &st);
 	target[length] = '\0';
 	own = strrchr(target, '/');
 	own = own ? own + 1 : target;
@@ -120,12 +122,86 @@ int explain_node(const char *name)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: the change-tracking device of a disk: name the disk itself, /dev/vhdx%d",
 			    name, index);
-	return 0;
+	return check_kind(name, &st);
 }
 
 int find_by_container(const struct stat *st, int *index)
 {
 	return find(is_container, st, index);
+}
+
+/* Was it attached by this path, as the kernel shows it? */
+static bool has_path(int index, const char *path)
+{
+	char text[VHDX_PATH_TEXT];
+
+	return !sysfs_read(index, "vhdx/container", text, sizeof(text)) && !strcmp(text, path);
+}
+
+static int explain_several(const char *name, const int *indices, size_t count)
+{
+	char device[VHDX_DEVICE_NAME];
+	char *names = NULL;
+	size_t length;
+	FILE *list;
+	size_t i;
+	int err;
+
+	list = open_memstream(&names, &length);
+	if (!list)
+		return fail_errno(-ENOMEM, "%s", name);
+	for (i = 0; i < count; i++) {
+		device_name(indices[i], device, sizeof(device));
+		fprintf(list, "%s%s", i ? ", " : "", device);
+	}
+	if (fclose(list))
+		err = fail_errno(-ENOMEM, "%s", name);
+	else
+		err = fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			   "%s: the container of several disks: name the disk, one of %s", name,
+			   names);
+	free(names);
+	return err;
+}
+
+/*
+ * The disk that is meant by the path @name of its container, which is @st. Of several that read
+ * one file it is the one that was attached by this very path, if it is the only one: whichever
+ * came first may have another sidecar, or be somebody else's. -ENODEV: none.
+ */
+static int find_by_path(const char *name, const struct stat *st, int *index)
+{
+	char *path = NULL;
+	size_t named = 0;
+	size_t count = 0;
+	int *indices;
+	size_t all;
+	size_t i;
+	int err;
+
+	err = sysfs_indices(&indices, &all);
+	if (err)
+		return err;
+	for (i = 0; i < all; i++)
+		if (is_container(indices[i], st))
+			indices[count++] = indices[i];
+	if (count > 1)
+		path = realpath(name, NULL);
+	for (i = 0; path && i < count; i++) {
+		if (has_path(indices[i], path)) {
+			*index = indices[i];
+			named++;
+		}
+	}
+	if (!count)
+		err = -ENODEV;
+	else if (count == 1)
+		*index = indices[0];
+	else if (named != 1)
+		err = explain_several(name, indices, count);
+	free(path);
+	free(indices);
+	return err;
 }
 
 static bool is_sidecar(int index, const struct stat *st)
@@ -169,22 +245,32 @@ static int find_by_number(const char *name, int number, int *index)
 		    name);
 }
 
+int check_name(const char *name)
+{
+	return name ? 0 : fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			       "no name (NULL), where a disk or a file is wanted");
+}
+
 int find_disk(const char *name, int *index)
 {
-	int number = index_from_name(name);
 	struct stat st;
+	int number;
 	int err;
 
+	err = check_name(name);
+	if (err)
+		return err;
+	number = index_from_name(name);
 	if (number >= 0)
 		return find_by_number(name, number, index);
 	if (stat(name, &st))
-		return fail_errno(-errno, "%s", name);
+		return explain_missing(-errno, name);
 	if (S_ISBLK(st.st_mode)) {
 		err = find(is_node, &st, index);
 		if (err != -ENODEV)
 			return err;
 	}
-	err = find_by_container(&st, index);
+	err = find_by_path(name, &st, index);
 	return err == -ENODEV ? 1 : err;
 }
 
@@ -195,7 +281,7 @@ int vhdx_find(const char *name, int *index)
 	clear_error();
 	err = find_disk(name, index);
 	if (err == 1)
-		err = explain_node(name) ?: 1;
+		err = explain_no_disk(name) ?: 1;
 	if (err == 1)
 		return fail(-ENODEV, VHDX_REASON_NONE,
 			    "%s: not attached: `vhdxctl list` shows what is", name);

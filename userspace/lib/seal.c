@@ -62,7 +62,9 @@ static int refuse_twins(struct vhdx_disk *const *disks, size_t count, __u32 *fai
 
 static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 {
+	const struct vhdx_disk *disk;
 	char message[MESSAGE_SIZE];
+	char text[NAMED_SIZE];
 	int control;
 	int err;
 
@@ -71,11 +73,12 @@ static int call_seal(struct vhdx_disk *const *disks, struct vhdx_seal *seal)
 		return control;
 	err = request(control, "seal", VHDX_SEAL, seal, message);
 	close(control);
-	if (err)
-		return fail_history(err, seal->reason,
-				    seal->failed < seal->count ? disks[seal->failed]->name : "seal",
-				    message);
-	return 0;
+	if (!err)
+		return 0;
+	if (seal->failed >= seal->count)
+		return fail_history(err, seal->reason, "seal", message);
+	disk = disks[seal->failed];
+	return fail_history(err, seal->reason, disk->name, name_file(disk, message, text));
 }
 
 static int seal_all(struct vhdx_disk *const *disks, size_t count, const char *label,

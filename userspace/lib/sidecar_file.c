@@ -28,13 +28,29 @@ int sidecar_path(const struct container *container, const char *given, char **pa
 	return *path ? 0 : fail_errno(-ENOMEM, "%s", container->path);
 }
 
+/* A link that leads nowhere is not nothing: what it leads to may have been unmounted. */
+static int explain_none(int err, const char *path, bool given)
+{
+	char target[VHDX_PATH_TEXT];
+
+	if (err == -ENAMETOOLONG && !given)
+		return fail(err, VHDX_REASON_NONE,
+			    "%s: too long a name for a file: name the sidecar (--sidecar FILE|BLOCKDEV)",
+			    path);
+	if (!leads_nowhere(path, target))
+		return fail_errno(err, "%s", path);
+	return fail(-ELOOP, VHDX_REASON_NONE, "%s: a symbolic link to %s, which is not there%s",
+		    path, target, given ? ": remove the link, or bring back what it leads to" :
+		    ", and links are not followed here: remove it, or name the sidecar itself (--sidecar)");
+}
+
 int open_sidecar(const char *path, bool given, bool write)
 {
 	struct stat st;
 	int fd;
 
 	if (stat(path, &st))
-		return fail_errno(-errno, "%s", path);
+		return explain_none(-errno, path, given);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: neither a regular file nor a block device", path);
@@ -43,7 +59,35 @@ int open_sidecar(const char *path, bool given, bool write)
 		return fail(-ELOOP, VHDX_REASON_NONE,
 			    "%s: a symbolic link is not followed here: name the sidecar itself (--sidecar)",
 			    path);
-	return fd < 0 ? fail_errno(fd, "%s", path) : fd;
+	return fd < 0 ? fail_errno(fd, "%s: cannot open it for %s", path,
+				   write ? "writing" : "reading") : fd;
+}
+
+static bool begins_with(const char *text, const char *start)
+{
+	return !strncmp(text, start, strlen(start));
+}
+
+const char *subject_of(const char *message, const char *given, const char *otherwise)
+{
+	return given && message && begins_with(message, "sidecar") ? given : otherwise;
+}
+
+const char *name_file(const struct vhdx_disk *disk, const char *message, char text[NAMED_SIZE])
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	const char *path;
+
+	if (disk->sidecar || disk->index < 0 ||
+	    (!begins_with(message, "sidecar: ") && !begins_with(message, "container: ")) ||
+	    vhdx_get_status(disk->index, &status))
+		return message;
+	path = *message == 'c' ? status.container :
+	       status.sidecar[0] ? status.sidecar : status.former_sidecar;
+	if (!*path)
+		return message;
+	snprintf(text, NAMED_SIZE, "%s (%s)", message, path);
+	return text;
 }
 
 static bool is_named(int fd, const char *path)

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <core/rct/sidecar.h>
+#include <core/vhdx/ondisk.h>
 #include "file_store.h"
 #include "internal.h"
 
@@ -44,6 +45,19 @@ bool is_blank_sidecar(int fd)
 				     content == VHDX_SIDECAR_NOTHING));
 }
 
+/* The disk's own, or any other. */
+static bool is_vhdx(struct file_store *file)
+{
+	char start[8];
+
+	return !file->store.read(&file->store, 0, start, sizeof(start)) &&
+	       !memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start));
+}
+
+/*
+ * Nobody is told to empty what was named by mistake: it may be a disk in use, or another disk's
+ * history.
+ */
 int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info)
 {
 	enum vhdx_sidecar_content content;
@@ -55,13 +69,16 @@ int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_
 		err = vhdx_sidecar_look(&file.store, &content);
 	if (err)
 		return fail_errno(err, "%s: cannot read it", path);
+	if (content == VHDX_SIDECAR_STRANGER && is_vhdx(&file))
+		return fail(-EEXIST, VHDX_REASON_INCONSISTENT,
+			    "%s: a VHDX, not a sidecar: name another file (--sidecar)", path);
 	if (content == VHDX_SIDECAR_STRANGER)
 		return fail(-EEXIST, VHDX_REASON_INCONSISTENT,
-			    "%s: neither empty nor a sidecar, and not written over: name another file (--sidecar), or empty this one",
+			    "%s: neither empty nor a sidecar, and not written over: name another file (--sidecar)",
 			    path);
 	if (given && sidecar_ownership(fd, info) == OF_ANOTHER_DISK)
 		return fail(-EEXIST, VHDX_REASON_CHANGED_OFFLINE,
-			    "%s: the sidecar of another disk, and not written over: name another file (--sidecar), or empty this one",
+			    "%s: the sidecar of another disk, and not written over: name another file (--sidecar)",
 			    path);
 	return 0;
 }

@@ -134,13 +134,21 @@ static bool take_off_deleted(char *path, bool exists)
 static void read_paths(int index, struct vhdx_status *status)
 {
 	struct stat st;
+	char text[8];
 
 	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
 	status->container_deleted = take_off_deleted(status->container,
 						     !stat(status->container, &st) &&
 						     is_container(index, &st));
+	/* Of a driver that does not tell, the worst is supposed. */
+	sysfs_read(index, "vhdx/container_unlinked", text, sizeof(text));
+	status->container_unlinked = status->container_deleted && text[0] != '0';
 	sysfs_read(index, "vhdx/sidecar", status->sidecar, sizeof(status->sidecar));
 	status->sidecar_deleted = take_off_deleted(status->sidecar, !stat(status->sidecar, &st));
+	sysfs_read(index, "vhdx/former_sidecar", status->former_sidecar,
+		   sizeof(status->former_sidecar));
+	status->former_sidecar_deleted = take_off_deleted(status->former_sidecar,
+							  !stat(status->former_sidecar, &st));
 }
 
 /* Attributes that an older driver lacks stay empty: the disk itself is what must be there. */
@@ -169,6 +177,10 @@ static int read_status(int index, struct vhdx_status *status)
 		memcpy(status->virtual_disk_id, id.b, sizeof(id.b));
 	sysfs_read(index, "vhdx/read_only", text, sizeof(text));
 	status->read_only = text[0] == '1';
+	sysfs_read(index, "vhdx/strict", text, sizeof(text));
+	status->strict = text[0] == '1';
+	sysfs_read(index, "vhdx/tracking_errors", text, sizeof(text));
+	status->fail_tracking = !strcmp(text, "fail");
 	sysfs_read(index, "vhdx/unit", text, sizeof(text));
 	status->unit = strtoul(text, NULL, 10);
 	sysfs_read(index, "vhdx/tracking", text, sizeof(text));

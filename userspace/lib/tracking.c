@@ -26,18 +26,59 @@ static int call_enable(struct vhdx_disk *disk, struct vhdx_tracking_enable *enab
 	return err;
 }
 
-/* Path of the sidecar of an attached disk, and whose it is to be. free() the path. */
-static int place_sidecar(struct vhdx_disk *disk, const char *given, struct container *container,
-			 char **path)
-{
-	int err = locate_container(container, disk->name);
+/**
+ * struct place - where the sidecar of an attached disk is, or is to be made
+ * @given:	somebody named it now; NULL: nobody did
+ * @path:	what it is called, to be freed
+ * @former:	the disk had it until tracking failed, or could not use it when it was attached
+ * @removed:	it has no name left since then
+ */
+struct place {
+	const char *given;
+	char *path;
+	bool former;
+	bool removed;
+};
 
-	if (err && given) {
+static bool lies_beside(const char *path, const struct container *container)
+{
+	const size_t length = strlen(container->path);
+
+	return !strncmp(path, container->path, length) && !strcmp(path + length, SIDECAR_SUFFIX);
+}
+
+/* What is of no use now was named when the disk was attached; FILE.lrct is found without that. */
+static int find_place(struct vhdx_disk *disk, struct container *container, struct place *place)
+{
+	struct vhdx_status status = { .size = sizeof(status) };
+	const char *named = place->given;
+	int err = 0;
+
+	if (!named && disk->index >= 0)
+		err = vhdx_get_status(disk->index, &status);
+	if (!err)
+		err = locate_container(container, disk->name);
+	if (status.former_sidecar[0] && (err || is_block(container) ||
+					 !lies_beside(status.former_sidecar, container))) {
+		named = status.former_sidecar;
+		place->former = true;
+		place->removed = status.former_sidecar_deleted;
+	}
+	if (err && named) {
 		/* Then the sidecar is its maker's. */
 		memset(&container->st, 0, sizeof(container->st));
 		err = 0;
 	}
-	return err ? err : sidecar_path(container, given, path);
+	return err ? err : sidecar_path(container, named, &place->path);
+}
+
+/* To make one where the former one was would leave its points behind, without a word. */
+static int refuse_to_replace(const struct vhdx_disk *disk, const struct place *place,
+			     const char *what)
+{
+	return fail(-ENOENT, VHDX_REASON_NONE,
+		    "%s: it was the sidecar of %s, and is %s now: bring it back, and enable tracking again; or, to give its points up, name it, or a new one (--sidecar)",
+		    place->path, disk->name, what);
 }
 
 /*
@@ -70,34 +111,71 @@ static int enable_in_new(struct vhdx_disk *disk, const char *path, const struct 
 	return err ? err : sync_directory(path);
 }
 
+static int enable_in_what_is_there(struct vhdx_disk *disk, const struct place *place,
+				   const struct vhdx_info *info,
+				   struct vhdx_tracking_enable *enable)
+{
+	const int fd = enable->sidecar_fd;
+	int err;
+
+	err = refuse_to_overwrite(fd, place->path, place->given || place->former, info);
+	if (!err && place->former && !place->removed && is_blank_sidecar(fd))
+		err = refuse_to_replace(disk, place, "empty");
+	if (!err)
+		err = call_enable(disk, enable);
+	close(fd);
+	return err;
+}
+
+/* There is nothing: make one, if that is what the caller wants. */
+static int enable_in_nothing(struct vhdx_disk *disk, const struct place *place,
+			     const struct container *container, bool create,
+			     struct vhdx_tracking_enable *enable)
+{
+	if (place->former && !place->removed)
+		return refuse_to_replace(disk, place, "not there");
+	if (!create)
+		return fail(-EOPNOTSUPP, VHDX_REASON_DISABLED,
+			    "%s: there is no sidecar of the container's name to reset: enable tracking (`vhdxctl track enable`), or name the sidecar (--sidecar)",
+			    disk->name);
+	return enable_in_new(disk, place->path, &container->st, enable);
+}
+
 static int enable_in_file(struct vhdx_disk *disk, const char *given, bool create,
 			  struct vhdx_tracking_enable *enable)
 {
 	struct vhdx_info info = { .size = sizeof(info) };
 	struct container container = CONTAINER_NONE;
-	char *path = NULL;
+	struct place place = { .given = given };
 	int err;
 
+	disk->sidecar = given;
 	err = vhdx_disk_get_info(disk, &info);
 	if (!err)
-		err = place_sidecar(disk, given, &container, &path);
-	if (!err && create && !given)
+		err = find_place(disk, &container, &place);
+	if (!err && place.former) {
+		disk->sidecar = place.path;
+		/* While a write to it hangs, whoever looks into it would hang as well. */
+		err = call_enable(disk, enable);
+		if (!err || err == -EBUSY)
+			goto out;
+		clear_error();
+		err = 0;
+	} else if (!err && create && !given) {
 		err = refuse_second_history(&info, &container);
+	}
 	if (err)
 		goto out;
-	enable->sidecar_fd = open_sidecar(path, given, true);
-	if (enable->sidecar_fd >= 0) {
-		err = refuse_to_overwrite(enable->sidecar_fd, path, given, &info);
-		if (!err)
-			err = call_enable(disk, enable);
-		close(enable->sidecar_fd);
-	} else if (enable->sidecar_fd == -ENOENT && create) {
-		err = enable_in_new(disk, path, &container.st, enable);
-	} else {
+	enable->sidecar_fd = open_sidecar(place.path, given || place.former, true);
+	if (enable->sidecar_fd >= 0)
+		err = enable_in_what_is_there(disk, &place, &info, enable);
+	else if (enable->sidecar_fd == -ENOENT)
+		err = enable_in_nothing(disk, &place, &container, create, enable);
+	else
 		err = enable->sidecar_fd;
-	}
 out:
-	free(path);
+	disk->sidecar = NULL;	/* it is the caller's, or goes */
+	free(place.path);
 	close_container(&container);
 	return err;
 }
@@ -168,10 +246,6 @@ static int write_anew(struct vhdx_disk *disk, const char *sidecar, uint32_t unit
 	/* What is named is made if it is not there: as in vhdx_tracking_enable(). */
 	err = enable_in_file(disk, sidecar, sidecar, &enable);
 	*first_point = enable.first_point;
-	if (err == -ENOENT && !sidecar)
-		return fail(-EOPNOTSUPP, VHDX_REASON_DISABLED,
-			    "%s: there is no sidecar of the container's name to reset: enable tracking (`vhdxctl track enable`), or name the sidecar (--sidecar)",
-			    disk->name);
 	return err;
 }
 

@@ -53,9 +53,13 @@ static void judge_steady(int fd, struct verdict *verdict)
 	}
 }
 
-/* What the disk @name uses, wherever it lies; NULL: none, or @name is not attached. */
+/*
+ * What the disk @name uses, wherever it lies, or used until tracking failed; NULL: none, or @name
+ * is not attached.
+ */
 static int sidecar_in_use(const char *name, char **path)
 {
+	const char *found;
 	struct vhdx_status status = { .size = sizeof(status) };
 	int index;
 	int err;
@@ -69,19 +73,25 @@ static int sidecar_in_use(const char *name, char **path)
 		return fail(-ENOENT, VHDX_REASON_NONE,
 			    "%s: removed, and %s uses it still: nobody else can read it",
 			    status.sidecar, status.device);
-	if (!status.sidecar[0])
+	if (status.former_sidecar_deleted)
+		return fail(-ENOENT, VHDX_REASON_NONE,
+			    "%s: removed while %s used it, and its points are gone: `vhdxctl track enable %s` begins a new one",
+			    status.former_sidecar, status.device, status.device);
+	found = status.sidecar[0] ? status.sidecar : status.former_sidecar;
+	if (!*found)
 		return 0;
-	*path = strdup(status.sidecar);
+	*path = strdup(found);
 	return *path ? 0 : fail_errno(-ENOMEM, "%s", status.device);
 }
 
-static int find_sidecar(const char *name, const char *given, char **path)
+static int find_sidecar(const char *name, const char *given, char **path, bool *used)
 {
 	struct container container = CONTAINER_NONE;
 	int err = 0;
 
 	if (!given)
 		err = sidecar_in_use(name, path);
+	*used = *path;
 	if (err || *path)
 		return err;
 	err = locate_container(&container, name);
@@ -91,23 +101,65 @@ static int find_sidecar(const char *name, const char *given, char **path)
 	return err;
 }
 
+/* Who named the wrong file would look for its sidecar in vain. */
+static int explain_none(const char *name, const char *path, bool used)
+{
+	struct container container = CONTAINER_NONE;
+	bool foreign;
+	int index;
+
+	if (used)
+		return fail(-ENOENT, VHDX_REASON_NONE,
+			    "%s: no such file, and it was the sidecar of %s: bring it back, and run `vhdxctl track enable`",
+			    path, name);
+	foreign = find_disk(name, &index) == 1 &&
+		  open_container(&container, name, false) == -EMEDIUMTYPE;
+	close_container(&container);
+	if (foreign)
+		return -EMEDIUMTYPE;
+	return fail(-ENOENT, VHDX_REASON_NONE,
+		    "%s: no such file: tracking was never enabled, or its sidecar has another name (--sidecar)",
+		    path);
+}
+
+/* A sound one that was named may be another disk's: that is noted, and no error. */
+static void note_owner(int fd, const char *name, const char *path)
+{
+	struct vhdx_info info = { .size = sizeof(info) };
+	struct vhdx_disk *disk = NULL;
+	bool strange;
+
+	strange = !vhdx_disk_open(name, NULL, 0, &disk) && !vhdx_disk_get_info(disk, &info) &&
+		  sidecar_ownership(fd, &info) == OF_ANOTHER_DISK;
+	vhdx_disk_close(disk);
+	clear_error();
+	if (strange)
+		fail(0, VHDX_REASON_CHANGED_OFFLINE,
+		     "%s: it is the sidecar of another disk, not of %s", path, name);
+}
+
 int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_count)
 {
 	struct verdict verdict;
 	char *path = NULL;
+	bool used = false;
 	int err;
 	int fd;
 
 	clear_error();
-	err = find_sidecar(name, sidecar, &path);
+	err = find_sidecar(name, sidecar, &path, &used);
 	if (err)
 		return err;
-	fd = open_sidecar(path, sidecar, false);
+	fd = open_sidecar(path, sidecar || used, false);
+	if (fd == -ENOENT && !sidecar)
+		fd = explain_none(name, path, used);
 	if (fd < 0) {
 		free(path);
 		return fd;
 	}
 	judge_steady(fd, &verdict);
+	if (!verdict.err && sidecar)
+		note_owner(fd, name, path);
 	close(fd);
 	err = verdict.err;
 	if (err == -ENODATA)

@@ -10,6 +10,7 @@
  *	rival		who enables tracking finds that somebody else was faster: "opened" his
  *			sidecar, "took" his descriptor, or "renamed" something over it
  *	points.N	"sequence gap_reason label" for each point
+ *	layers.N	how many files it is made of, if not one
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
@@ -397,6 +398,24 @@ static void describe_disk(int index, int fd)
 	put(index, "vhdx/virtual_disk_id", text);
 }
 
+/* A line for each layer below the leaf. */
+static void log_parents(const struct vhdx_layer *layers, unsigned int count)
+{
+	char link[64];
+	char path[PATH_MAX];
+	unsigned int i;
+	ssize_t length;
+
+	for (i = 1; i < count; i++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", layers[i].container_fd);
+		length = readlink(link, path, sizeof(path) - 1);
+		path[length < 0 ? 0 : length] = '\0';
+		log_call("PARENT writable=%d sidecar=%d %s",
+			 (fcntl(layers[i].container_fd, F_GETFL) & O_ACCMODE) == O_RDWR,
+			 layers[i].sidecar_fd >= 0, path);
+	}
+}
+
 static int attach(struct vhdx_attach *args)
 {
 	const struct vhdx_layer *layer = (const void *)(uintptr_t)args->layers;
@@ -408,6 +427,7 @@ static int attach(struct vhdx_attach *args)
 	log_call("ATTACH flags=%u index=%d writable=%d sidecar=%d", args->flags, args->index,
 		 (fcntl(layer->container_fd, F_GETFL) & O_ACCMODE) == O_RDWR,
 		 layer->sidecar_fd >= 0);
+	log_parents(layer, args->layer_count);
 	error = wanted_failure("ATTACH", &args->reason, args->message, args->message_capacity);
 	if (error)
 		return error;
@@ -501,6 +521,19 @@ static int seal(struct vhdx_seal *args)
 	return 0;
 }
 
+static unsigned int read_layer_count(int index)
+{
+	FILE *file = open_file("r", "layers.%d", index);
+	unsigned int count = 1;
+
+	if (!file)
+		return count;
+	if (fscanf(file, "%u", &count) != 1)
+		abort();
+	fclose(file);
+	return count;
+}
+
 static int get_info(int index, struct vhdx_info *info)
 {
 	int error = wanted_failure("INFO", &info->reason, info->message,
@@ -518,7 +551,7 @@ static int get_info(int index, struct vhdx_info *info)
 	info->physical_sector_size = 4096;
 	info->disk_flags = VHDX_DISK_DIRECT_IO;
 	info->disk_seq = disk_seq(index);
-	info->layer_count = 1;
+	info->layer_count = read_layer_count(index);
 	return error ? error : info->disk_seq ? 0 : ENODEV;
 }
 

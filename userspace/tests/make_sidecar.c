@@ -6,6 +6,7 @@
  *	mark OFFSET LENGTH	changed since the last point
  *	coarse			the delta up to the next point came from a crash
  *	gap REASON		a gap before the next point
+ *	region NUMBER		is set in the coarse area, as if the disk had not been detached
  *	seal LABEL		a point; its id is printed
  *	state STATE		enum vhdx_sidecar_state to leave it in
  */
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <core/vhdx/image.h>
+#include <core/rct/ondisk.h>
 #include <core/rct/sidecar.h>
 
 struct fd_store {
@@ -90,11 +92,25 @@ static void seal(struct vhdx_sidecar *sidecar, struct vhdx_changemap *map, const
 	puts(text);
 }
 
+static void set_region(struct vhdx_sidecar *sidecar, u32 region, struct vhdx_diag *diag)
+{
+	const u32 sector = region / VHDX_COARSE_BITS, bit = region % VHDX_COARSE_BITS;
+	u64 offset = VHDX_SIDECAR_COARSE_BLOCK * VHDX_SIDECAR_BLOCK + sector * VHDX_COARSE_SECTOR;
+	u64 bits[VHDX_COARSE_SECTOR_WORDS], generation, commit;
+	char raw[VHDX_COARSE_SECTOR];
+
+	check(sidecar->store->read(sidecar->store, offset, raw, sizeof(raw)), "read", diag);
+	vhdx_coarse_decode(sector, raw, &generation, &commit, bits);
+	bits[bit / 64] |= 1ULL << bit % 64;
+	vhdx_coarse_encode(sector, sidecar->sequence, commit + 1, bits, raw);
+	check(sidecar->store->write(sidecar->store, offset, raw, sizeof(raw)), "write", diag);
+}
+
 static void run_script(struct vhdx_sidecar *sidecar, struct vhdx_diag *diag)
 {
 	unsigned long long offset, length;
+	unsigned int number, regions[16], region_count = 0;
 	struct vhdx_changemap map;
-	unsigned int number;
 	char line[256];
 	char label[65];
 
@@ -103,18 +119,22 @@ static void run_script(struct vhdx_sidecar *sidecar, struct vhdx_diag *diag)
 		if (sscanf(line, "mark %llu %llu", &offset, &length) == 2)
 			vhdx_changemap_mark(&map, offset, length);
 		else if (sscanf(line, "gap %u", &number) == 1)
-			vhdx_timeline_gap(&sidecar->timeline, number);
+			vhdx_timeline_gap(&sidecar->timeline, number, 0);
 		else if (!strcmp(line, "coarse\n"))
 			sidecar->timeline.live.flags |= VHDX_DELTA_COARSE;
 		else if (sscanf(line, "seal %64[^\n]", label) == 1)
 			seal(sidecar, &map, label, diag);
+		else if (sscanf(line, "region %u", &number) == 1 && region_count < 16)
+			regions[region_count++] = number;
 		else if (sscanf(line, "state %u", &number) == 1)
 			sidecar->state = number;
 		else
 			check(-EINVAL, line, diag);
 	}
-	check(vhdx_sidecar_save_live(sidecar, &map), "save_live", diag);
+	check(vhdx_sidecar_checkpoint(sidecar, &map, NULL), "checkpoint", diag);
 	check(vhdx_sidecar_commit(sidecar), "commit", diag);
+	while (region_count)
+		set_region(sidecar, regions[--region_count], diag);
 	vhdx_changemap_release(&map);
 }
 
@@ -132,7 +152,7 @@ int main(int argc, char **argv)
 	check(vhdx_image_open(&image, &container.store, &diag), argv[1], &diag);
 	check(vhdx_image_load(&image, &container.store, &diag), argv[1], &diag);
 
-	sidecar.state = VHDX_SIDECAR_CLEAN;
+	sidecar.state = VHDX_SIDECAR_ON;
 	sidecar.disk_id = image.geo.disk_id;
 	sidecar.disk_size = image.geo.disk_size;
 	sidecar.unit_shift = ilog2(strtoul(argv[3], NULL, 10));

@@ -136,6 +136,39 @@ static void ask_changes(struct vhdx_disk *disk, const struct vhdx_point_id *sinc
 	       "changes, too small");
 }
 
+static void ask_layout(struct vhdx_disk *disk)
+{
+	GUARDED(vhdx_layout, layout);
+	struct vhdx_part *parts;
+	size_t count, i;
+
+	LEFT_OVER(layout);
+	if (vhdx_disk_index(disk) >= 0) {
+		expect(vhdx_disk_get_layout(disk, &layout.it) == -EOPNOTSUPP, "layout, attached");
+		return;
+	}
+	expect(!vhdx_disk_get_layout(disk, &layout.it), "layout");
+	EXPECT_NOTHING_NEWER(layout);
+	CHECK_GUARD(layout);
+	printf("layout %s %llu\n", layout.it.creator, (unsigned long long)layout.it.block_count);
+	layout.it.size = VHDX_LAYOUT_SIZE_VER0 - 1;
+	expect(vhdx_disk_get_layout(disk, &layout.it) == -EINVAL, "layout, too small");
+
+	expect(vhdx_disk_get_parts(disk, VHDX_PART_REGION, VHDX_PART_SIZE_VER0 - 1, &parts,
+				   &count) == -EINVAL, "part, too small");
+	if (vhdx_disk_get_parts(disk, VHDX_PART_ITEM, sizeof(*parts), &parts, &count)) {
+		expect(0, "parts");
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		printf("part %s %llu\n", parts[i].name, (unsigned long long)parts[i].length);
+#ifdef NEWER
+		expect(!parts[i].newer, "part.newer");
+#endif
+	}
+	free(parts);
+}
+
 static int tell_status(void *context, const struct vhdx_status *status)
 {
 	(void)context;
@@ -180,6 +213,72 @@ static void attach(const char *container)
 #endif
 }
 
+static int tell_progress(void *context, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	*(int *)context += 1;
+	return 0;
+}
+
+static void create(const char *container)
+{
+	GUARDED(vhdx_create_options, options);
+	char path[4096];
+	int told = 0;
+
+	snprintf(path, sizeof(path), "%s.made", container);
+	options.it.disk_size = 1 << 20;
+	options.it.progress = tell_progress;
+	options.it.context = &told;
+	expect(!vhdx_create(path, &options.it), "create");
+	CHECK_GUARD(options);
+	printf("created %d\n", told > 0);
+	expect(vhdx_create(path, &options.it) == -EEXIST, "create, once more");
+	remove(path);
+	options.it.size = VHDX_CREATE_OPTIONS_SIZE_VER0 - 1;
+	expect(vhdx_create(path, &options.it) == -EINVAL, "create options, too small");
+#ifdef NEWER
+	options.it.size = sizeof(options.it);
+	options.it.newer = 1;
+	expect(vhdx_create(path, &options.it) == -E2BIG, "newer create option");
+#endif
+}
+
+static int tell_finding(void *context, const struct vhdx_finding *finding)
+{
+	*(int *)context += 1;
+	expect(finding->text[0] != 0, "text of a finding");
+#ifdef NEWER
+	expect(!finding->newer, "finding.newer");
+#endif
+	return 0;
+}
+
+static void check(const char *container)
+{
+	GUARDED(vhdx_check, check);
+	int told = 0;
+
+	check.it.finding_size = sizeof(struct vhdx_finding);
+	expect(!vhdx_check(container, &check.it, tell_finding, &told), "check");
+	CHECK_GUARD(check);
+	EXPECT_NOTHING_NEWER(check);
+	printf("checked %d %llu\n", told, (unsigned long long)check.it.errors);
+	check.it.finding_size = VHDX_FINDING_SIZE_VER0 - 1;
+	expect(vhdx_check(container, &check.it, tell_finding, &told) == -EINVAL,
+	       "finding, too small");
+	check.it.finding_size = sizeof(struct vhdx_finding);
+	check.it.size = VHDX_CHECK_SIZE_VER0 - 1;
+	expect(vhdx_check(container, &check.it, tell_finding, &told) == -EINVAL,
+	       "check, too small");
+#ifdef NEWER
+	check.it.size = sizeof(check.it);
+	check.it.newer = 1;
+	expect(vhdx_check(container, &check.it, tell_finding, &told) == -E2BIG, "newer check");
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct vhdx_disk *disk;
@@ -187,6 +286,10 @@ int main(int argc, char **argv)
 
 	if (argc > 2)
 		attach(argv[2]);
+	if (argc > 2)
+		create(argv[2]);
+	if (argc == 2)
+		check(argv[1]);
 	if (argc < 2 || vhdx_disk_open(argv[1], NULL, 0, &disk)) {
 		printf("WRONG %s\n", vhdx_error_message());
 		return 1;
@@ -195,6 +298,7 @@ int main(int argc, char **argv)
 	ask_state(disk);
 	first = ask_points(disk);
 	ask_changes(disk, &first);
+	ask_layout(disk);
 	vhdx_disk_close(disk);
 	return failures ? 1 : 0;
 }

@@ -20,7 +20,8 @@ static int count(void *context, const struct vhdx_range *range)
 
 int main(void)
 {
-	struct vhdx_attach_options options = { sizeof(options), NULL, 0, VHDX_INDEX_ANY, 0 };
+	struct vhdx_attach_options options = { sizeof(options), NULL, 0, VHDX_INDEX_ANY, 0,
+					       NULL, NULL };
 	struct vhdx_attach argument;	/* the ioctl's structure, beside the function */
 	struct vhdx_changes changes;
 	struct vhdx_point_id id;

@@ -82,6 +82,38 @@ def test_given_sidecar_is_missing():
         assert call(fake, "ATTACH").endswith("sidecar=0")
 
 
+def test_nothing_to_record_in():
+    """Writes are to fail rather than go unrecorded: no disk is attached whose writes would."""
+    fail = "--tracking-errors=fail"
+    with directory() as path:
+        fake, image = setup(path)
+        missing, empty = path / "missing", path / "disk.vhdx.lrct"
+        def refused(words, *options):
+            fake.ctl("attach", fail, *options, image).expect(1, *words, "--track", "--sidecar")
+            assert not [call for call in fake.calls if call.startswith("ATTACH")]
+        refused([f"{image}: "])
+        refused([f"{missing}: "], "--sidecar", missing)
+        empty.touch()
+        refused([f"{image}: "])
+        refused([f"{empty}: "], "--sidecar", empty)
+        # What is not written leaves nothing to record; and one may be begun, as the words say.
+        for option in ("--read-only", "--track"):
+            fake.ctl("attach", fail, option, image).expect(0)
+            fake.ctl("detach", "0").expect(0)
+
+
+def test_nothing_records():
+    """A sidecar in which tracking is disabled is none to record in, either."""
+    fail = "--tracking-errors=fail"
+    with directory() as path:
+        fake, image = setup(path)
+        make_sidecar(image, "seal a\n")
+        fake.write("state-at-attach", "2 1 5 0 0")
+        fake.ctl("attach", fail, image).expect(1, f"{image}: ", "disabled", "--track")
+        assert not fake.ctl("list", "--json").json["list"]
+        fake.ctl("attach", fail, "--track", image).expect(0)
+
+
 def test_unusable_sidecar_never_blocks():
     with directory() as path:
         fake, image = setup(path)
@@ -189,12 +221,16 @@ def test_nothing_else_is_overwritten():
         late.write_bytes(bytes(65536) + b"_BHRfS_M" + bytes(65536))
         fake.ctl("attach", image).expect(0)
         for file, words in ((other, "the sidecar of another disk"), (text, "neither empty nor"),
-                            (late, "neither empty nor"), (image, "neither empty nor")):
+                            (late, "neither empty nor"), (image, "a VHDX, not a sidecar"),
+                            (path / "other", "a VHDX, not a sidecar")):
             before = file.read_bytes()
             fake.calls
             for command in ("enable", "reset"):
                 fake.ctl("track", command, "--sidecar", file, "0").expect(
                     1, str(file), words, "name another file")
+            # Nobody is told to empty a disk, or what a disk uses.
+            said = fake.ctl("track", "enable", "--sidecar", file, "0").err
+            assert "empty" not in said.replace("neither empty nor", ""), said
             assert not fake.calls
             assert file.read_bytes() == before
         fake.ctl("detach", "0").expect(0)
@@ -202,7 +238,7 @@ def test_nothing_else_is_overwritten():
             fake.write("state-at-attach", "0 1 4 0 0")
             done = fake.ctl("attach", "--track", "--sidecar", file, image).expect(1, words)
             assert "track reset" not in done.err, done.err
-        # As the message says:
+        # Its owner may empty it, and then has it used.
         fake.ctl("attach", image).expect(0)
         text.write_text("")
         fake.ctl("track", "enable", "--sidecar", text, "0").expect(0)
@@ -280,6 +316,34 @@ def test_copy():
             0, "again.vhdx.lrct: ", "VirtualDiskId of /dev/vhdx3")
 
 
+def test_a_relative_is_no_copy():
+    """A differencing disk has its parent's id."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.ctl("attach", "--index", "3", make_image(path / "other.vhdx")).expect(0)
+        fake.write("copy-of", "vhdx3")
+        for layers, words in (("2", False), ("1", True)):
+            fake.write("layers.3", layers)
+            said = fake.ctl("attach", image).expect(0).err
+            assert ("VirtualDiskId" in said) == words, said
+            fake.ctl("detach", "0").expect(0)
+
+
+def test_another_reader_is_no_copy():
+    with directory() as path:
+        fake, image = setup(path)
+        os.link(image, path / "hard")
+        fake.ctl("attach", "--read-only", image).expect(0)
+        fake.write("copy-of", "vhdx0")
+        for name in (image, path / "hard"):
+            done = fake.ctl("attach", "--json", "--read-only", name).expect(0)
+            assert done.json["warning"] is None and not done.err, done.err
+        # A copy of it is one still.
+        copy = path / "copy.vhdx"
+        shutil.copy(image, copy)
+        fake.ctl("attach", "--read-only", copy).expect(0, "VirtualDiskId of /dev/vhdx0")
+
+
 def test_sidecar_behind_a_link():
     """Or else whoever owns the directory has root write where they like."""
     with directory() as path:
@@ -292,12 +356,47 @@ def test_sidecar_behind_a_link():
         assert (path / "victim").read_text() == "x"
 
 
+def test_sidecar_behind_a_link_to_nothing():
+    """What it leads to may be back any time: it is not taken for no sidecar at all."""
+    with directory() as path:
+        fake, image = setup(path)
+        link = path / "disk.vhdx.lrct"
+        link.symlink_to(path / "unmounted")
+        here = [f"{link}: a symbolic link to {path / 'unmounted'}, which is not there"]
+        fake.ctl("attach", "--track", image).expect(1, *here, "remove it, or name")
+        fake.ctl("attach", image).expect(0, *here, "changes are not tracked")
+        for word in (["enable"], ["reset"], ["verify", "--sidecar", link]):
+            fake.ctl("track", *word, "0").expect(1, *here)
+        for word in (["enable", "0"], ["reset", "0"]):
+            fake.ctl("track", *word, "--sidecar", link).expect(1, *here, "remove the link, or bring")
+        assert not (path / "unmounted").exists()
+        link.unlink()
+        fake.ctl("track", "enable", "0").expect(0)
+
+
+def test_name_that_is_too_long():
+    """A sidecar of its name can't be: nobody is bothered who wants none."""
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / f"{'x' * 246}.vhdx")
+        fake.ctl("attach", "--track", image).expect(1, "too long a name", "--sidecar FILE")
+        assert not fake.ctl("attach", image).expect(0).err
+        fake.ctl("track", "enable", "0").expect(1, f"{image}.lrct: too long a name", "--sidecar")
+        fake.ctl("track", "enable", "0", "--sidecar", path / "short").expect(0)
+        assert ctl("info", "--json", image).expect(0).json["tracking"] == "off"
+        ctl("changes", image, "--since", ID).expect(3, f"there is no {path}/xxxx")
+
+
 def test_no_track():
     with directory() as path:
         fake, image = setup(path)
         (path / "disk.vhdx.lrct").write_text("x")
         fake.ctl("attach", "--no-track", image).expect(0, "warning", "gap")
         assert call(fake, "ATTACH").startswith("ATTACH flags=2 ")
+        fake.ctl("detach", image).expect(0)
+        # What is not written leaves none.
+        fake.fail("ATTACH", 0, "disabled")
+        assert not fake.ctl("attach", "--no-track", "--read-only", image).expect(0).err
 
 
 def test_kernel_message_is_a_warning():
@@ -308,6 +407,31 @@ def test_kernel_message_is_a_warning():
         result = fake.ctl("attach", image)
         result.expect(0, f"warning: {image}: sidecar: not detached cleanly")
         assert result.out == "/dev/vhdx0\n"
+
+
+def test_words_about_a_named_sidecar():
+    """They are not about the container, which may be sound."""
+    words = "sidecar: this is none"
+    with directory() as path:
+        fake, image = setup(path)
+        named = path / "named"
+        named.write_text("x")
+        fake.fail("ATTACH", 0, "inconsistent", message=words)
+        fake.ctl("attach", "--sidecar", named, image).expect(0, f"warning: {named}: {words}")
+        fake.ctl("detach", "0").expect(0)
+        fake.fail("ATTACH", errno.EUCLEAN, "inconsistent", message=words)
+        fake.ctl("attach", "--sidecar", named, image).expect(1, f"vhdxctl: {named}: {words}")
+        fake.fail("ATTACH", 0)
+        fake.ctl("attach", image).expect(0)
+        named.unlink()
+        fake.fail("ENABLE", errno.EEXIST, "inconsistent", message=words)
+        for word in ("enable", "reset"):
+            fake.ctl("track", word, "--sidecar", named, "0").expect(1, f"vhdxctl: {named}: {words}")
+        other = make_image(path / "other.vhdx")
+        named.write_bytes(b"garbage" * 10000)
+        for command in (["changes", "--since", ID], ["points"]):
+            done = ctl(*command, "--sidecar", named, other)
+            assert f"{named}: {words}" in done.err and f"{other}: " not in done.err, done.err
 
 
 def test_track():
@@ -368,6 +492,12 @@ def test_track_cannot_use_the_sidecar():
         fake.fail("ATTACH", 0, "inconsistent")
         fake.write("state-at-attach", "0 1 4 0 0")
         fake.ctl("attach", "--track", image).expect(1, "the sidecar is damaged", "track reset")
+        # One way out is enough.
+        for message in ("sidecar damaged: header; to begin a new one, `vhdxctl track reset`", ""):
+            fake.fail("ATTACH", 0, "inconsistent", message=message)
+            fake.write("state-at-attach", "0 1 4 0 0")
+            done = fake.ctl("attach", "--track", image).expect(1, "track reset")
+            assert done.err.count("track reset") == 1, done.err
         # As the message says:
         fake.ctl("attach", image).expect(0, "warning")
         fake.write("state.0", "0 1 4 0 0")
@@ -667,7 +797,8 @@ def test_no_permission():
         for entry in fake.root.rglob("*"):
             os.chmod(entry, 0o777)
         os.chmod(fake.root, 0o777)
-        fake.ctl("attach", image, user=65534, cwd="/").expect(1, "Permission denied", "read-only")
+        fake.ctl("attach", image, user=65534, cwd="/").expect(
+            1, "Permission denied", "a read-only attach by root may do")
 
 
 def test_no_permission_for_a_node():

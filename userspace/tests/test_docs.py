@@ -95,6 +95,9 @@ def test_json_keys():
             found[command] = fake.ctl(command, "--json", *rest)
         make_sidecar(image, "seal a\n")
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
+        found["info of a file"] = ctl("info", "--json", make_image(fake.root / "d.vhdx"))
+        found["create"] = ctl("create", "--json", "--size", "1M", fake.root / "e.vhdx")
+        found["check"] = ctl("check", "--json", fake.root / "d.vhdx")
         found["a failure"] = fake.ctl("info", "--json", "7")
         fake.ctl("attach", make_image(fake.root / "c.vhdx")).expect(0)
         fake.fail("DETACH", errno.EIO, "io", times=1)
@@ -227,7 +230,8 @@ def test_values():
         "kind": re.search(r'\? "(\w+)" : "(\w+)"', names).groups(),
         "io": re.findall(r'"(\w+)"', " ".join(re.findall(r"->io = (.*);", containers))),
         "scan": ["failed:", *re.search(r'\? "(ok)" : "(pending)"', sysfs).groups()],
-        "type": re.search(r'DISK_FIXED \? "(\w+)" : "(\w+)"', info).groups(),
+        "type": [*re.search(r'DISK_FIXED \? "(\w+)" : "(\w+)"', info).groups(),
+                 *re.search(r'has_parent\)\n\t\treturn "(\w+)"', info).groups()],
     }
     items = re.split(r"^\.TP\n", section("vhdxctl.8", "VALUES"), flags=re.M)
     told = {re.match(r"\.IR? (\w+)", item).group(1): item for item in items[1:]}
@@ -240,7 +244,8 @@ def test_values():
 def test_attributes():
     """Files in sysfs: those of the code, in the manual and in the ABI's description."""
     sysfs = (USERSPACE.parent / "kmod/user/sysfs.c").read_text()
-    attributes = sorted(re.findall(r"DEVICE_ATTR_RO\((\w+)\)", sysfs))
+    named = r"^(?:static DEVICE_ATTR_RO|STATISTIC)\((\w+)(?:\);|,)"
+    attributes = sorted(re.findall(named, sysfs, re.M))
     abi = (DOCUMENTATION / "ABI/testing/sysfs-block-vhdx").read_text()
     assert sorted(re.findall(r"^What:.*/vhdx/(\w+)$", abi, re.M)) == attributes
     text = page("vhdx.4").partition(".SS Files in /sys")[2].partition("\n.S")[0]

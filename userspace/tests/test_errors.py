@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every failure of a query has its exit code and says what to do."""
+import ctypes
 import errno
+import os
 import time
 
-from common import ID, Fake, attached, directory, make_image
+from common import ID, Fake, attached, directory, load_library, make_image
 
 # Exit status 3 where the next backup has to be a full one.
 QUERY_FAILURES = [
@@ -34,6 +36,17 @@ def test_queries():
                 code, error, None if reason == "none" else reason, text)
             if code == 3:
                 assert "full backup" in result.err, result.err
+
+
+def test_query_of_a_read_only_disk():
+    """Tracking can't be enabled there: the way out is another one."""
+    with attached("--read-only") as (fake, _):
+        fake.fail("CHANGES", errno.EOPNOTSUPP, "disabled")
+        done = fake.ctl("changes", "0", "--since", ID).expect(
+            3, "attached read-only: detach it and attach it for writing: make a full backup")
+        assert "track enable" not in done.err
+        fake.fail("SEAL", errno.EROFS, "read_only")
+        fake.ctl("seal", "0").expect(1, "read-only: detach it and attach it for writing")
 
 
 def test_ids_from_storage():
@@ -201,6 +214,46 @@ def test_no_such_file():
     with attached() as (fake, _):
         for command in (["attach"], ["info"], ["detach"], ["seal"], ["points"]):
             fake.ctl(*command, "/no/such/file").expect(1, "/no/such/file: No such file")
+
+
+def test_odd_names():
+    """What is said is true of the file that was named, and what is advised would work."""
+    with attached() as (fake, image):
+        path = image.parent
+        other = make_image(path / "other.vhdx")
+        (path / "nowhere").symlink_to(path / "unmounted")
+        os.mkfifo(path / "pipe")
+        every = (["info"], ["points"], ["seal"], ["detach"], ["track", "status"], ["track", "enable"],
+                 ["track", "verify"], ["changes", "--since", ID], ["forget", ID])
+        fake.ctl("attach", path / "nowhere").expect(1, f"a symbolic link to {path / 'unmounted'}, ")
+        for command in every:
+            command, rest = command[:1] if command[0] == "forget" else command, command[1:]
+            rest = rest if command[0] == "forget" else []
+            fake.ctl(*command, path / "nowhere", *rest).expect(
+                1, f"{path / 'nowhere'}: a symbolic link to {path / 'unmounted'}, which is not there")
+            # To attach it would be no good advice.
+            for name in (path, path / "pipe", "/dev/null"):
+                fake.ctl(*command, name, *rest).expect(1, f"{name}: not a VHDX: neither a regular")
+            fake.ctl(*command, "", *rest).expect(1, "an empty name, where a disk or a file is wanted")
+        fake.ctl("attach", "").expect(1, "an empty name")
+        fake.ctl("track", "verify", other).expect(1, f"{other}.lrct: no such file", "never enabled")
+
+
+def test_no_name():
+    """Of the library: a caller's mistake is an error like any other."""
+    library = load_library()
+    index = ctypes.c_int()
+    disk = ctypes.c_void_p()
+    calls = ((library.vhdx_disk_open, None, 0, ctypes.byref(disk)),
+             (library.vhdx_disk_open, None, 1 << 31, ctypes.byref(disk)),
+             (library.vhdx_attach, None, None), (library.vhdx_detach, 0),
+             (library.vhdx_find, ctypes.byref(index)), (library.vhdx_tracking_verify, None, None))
+    child = os.fork()
+    if not child:  # it may crash
+        os._exit(any(call(None, *rest) != -errno.EINVAL or
+                     b"no name (NULL)" not in library.vhdx_error_message()
+                     for call, *rest in calls))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_not_attached():

@@ -4,7 +4,7 @@ import errno
 import os
 import subprocess
 
-from common import BUILD, ID, Fake, attached, ctl, directory, make_image
+from common import BUILD, ID, REASONS, Fake, attached, ctl, directory, make_image, make_sidecar
 
 GIB = 1 << 30
 SECOND = ID.replace("01", "02")
@@ -30,7 +30,8 @@ def test_list():
         assert reply == {"list": [{
             "disk": 0, "device": "/dev/vhdx0", **WHICH, "container": str(image),
             "container_deleted": False, "sidecar": f"{image}.lrct",
-            "sidecar_deleted": False, "read_only": True, "size": GIB, "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
+            "sidecar_deleted": False, "former_sidecar": None, "read_only": True, "size": GIB,
+            "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
             "scan": "pending"}]}
 
 
@@ -60,6 +61,17 @@ def test_removed_container():
         fake.ctl("detach", "0").expect(0, f"warning: /dev/vhdx0: {image} had been removed", "copy")
 
 
+def test_removed_name():
+    """What has other names is not gone, and nobody is told so."""
+    for unlinked, words in (("0", "the file has other names"), ("1", "is gone; next time, copy")):
+        with attached() as (fake, image):
+            fake.attribute(0, "container", f"{image} (deleted)")
+            fake.attribute(0, "container_unlinked", unlinked)
+            image.unlink()
+            done = fake.ctl("detach", "0").expect(0, f"{image} had been removed", words)
+            assert ("gone" in done.err) == (unlinked == "1"), done.err
+
+
 def test_removed_sidecar():
     with attached() as (fake, image):
         lrct = f"{image}.lrct"
@@ -71,6 +83,31 @@ def test_removed_sidecar():
         assert f"Sidecar (removed):     {lrct}" in fake.ctl("info", "0").lines
         assert fake.ctl("list", "-o", "sidecar").lines[1] == f"{lrct} (removed)"
         assert "Sidecar:         removed: " in fake.ctl("track", "status", "0").out
+
+
+def test_former_sidecar():
+    """What failed, or is of no use, is named, and its points are not said to be none."""
+    with attached() as (fake, image):
+        former = image.parent / "elsewhere"
+        former.touch()
+        fake.attribute(0, "sidecar", "")
+        fake.write("state.0", f"0 1 {REASONS['tracking_error']} 0 0\n")
+        for mark, removed in (("", False), (" (deleted)", True)):
+            if removed:
+                former.unlink()
+            fake.attribute(0, "former_sidecar", f"{former}{mark}")
+            word = "removed" if removed else "not used"
+            for shown in (fake.ctl("list", "--json").json["list"][0],
+                          fake.ctl("info", "--json", "0").json,
+                          fake.ctl("track", "status", "--json", "0").json):
+                assert shown["former_sidecar"] == str(former), shown
+                assert shown.get("sidecar") is None and shown.get("points") is None, shown
+            assert f"{f'Sidecar ({word}):':22} {former}" in fake.ctl("info", "0").lines
+            assert "Points:                unknown" in fake.ctl("info", "0").lines
+            assert fake.ctl("list", "-o", "sidecar").lines[1] == f"{former} ({word})"
+            shown = fake.ctl("track", "status", "0").lines
+            assert f"Sidecar:         {word}: {former}" in shown, shown
+            assert "Points:          unknown" in shown, shown
 
 
 def test_list_absent_is_null():
@@ -140,6 +177,7 @@ def test_path_on_a_terminal():
         for name, shown in names.items():
             (fake.root / "sys/block/vhdx0/vhdx/container").write_bytes(b"/" + name + b"\n")
             assert fake.ctl("list", "-o", "container").lines[1] == f"/{shown}"
+            assert f"Container:             /{shown}" in fake.ctl("info", "0").lines
 
 
 def test_path_of_lines():
@@ -148,8 +186,9 @@ def test_path_of_lines():
         image = make_image(path / "two\nlines\x1b[2J\n")
         fake.ctl("attach", image).expect(0)
         assert fake.ctl("list", "--json").json["list"][0]["container"] == str(image)
-        shown = "two?lines?[2J?"
+        shown = "two\\x0alines\\x1b[2J\\x0a"
         assert f"Container:             {path}/{shown}" in fake.ctl("info", "0").lines
+        shown = "two?lines?[2J?"
         fake.fail("ATTACH", errno.EBUSY, "in_use")
         done = fake.ctl("attach", image)
         done.expect(1, f"vhdxctl: {path}/{shown}: ")
@@ -164,11 +203,12 @@ def test_info():
         assert reply == {
             "disk": 0, "device": "/dev/vhdx0", "container": str(image), **WHICH,
             "container_deleted": False, "sidecar": f"{image}.lrct", "sidecar_deleted": False,
-            "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
+            "former_sidecar": None, "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
             "write_failed": False, "container_lost": False, "io": "direct", "scan": "pending",
-            "tracking": "on", "reason": None, "points": 0}
+            "tracking": "on", "reason": None, "points": 0, "file": None,
+            "chain": None, "chain_fault": None}
         assert "Device:" in fake.ctl("info", "0").expect(0).lines[0]
 
 
@@ -216,7 +256,8 @@ def test_track():
         reply = fake.ctl("track", "status", "--json", "0").expect(0).json
         assert reply == {"enabled": False, "state": "disabled", "newer_changes": None,
                          "most_recent_id": None, "reason": "disabled", "gap_time": None, "unit": 16384,
-                         "points": 0}
+                         "points": 0, "strict": False, "tracking_errors": "continue",
+                         "former_sidecar": None}
         assert "Newer changes:   unknown" in fake.ctl("track", "status", "0").lines
         for state, text, value in (("1 0 0", "no", False), ("1 1 0", "yes", True),
                                    ("1 1 7", "unknown", None), ("0 1 4", "unknown", None)):
@@ -228,6 +269,20 @@ def test_track():
         reply = fake.ctl("track", "reset", "--json", "0").expect(0).json
         assert reply == {"first_point": SECOND}
         assert not fake.ctl("track", "disable", "0").expect(0).out
+        fake.attribute(0, "strict", "1")
+        fake.attribute(0, "tracking_errors", "fail")
+        reply = fake.ctl("track", "status", "--json", "0").expect(0).json
+        assert (reply["strict"], reply["tracking_errors"]) == (True, "fail")
+        lines = fake.ctl("track", "status", "0").lines
+        assert {"Strict:          yes", "Tracking errors: fail"} <= set(lines), lines
+
+
+def test_differencing():
+    """Attached, a differencing disk is one still."""
+    with attached() as (fake, _):
+        fake.write("layers.0", "2")
+        assert fake.ctl("info", "--json", "0").expect(0).json["type"] == "differencing"
+        assert "differencing" in fake.ctl("info", "0").expect(0).out
 
 
 def test_changes():
@@ -328,6 +383,9 @@ def test_verify():
     with directory() as path:
         image = make_image(path / "disk.vhdx")
         ctl("track", "verify", image).expect(1, "disk.vhdx.lrct")
+        make_sidecar(image, "seal a\n")
+        done = ctl("track", "verify", image).expect(0)
+        assert (done.err, done.lines) == ("", [f"{image}: the sidecar is sound, points: 1"])
 
 
 def run_into(where, fake, *arguments):

@@ -2,7 +2,7 @@
 """A disk goes by its numbers and by its container, whatever that is called."""
 import os
 
-from common import Fake, attached, directory, make_image
+from common import ID, Fake, attached, directory, make_image
 
 
 def disk_of(fake, name):
@@ -63,6 +63,9 @@ def test_file_that_is_called_like_a_disk():
                 fake.ctl(command, f"./{name}", cwd=image.parent).expect(0)
             fake.ctl("info", name, cwd=image.parent).expect(
                 1, f"{name}: no such disk", f"the file of this name is ./{name}")
+            fake.ctl("detach", f"./{name}", cwd=image.parent).expect(0)
+            # To attach, a disk can't be meant.
+            fake.ctl("attach", name, cwd=image.parent).expect(0)
 
 
 def test_odd_numbers():
@@ -73,3 +76,30 @@ def test_odd_numbers():
         fake.ctl("info", "-1").expect(2)
         fake.ctl("info", "/dev/0").expect(1, "No such file")
         fake.ctl("info", "vhdx0p1").expect(1, "No such file")
+
+
+def test_one_file_by_several_names():
+    """Of several disks that read one file, a path is the one that was attached by it, or none."""
+    with directory() as path:
+        fake = Fake(path)
+        image = make_image(path / "disk.vhdx")
+        hard, soft = path / "hard", path / "soft"
+        os.link(image, hard)
+        soft.symlink_to(hard)
+        for name in (image, hard):
+            fake.ctl("attach", "--read-only", name).expect(0)
+        for name, disk in ((image, 0), (hard, 1), (soft, 1), (f"{path}/./fake/../hard", 1)):
+            assert disk_of(fake, name) == disk
+        third = path / "third"
+        os.link(image, third)
+        several = "the container of several disks: name the disk, one of /dev/vhdx0, /dev/vhdx1"
+        for command in (["info"], ["points"], ["detach"], ["seal"], ["track", "verify"],
+                        ["changes", "--since", ID]):
+            fake.ctl(*command, third).expect(1, f"{third}: {several}")
+        fake.ctl("attach", "--read-only", soft).expect(0)
+        fake.ctl("detach", hard).expect(1, f"{hard}: {several}, /dev/vhdx2")
+        assert not [call for call in fake.calls if call.startswith("DETACH")]
+        # As the message says; and what is left is nobody else's.
+        fake.ctl("detach", "/dev/vhdx1").expect(0)
+        fake.ctl("detach", hard).expect(0)
+        assert disk_of(fake, third) == 0

@@ -2,7 +2,7 @@
 """Wrong usage is exit 2 and changes nothing; sizes."""
 from common import ID, Fake, attached, ctl, directory
 
-COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes"]
+COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "create", "check"]
 WORDS = ["enable", "disable", "status", "reset", "verify"]
 
 WRONG = [
@@ -47,7 +47,38 @@ WRONG = [
     ["changes", "--since", ID, "--length", "1X", "0"],
     ["changes", "--since", ID, "--map", "--json", "0"],
     ["changes", "--since", ID],
+    ["points", "--sidecar", "", "x"],
+    ["check"],
+    ["check", "a", "b"],
+    ["check", "--sidecar", "", "x"],
+    ["create"],
+    ["create", "x"],
+    ["create", "--size", "1G"],
+    ["create", "--size", "0", "x"],
+    ["create", "--size", "1G", "--type", "thick", "x"],
+    ["create", "--size", "1G", "--block-size", "4G", "x"],
+    ["create", "--size", "1G", "x", "y"],
 ]
+
+# An option where the value of another one is missing.
+SWALLOWED = [
+    ["changes", "--since", "--summary", "0"],
+    ["changes", "--target", "--json", "--since", ID, "0"],
+    ["points", "--sidecar", "--help", "x"],
+    ["attach", "--sidecar", "--track", "x"],
+    ["seal", "--label", "--json", "0"],
+]
+
+
+def test_swallowed_options():
+    with attached() as (fake, _):
+        for arguments in SWALLOWED:
+            fake.ctl(*arguments).expect(2, f"{arguments[1]} needs a value, and {arguments[2]} is")
+        assert not fake.calls
+        # Damaged where it was kept, that is something else.
+        fake.ctl("changes", "--since", "--x", "0").expect(3, "is not the id", "full backup")
+        fake.ctl("seal", "--label=--json", "0").expect(0)
+        fake.ctl("seal", "--label", "--nightly--", "0").expect(0)
 
 
 def test_wrong_usage():

@@ -36,7 +36,8 @@ def newer():
     for name, source in HEADERS.items():
         (path / name).write_text(grow(source.read_text()))
     sources = [*USERSPACE.glob("lib/*.c"), *TREE.glob("kmod/core/**/*.c")]
-    subprocess.run([CC, "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-O0", "-w", "-shared",
+    subprocess.run([CC, "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-DVERSION=\"0\"", "-O0", "-w",
+                    "-shared",
                     "-fPIC", "-pthread", "-std=gnu11", f"-I{path}", f"-I{USERSPACE}/lib",
                     f"-I{TREE}/kmod", "-Wl,-soname,libvhdx.so.0",
                     f"-Wl,--version-script,{USERSPACE}/lib/libvhdx.map", *sources, "-o",
@@ -80,6 +81,7 @@ def what_is_right():
         told = tell_all(program, BUILD, path)
     assert told.count("range 1048576 32768") == 2 and told.count("changes 1073741824 49152") == 2
     assert "attached /dev/vhdx0" in told and told.count("point") == 4, told
+    assert "layout QEMU" in told and told.count("part ") == 5, told
     return told
 
 
@@ -119,3 +121,13 @@ def test_debug():
         assert "libvhdx: " not in fake.ctl("track", "status", "0").err
         detached = ctl("points", image, env={**fake.env, "LIBVHDX_DEBUG": "1"})
         assert "GET_POINTS: done" in detached.err
+
+
+def test_debug_of_odd_names():
+    """A path is shown as it is everywhere: no byte of it moves the cursor, or begins a line."""
+    with directory() as path:
+        image = make_image(path / os.fsdecode(b"a\n\x1b[2J\xff\xc2\x9b.vhdx"))
+        for command, expected in (("points", "GET_POINTS: done"), ("info", "GET_INFO: done")):
+            said = ctl(command, image, env={"LIBVHDX_DEBUG": "1"}).expect(0).err
+            assert f"libvhdx: {path}/a\\x0a\\x1b[2J\\xff\\xc2\\x9b.vhdx: {expected}" in said, said
+            assert all(byte >= " " or byte == "\n" for byte in said), said

@@ -1,22 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "answer.h"
-
-/* The first bit at or behind @bit that is set in @words ^ @flip; @end if none before it. */
-static u32 find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
-{
-	u32 index = bit >> 6;
-	u64 word;
-
-	if (bit >= end)
-		return end;
-	word = (words[index] ^ flip) & (~0ULL << (bit & 63));
-	while (!word) {
-		if (++index >= (end + 63) >> 6)
-			return end;
-		word = words[index] ^ flip;
-	}
-	return min(end, (index << 6) + (u32)__ffs64(word));
-}
+#include "core/bits.h"
 
 /* False if it doesn't fit. */
 static bool append(struct vhdx_answer *answer, u64 from, u64 to)
@@ -66,7 +50,7 @@ int vhdx_answer_leaf(struct vhdx_answer *answer, vhdx_leaf_source source, void *
 	bit = (answer->offset - leaf_start) >> shift;
 	end = ((leaf_end - leaf_start - 1) >> shift) + 1;
 	for (;;) {
-		u32 from = find_bit(answer->words, 0, bit, end);
+		u32 from = vhdx_find_bit(answer->words, 0, bit, end);
 		u64 start;
 
 		/*
@@ -77,7 +61,7 @@ int vhdx_answer_leaf(struct vhdx_answer *answer, vhdx_leaf_source source, void *
 			return 0;
 		if (from == end)
 			break;
-		bit = find_bit(answer->words, ~0ULL, from, end);
+		bit = vhdx_find_bit(answer->words, ~0ULL, from, end);
 		start = max(answer->offset, leaf_start + ((u64)from << shift));
 		answer->offset = min(leaf_end, leaf_start + ((u64)bit << shift));
 		if (!append(answer, start, answer->offset)) {

@@ -21,7 +21,7 @@ typedef int (*vhdx_leaf_source)(void *context, u32 leaf, u64 *words);
  * @end:	behind the last byte of the request (not beyond the disk)
  * @unit_shift:	log2 of the tracking unit
  * @ranges:	where ranges go; NULL: only @changed is wanted
- * @range_size:	from one of them to the next: VHDX_RANGE_SIZE_VER0, or that of the whole
+ * @range_size:	from one range to the next: VHDX_RANGE_SIZE_VER0, or that of the whole
  *		struct vhdx_range
  * @capacity:	of @ranges
  * @count:	ranges so far; ascending, coalesced, clipped to the request

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 /*
  * Memory ordering. A leaf is zeroed, then published with cmpxchg(), and read with
- * an acquire, so nobody sees its bits before they were zeroed. Bits are only ever
+ * an acquire, so no reader sees its bits before they were zeroed. Bits are only ever
  * set, and a slot only ever goes from NULL to a leaf or to VHDX_LEAF_ALL, where it
- * stays. So whoever comes after a mark in time - by any lock, completion or barrier
+ * stays. So a reader that comes after a mark in time - by any lock, completion or barrier
  * of the callers - sees the mark, also where the mark found its bit set by another
  * one and wrote nothing: two ordered reads of one word never go backwards.
  * Marking itself orders nothing else; a caller that marks and then looks at other
@@ -61,7 +61,7 @@ static void set_bits(u64 *word, u64 mask)
 		vhdx_or64(word, mask);
 }
 
-/* Returns what the slot holds now: @fresh, or what somebody else was quicker with. */
+/* Returns what the slot holds now: @fresh, or what another marker published first. */
 static vhdx_leaf publish(struct vhdx_changemap *map, u32 leaf, vhdx_leaf fresh)
 {
 	if (!cmpxchg(&map->leaves[leaf], NULL, fresh))

@@ -54,6 +54,28 @@ void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *wor
 /* OR @words into leaf number @leaf: what loading a saved map does. 0 or -ENOMEM. */
 int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words);
 
+/*
+ * Is the one unit marked already in which [offset, offset + length) lies? Only looks, as what is
+ * written is mostly marked: false may also mean that the range is in several units, which is up to
+ * vhdx_changemap_mark(). Lock-free, and ordered like a mark that finds its bit set (changemap.c).
+ * @length is not zero, and the range does not wrap around.
+ */
+static inline bool vhdx_changemap_is_marked(const struct vhdx_changemap *map, u64 offset,
+					    u64 length)
+{
+	u64 unit = offset >> map->unit_shift;
+	const u64 *words;
+
+	if ((offset + length - 1) >> map->unit_shift != unit || unit >= map->units)
+		return false;
+	/* Pairs with the cmpxchg() in publish(). */
+	words = smp_load_acquire(&map->leaves[unit >> VHDX_LEAF_SHIFT]);
+	if (words <= VHDX_LEAF_ALL)
+		return words == VHDX_LEAF_ALL;
+	words += (unit & (VHDX_LEAF_UNITS - 1)) >> 6;
+	return READ_ONCE(*words) >> (unit & 63) & 1;
+}
+
 bool vhdx_changemap_is_empty(const struct vhdx_changemap *map);
 
 /* The unit to use: @wanted (0 = default) doubled until a full map is <= 128 MiB. */

@@ -15,7 +15,9 @@ FIELD(struct vhdx_sidecar_ref, count, 12);
 FIELD(struct vhdx_sidecar_delta, index, 0);
 FIELD(struct vhdx_sidecar_delta, flags, 16);
 FIELD(struct vhdx_sidecar_delta, gap_reason, 20);
-FIELD(struct vhdx_sidecar_delta, reserved, 24);
+FIELD(struct vhdx_sidecar_delta, gap_time_ns, 24);
+FIELD(struct vhdx_sidecar_delta, changed_units, 32);
+FIELD(struct vhdx_sidecar_delta, reserved, 40);
 
 FIELD(struct vhdx_sidecar_header, magic, 0);
 FIELD(struct vhdx_sidecar_header, version, 8);
@@ -33,17 +35,19 @@ FIELD(struct vhdx_sidecar_header, next_point_sequence, 96);
 FIELD(struct vhdx_sidecar_header, block_count, 104);
 FIELD(struct vhdx_sidecar_header, points, 112);
 FIELD(struct vhdx_sidecar_header, live, 128);
-FIELD(struct vhdx_sidecar_header, coarse_offset, 160);
-FIELD(struct vhdx_sidecar_header, coarse_length, 168);
-FIELD(struct vhdx_sidecar_header, coarse_region_shift, 176);
-FIELD(struct vhdx_sidecar_header, reserved, 180);
+FIELD(struct vhdx_sidecar_header, flags, 176);
+FIELD(struct vhdx_sidecar_header, region_shift, 180);
+FIELD(struct vhdx_sidecar_header, reserved, 184);
 FIELD(struct vhdx_sidecar_header, crc, 4092);
 
-FIELD(struct vhdx_sidecar_link, magic, 0);
-FIELD(struct vhdx_sidecar_link, count, 4);
-FIELD(struct vhdx_sidecar_link, next, 8);
-FIELD(struct vhdx_sidecar_link, next_crc, 16);
-FIELD(struct vhdx_sidecar_link, reserved, 20);
+FIELD(struct vhdx_sidecar_head, magic, 0);
+FIELD(struct vhdx_sidecar_head, count, 4);
+FIELD(struct vhdx_sidecar_head, reserved, 8);
+
+FIELD(struct vhdx_sidecar_table, block, 0);
+FIELD(struct vhdx_sidecar_table, crc, 8);
+FIELD(struct vhdx_sidecar_table, first, 12);
+FIELD(struct vhdx_sidecar_table, count, 14);
 
 FIELD(struct vhdx_sidecar_point, guid, 0);
 FIELD(struct vhdx_sidecar_point, sequence, 16);
@@ -51,11 +55,27 @@ FIELD(struct vhdx_sidecar_point, time_ns, 24);
 FIELD(struct vhdx_sidecar_point, kind, 32);
 FIELD(struct vhdx_sidecar_point, flags, 36);
 FIELD(struct vhdx_sidecar_point, before, 40);
-FIELD(struct vhdx_sidecar_point, label_length, 72);
-FIELD(struct vhdx_sidecar_point, reserved, 76);
-FIELD(struct vhdx_sidecar_point, label, 80);
-FIELD(struct vhdx_sidecar_point, reserved2, 144);
+FIELD(struct vhdx_sidecar_point, disk_size, 88);
+FIELD(struct vhdx_sidecar_point, layer, 96);
+FIELD(struct vhdx_sidecar_point, label_length, 100);
+FIELD(struct vhdx_sidecar_point, label, 104);
+FIELD(struct vhdx_sidecar_point, reserved, 168);
 
 FIELD(struct vhdx_sidecar_entry, leaf, 0);
+FIELD(struct vhdx_sidecar_entry, units, 2);
 FIELD(struct vhdx_sidecar_entry, crc, 4);
 FIELD(struct vhdx_sidecar_entry, block, 8);
+
+FIELD(struct vhdx_coarse_sector, magic, 0);
+FIELD(struct vhdx_coarse_sector, crc, 4);
+FIELD(struct vhdx_coarse_sector, generation, 8);
+FIELD(struct vhdx_coarse_sector, commit, 16);
+FIELD(struct vhdx_coarse_sector, bits, 24);
+
+FIELD(struct vhdx_sidecar_token, magic, 0);
+FIELD(struct vhdx_sidecar_token, reserved, 4);
+FIELD(struct vhdx_sidecar_token, commit, 8);
+FIELD(struct vhdx_sidecar_token, container_sequence, 16);
+FIELD(struct vhdx_sidecar_token, sectors, 24);
+FIELD(struct vhdx_sidecar_token, reserved2, 88);
+FIELD(struct vhdx_sidecar_token, crc, 4092);

@@ -18,7 +18,8 @@
  * @off_text:	the same in words, or NULL
  * @off_error:	what a question about changes gets then; 0: what follows from the reason
  * @sidecar:	loaded and bound, unless @state is OFF
- * @live:	the live map; NULL: what was saved of it in the sidecar
+ * @live:	the live map, while @state is ON
+ * @sealing:	another one that is live as well, or NULL
  */
 struct vhdx_history {
 	u64 disk_size;
@@ -28,7 +29,11 @@ struct vhdx_history {
 	int off_error;
 	const struct vhdx_sidecar *sidecar;
 	const struct vhdx_changemap *live;
+	const struct vhdx_changemap *sealing;
 };
+
+/* Both maps, OR-ed into the words of one leaf; there is a live one. */
+void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words);
 
 /**
  * vhdx_report_state() - VHDX_GET_TRACKING_STATE
@@ -36,6 +41,17 @@ struct vhdx_history {
  * @state:	filled in, but for live_bytes, generation and what is only an input
  */
 void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_state *state);
+
+/**
+ * vhdx_report_count_live() - how much changed since the newest point: a part of the count
+ * @history:	of the disk, the same for all parts but for what is marked meanwhile
+ * @count:	with words, else zero before the first part; in the end changed is the result
+ * @leaves:	of how many the part is, at most
+ *
+ * Returns 1: go on; 0: all was counted; -ENODATA: there is no newest point, or a gap behind it.
+ */
+int vhdx_report_count_live(const struct vhdx_history *history, struct vhdx_answer *count,
+			   u32 leaves);
 
 /**
  * vhdx_report_live_bytes() - how much changed since the newest point
@@ -53,7 +69,9 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history);
  * @points:	room for @capacity of them
  * @diag:	what is wrong
  *
- * Points that were never issued don't exist for a caller. 0; -EINVAL; -ENODATA.
+ * Points that were never issued don't exist for a caller. 0, with words in @diag where tracking is
+ * off, and there are none; -EINVAL; -ENODATA; if there may be some in a sidecar that can't be used,
+ * as vhdx_report_span().
  */
 int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
 		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
@@ -86,10 +104,12 @@ int vhdx_report_span(const struct vhdx_history *history,
 
 /**
  * struct vhdx_span_source - context of vhdx_report_leaf()
+ * @cache:	of the reader, unless nothing is read from a sidecar
  */
 struct vhdx_span_source {
 	struct vhdx_history history;
 	struct vhdx_span span;
+	struct vhdx_index_cache *cache;
 };
 
 /* A vhdx_leaf_source: all deltas of the span. 0 or -errno. */

@@ -12,8 +12,18 @@ static_assert(VHDX_UNIT_MAX == 1U << UNIT_SHIFT_MAX);
 /* A full map is at most 128 MiB: vhdx_unit_shift_for(). */
 #define LEAVES_MAX	32768U
 
+static_assert(VHDX_SIDECAR_ON == VHDX_SIDECAR_STATE_ON);
+static_assert(VHDX_SIDECAR_DISABLED == VHDX_SIDECAR_STATE_DISABLED);
+
+u64 vhdx_sidecar_fixed_blocks(u64 disk_size, u32 unit_shift)
+{
+	struct vhdx_coarse_geometry geo;
+
+	vhdx_coarse_layout(disk_size, unit_shift, &geo);
+	return VHDX_SIDECAR_COARSE_BLOCK + geo.blocks;
+}
+
 static void encode_header(const struct vhdx_sidecar *sidecar, u64 sequence,
-			  const struct vhdx_sidecar_chain *points,
 			  struct vhdx_sidecar_header *header)
 {
 	const struct vhdx_timeline *timeline = &sidecar->timeline;
@@ -27,37 +37,34 @@ static void encode_header(const struct vhdx_sidecar *sidecar, u64 sequence,
 	header->compat_features = cpu_to_le32(sidecar->compat_features & VHDX_SIDECAR_COMPAT);
 	header->ro_compat_features = cpu_to_le32(sidecar->ro_compat_features);
 	header->incompat_features = cpu_to_le32(sidecar->incompat_features);
+	if (sidecar->strict)
+		header->incompat_features |= cpu_to_le32(VHDX_SIDECAR_FEATURE_STRICT);
+	header->flags = cpu_to_le32(sidecar->closed ? VHDX_SIDECAR_FLAG_CLOSED : 0);
 	header->sequence = cpu_to_le64(sequence);
 	header->disk_id = sidecar->disk_id;
 	header->disk_size = cpu_to_le64(sidecar->disk_size);
 	header->unit_shift = cpu_to_le32(sidecar->unit_shift);
 	header->state = cpu_to_le32(sidecar->state);
+	header->region_shift = cpu_to_le32(sidecar->coarse.region_shift);
 	header->current_guid = sidecar->current_guid;
 	header->next_guid = sidecar->next_guid;
 	header->next_point_sequence = cpu_to_le64(timeline->next_sequence);
-	header->block_count = cpu_to_le64(vhdx_sidecar_end_of_blocks(sidecar));
-	header->points.block = cpu_to_le64(points->block);
-	header->points.crc = cpu_to_le32(points->crc);
+	header->block_count = cpu_to_le64(sidecar->space.end);
+	header->points.block = cpu_to_le64(sidecar->points.block);
+	header->points.crc = cpu_to_le32(sidecar->points.crc);
 	header->points.count = cpu_to_le32(timeline->count);
 	vhdx_sidecar_encode_delta(&timeline->live, &header->live);
 	header->crc = cpu_to_le32(vhdx_sidecar_crc(header, offsetof(struct vhdx_sidecar_header,
 								    crc)));
 }
 
-int vhdx_sidecar_write_header(struct vhdx_sidecar *sidecar, unsigned int slot,
-			      const struct vhdx_sidecar_chain *points)
+int vhdx_sidecar_write_header(struct vhdx_sidecar *sidecar, unsigned int slot, void *header)
 {
-	struct vhdx_sidecar_header *header = vhdx_alloc(VHDX_SIDECAR_BLOCK);
 	int err;
 
-	if (!header)
-		return -ENOMEM;
-	encode_header(sidecar, sidecar->sequence + 1, points, header);
+	encode_header(sidecar, sidecar->sequence + 1, header);
 	err = vhdx_sidecar_write_blocks(sidecar, slot, header, 1);
-	if (!err)
-		err = sidecar->store->flush(sidecar->store);
-	vhdx_free(header);
-	return err;
+	return err ?: sidecar->store->flush(sidecar->store);
 }
 
 static bool has_magic(const struct vhdx_sidecar_header *header)
@@ -72,12 +79,7 @@ static bool is_intact(const struct vhdx_sidecar_header *header)
 	       vhdx_sidecar_crc(header, offsetof(struct vhdx_sidecar_header, crc));
 }
 
-static bool is_zero(const u8 *bytes, size_t length)
-{
-	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
-}
-
-/* Some file systems leave 64 KiB at their beginning to others. */
+/* Some file systems leave 64 KiB at their beginning to other programs. */
 #define LOOKED_AT	(1U << 20)
 #define LOOK_STEP	(64U * 1024)
 
@@ -97,7 +99,7 @@ int vhdx_sidecar_look(struct vhdx_store *store, enum vhdx_sidecar_content *conte
 			break;
 		if (!at && (has_magic(&headers[0]) || has_magic(&headers[1])))
 			*content = VHDX_SIDECAR_SIDECAR;
-		else if (!is_zero((const u8 *)headers, LOOK_STEP))
+		else if (memchr_inv(headers, 0, LOOK_STEP))
 			*content = VHDX_SIDECAR_STRANGER;
 	}
 	vhdx_free(headers);
@@ -120,8 +122,8 @@ static int choose_slot(const struct vhdx_sidecar *sidecar,
 	bool second = is_intact(&headers[1]);
 
 	/* A new block device; of a file that would be a loss. */
-	if (sidecar->block_limit != ~0ULL &&
-	    is_zero((const u8 *)headers, VHDX_SIDECAR_SLOTS * sizeof(*headers)))
+	if (!sidecar->space.can_grow &&
+	    !memchr_inv(headers, 0, VHDX_SIDECAR_SLOTS * sizeof(*headers)))
 		return vhdx_sidecar_empty(diag);
 	if (!first && !second) {
 		if (has_magic(&headers[0]) || has_magic(&headers[1]))
@@ -142,32 +144,60 @@ static int check_features(const struct vhdx_sidecar_header *header, bool read_on
 {
 	u32 unknown = le32_to_cpu(header->incompat_features) & ~VHDX_SIDECAR_INCOMPAT;
 	u32 unknown_ro = le32_to_cpu(header->ro_compat_features) & ~VHDX_SIDECAR_RO_COMPAT;
+	u32 flags = le32_to_cpu(header->flags) & VHDX_SIDECAR_FLAGS_NEEDED &
+		    ~VHDX_SIDECAR_FLAG_CLOSED;
+	u32 version = le32_to_cpu(header->version);
 
-	if (le32_to_cpu(header->version) != VHDX_SIDECAR_VERSION)
-		return vhdx_unsupported(diag, "sidecar: version %u, only %u is known here",
-					le32_to_cpu(header->version), VHDX_SIDECAR_VERSION);
+	if (version < VHDX_SIDECAR_VERSION)
+		return vhdx_unsupported(diag,
+					"sidecar: version %u, of before the first release, is not read any more"
+					VHDX_SIDECAR_BEGIN_ANEW, version);
+	if (version > VHDX_SIDECAR_VERSION)
+		return vhdx_sidecar_newer(diag, "version %u, only %u is known here", version,
+					  VHDX_SIDECAR_VERSION);
 	if (unknown)
-		return vhdx_unsupported(diag,
-					"sidecar: a newer driver made it, with features 0x%x",
-					unknown);
+		return vhdx_sidecar_newer(diag, "with features 0x%x", unknown);
+	if (flags)
+		return vhdx_sidecar_newer(diag, "its header has flags 0x%x", flags);
 	if (unknown_ro && !read_only)
-		return vhdx_unsupported(diag,
-					"sidecar: a newer driver made it, features 0x%x allow reading only",
-					unknown_ro);
+		return vhdx_sidecar_newer(diag, "features 0x%x allow reading only", unknown_ro);
 	return 0;
 }
 
 /*
- * The most blocks that a sidecar of this disk ever has in use: every delta full, the
- * chain of points, and twice that, which is more than a commit under way adds. Keeps
- * the bit maps small whatever a file claims, long and sparse as it may be.
+ * The most blocks that a sidecar of this disk ever has in use: every delta full, the points,
+ * and four times that: tables may be half full, and a commit under way adds less than all.
+ * Keeps the bit maps small whatever a file claims, long and sparse as it may be.
  */
-static u64 most_blocks(u32 leaves)
+u64 vhdx_sidecar_most_blocks(u64 disk_size, u32 unit_shift)
 {
-	u64 delta = leaves + leaves / vhdx_sidecar_entry_record.per_block + 1;
-	u64 chain = VHDX_POINTS_MAX / vhdx_sidecar_point_record.per_block + 1;
+	u64 leaves = (disk_size >> unit_shift >> VHDX_LEAF_SHIFT) + 1;
+	u64 delta = leaves + leaves / vhdx_sidecar_entry_record.per_table + 2;
+	u64 points = VHDX_POINTS_MAX / vhdx_sidecar_point_record.per_table + 2;
 
-	return VHDX_SIDECAR_SLOTS + 2 * (chain + (VHDX_POINTS_MAX + 2) * delta);
+	return vhdx_sidecar_fixed_blocks(disk_size, unit_shift) +
+	       4 * (points + (VHDX_POINTS_MAX + 2) * delta);
+}
+
+static int check_geometry(const struct vhdx_sidecar_header *header, struct vhdx_diag *diag)
+{
+	u64 disk_size = le64_to_cpu(header->disk_size);
+	u32 unit_shift = le32_to_cpu(header->unit_shift);
+	struct vhdx_coarse_geometry geo;
+
+	if (disk_size > DISK_SIZE_MAX)
+		return vhdx_sidecar_damaged(diag, "header: disk of %llu bytes, 64 TiB is the most",
+					    disk_size);
+	if (unit_shift < UNIT_SHIFT_MIN || unit_shift > UNIT_SHIFT_MAX)
+		return vhdx_sidecar_damaged(diag, "header: unit shift %u", unit_shift);
+	if (disk_size > (u64)LEAVES_MAX << VHDX_LEAF_SHIFT << unit_shift)
+		return vhdx_sidecar_damaged(diag, "header: unit shift %u is too small for the disk",
+					    unit_shift);
+	vhdx_coarse_layout(disk_size, unit_shift, &geo);
+	if (le32_to_cpu(header->region_shift) != geo.region_shift)
+		return vhdx_sidecar_damaged(diag, "header: region shift %u, it must be %u",
+					    le32_to_cpu(header->region_shift), geo.region_shift);
+	return 0;
 }
 
 static int check_values(const struct vhdx_sidecar_header *header, u64 block_max,
@@ -175,21 +205,14 @@ static int check_values(const struct vhdx_sidecar_header *header, u64 block_max,
 {
 	u64 disk_size = le64_to_cpu(header->disk_size);
 	u32 unit_shift = le32_to_cpu(header->unit_shift);
-	u32 state = le32_to_cpu(header->state);
+	u64 fixed = vhdx_sidecar_fixed_blocks(disk_size, unit_shift);
 	u32 points = le32_to_cpu(header->points.count);
+	u32 state = le32_to_cpu(header->state);
 	u64 blocks = le64_to_cpu(header->block_count);
-	u64 leaves;
 
-	if (disk_size > DISK_SIZE_MAX)
-		return vhdx_sidecar_damaged(diag, "header: disk of %llu bytes, 64 TiB is the most",
-					    disk_size);
-	if (unit_shift < UNIT_SHIFT_MIN || unit_shift > UNIT_SHIFT_MAX)
-		return vhdx_sidecar_damaged(diag, "header: unit shift %u", unit_shift);
-	leaves = (disk_size >> unit_shift >> VHDX_LEAF_SHIFT) + 1;
-	if (leaves > LEAVES_MAX + 1)
-		return vhdx_sidecar_damaged(diag, "header: unit shift %u is too small for the disk",
-					    unit_shift);
-	if (state < VHDX_SIDECAR_CLEAN || state > VHDX_SIDECAR_ACTIVATING)
+	if (!(le32_to_cpu(header->incompat_features) & VHDX_SIDECAR_FEATURE_COARSE))
+		return vhdx_sidecar_damaged(diag, "header: without the feature COARSE");
+	if (state != VHDX_SIDECAR_STATE_ON && state != VHDX_SIDECAR_STATE_DISABLED)
 		return vhdx_sidecar_damaged(diag, "header: state %u", state);
 	if (le64_to_cpu(header->sequence) > VHDX_SIDECAR_SEQUENCE_MAX ||
 	    le64_to_cpu(header->next_point_sequence) > VHDX_SIDECAR_SEQUENCE_MAX)
@@ -197,15 +220,39 @@ static int check_values(const struct vhdx_sidecar_header *header, u64 block_max,
 	if (points > VHDX_POINTS_MAX)
 		return vhdx_sidecar_damaged(diag, "header: %u points, %u is the most", points,
 					    VHDX_POINTS_MAX);
-	if (blocks < VHDX_SIDECAR_SLOTS || blocks > block_max || blocks > most_blocks(leaves))
+	if (blocks < fixed || blocks > block_max ||
+	    blocks > vhdx_sidecar_most_blocks(disk_size, unit_shift))
 		return vhdx_sidecar_damaged(diag, "header: %llu blocks, the file has %llu", blocks,
 					    block_max);
 	return 0;
 }
 
+static void take_over(struct vhdx_sidecar *sidecar, const struct vhdx_sidecar_header *header)
+{
+	sidecar->state = le32_to_cpu(header->state);
+	sidecar->disk_id = header->disk_id;
+	sidecar->disk_size = le64_to_cpu(header->disk_size);
+	sidecar->unit_shift = le32_to_cpu(header->unit_shift);
+	sidecar->current_guid = header->current_guid;
+	sidecar->next_guid = header->next_guid;
+	sidecar->sequence = le64_to_cpu(header->sequence);
+	sidecar->compat_features = le32_to_cpu(header->compat_features);
+	sidecar->ro_compat_features = le32_to_cpu(header->ro_compat_features);
+	sidecar->incompat_features = le32_to_cpu(header->incompat_features);
+	sidecar->strict = sidecar->incompat_features & VHDX_SIDECAR_FEATURE_STRICT;
+	sidecar->incompat_features &= ~VHDX_SIDECAR_FEATURE_STRICT;
+	sidecar->closed = le32_to_cpu(header->flags) & VHDX_SIDECAR_FLAG_CLOSED;
+	sidecar->block_count = le64_to_cpu(header->block_count);
+	vhdx_coarse_layout(sidecar->disk_size, sidecar->unit_shift, &sidecar->coarse);
+	sidecar->timeline.next_sequence = le64_to_cpu(header->next_point_sequence);
+	sidecar->points.block = le64_to_cpu(header->points.block);
+	sidecar->points.crc = le32_to_cpu(header->points.crc);
+	vhdx_sidecar_init_space(sidecar, sidecar->space.can_grow ? ~0ULL : sidecar->space.limit,
+				sidecar->block_count);
+}
+
 int vhdx_sidecar_read_header(struct vhdx_sidecar *sidecar, u64 block_max, bool read_only,
-			     struct vhdx_sidecar_chain *points, u32 *point_count,
-			     struct vhdx_diag *diag)
+			     u32 *point_count, struct vhdx_diag *diag)
 {
 	const size_t size = VHDX_SIDECAR_SLOTS * VHDX_SIDECAR_BLOCK;
 	struct vhdx_sidecar_header *headers = vhdx_alloc(size);
@@ -224,26 +271,11 @@ int vhdx_sidecar_read_header(struct vhdx_sidecar *sidecar, u64 block_max, bool r
 		goto out;
 	header = &headers[sidecar->slot];
 	err = check_features(header, read_only, diag);
+	err = err ?: check_geometry(header, diag);
+	err = err ?: check_values(header, block_max, diag);
 	if (err)
 		goto out;
-	err = check_values(header, block_max, diag);
-	if (err)
-		goto out;
-
-	sidecar->state = le32_to_cpu(header->state);
-	sidecar->disk_id = header->disk_id;
-	sidecar->disk_size = le64_to_cpu(header->disk_size);
-	sidecar->unit_shift = le32_to_cpu(header->unit_shift);
-	sidecar->current_guid = header->current_guid;
-	sidecar->next_guid = header->next_guid;
-	sidecar->sequence = le64_to_cpu(header->sequence);
-	sidecar->compat_features = le32_to_cpu(header->compat_features);
-	sidecar->ro_compat_features = le32_to_cpu(header->ro_compat_features);
-	sidecar->incompat_features = le32_to_cpu(header->incompat_features);
-	sidecar->block_count = le64_to_cpu(header->block_count);
-	sidecar->timeline.next_sequence = le64_to_cpu(header->next_point_sequence);
-	points->block = le64_to_cpu(header->points.block);
-	points->crc = le32_to_cpu(header->points.crc);
+	take_over(sidecar, header);
 	*point_count = le32_to_cpu(header->points.count);
 	err = vhdx_sidecar_decode_delta(sidecar, &header->live, &sidecar->timeline.live, diag);
 out:

@@ -1,77 +1,123 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 /*
- * Leaves of a change map in the file: 4 KiB, one bit per unit, bit 0 of byte 0 first.
+ * Leaves of a change map in the file: 4 KiB, one bit per unit, bit 0 of byte 0 first; and
+ * the index that says where they are, which is written with them.
  */
 #include "sidecar_private.h"
 
-#define BATCH	16U	/* leaves written in one go */
-
-int vhdx_leaf_writer_init(struct vhdx_leaf_writer *writer, struct vhdx_sidecar *sidecar,
-			  struct vhdx_delta *delta)
+int vhdx_delta_writer_init(struct vhdx_delta_writer *writer, struct vhdx_sidecar *sidecar,
+			   u32 spare)
 {
-	writer->sidecar = sidecar;
-	writer->delta = delta;
-	writer->pending = 0;
-	writer->buf = vhdx_alloc(BATCH * VHDX_SIDECAR_BLOCK);
-	return writer->buf ? 0 : -ENOMEM;
+	memset(writer, 0, sizeof(*writer));
+	writer->page = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	writer->tables = vhdx_alloc(VHDX_SIDECAR_TABLES * sizeof(*writer->tables));
+	if (!writer->page || !writer->tables)
+		return -ENOMEM;
+	return vhdx_block_writer_init(&writer->blocks, sidecar, spare);
 }
 
-int vhdx_leaf_writer_flush(struct vhdx_leaf_writer *writer)
+void vhdx_delta_writer_release(struct vhdx_delta_writer *writer)
 {
-	u32 pending = writer->pending;
+	vhdx_block_writer_release(&writer->blocks);
+	vhdx_free(writer->tables);
+	vhdx_free(writer->page);
+}
 
-	writer->pending = 0;
-	if (!pending)
+static int end_table(struct vhdx_delta_writer *writer)
+{
+	struct vhdx_table_ref *table = &writer->tables[writer->table_count];
+	struct vhdx_sidecar_head *head = writer->page;
+
+	if (!writer->count)
 		return 0;
-	vhdx_breathe();
-	return vhdx_sidecar_write_blocks(writer->sidecar, writer->block, writer->buf, pending);
+	if (writer->table_count == VHDX_SIDECAR_TABLES)
+		return -E2BIG;
+	head->count = cpu_to_le32(writer->count);
+	table->first = writer->first;
+	table->count = writer->count;
+	writer->table_count++;
+	writer->count = 0;
+	return vhdx_block_writer_add(&writer->blocks, writer->page, &table->block, &table->crc);
 }
 
-static int make_pending(struct vhdx_leaf_writer *writer, const u64 *words,
-			struct vhdx_delta_leaf *entry)
+int vhdx_delta_writer_put(struct vhdx_delta_writer *writer, const struct vhdx_delta_leaf *entry)
 {
+	struct vhdx_sidecar_entry *raw;
+	int err;
+
+	if (!writer->count) {
+		vhdx_table_begin(writer->page, vhdx_sidecar_entry_record.magic, 0);
+		writer->first = entry->leaf;
+	}
+	raw = vhdx_table_record(&vhdx_sidecar_entry_record, writer->page, writer->count++);
+	raw->leaf = cpu_to_le16(entry->leaf);
+	raw->units = cpu_to_le16(entry->units);
+	raw->crc = cpu_to_le32(entry->crc);
+	raw->block = cpu_to_le64(entry->block);
+	writer->leaves++;
+	writer->units += entry->units;
+	err = writer->count == vhdx_sidecar_entry_record.per_table ? end_table(writer) : 0;
+	return err;
+}
+
+int vhdx_delta_writer_keep(struct vhdx_delta_writer *writer, const struct vhdx_table_ref *table)
+{
+	u32 together = writer->count + table->count;
+	int err;
+
+	if (writer->count && together <= vhdx_sidecar_entry_record.per_table)
+		return -EAGAIN;
+	err = end_table(writer);
+	if (err)
+		return err;
+	if (writer->table_count == VHDX_SIDECAR_TABLES)
+		return -E2BIG;
+	writer->tables[writer->table_count++] = *table;
+	writer->leaves += table->count;
+	return 0;
+}
+
+int vhdx_delta_writer_finish(struct vhdx_delta_writer *writer, struct vhdx_delta *delta)
+{
+	int err = end_table(writer);
+
+	if (!err && writer->table_count)
+		err = vhdx_table_write_root(&writer->blocks, writer->tables, writer->table_count,
+					    writer->page, &delta->index_block, &delta->index_crc);
+	if (!err)
+		err = vhdx_block_writer_flush(&writer->blocks);
+	if (err)
+		return err;
+	delta->leaf_count = writer->leaves;
+	delta->changed_units = writer->units;
+	delta->known = true;
+	return 0;
+}
+
+int vhdx_delta_writer_add(struct vhdx_delta_writer *writer, u32 leaf, const u64 *words)
+{
+	struct vhdx_sidecar *sidecar = writer->blocks.sidecar;
+	struct vhdx_delta_leaf entry = { .leaf = leaf, .block = VHDX_DELTA_ALL };
+	u32 units = 0;
 	__le64 *raw;
 	u32 i;
 	int err = 0;
 
-	if (writer->pending == BATCH || entry->block != writer->block + writer->pending)
-		err = vhdx_leaf_writer_flush(writer);
-	if (err)
-		return err;
-	if (!writer->pending)
-		writer->block = entry->block;
-	raw = writer->buf + writer->pending * VHDX_SIDECAR_BLOCK;
 	for (i = 0; i < VHDX_LEAF_WORDS; i++)
-		raw[i] = cpu_to_le64(words[i]);
-	entry->crc = vhdx_sidecar_crc(raw, VHDX_SIDECAR_BLOCK);
-	writer->pending++;
-	return 0;
-}
-
-int vhdx_leaf_writer_add(struct vhdx_leaf_writer *writer, u32 leaf, const u64 *words)
-{
-	struct vhdx_delta *delta = writer->delta;
-	struct vhdx_delta_leaf *entry = &delta->leaves[delta->leaf_count];
-	u64 any = 0, all = ~0ULL;
-	u32 i;
-	int err;
-
-	for (i = 0; i < VHDX_LEAF_WORDS; i++) {
-		any |= words[i];
-		all &= words[i];
-	}
-	if (!any)
+		units += hweight64(words[i]);
+	if (!units)
 		return 0;
-	entry->leaf = leaf;
-	entry->crc = 0;
-	entry->block = VHDX_DELTA_ALL;
-	if (~all) {
-		err = vhdx_sidecar_take_block(writer->sidecar, &entry->block);
-		if (err)
-			return err;
+	entry.units = min(units, vhdx_sidecar_leaf_units(sidecar, leaf));
+	if (units < VHDX_LEAF_UNITS) {
+		raw = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+		if (!raw)
+			return -ENOMEM;
+		for (i = 0; i < VHDX_LEAF_WORDS; i++)
+			raw[i] = cpu_to_le64(words[i]);
+		err = vhdx_block_writer_add(&writer->blocks, raw, &entry.block, &entry.crc);
+		vhdx_free(raw);
 	}
-	delta->leaf_count++;
-	return ~all ? make_pending(writer, words, entry) : 0;
+	return err ?: vhdx_delta_writer_put(writer, &entry);
 }
 
 int vhdx_sidecar_read_entry(const struct vhdx_sidecar *sidecar,

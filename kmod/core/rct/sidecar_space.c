@@ -1,149 +1,276 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 /*
- * Which blocks of a sidecar are free. The file doesn't say: the bit map is rebuilt at
- * load by walking everything that the header refers to.
+ * Which blocks of a sidecar are free. The file doesn't say: it follows from everything that
+ * the header refers to, which takes a while to read (sidecar_walk.c). Until then what the
+ * file had when it was opened counts as used.
  *
- * The lowest free block is taken first, so the file never grows beyond the most that
+ * The lowest free block is taken first, so the file hardly grows beyond the most that
  * was ever in use at one time.
  */
 #include "sidecar_private.h"
 
-#define BITS		64U
-#define FIRST_MAP	512U	/* blocks; enough for most disks */
+#define CHUNK_BITS	(8 * VHDX_PAGE)
+#define FIRST_ROOM	64U
 
-static bool is_used(const struct vhdx_sidecar *sidecar, u64 block)
+/* ---- lists ---- */
+
+int vhdx_block_list_add(struct vhdx_block_list *list, u64 block)
 {
-	return sidecar->used[block >> 6] & 1ULL << (block & 63);
-}
+	if (list->count == list->room) {
+		u32 room = max(2 * list->room, FIRST_ROOM);
+		u64 *blocks = vhdx_alloc(room * sizeof(*blocks));
 
-static void set_used(struct vhdx_sidecar *sidecar, u64 block)
-{
-	sidecar->used[block >> 6] |= 1ULL << (block & 63);
-	sidecar->used_count++;
-}
-
-int vhdx_sidecar_map_blocks(struct vhdx_sidecar *sidecar, u64 blocks)
-{
-	u64 old_bytes = sidecar->map_blocks >> 3;
-	u64 bytes;
-	u64 *used, *doomed;
-
-	blocks = max_t(u64, blocks, FIRST_MAP);
-	blocks = (blocks + BITS - 1) & ~(u64)(BITS - 1);
-	bytes = blocks >> 3;
-	if (blocks <= sidecar->map_blocks)
-		return 0;
-	if (bytes > INT_MAX)
-		return -ENOMEM;
-	used = vhdx_alloc(bytes);
-	doomed = vhdx_alloc(bytes);
-	if (!used || !doomed) {
-		vhdx_free(used);
-		vhdx_free(doomed);
-		return -ENOMEM;
+		if (!blocks)
+			return -ENOMEM;
+		if (list->count)
+			memcpy(blocks, list->blocks, list->count * sizeof(*blocks));
+		vhdx_free(list->blocks);
+		list->blocks = blocks;
+		list->room = room;
 	}
-	if (old_bytes) {
-		memcpy(used, sidecar->used, old_bytes);
-		memcpy(doomed, sidecar->doomed, old_bytes);
-	}
-	vhdx_free(sidecar->used);
-	vhdx_free(sidecar->doomed);
-	sidecar->used = used;
-	sidecar->doomed = doomed;
-	sidecar->map_blocks = blocks;
-	if (!sidecar->used_count) {
-		set_used(sidecar, 0);
-		set_used(sidecar, 1);
-		sidecar->lowest_free = VHDX_SIDECAR_SLOTS;
-	}
+	list->blocks[list->count++] = block;
 	return 0;
 }
 
-bool vhdx_sidecar_claim_block(struct vhdx_sidecar *sidecar, u64 block)
+void vhdx_block_list_release(struct vhdx_block_list *list)
 {
-	if (block >= sidecar->block_count || is_used(sidecar, block))
-		return false;
-	set_used(sidecar, block);
-	return true;
+	vhdx_free(list->blocks);
+	memset(list, 0, sizeof(*list));
 }
 
-int vhdx_sidecar_take_block(struct vhdx_sidecar *sidecar, u64 *block)
+/* ---- the bits ---- */
+
+static bool is_used(const struct vhdx_sidecar_space *space, u64 block)
 {
-	u64 words = sidecar->map_blocks >> 6;
-	u64 word = sidecar->lowest_free >> 6;
+	u64 chunk = block / CHUNK_BITS;
+	u32 bit = block % CHUNK_BITS;
+
+	return chunk < space->chunk_count && space->chunks[chunk] &&
+	       space->chunks[chunk][bit >> 6] >> (bit & 63) & 1;
+}
+
+/* The pointers grow with the file, the pages with what is known of it. */
+static u64 *get_chunk(struct vhdx_sidecar_space *space, u64 chunk)
+{
+	if (chunk >= space->chunk_count) {
+		u64 room = max_t(u64, 2 * space->chunk_count, chunk + FIRST_ROOM);
+		u64 **chunks;
+
+		if (room > INT_MAX / sizeof(*chunks))
+			return NULL;
+		chunks = vhdx_alloc(room * sizeof(*chunks));
+		if (!chunks)
+			return NULL;
+		if (space->chunk_count)
+			memcpy(chunks, space->chunks, space->chunk_count * sizeof(*chunks));
+		vhdx_free(space->chunks);
+		space->chunks = chunks;
+		space->chunk_count = room;
+	}
+	if (!space->chunks[chunk])
+		space->chunks[chunk] = vhdx_alloc(VHDX_PAGE);
+	return space->chunks[chunk];
+}
+
+int vhdx_sidecar_claim_block(struct vhdx_sidecar *sidecar, u64 block)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
+	u32 bit = block % CHUNK_BITS;
+	u64 *chunk;
+
+	if (is_used(space, block))
+		return -EEXIST;
+	chunk = get_chunk(space, block / CHUNK_BITS);
+	if (!chunk)
+		return -ENOMEM;
+	chunk[bit >> 6] |= 1ULL << (bit & 63);
+	space->used++;
+	return 0;
+}
+
+void vhdx_sidecar_unclaim_block(struct vhdx_sidecar *sidecar, u64 block)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
+	u32 bit = block % CHUNK_BITS;
+
+	if (!is_used(space, block))
+		return;
+	space->chunks[block / CHUNK_BITS][bit >> 6] &= ~(1ULL << (bit & 63));
+	space->used--;
+	if (block >= space->known_from)
+		space->lowest_free = min(space->lowest_free, block);
+}
+
+void vhdx_sidecar_init_space(struct vhdx_sidecar *sidecar, u64 blocks, u64 end)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
+
+	space->fixed = vhdx_sidecar_fixed_blocks(sidecar->disk_size, sidecar->unit_shift);
+	space->can_grow = blocks == ~0ULL;
+	space->limit = min(blocks, vhdx_sidecar_most_blocks(sidecar->disk_size,
+							    sidecar->unit_shift));
+	space->end = max(end, space->fixed);
+	space->known_from = space->end;
+	space->lowest_free = space->end;
+}
+
+void vhdx_sidecar_release_space(struct vhdx_sidecar *sidecar)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
+	u32 i;
+
+	for (i = 0; i < space->chunk_count; i++)
+		vhdx_free(space->chunks[i]);
+	vhdx_free(space->chunks);
+	vhdx_block_list_release(&space->taken);
+	vhdx_block_list_release(&space->doomed);
+}
+
+bool vhdx_sidecar_is_block(const struct vhdx_sidecar *sidecar, u64 block)
+{
+	return block >= sidecar->space.fixed && block < READ_ONCE(sidecar->space.end);
+}
+
+/* ---- taking and giving back ---- */
+
+static bool has_room(const struct vhdx_sidecar *sidecar, u64 blocks)
+{
+	const struct vhdx_sidecar_space *space = &sidecar->space;
+
+	if (vhdx_sidecar_is_walked(sidecar))
+		return space->limit - space->fixed - space->used >= blocks;
+	return space->limit - space->end >= blocks;
+}
+
+/* Behind @end there is nothing any more: what is free before it has to be known. */
+static int find_room(struct vhdx_sidecar *sidecar, u64 blocks)
+{
+	int err = 0;
+
+	if (!has_room(sidecar, blocks))
+		vhdx_sidecar_release_retired(sidecar);
+	if (!has_room(sidecar, blocks))
+		err = vhdx_sidecar_walk(sidecar, ~0U, NULL);
+	if (!err && !has_room(sidecar, blocks))
+		err = -ENOSPC;
+	return err;
+}
+
+/* Free blocks that are there, as far as is known. */
+static u64 count_free(const struct vhdx_sidecar *sidecar)
+{
+	const struct vhdx_sidecar_space *space = &sidecar->space;
+
+	return vhdx_sidecar_is_walked(sidecar) ? space->end - space->fixed - space->used : 0;
+}
+
+static int grow(struct vhdx_sidecar *sidecar, u64 blocks)
+{
+	void *zeroes = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	int err = zeroes ? 0 : -ENOMEM;
+
+	while (!err && blocks--) {
+		err = vhdx_sidecar_write_blocks(sidecar, sidecar->space.end, zeroes, 1);
+		sidecar->space.end += !err;
+	}
+	vhdx_free(zeroes);
+	return err;
+}
+
+int vhdx_sidecar_make_room(struct vhdx_sidecar *sidecar, u64 blocks)
+{
+	int err = find_room(sidecar, blocks);
+	u64 there;
+
+	if (err || !sidecar->space.can_grow || !vhdx_sidecar_is_walked(sidecar))
+		return err;
+	there = count_free(sidecar);
+	return there < blocks ? grow(sidecar, blocks - there) : 0;
+}
+
+static u64 find_free(const struct vhdx_sidecar_space *space)
+{
+	u64 block = space->lowest_free;
+
+	for (;;) {
+		u64 chunk = block / CHUNK_BITS;
+		u32 word = block % CHUNK_BITS >> 6;
+		u64 free;
+
+		if (chunk >= space->chunk_count || !space->chunks[chunk])
+			return block;
+		free = ~space->chunks[chunk][word] & (~0ULL << (block & 63));
+		if (free)
+			return (block & ~63ULL) + __ffs64(free);
+		block = (block & ~63ULL) + 64;
+	}
+}
+
+/* The end is far enough from what is kept free for others. */
+static u64 choose_block(struct vhdx_sidecar *sidecar, u32 spare)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
+	u64 free = find_free(space);
+
+	space->lowest_free = free;
+	if (space->can_grow && vhdx_sidecar_is_walked(sidecar) && count_free(sidecar) <= spare)
+		return space->end;
+	return free;
+}
+
+int vhdx_sidecar_take_block(struct vhdx_sidecar *sidecar, u32 spare, u64 *block)
+{
+	struct vhdx_sidecar_space *space = &sidecar->space;
 	u64 found;
 	int err;
 
-	while (word < words && !~sidecar->used[word])
-		word++;
-	found = word << 6;
-	if (word < words)
-		found += __ffs64(~sidecar->used[word]);
-	if (found >= sidecar->block_limit)
-		return -ENOSPC;
-	if (word == words) {
-		err = vhdx_sidecar_map_blocks(sidecar, 2 * sidecar->map_blocks);
-		if (err)
-			return err;
+	err = find_room(sidecar, spare + 1ULL);
+	if (err)
+		return err;
+	found = choose_block(sidecar, spare);
+	err = vhdx_sidecar_claim_block(sidecar, found);
+	if (err)
+		return err;
+	err = vhdx_block_list_add(&space->taken, found);
+	if (err) {
+		vhdx_sidecar_unclaim_block(sidecar, found);
+		return err;
 	}
-	set_used(sidecar, found);
-	sidecar->lowest_free = found + 1;
+	space->end = max(space->end, found + 1);
 	*block = found;
 	return 0;
 }
 
-void vhdx_sidecar_give_back_block(struct vhdx_sidecar *sidecar, u64 block)
+u32 vhdx_sidecar_begin(struct vhdx_sidecar *sidecar)
 {
-	sidecar->used[block >> 6] &= ~(1ULL << (block & 63));
-	sidecar->used_count--;
-	sidecar->lowest_free = min(sidecar->lowest_free, block);
+	vhdx_sidecar_release_retired(sidecar);
+	vhdx_block_list_release(&sidecar->space.taken);
+	sidecar->space.old_end = sidecar->space.end;
+	return sidecar->space.doomed.count;
 }
 
-void vhdx_sidecar_doom_block(struct vhdx_sidecar *sidecar, u64 block)
+void vhdx_sidecar_undo(struct vhdx_sidecar *sidecar, u32 doomed)
 {
-	if (block != VHDX_DELTA_ALL)
-		sidecar->doomed[block >> 6] |= 1ULL << (block & 63);
+	struct vhdx_sidecar_space *space = &sidecar->space;
+
+	while (space->taken.count)
+		vhdx_sidecar_unclaim_block(sidecar, space->taken.blocks[--space->taken.count]);
+	space->doomed.count = doomed;
+	space->end = space->old_end;
 }
 
-void vhdx_sidecar_free_doomed(struct vhdx_sidecar *sidecar)
+u64 vhdx_sidecar_used_bytes(const struct vhdx_sidecar *sidecar)
 {
-	u64 words = sidecar->map_blocks >> 6;
-	u64 word;
+	const struct vhdx_sidecar_space *space = &sidecar->space;
+	u64 blocks = vhdx_sidecar_is_walked(sidecar) ? space->fixed + space->used :
+						       space->end;
 
-	for (word = 0; word < words; word++) {
-		while (sidecar->doomed[word]) {
-			u64 bit = __ffs64(sidecar->doomed[word]);
-
-			sidecar->doomed[word] &= sidecar->doomed[word] - 1;
-			vhdx_sidecar_give_back_block(sidecar, (word << 6) + bit);
-		}
-	}
+	return blocks << VHDX_SIDECAR_BLOCK_SHIFT;
 }
 
-u64 vhdx_sidecar_end_of_blocks(const struct vhdx_sidecar *sidecar)
+u64 vhdx_sidecar_limit_bytes(const struct vhdx_sidecar *sidecar)
 {
-	u64 word = sidecar->map_blocks >> 6;
-	u64 block;
+	const struct vhdx_sidecar_space *space = &sidecar->space;
 
-	while (!sidecar->used[word - 1])
-		word--;
-	block = word << 6;
-	while (!is_used(sidecar, block - 1))
-		block--;
-	return block;
-}
-
-/*
- * On a block device deltas leave alone what two commits in a row need for the chain
- * of points, with a point more than now: a seal is two commits, and forgetting the
- * oldest point, which writes nothing else, must work on a device that is full. While
- * the second one is written the chain of the first is the only one that can't be
- * reused yet; it may be one block longer than the chain before it.
- */
-bool vhdx_sidecar_has_room(const struct vhdx_sidecar *sidecar, u64 blocks)
-{
-	u32 per_block = vhdx_sidecar_point_record.per_block;
-	u64 reserve = DIV_ROUND_UP(sidecar->timeline.count + 1, per_block) + 1;
-
-	return sidecar->block_limit - sidecar->used_count >= blocks + reserve;
+	return space->can_grow ? 0 : space->limit << VHDX_SIDECAR_BLOCK_SHIFT;
 }

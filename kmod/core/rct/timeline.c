@@ -51,17 +51,18 @@ const struct vhdx_timeline_point *vhdx_timeline_newest(const struct vhdx_timelin
 	return NULL;
 }
 
-/* The newest gap in the span; NONE if there is none. */
-static u32 newest_gap(const struct vhdx_timeline *timeline, const struct vhdx_span *span)
+/* The delta with the newest gap in the span; NULL if there is none. */
+static const struct vhdx_delta *newest_gap(const struct vhdx_timeline *timeline,
+					   const struct vhdx_span *span)
 {
 	u32 i = span->end;
 
 	if (span->live && timeline->live.gap_reason)
-		return timeline->live.gap_reason;
+		return &timeline->live;
 	while (i-- > span->first)
 		if (timeline->points[i]->before.gap_reason)
-			return timeline->points[i]->before.gap_reason;
-	return VHDX_REASON_NONE;
+			return &timeline->points[i]->before;
+	return NULL;
 }
 
 static u32 all_flags(const struct vhdx_timeline *timeline, const struct vhdx_span *span)
@@ -80,7 +81,7 @@ int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_p
 {
 	bool now = vhdx_point_id_is_none(target);
 	int from, to = 0;
-	u32 gap;
+	const struct vhdx_delta *gap;
 	int err;
 
 	memset(span, 0, sizeof(*span));
@@ -109,13 +110,16 @@ int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_p
 	span->end = now ? timeline->count : (u32)to + 1;
 	span->live = now;
 	gap = newest_gap(timeline, span);
-	if (gap)
-		return vhdx_fail_plainly(diag, -ESTALE, gap);
+	if (gap) {
+		span->gap_time_ns = gap->gap_time_ns;
+		return vhdx_fail_plainly(diag, -ESTALE, gap->gap_reason);
+	}
 	span->flags = all_flags(timeline, span);
 	return 0;
 }
 
-void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason)
+void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason, u64 time_ns)
 {
 	timeline->live.gap_reason = reason;
+	timeline->live.gap_time_ns = time_ns;
 }

@@ -23,46 +23,47 @@
 
 #define VHDX_POINTS_MAX		4096U
 
-/* Where a leaf of a sealed delta is kept; block VHDX_DELTA_ALL: all changed. */
-#define VHDX_DELTA_ALL		(~0ULL)
-struct vhdx_delta_leaf {
-	u32 leaf;
-	u32 crc;
-	u64 block;
-};
-
 #define VHDX_DELTA_COARSE	(1U << 0)	/* holds regions recovered after a crash */
 
 /**
  * struct vhdx_delta - a change map at rest in the sidecar; immutable once committed
- * @flags:		VHDX_DELTA_*
+ * @flags:		VHDX_DELTA_*, and what a newer driver has put there that we may ignore
  * @gap_reason:		VHDX_REASON_*: what cuts the line here, or NONE. Of two
  *			deltas that become one the newer gap wins.
- * @leaves:		ascending by leaf; what is not listed did not change
- * @index_blocks:	blocks of the sidecar that hold @leaves
- * @index_block:	the first of them and its checksum, for the record of the
- *			point (both zero where there are no leaves)
+ * @gap_time_ns:	when that was noticed, or zero
+ * @leaf_count:		leaves that have changes; zero: nothing changed
+ * @changed_units:	units in them
+ * @index_block:	where the index of its leaves begins, and its checksum (both zero
+ *			where there are no leaves); it is read when it is needed
+ * @index_crc:
+ * @known:		which blocks it has is known to the sidecar
  */
 struct vhdx_delta {
 	u32 flags;
 	u32 gap_reason;
+	u64 gap_time_ns;
 	u32 leaf_count;
-	struct vhdx_delta_leaf *leaves;
-	u32 index_block_count;
-	u64 *index_blocks;
-	u64 index_block;
 	u32 index_crc;
+	u64 index_block;
+	u64 changed_units;
+	bool known;
 };
 
 /**
  * struct vhdx_timeline_point - one point and the delta that leads to it
  * @issued:	its id may have been given out. A point that never was is dropped
  *		at the next attach (rule T5) and is invisible to callers.
+ * @flags:	other ones of its record, kept as they are
+ * @disk_size:	of the disk when it was sealed
+ * @layer:	of a chain that it belongs to; zero: the only one
  */
 struct vhdx_timeline_point {
 	struct vhdx_point_id id;
 	u64 time_ns;
 	bool issued;
+	u32 flags;
+	u64 disk_size;
+	u32 layer;
 	u32 label_length;
 	u8 label[VHDX_LABEL_MAX];
 	struct vhdx_delta before;
@@ -98,12 +99,14 @@ const struct vhdx_timeline_point *vhdx_timeline_newest(const struct vhdx_timelin
  * @end:	behind the last sealed delta
  * @live:	the live delta belongs to it as well
  * @flags:	VHDX_DELTA_* of all of them
+ * @gap_time_ns: if a gap lies there, when it was noticed
  */
 struct vhdx_span {
 	u32 first;
 	u32 end;
 	bool live;
 	u32 flags;
+	u64 gap_time_ns;
 };
 
 /**
@@ -122,7 +125,7 @@ int vhdx_timeline_span(const struct vhdx_timeline *timeline, const struct vhdx_p
 /* The disk does not know this id: -ENODATA with ID_MISSING. */
 int vhdx_timeline_missing(const struct vhdx_point_id *id, struct vhdx_diag *diag);
 
-/* Put a gap into the live delta; the newest cause wins. */
-void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason);
+/* Put a gap into the live delta, noticed at @time_ns (zero: not known); the newest cause wins. */
+void vhdx_timeline_gap(struct vhdx_timeline *timeline, u32 reason, u64 time_ns);
 
 #endif

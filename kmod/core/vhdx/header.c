@@ -5,14 +5,6 @@
 #include "private.h"
 #include "log.h"
 
-/* One of the two copies; @fault is empty where signature and checksum are right. */
-struct header_copy {
-	struct vhdx_header header;
-	u16 version;
-	u16 log_version;
-	char fault[64];
-};
-
 u64 vhdx_header_offset(unsigned int slot)
 {
 	return slot ? VHDX_HEADER_OFFSET_2 : VHDX_HEADER_OFFSET_1;
@@ -35,8 +27,8 @@ void vhdx_header_encode(const struct vhdx_header *header, void *buf)
 	raw->checksum = cpu_to_le32(vhdx_checksum(raw, sizeof(*raw)));
 }
 
-static void decode_copy(struct header_copy *copy, const struct vhdx_ondisk_header *raw,
-			unsigned int slot)
+void vhdx_header_copy_decode(struct vhdx_header_copy *copy, const struct vhdx_ondisk_header *raw,
+			     unsigned int slot)
 {
 	struct vhdx_header *header = &copy->header;
 	u32 checksum = vhdx_checksum(raw, sizeof(*raw));
@@ -59,7 +51,7 @@ static void decode_copy(struct header_copy *copy, const struct vhdx_ondisk_heade
 }
 
 /* Where both claim the same sequence number (disk2vhd writes such), the first. */
-static const struct header_copy *current_copy(const struct header_copy copies[2])
+static const struct vhdx_header_copy *current_copy(const struct vhdx_header_copy copies[2])
 {
 	if (copies[0].fault[0])
 		return copies[1].fault[0] ? NULL : &copies[1];
@@ -72,7 +64,7 @@ static const struct header_copy *current_copy(const struct header_copy copies[2]
  * An unknown version of the current header is final: to go on with the other copy
  * would be to read an old state, and perhaps to forget a log that has to be replayed.
  */
-static int check_versions(const struct header_copy *copy, struct vhdx_diag *diag)
+static int check_versions(const struct vhdx_header_copy *copy, struct vhdx_diag *diag)
 {
 	unsigned int number = copy->header.slot + 1;
 	u64 offset = vhdx_header_offset(copy->header.slot);
@@ -86,17 +78,27 @@ static int check_versions(const struct header_copy *copy, struct vhdx_diag *diag
 	return 0;
 }
 
-bool vhdx_header_is_in(const struct vhdx_header *header, const void *buf)
+bool vhdx_header_choose(const void *const copies[2], struct vhdx_header *header)
 {
-	struct header_copy copy;
+	struct vhdx_header_copy decoded[2];
+	const struct vhdx_header_copy *chosen;
+	unsigned int slot;
 
-	decode_copy(&copy, buf, header->slot);
-	return !copy.fault[0] && copy.header.sequence == header->sequence &&
-	       vhdx_guid_equal(&copy.header.file_write_guid, &header->file_write_guid) &&
-	       vhdx_guid_equal(&copy.header.data_write_guid, &header->data_write_guid) &&
-	       vhdx_guid_equal(&copy.header.log_guid, &header->log_guid) &&
-	       copy.header.log_length == header->log_length &&
-	       copy.header.log_offset == header->log_offset;
+	for (slot = 0; slot < 2; slot++)
+		vhdx_header_copy_decode(&decoded[slot], copies[slot], slot);
+	chosen = current_copy(decoded);
+	if (chosen)
+		*header = chosen->header;
+	return chosen;
+}
+
+bool vhdx_header_equal(const struct vhdx_header *one, const struct vhdx_header *other)
+{
+	return one->sequence == other->sequence &&
+	       vhdx_guid_equal(&one->file_write_guid, &other->file_write_guid) &&
+	       vhdx_guid_equal(&one->data_write_guid, &other->data_write_guid) &&
+	       vhdx_guid_equal(&one->log_guid, &other->log_guid) &&
+	       one->log_length == other->log_length && one->log_offset == other->log_offset;
 }
 
 /* The log's own place; whether regions overlap it is the region table's question. */
@@ -146,8 +148,8 @@ static int check_identifier(struct vhdx_store *store, void *buf, struct vhdx_dia
 int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 		     struct vhdx_diag *diag)
 {
-	const struct header_copy *chosen;
-	struct header_copy copies[2];
+	const struct vhdx_header_copy *chosen;
+	struct vhdx_header_copy copies[2];
 	unsigned int slot;
 	void *buf;
 	int err;
@@ -163,7 +165,7 @@ int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 				diag);
 		if (err)
 			goto out;
-		decode_copy(&copies[slot], buf, slot);
+		vhdx_header_copy_decode(&copies[slot], buf, slot);
 	}
 
 	chosen = current_copy(copies);

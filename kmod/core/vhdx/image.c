@@ -9,8 +9,8 @@ static int no_region_table(struct vhdx_diag *diag)
 }
 
 /*
- * A log that claims somebody else's place must not be replayed: its replay or its
- * renewal would destroy what is there. Where regions end is not asked yet, because
+ * A log that overlaps another structure must not be replayed: its replay or its renewal
+ * would destroy that structure. Where regions end is not asked yet, because
  * replay may have to extend the container first. For the same reason a table with
  * two torn copies is no obstacle while the log may hold a good one.
  */
@@ -67,7 +67,7 @@ int vhdx_image_load(struct vhdx_image *image, struct vhdx_store *store, struct v
 	image->extents = regions.extents;
 	image->extent_count = regions.extent_count;
 
-	err = vhdx_metadata_load(store, &regions.metadata, &image->geo, diag);
+	err = vhdx_metadata_load(store, &regions.metadata, &image->geo, &image->locator, diag);
 	if (err)
 		return err;
 	image->geo.bat_offset = regions.bat.offset;

@@ -59,6 +59,29 @@ struct vhdx_geometry {
 	bool has_parent;
 };
 
+/* Ways to a parent, in the order of MS-VHDX 2.6.2.6.3. */
+enum vhdx_locator_path {
+	VHDX_LOCATOR_RELATIVE,
+	VHDX_LOCATOR_VOLUME,
+	VHDX_LOCATOR_ABSOLUTE,
+	VHDX_LOCATOR_PATHS
+};
+
+/**
+ * struct vhdx_locator - which parent a differencing disk has, MS-VHDX 2.6.2.6
+ * @offset:	of the metadata item, in the container
+ * @linkage:	the DataWriteGuid that the parent has; zero: @linkage2 alone counts
+ * @linkage2:	another one, while the parent is merged; zero: none
+ * @paths:	where their texts lie in the container; without a length: not given.
+ *		Non-empty UTF-16LE without a NUL, see vhdx_locator_path()
+ */
+struct vhdx_locator {
+	u64 offset;
+	vhdx_guid linkage;
+	vhdx_guid linkage2;
+	struct vhdx_extent paths[VHDX_LOCATOR_PATHS];
+};
+
 /**
  * struct vhdx_log_scan - what vhdx_log_scan() found, MS-VHDX 2.3.3
  * @dirty:	there is something to replay
@@ -79,6 +102,7 @@ struct vhdx_log_scan {
 
 /**
  * struct vhdx_image - see the file comment
+ * @locator:	of a differencing disk; zero for any other
  * @extents:	headers, log, BAT, metadata, and unknown optional regions,
  *		ascending, not overlapping
  */
@@ -86,12 +110,13 @@ struct vhdx_image {
 	struct vhdx_header header;
 	struct vhdx_log_scan log;
 	struct vhdx_geometry geo;
+	struct vhdx_locator locator;
 	struct vhdx_extent *extents;
 	unsigned int extent_count;
 };
 
 /**
- * vhdx_image_open() - first half of an attach: who is it, is its log dirty
+ * vhdx_image_open() - first half of an attach: is it a VHDX, is its log dirty
  * @image:	filled in; vhdx_image_release() it whatever this returns
  * @store:	the container's own bytes
  * @diag:	what is wrong
@@ -111,8 +136,17 @@ void vhdx_image_release(struct vhdx_image *image);
 /* Encode @header into the 4096 bytes at @buf, aligned to 8, checksum included. */
 void vhdx_header_encode(const struct vhdx_header *header, void *buf);
 
-/* Do the 4096 bytes at @buf hold this very header, checksum included? */
-bool vhdx_header_is_in(const struct vhdx_header *header, const void *buf);
+/**
+ * vhdx_header_choose() - the current header, MS-VHDX 2.2.2
+ * @copies:	the 4096 bytes at vhdx_header_offset(0) and (1), aligned to 8
+ * @header:	receives it; nothing but signature and checksum is judged
+ *
+ * Returns false where neither copy is valid.
+ */
+bool vhdx_header_choose(const void *const copies[2], struct vhdx_header *header);
+
+/* Do they say the same, in whichever slot? */
+bool vhdx_header_equal(const struct vhdx_header *one, const struct vhdx_header *other);
 
 /* Container offset of header slot 0 or 1. */
 u64 vhdx_header_offset(unsigned int slot);

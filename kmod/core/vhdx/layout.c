@@ -81,3 +81,13 @@ FIELD(struct vhdx_ondisk_metadata_table, entries, 32);
 
 FIELD(struct vhdx_ondisk_file_parameters, block_size, 0);
 FIELD(struct vhdx_ondisk_file_parameters, flags, 4);
+
+FIELD(struct vhdx_ondisk_locator_entry, key_offset, 0);
+FIELD(struct vhdx_ondisk_locator_entry, value_offset, 4);
+FIELD(struct vhdx_ondisk_locator_entry, key_length, 8);
+FIELD(struct vhdx_ondisk_locator_entry, value_length, 10);
+
+FIELD(struct vhdx_ondisk_locator, type, 0);
+FIELD(struct vhdx_ondisk_locator, reserved, 16);
+FIELD(struct vhdx_ondisk_locator, entry_count, 18);
+FIELD(struct vhdx_ondisk_locator, entries, 20);

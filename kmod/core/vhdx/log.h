@@ -8,9 +8,9 @@
 
 #include "image.h"
 
-/* Most descriptors in the first 4 KiB sector of an entry: what we write. */
+/* Most descriptors in the first 4 KiB sector of an entry; no entry is written with more. */
 #define VHDX_LOG_PAGES_MAX	126
-/* A longer log is refused (MS-VHDX has no limit; nobody makes larger ones). */
+/* A longer log is refused (MS-VHDX has no limit; no known program makes larger ones). */
 #define VHDX_LOG_LENGTH_MAX	(1ULL << 30)
 
 /* Find the active sequence of the log that @header names; linear in its length. */

@@ -7,7 +7,7 @@
  * ascending sequence numbers. Done literally that is quadratic for a log made to
  * that end. Two things make it linear:
  *
- * - Each sector of an entry says by its signature what it is. They are checked
+ * - Each sector of an entry says by its signature what it is. Signatures are checked
  *   while the entry streams past, before its checksum is known. So whatever length a
  *   header claims, reading stops at the next sector that begins another entry: each
  *   sector is looked at once as a possible beginning and once as the content of what
@@ -291,7 +291,7 @@ static int scan_ring(struct vhdx_log_ring *ring, const struct vhdx_header *heade
 		return err;
 	if (!run.length) {
 		vhdx_guid_format(&header->log_guid, guid);
-		return vhdx_damaged(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there",
+		return vhdx_corrupt(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there: try `vhdxctl check --repair`, or restore from a copy",
 				    ring->offset, header->slot + 1, guid);
 	}
 	err = check_sizes(ring, &run);
@@ -324,7 +324,7 @@ int vhdx_log_scan(struct vhdx_store *store, const struct vhdx_header *header,
 		err = scan_ring(&ring, header, page, scan);
 	vhdx_free(page);
 	vhdx_log_ring_release(&ring);
-	/* Judge every target before anybody writes to the first. */
+	/* Judge every target before the caller writes to the first. */
 	if (!err)
 		err = vhdx_log_walk(store, header, scan, NULL, NULL, diag);
 	return err;

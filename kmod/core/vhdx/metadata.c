@@ -48,7 +48,7 @@ static bool is_user(const struct vhdx_ondisk_metadata_entry *entry)
 	return le32_to_cpu(entry->flags) & VHDX_METADATA_IS_USER;
 }
 
-/* A user's item may bear any GUID: it never is one of ours. */
+/* A user's item may bear any GUID: it is never one of the known items. */
 static int known_index(const struct vhdx_ondisk_metadata_entry *entry)
 {
 	int i;
@@ -59,6 +59,13 @@ static int known_index(const struct vhdx_ondisk_metadata_entry *entry)
 		if (vhdx_guid_equal(&entry->item_id, &known_items[i].id))
 			return i;
 	return -1;
+}
+
+const char *vhdx_metadata_item_name(const struct vhdx_ondisk_metadata_entry *entry)
+{
+	int known = known_index(entry);
+
+	return known < 0 ? NULL : known_items[known].name;
 }
 
 static int refuse_required(struct metadata *md, const struct vhdx_ondisk_metadata_entry *entry)
@@ -282,7 +289,7 @@ static int load_disk_size(struct metadata *md, struct vhdx_geometry *geo)
  * A differencing disk's BAT ends with the entry of its last sector bitmap block,
  * another one's with that of its last payload block (MS-VHDX 2.5).
  */
-static void derive(struct vhdx_geometry *geo)
+void vhdx_geometry_derive(struct vhdx_geometry *geo)
 {
 	u32 ratio_shift = VHDX_BITMAP_BITS_SHIFT + ilog2(geo->logical_sector_size) -
 			  geo->block_shift;
@@ -313,8 +320,31 @@ static int load_items(struct metadata *md, struct vhdx_geometry *geo)
 	return err;
 }
 
+/* It is longer than the others, and is needed in one piece. */
+static int load_locator(struct metadata *md, struct vhdx_locator *locator)
+{
+	const struct vhdx_extent *item = &md->items[PARENT_LOCATOR];
+	u64 start = item->offset & ~511ULL;
+	size_t span = (item->offset + item->length + 511 - start) & ~511ULL;
+	u8 *raw;
+	int err;
+
+	raw = vhdx_alloc(span ? span : 512);
+	if (!raw)
+		return vhdx_no_memory(md->diag);
+	err = span ? vhdx_read(md->store, start, raw, span, known_items[PARENT_LOCATOR].name,
+			       md->diag) : 0;
+	if (!err) {
+		memmove(raw, raw + (item->offset - start), item->length);
+		err = vhdx_locator_parse(raw, item->length, item->offset, locator, md->diag);
+	}
+	vhdx_free(raw);
+	return err;
+}
+
 int vhdx_metadata_load(struct vhdx_store *store, const struct vhdx_extent *region,
-		       struct vhdx_geometry *geo, struct vhdx_diag *diag)
+		       struct vhdx_geometry *geo, struct vhdx_locator *locator,
+		       struct vhdx_diag *diag)
 {
 	struct metadata md = { .store = store, .region = region, .diag = diag };
 	int err;
@@ -328,7 +358,9 @@ int vhdx_metadata_load(struct vhdx_store *store, const struct vhdx_extent *regio
 	if (!err)
 		err = load_items(&md, geo);
 	if (!err)
-		derive(geo);
+		vhdx_geometry_derive(geo);
+	if (!err && geo->has_parent)
+		err = load_locator(&md, locator);
 	vhdx_free(md.page);
 	vhdx_free(md.table);
 	return err;

@@ -15,7 +15,7 @@
 	    d0, d1, d2, d3, d4, d5, d6, d7 } }
 
 /* 2.2 The header section: all below 1 MiB. */
-#define VHDX_HEADER_SECTION		(1024U * 1024)
+#define VHDX_HEADER_SECTION		(1U << 20)
 #define VHDX_HEADER_OFFSET_1		(64U * 1024)
 #define VHDX_HEADER_OFFSET_2		(128U * 1024)
 #define VHDX_REGION_TABLE_OFFSET_1	(192U * 1024)
@@ -208,6 +208,25 @@ struct vhdx_ondisk_file_parameters {
 /* 2.6.2.2 Virtual disk size */
 #define VHDX_DISK_SIZE_MAX	(64ULL << 40)
 
+/* 2.6.2.6 Parent locator; the text is behind the entries, in the same item */
+#define VHDX_LOCATOR_TYPE_VHDX						\
+	VHDX_GUID(0xb04aefb7, 0xd19e, 0x4a81,				\
+		  0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13)
+
+struct vhdx_ondisk_locator_entry {
+	__le32	key_offset;		/* from the beginning of the item */
+	__le32	value_offset;
+	__le16	key_length;		/* in bytes; UTF-16LE without a NUL */
+	__le16	value_length;
+};
+
+struct vhdx_ondisk_locator {
+	vhdx_guid	type;
+	__le16		reserved;
+	__le16		entry_count;
+	struct vhdx_ondisk_locator_entry entries[];
+};
+
 /* No compiler may think otherwise. */
 static_assert(sizeof(struct vhdx_ondisk_file_identifier) == 520);
 static_assert(sizeof(struct vhdx_ondisk_header) == VHDX_HEADER_SIZE);
@@ -221,5 +240,7 @@ static_assert(sizeof(struct vhdx_ondisk_log_sector) == VHDX_LOG_SECTOR);
 static_assert(sizeof(struct vhdx_ondisk_metadata_entry) == 32);
 static_assert(sizeof(struct vhdx_ondisk_metadata_table) == VHDX_TABLE_SIZE);
 static_assert(sizeof(struct vhdx_ondisk_file_parameters) == 8);
+static_assert(sizeof(struct vhdx_ondisk_locator_entry) == 12);
+static_assert(sizeof(struct vhdx_ondisk_locator) == 20);
 
 #endif

@@ -3,8 +3,8 @@
 #include "overlay.h"
 
 /*
- * A logged sector. Its data sector in the log is the page but for the bytes that
- * its descriptor keeps: those are kept here.
+ * A logged sector. Its data sector in the log is the page, without the bytes that its
+ * descriptor has: these are in leading and trailing.
  */
 struct vhdx_overlay_page {
 	u64 offset;
@@ -243,6 +243,13 @@ void vhdx_overlay_release(struct vhdx_overlay *overlay)
 	overlay->zeroes = NULL;
 	overlay->page_count = 0;
 	overlay->zero_count = 0;
+}
+
+void vhdx_overlay_through(struct vhdx_overlay *view, const struct vhdx_overlay *overlay,
+			  struct vhdx_store *below)
+{
+	*view = *overlay;
+	view->below = below;
 }
 
 bool vhdx_overlay_touches(const struct vhdx_overlay *overlay, u64 offset, u64 length)

@@ -26,6 +26,13 @@ int vhdx_overlay_init(struct vhdx_overlay *overlay, struct vhdx_store *below,
 		      const struct vhdx_image *image, struct vhdx_diag *diag);
 void vhdx_overlay_release(struct vhdx_overlay *overlay);
 
+/*
+ * The same log, where the container is read through another store: @view is valid as long as
+ * @overlay is, and is not released.
+ */
+void vhdx_overlay_through(struct vhdx_overlay *view, const struct vhdx_overlay *overlay,
+			  struct vhdx_store *below);
+
 /* Does the log touch any byte of the extent? Payload that it touches is not served. */
 bool vhdx_overlay_touches(const struct vhdx_overlay *overlay, u64 offset, u64 length);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
 /*
- * What the files of this directory share with each other and with nobody else.
+ * What the files of this directory share with each other only, and with those of
+ * core/offline, which look at what an attach only judges.
  */
 #ifndef VHDX_CORE_PRIVATE_H
 #define VHDX_CORE_PRIVATE_H
@@ -52,6 +53,21 @@ static inline u32 vhdx_checksum(const void *buf, size_t length)
 
 /* header.c */
 
+/**
+ * struct vhdx_header_copy - one of the two copies
+ * @fault:	what is wrong with it; empty where signature and checksum are right
+ */
+struct vhdx_header_copy {
+	struct vhdx_header header;
+	u16 version;
+	u16 log_version;
+	char fault[64];
+};
+
+/* Decode the 4096 bytes of header slot 0 or 1. */
+void vhdx_header_copy_decode(struct vhdx_header_copy *copy, const struct vhdx_ondisk_header *raw,
+			     unsigned int slot);
+
 /* Is this a VHDX, which header is current, and may its log be where it says? */
 int vhdx_header_load(struct vhdx_store *store, struct vhdx_header *header,
 		     struct vhdx_diag *diag);
@@ -82,17 +98,45 @@ struct vhdx_regions {
 int vhdx_regions_load(struct vhdx_store *store, const struct vhdx_header *header, u64 limit,
 		      struct vhdx_regions *regions, struct vhdx_diag *diag);
 
+/* Container offset of copy 0 or 1 of the region table. */
+u64 vhdx_region_table_offset(unsigned int copy);
+
+/* What is wrong with a copy as a whole; NULL: nothing. */
+const char *vhdx_region_table_fault(const struct vhdx_ondisk_region_table *table);
+
+/*
+ * The first valid copy. @number: which one, 0 or 1. -ENODATA, silently, where neither is.
+ */
+int vhdx_region_table_read(struct vhdx_store *store, struct vhdx_ondisk_region_table *table,
+			   unsigned int *number, struct vhdx_diag *diag);
+
 /* metadata.c */
 
-/* Fill in all of @geo but bat_offset from the metadata region @region. */
+/*
+ * Fill in all of @geo but bat_offset, and @locator if there is a parent, from the metadata
+ * region @region.
+ */
 int vhdx_metadata_load(struct vhdx_store *store, const struct vhdx_extent *region,
-		       struct vhdx_geometry *geo, struct vhdx_diag *diag);
+		       struct vhdx_geometry *geo, struct vhdx_locator *locator,
+		       struct vhdx_diag *diag);
+
+/* locator.c */
+
+/* Judge the @length bytes @raw, aligned to 4, of the item at @offset of the container. */
+int vhdx_locator_parse(const void *raw, u32 length, u64 offset, struct vhdx_locator *locator,
+		       struct vhdx_diag *diag);
+
+/* Fill in what follows from the sizes and @geo->has_parent, which were judged. */
+void vhdx_geometry_derive(struct vhdx_geometry *geo);
+
+/* What an item is called; NULL: it is not known. */
+const char *vhdx_metadata_item_name(const struct vhdx_ondisk_metadata_entry *entry);
 
 /* bat.c */
 
 /**
  * struct vhdx_bat_slot - what a BAT index stands for
- * @used:	false: padding that nobody reads. QEMU 5.2 left something behind the
+ * @used:	false: padding that is not read. QEMU 5.2 left something behind the
  *		last entry; a differencing disk's last chunk is rarely full.
  * @bitmap:	a sector bitmap block, not a payload block
  * @number:	which one

@@ -9,7 +9,7 @@
 #define BAT_NAME	"the BAT region"
 #define METADATA_NAME	"the metadata region"
 
-/* An extent and whose it is; @name is NULL for regions that we know nothing of. */
+/* An extent and the region that it is of; @name is NULL for regions of unknown GUID. */
 struct region {
 	struct vhdx_extent extent;
 	vhdx_guid guid;
@@ -48,7 +48,12 @@ static const char *known_region(const vhdx_guid *guid)
 	return NULL;
 }
 
-static const char *table_fault(const struct vhdx_ondisk_region_table *table)
+u64 vhdx_region_table_offset(unsigned int copy)
+{
+	return copy ? VHDX_REGION_TABLE_OFFSET_2 : VHDX_REGION_TABLE_OFFSET_1;
+}
+
+const char *vhdx_region_table_fault(const struct vhdx_ondisk_region_table *table)
 {
 	if (!vhdx_has_signature(table->signature, VHDX_REGION_TABLE_SIGNATURE,
 				sizeof(table->signature)))
@@ -60,21 +65,19 @@ static const char *table_fault(const struct vhdx_ondisk_region_table *table)
 	return NULL;
 }
 
-/* The first valid copy, into copy->table. -ENODATA, silently, where neither is. */
-static int read_table(struct vhdx_store *store, struct table_copy *copy, struct vhdx_diag *diag)
+int vhdx_region_table_read(struct vhdx_store *store, struct vhdx_ondisk_region_table *table,
+			   unsigned int *number, struct vhdx_diag *diag)
 {
-	static const u32 offsets[] = { VHDX_REGION_TABLE_OFFSET_1, VHDX_REGION_TABLE_OFFSET_2 };
 	unsigned int i;
 	int err;
 
-	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
-		err = vhdx_read(store, offsets[i], copy->table, VHDX_TABLE_SIZE, "region table",
-				diag);
+	for (i = 0; i < 2; i++) {
+		err = vhdx_read(store, vhdx_region_table_offset(i), table, VHDX_TABLE_SIZE,
+				"region table", diag);
 		if (err)
 			return err;
-		if (!table_fault(copy->table)) {
-			copy->number = i + 1;
-			copy->offset = offsets[i];
+		if (!vhdx_region_table_fault(table)) {
+			*number = i;
 			return 0;
 		}
 	}
@@ -232,6 +235,7 @@ int vhdx_regions_load(struct vhdx_store *store, const struct vhdx_header *header
 {
 	struct table_copy copy = { 0 };
 	struct region *list = NULL;
+	unsigned int number;
 	u32 most;
 	int err;
 
@@ -239,9 +243,11 @@ int vhdx_regions_load(struct vhdx_store *store, const struct vhdx_header *header
 	copy.table = vhdx_alloc(sizeof(*copy.table));
 	if (!copy.table)
 		return vhdx_no_memory(diag);
-	err = read_table(store, &copy, diag);
+	err = vhdx_region_table_read(store, copy.table, &number, diag);
 	if (err)
 		goto out;
+	copy.number = number + 1;
+	copy.offset = vhdx_region_table_offset(number);
 
 	/* The header section and the log as well. */
 	most = le32_to_cpu(copy.table->entry_count) + 2;

@@ -57,7 +57,7 @@ int vhdx_space_init(struct vhdx_space *space, const struct vhdx_image *image, u6
 	space->taken = vhdx_alloc((bits / WORD_BITS + 1) * sizeof(*space->taken));
 	if (!space->taken)
 		return vhdx_no_memory(diag);
-	/* They are disjoint and end within the container: the region table was judged. */
+	/* Extents are disjoint and end within the container: the region table was judged. */
 	for (i = 0; i < image->extent_count; i++)
 		take_bytes(space, image->extents[i].offset, image->extents[i].length);
 	return 0;
@@ -82,22 +82,51 @@ static int add_entry(struct vhdx_space *space, const struct vhdx_image *image, u
 			    taken * VHDX_MIB);
 }
 
+/* The entry of a sector bitmap is behind those of its blocks. */
+static int check_partial(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
+			 u64 raw, struct vhdx_diag *diag)
+{
+	struct vhdx_bat_slot slot = vhdx_bat_slot(&image->geo, index);
+	u32 state = vhdx_bat_decode(raw).state;
+	u64 partial = space->partial;
+
+	if (!slot.used)
+		return 0;
+	if (!slot.bitmap) {
+		if (state == VHDX_BLOCK_PARTIALLY_PRESENT)
+			space->partial = index + 1;
+		return 0;
+	}
+	space->partial = 0;
+	if (!partial || state == VHDX_BLOCK_FULLY_PRESENT)
+		return 0;
+	return vhdx_damaged(diag, "BAT entry %llu at 0x%llx: the block is partially present, but entry %llu has no sector bitmap for it",
+			    partial - 1, vhdx_bat_entry_offset(&image->geo, partial - 1), index);
+}
+
+int vhdx_space_add_entry(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
+			 u64 raw, u64 size, struct vhdx_diag *diag)
+{
+	int err = vhdx_bat_check(image, index, raw, min(size, space->size), diag);
+
+	if (!err)
+		err = add_entry(space, image, index, raw, diag);
+	if (!err)
+		err = check_partial(space, image, index, raw, diag);
+	return err;
+}
+
 int vhdx_space_add_page(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
 			const void *entries, u64 size, struct vhdx_diag *diag)
 {
 	const __le64 *raw = entries;
 	unsigned int i;
-	int err;
+	int err = 0;
 
-	size = min(size, space->size);
-	for (i = 0; i < VHDX_PAGE / VHDX_BAT_ENTRY_SIZE; i++) {
-		err = vhdx_bat_check(image, index + i, le64_to_cpu(raw[i]), size, diag);
-		if (!err)
-			err = add_entry(space, image, index + i, le64_to_cpu(raw[i]), diag);
-		if (err)
-			return err;
-	}
-	return 0;
+	for (i = 0; i < VHDX_PAGE / VHDX_BAT_ENTRY_SIZE && !err; i++)
+		err = vhdx_space_add_entry(space, image, index + i, le64_to_cpu(raw[i]), size,
+					   diag);
+	return err;
 }
 
 void vhdx_space_release(struct vhdx_space *space)

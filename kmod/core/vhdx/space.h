@@ -17,11 +17,14 @@
  *		next block may go
  * @size:	of the container when the bitmap was made: nothing ends behind it but
  *		what the disk's last block does not need
+ * @partial:	behind the newest partially present block whose sector bitmap's entry is
+ *		still to come, as a BAT index; 0: there is none
  */
 struct vhdx_space {
 	u64 end;
 	u64 size;
 	u64 mib_count;
+	u64 partial;
 	unsigned long *taken;
 };
 
@@ -30,12 +33,24 @@ int vhdx_space_init(struct vhdx_space *space, const struct vhdx_image *image, u6
 		    struct vhdx_diag *diag);
 
 /**
+ * vhdx_space_add_entry() - take the block that one entry of the BAT names
+ * @index:	entries come in their order
+ * @raw:	in host byte order
+ * @size:	container size: nothing may end behind it
+ *
+ * 0 or -EUCLEAN: the entry is bad, overlaps another, or a block lacks its sector bitmap. The next
+ * one may be added all the same.
+ */
+int vhdx_space_add_entry(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
+			 u64 raw, u64 size, struct vhdx_diag *diag);
+
+/**
  * vhdx_space_add_page() - take the blocks that one page of the BAT names
- * @index:	index of its first entry
+ * @index:	index of its first entry; pages come in their order
  * @entries:	the page as it is on disk (little endian), 512 entries
  * @size:	container size: nothing may end behind it
  *
- * 0 or -EUCLEAN: an entry is bad, or two overlap.
+ * 0 or -EUCLEAN: an entry is bad, two overlap, or a block lacks its sector bitmap.
  */
 int vhdx_space_add_page(struct vhdx_space *space, const struct vhdx_image *image, u64 index,
 			const void *entries, u64 size, struct vhdx_diag *diag);

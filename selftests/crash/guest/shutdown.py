@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The guest's part of test_shutdown: shutdown.py attach|hibernate|verify
 
-attach      leaves disks attached, one on another, one that can't be closed, and reboots
+attach      leaves disks attached, one on another, one whose sidecar was removed, one that can't
+            be closed, and reboots
 hibernate   finds them closed cleanly; leaves one attached and reboots like a machine whose
             memory is in an image
 verify      finds that one as it was left
@@ -23,6 +24,7 @@ MIB = 1 << 20
 UNIT = 16384
 HOST = pathlib.Path("/mnt")
 LOWER, UPPER = HOST / "lower.vhdx", HOST / "on-lower/upper.vhdx"
+REMOVED = HOST / "removed.vhdx"
 BLOCK, BLOCK_SIDECAR = pathlib.Path(os.environ["VHDX_DISK1"]), HOST / "block.lrct"
 HUNG, HUNG_SIDECAR = HOST / "hung.vhdx", HOST / "hung.raw"
 POINTS = HOST / "points.json"
@@ -83,7 +85,8 @@ def make_hung():
 
 
 def watch(device):
-    """Writes until that fails; then reads."""
+    """Writes until that fails; then reads. The machine is being shut down by then, and waits for
+    a disk that hangs: it is told to once more, by another task."""
     node = os.open(device, os.O_RDWR | os.O_DIRECT)
     memory = page(2)
     try:
@@ -92,6 +95,7 @@ def watch(device):
     except OSError as failure:
         print(f"a write failed: {failure.strerror}", flush=True)
     print(f"read {read(device, 40)}", flush=True)
+    pathlib.Path("/proc/sysrq-trigger").write_text("o", encoding="ascii")
 
 
 def reboot():
@@ -120,6 +124,9 @@ def leave_attached():
     for name in ("upper", "block"):
         write(devices[name], 7, 3)
         write(devices[name], 40, 2)
+    vhdxoracle.create(str(REMOVED), 16 * MIB, block_size=MIB)
+    write(attach(REMOVED, "--track"), 0, 1)
+    pathlib.Path(f"{REMOVED}.lrct").unlink()
     make_hung()
     threading.Thread(target=watch, args=(devices["block"],), daemon=True).start()
     reboot()
@@ -147,7 +154,7 @@ def find_closed():
     ranges = [{"offset": unit * UNIT, "length": UNIT} for unit in (7, 40)]
     run("mount", os.environ["VHDX_DISK0"], HOST)
     points = json.loads(POINTS.read_text(encoding="ascii"))
-    for container in (LOWER, BLOCK):
+    for container in (LOWER, BLOCK, REMOVED):
         check_clean(container)
     lower = attach(LOWER)
     check_disk(lower, points["lower"])
@@ -170,8 +177,13 @@ def find_open():
     run("mount", os.environ["VHDX_DISK0"], HOST)
     block = attach(BLOCK, "--sidecar", BLOCK_SIDECAR)
     status = json.loads(run("vhdxctl", "track", "status", "--json", block))
-    assert status["reason"] == "unclean", status
+    assert status["reason"] is None, status
     assert read(block, 8) == 4, "the data"
+    point = json.loads(POINTS.read_text(encoding="ascii"))["block"]
+    changes = json.loads(run("vhdxctl", "changes", "--json", block, "--since", point))
+    assert changes["coarse"], changes
+    assert any(one["offset"] <= 8 * UNIT and 9 * UNIT <= one["offset"] + one["length"]
+               for one in changes["ranges"]), changes
 
 
 {"attach": leave_attached, "hibernate": find_closed, "verify": find_open}[sys.argv[1]]()

@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+from harness.cpu import Meter
 from harness.suites import BUILT, SELFTESTS, TREE, machine_of, size
 
 # Room in a machine's time limit for what is not a suite.
@@ -11,7 +12,7 @@ MARGIN = 60
 # How much longer everything takes on a kernel that checks all it does.
 SLOWNESS = {"uml-lockdep": 5, "debug": 5}
 # How many CPUs a machine keeps busy. User Mode Linux waits more than it works.
-CPUS = {"uml": 0.5, "uml-lockdep": 0.5}
+CPUS = {"uml": 0.33, "uml-lockdep": 0.4}
 # What a machine has without asking, and what it takes on top.
 MEMORY, MORE_MEMORY = 2 << 30, 1 << 29
 # What a script says by its exit status: not here, and that is no failure.
@@ -34,7 +35,7 @@ def memory_of(suites):
                default=MEMORY) + MORE_MEMORY
 
 
-def lines(command, environment=None):
+def lines(command, environment=None, meter=None):
     """Runs command; yields its lines, and its exit status at the end.
 
     It is asked to end when this process does, however that ends: machines end with
@@ -44,8 +45,12 @@ def lines(command, environment=None):
                           env={**os.environ, **(environment or {})},
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           text=True, errors="replace") as process:
+        if meter:
+            meter.process = process.pid
         for line in process.stdout:
             yield line.rstrip("\n")
+        if meter:
+            meter.end()
     yield process.returncode
 
 
@@ -82,9 +87,13 @@ def on_host(report, suite, kernel=None):
     name = f"{suite.name} [{kernel}]" if kernel else suite.name
     if report.is_late(name):
         return
-    section = report.begin(name)
+    meter = Meter()
+    section = report.begin(name, meter)
     command = ["timeout", "-k", "10", str(time_limit(suite, kernel)), suite.path, *suite.cases]
-    for line in lines(command, {"VHDX_TEST_KERNEL": kernel} if kernel else None):
+    environment = {"VHDX_TEST_KERNEL": kernel} if kernel else {}
+    if not os.environ.get("VHDX_LONG"):
+        environment["VHDX_SHARE"] = str(suite.share)
+    for line in lines(command, environment, meter):
         if isinstance(line, int):
             section.end(line)
         else:
@@ -100,14 +109,15 @@ def one_machine(report, kernel, suites):
         command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS)),
                     " ".join(suite.cases)]
     left = list(suites)
+    meter = Meter()
     section = None
     tainted = False
     status = None
-    for line in lines(command):
+    for line in lines(command, meter=meter):
         if isinstance(line, int):
             status = line
         elif line.startswith("@suite "):
-            section = report.begin(f"{left[0].name} [{kernel}]")
+            section = report.begin(f"{left[0].name} [{kernel}]", meter)
         elif line.startswith("@exit ") and section:
             left.pop(0)
             section.end(int(line.split()[1]))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Prints all suites as one KTAP, and the closing line."""
 
+import resource
 import threading
 import time
 
@@ -10,12 +11,14 @@ from harness.results import Results
 class Section:
     """One suite's part of the report; printed as a whole when the suite has ended."""
 
-    def __init__(self, report, name):
+    def __init__(self, report, name, meter):
         self.report = report
         self.name = name
+        self.meter = meter
         self.results = Results()
         self.lines = []
         self.begun = time.monotonic()
+        self.cpu_before = meter.seconds()
 
     def line(self, text):
         """A line of output; what is not a suite's KTAP becomes diagnostics."""
@@ -25,7 +28,8 @@ class Section:
         """The suite has ended, or its machine has (None)."""
         self.results.finish(status)
         self.lines += [f"# {self.name}: {complaint}" for complaint in self.results.complaints]
-        self.report.add(self.name, self.results, self.lines, time.monotonic() - self.begun)
+        self.report.add(self.name, self.results, self.lines, time.monotonic() - self.begun,
+                        self.meter.seconds() - self.cpu_before)
 
 
 class Report:
@@ -35,7 +39,8 @@ class Report:
     """
 
     def __init__(self, minutes=None):
-        self.deadline = minutes and time.monotonic() + minutes * 60
+        self.begun = time.monotonic()
+        self.deadline = minutes and self.begun + minutes * 60
         self.passed = self.failed = self.skipped = 0
         self.number = 0
         # The cases that passed, by suite.
@@ -43,16 +48,17 @@ class Report:
         self.lock = threading.Lock()
         print("KTAP version 1", flush=True)
 
-    def begin(self, name):
-        """A suite starts."""
-        return Section(self, name)
+    def begin(self, name, meter):
+        """A suite starts, in what the meter measures."""
+        return Section(self, name, meter)
 
-    def add(self, name, results, lines, seconds):
+    def add(self, name, results, lines, seconds, cpu_seconds):
         """A suite's results."""
         with self.lock:
             self.number += 1
             verdict = "not ok" if results.failed else "ok"
-            print(f"# Subtest: {name}", *lines, f"# {name}: {seconds:.0f} s",
+            print(f"# Subtest: {name}", *lines,
+                  f"# {name}: {seconds:.0f} s, {cpu_seconds:.0f} s of CPU time",
                   f"{verdict} {self.number} {name}", sep="\n", flush=True)
             self.passed += results.passed
             self.failed += results.failed
@@ -90,6 +96,9 @@ class Report:
 
     def close(self):
         """The last lines; True if nothing failed."""
+        took = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(f"# {time.monotonic() - self.begun:.0f} s, "
+              f"{took.ru_utime + took.ru_stime:.0f} s of CPU time")
         print(f"1..{self.number}")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         return not self.failed

@@ -14,13 +14,17 @@ TREE = SELFTESTS.parent
 # A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm on=uml,6.1
 # full=6.12 long=debug takes=40": what its machine has, for how many seconds at most, which kernels
 # it is worth its time on (in the full run and in the long one: on which others), and how many
-# seconds it takes on User Mode Linux, so that machines side by side get as much to do.
+# seconds it takes on User Mode Linux, so that machines side by side get as much to do. Where but
+# some cases are worth it, their patterns are there: full=6.1:autoclear*+held; the long run has
+# all of them there.
 TIMEOUT = 900
 HOST_TIMEOUT = 1800
 
 # The kernel that every suite in a machine is for, unless it says otherwise; those that are
 # emulated have what depends on the kernel's version.
 UML = "uml"
+# Seconds on User Mode Linux of what is not too little for a machine of its own.
+WORTH_A_MACHINE = 60
 # What can be asked for without a name, in the order in which it is there.
 KERNELS = (UML, "6.1", "6.12", "newest", "uml-lockdep", "debug")
 # Words of a header that name kernels, and where they are kept.
@@ -28,8 +32,10 @@ KERNELS_OF = {"on": "on", "full": "full_on", "long": "long_on"}
 # How many minutes it takes to build one.
 BUILT = {"uml": 6, "uml-lockdep": 7, "debug": 18}
 
-# What the unit tests are built for beside the host: selftests/unit/Makefile.
+# What the unit tests are built for beside the host: selftests/unit/Makefile. What compilers and
+# machines differ in shows early: of what is done thousands of times these do one of so many.
 UNIT_VARIANTS = ("clang", "m32", "big-endian")
+VARIANT_SHARE = 8
 
 
 @dataclasses.dataclass
@@ -46,8 +52,11 @@ class Suite:
     own_vm: bool = False
     # What make is told to build it, if anything.
     make: tuple = ()
-    # Only in the full run.
+    # Of what it does thousands of times it does one of so many, but for the long run.
+    share: int = 1
+    # Only in the full run, or only in the long one.
     full: bool = False
+    long: bool = False
     # The kernels that it is worth its time on; others in the full run, and in the long one.
     on: tuple = (UML,)
     full_on: tuple = ()
@@ -57,10 +66,22 @@ class Suite:
     # Patterns of its cases; none: all.
     cases: tuple = ()
 
-    def is_worth(self, kernel, full, long):
-        """Is it worth its time on a kernel?"""
-        return kernel in self.on or full and kernel in self.full_on or \
-            long and kernel in self.long_on
+    def only_long(self):
+        """No other run has it, on any kernel."""
+        return self.long or self.on == ("-",) and not self.full_on
+
+    def worth(self, kernel, full, long):
+        """What of it is worth its time on a kernel: a suite, or None."""
+        words = (*self.on, *(self.full_on if full else ()), *(self.long_on if long else ()))
+        mine = [patterns for name, _, patterns in (word.partition(":") for word in words)
+                if name == kernel]
+        if long or "" in mine:
+            return self if mine else None
+        return self.part("+".join(mine).split("+")) if mine else None
+
+    def part(self, patterns):
+        """These cases of it."""
+        return dataclasses.replace(self, cases=tuple(patterns), takes=(self.takes + 1) // 2)
 
 
 def size(text):
@@ -120,7 +141,8 @@ def unit_suites(variant=None):
     make = ("-C", str(SELFTESTS / "unit"), *([f"VARIANT={variant}"] if variant else []))
     # By their sources: what was built of others that are gone may still be there.
     return [Suite(named(group, source), TREE / "build" / group / source.stem, make=make,
-                  timeout=HOST_TIMEOUT, full=bool(variant))
+                  timeout=HOST_TIMEOUT, full=bool(variant),
+                  share=VARIANT_SHARE if variant else 1)
             for source in sorted((SELFTESTS / "unit").glob("test_*.c"))]
 
 
@@ -137,32 +159,41 @@ def all_suites():
                for path in programs(SELFTESTS / "static", "test_*")]
     suites.append(Suite("userspace/tests", TREE / "userspace/tests/run", timeout=HOST_TIMEOUT,
                         make=("-C", str(TREE / "userspace"), f"O={TREE}/build/userspace", "tests")))
+    # Of what the two kinds of machines share, under emulation there is what is dearest to lose.
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT,
-                        per_kernel=True, full_on=("6.12",)))
+                        per_kernel=True,
+                        full_on=("6.12:output*+killed_m*+instructions*+timeout*+panic*",)))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
                         per_kernel=True, full=True, long_on=("uml-lockdep", "debug")))
+    simulation = SELFTESTS / "crash/simulation"
+    suites.append(Suite("crash/simulation", simulation / "test_simulation.sh",
+                        make=("-C", str(simulation)), timeout=HOST_TIMEOUT))
+    suites.append(Suite("mutants/mutants", SELFTESTS / "mutants/run", timeout=4 * HOST_TIMEOUT,
+                        full=True, long=True))
     suites += [with_needs(Suite(named("vhdx", path), path, in_vm=True))
                for path in programs(SELFTESTS / "vhdx")]
     suites += [with_needs(Suite(named("debug", path), path, in_vm=True, full=True,
                                 long_on=("debug",)))
                for path in programs(SELFTESTS / "debug")]
     suites += [with_needs(Suite(named("crash", path), path, per_kernel=True,
-                               timeout=HOST_TIMEOUT))
+                               make=("-C", str(TREE), "userspace"), timeout=HOST_TIMEOUT))
                for path in programs(SELFTESTS / "crash")]
     return suites
 
 
-def chosen(suites, wanted, full=False):
+def chosen(suites, wanted, full=False, long=False):
     """Those that are wanted: vhdx/io, vhdx, io or vhdx/i*, and with :PATTERN only some of their
-    cases. Nothing is: all of the run."""
+    cases. Nothing is: all of the run. A group is without what only the long run has."""
     def matches(suite, pattern):
         group, _, base = suite.name.partition("/")
         pattern = pattern.removeprefix("selftests/")
-        return pattern in (group, base, f"{group}/{suite.path.name}") or \
-            fnmatch.fnmatch(suite.name, pattern)
+        return pattern in (base, f"{group}/{suite.path.name}") or \
+            fnmatch.fnmatch(suite.name, pattern) or \
+            pattern == group and (long or not suite.only_long())
 
     if not wanted:
-        return [suite for suite in suites if full or not suite.full]
+        return [suite for suite in suites
+                if (full or not suite.full) and (long or not suite.long)]
     found = {}
     for pattern, _, case in (word.partition(":") for word in wanted):
         mine = [suite for suite in suites if matches(suite, pattern)]
@@ -185,8 +216,9 @@ def balanced(suites, count):
 def groups(suites, count):
     """Lists of suites that share a machine, those that take longest first.
 
-    What can share one at all is spread over so many.
+    What can share one at all is spread over so many, where it is worth booting them.
     """
+    count = min(count, 1 + sum(suite.takes for suite in suites) // WORTH_A_MACHINE)
     shared = {}
     for suite in suites:
         shared.setdefault(suite.name if suite.own_vm else None, []).append(suite)
@@ -213,15 +245,20 @@ def machine_of(suites):
     return options
 
 
+def _shown(words):
+    """Kernels, with a star where but some cases are for them."""
+    return [f"{word.partition(':')[0]}*" if ":" in word else word for word in words]
+
+
 def table(suites):
     """What runs where: a line for each suite, with what each run has besides."""
     for suite in suites:
-        where = ",".join(suite.on) if suite.in_vm or suite.per_kernel else "host"
+        where = ",".join(_shown(suite.on)) if suite.in_vm or suite.per_kernel else "host"
         check, full = ("-", (where, *suite.full_on)) if suite.full else (where, suite.full_on)
-        rest = [",".join(more) or "-" for more in (full, suite.long_on)]
+        rest = [",".join(_shown(more)) or "-" for more in (full, suite.long_on)]
         yield f"{suite.name:<28} {check:<10} {rest[0]:<18} {rest[1]}"
 
 
 def builds(suites):
-    """What has to be built for them: for each group, what make is told."""
-    return {suite.name.partition("/")[0]: suite.make for suite in suites if suite.make}
+    """What has to be built for them: what make is told, and the group that it is for."""
+    return {suite.make: suite.name.partition("/")[0] for suite in suites if suite.make}

@@ -55,6 +55,12 @@ class Editor:
         self.put_header(1 - self.slot, self.header.changed(sequence=number))
         self.put_header(self.slot, self.header)
 
+    def update_one_header(self, **fields):
+        """What an update begins with (MS-VHDX 2.2.2): the copy that is not current becomes it."""
+        self.slot = 1 - self.slot
+        self.header = self.header.changed(sequence=self.header.sequence + 1, **fields)
+        self.put_header(self.slot, self.header)
+
     # -- regions and metadata --
 
     def region(self, guid):

@@ -78,7 +78,7 @@ def environment(kernel):
     }
     if corpus():
         variables["VHDX_CORPUS"] = "/corpus"
-    for name in ("VHDX_BRIEF", "VHDX_SEED"):
+    for name in ("VHDX_BRIEF", "VHDX_LONG", "VHDX_SEED"):
         if os.environ.get(name):
             variables[name] = os.environ[name]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

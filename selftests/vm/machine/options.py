@@ -42,6 +42,7 @@ Environment:
   VHDX_CACHE      kernels and guest images, default ~/.cache/vhdx
   VHDX_NO_MODULE  1: build and load nothing
   VHDX_BRIEF      anything: suites do a part of what they do thousands of times
+  VHDX_LONG       anything: they do more than otherwise
   VHDX_SEED       a number: what suites leave to chance comes from it
   VHDX_COVERAGE   directory for the module's counters of gcov (debug kernel)
 """

@@ -155,6 +155,8 @@ VHDX_API void vhdx_uuid_format(const uint8_t *guid, char *text);
  * VHDX_ATTACH_NO_TRACK of <linux/vhdx.h>.
  */
 
+/* Attach for writing even what a file beside it was made of: that one is lost then. */
+#define VHDX_ATTACH_FORCE	(1U << 29)
 /* Enable tracking where the disk has no sidecar yet, or a disabled one. */
 #define VHDX_ATTACH_TRACK	(1U << 30)
 /*
@@ -171,6 +173,8 @@ VHDX_API void vhdx_uuid_format(const uint8_t *guid, char *text);
  * @flags:	VHDX_ATTACH_*
  * @index:	wanted N of /dev/vhdxN, or VHDX_INDEX_ANY
  * @unit:	with VHDX_ATTACH_TRACK: tracking unit in bytes, 0 for the default
+ * @parents:	as in struct vhdx_chain_options
+ * @path_maps:	likewise
  */
 struct vhdx_attach_options {
 	size_t size;
@@ -178,6 +182,8 @@ struct vhdx_attach_options {
 	unsigned int flags;
 	int index;
 	uint32_t unit;
+	const char *const *parents;
+	const char *const *path_maps;
 };
 
 #define VHDX_ATTACH_OPTIONS_SIZE_VER0 \
@@ -216,10 +222,16 @@ struct vhdx_attached {
  * @options:	how, or NULL for the defaults
  * @attached:	filled in; may be NULL
  *
+ * The parents of a differencing disk are found as vhdx_chain_list() says, and
+ * only read. A container that a file beside it was made of, by its locator, is not
+ * attached for writing without VHDX_ATTACH_FORCE (-EBUSY).
+ *
  * Takes QEMU's byte-range locks on the descriptor that the kernel keeps until
  * detach, so that QEMU's tools and the disk refuse each other. A sidecar that
- * can't be opened or resumed is a warning, not an error. Where
- * VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
+ * can't be opened or resumed is a warning, not an error; with
+ * VHDX_ATTACH_FAIL_TRACKING it is one, as is that there is none (-ENOENT) or that
+ * it is disabled (-EINVAL), where the disk is written and VHDX_ATTACH_TRACK begins
+ * none. Where VHDX_ATTACH_TRACK can't be fulfilled the disk is detached again.
  *
  * Return: 0 or a negative errno; -EEXIST where VHDX_ATTACH_TRACK finds a sidecar
  * that is not usable for this disk (vhdx_error_reason() says why), or one beside
@@ -250,7 +262,8 @@ VHDX_API bool vhdx_is_held(int index, char *text, size_t size);
  * (vhdx_is_held()) is not waited for.
  *
  * On success vhdx_error_message() is empty, or says what the sidecar could not keep: then the
- * next backup must be a full one.
+ * next backup must be a full one, or, where vhdx_error_reason() is VHDX_REASON_HOST_FULL or
+ * VHDX_REASON_NO_SPACE, the next answer tells more than was written.
  *
  * Return: 0 or a negative errno; -EBUSY while it is open or mounted.
  */
@@ -292,6 +305,13 @@ VHDX_API int vhdx_detach_attached(int index, uint64_t disk_seq, unsigned int tim
  *		or "failed: …"
  * @container:	path of the container, as the kernel sees it now
  * @sidecar:	path of the sidecar in use, likewise; empty where there is none
+ * @container_unlinked: @container_deleted, and the file has no other name as far as is known:
+ *		what is in it goes when the disk is detached
+ * @strict:	attached with VHDX_ATTACH_STRICT
+ * @fail_tracking: attached with VHDX_ATTACH_FAIL_TRACKING
+ * @former_sidecar_deleted: it was removed while it was in use
+ * @former_sidecar: path of the sidecar that failed, or was of no use at attach: its points can't
+ *		be asked for, and vhdx_tracking_enable() goes on with it; else empty
  */
 struct vhdx_status {
 	size_t size;
@@ -310,6 +330,11 @@ struct vhdx_status {
 	char scan[VHDX_STATE_TEXT];
 	char container[VHDX_PATH_TEXT];
 	char sidecar[VHDX_PATH_TEXT];
+	bool container_unlinked;
+	bool strict;
+	bool fail_tracking;
+	bool former_sidecar_deleted;
+	char former_sidecar[VHDX_PATH_TEXT];
 };
 
 #define VHDX_STATUS_SIZE_VER0	(offsetof(struct vhdx_status, sidecar) + VHDX_PATH_TEXT)
@@ -340,7 +365,11 @@ VHDX_API int vhdx_list(size_t status_size, vhdx_status_fn fn, void *context);
  * @name:	name of the disk
  * @index:	out: N of /dev/vhdxN
  *
- * Return: 0; -ENODEV not attached; -ENOENT no such file; another errno.
+ * Of several disks that read one container, its path is the one that was attached by this very
+ * path, if that is a single one.
+ *
+ * Return: 0; -ENODEV not attached; -ENOENT no such file; -EINVAL a partition, say, or the
+ * container of several disks, which the message names; another errno.
  */
 VHDX_API int vhdx_find(const char *name, int *index);
 
@@ -352,6 +381,81 @@ VHDX_API int vhdx_find(const char *name, int *index);
  * Return: 0 or a negative errno.
  */
 VHDX_API int vhdx_get_status(int index, struct vhdx_status *status);
+
+/* ---- Chains ---------------------------------------------------------- */
+
+/**
+ * struct vhdx_chain_options - where the parents of a differencing disk are
+ * @size:	sizeof(struct vhdx_chain_options)
+ * @parents:	files or block devices, ended by NULL: the disk's parent, then that one's,
+ *		and so on; NULL: none is named
+ * @path_maps:	"FROM=TO", ended by NULL: what a path in a file begins with, in the syntax of
+ *		Windows, and the directory that is meant, or the file or block device if
+ *		FROM is all of the path; the first one that fits counts. NULL: none
+ */
+struct vhdx_chain_options {
+	size_t size;
+	const char *const *parents;
+	const char *const *path_maps;
+};
+
+#define VHDX_CHAIN_OPTIONS_SIZE_VER0 \
+	(offsetof(struct vhdx_chain_options, path_maps) + sizeof(const char *const *))
+
+/**
+ * struct vhdx_chain_layer - one file of a chain
+ * @size:	as it was given to vhdx_chain_list()
+ * @path:	of the file or block device, symbolic links followed
+ * @virtual_disk_size: size of the disk in bytes
+ * @virtual_disk_id: VirtualDiskId, MS-VHDX 2.6.2.4
+ * @data_write_guid: DataWriteGuid, MS-VHDX 2.2.2: what its child knows it by
+ * @block_size:	payload block size in bytes
+ * @disk_flags:	VHDX_DISK_FIXED, VHDX_DISK_BLOCK; VHDX_DISK_REPLAYED: its log is dirty
+ */
+struct vhdx_chain_layer {
+	size_t size;
+	const char *path;
+	uint64_t virtual_disk_size;
+	uint8_t virtual_disk_id[16];
+	uint8_t data_write_guid[16];
+	uint32_t block_size;
+	uint32_t disk_flags;
+};
+
+#define VHDX_CHAIN_LAYER_SIZE_VER0 \
+	(offsetof(struct vhdx_chain_layer, disk_flags) + sizeof(uint32_t))
+
+/**
+ * typedef vhdx_chain_fn - told of every layer of a chain, leaf first
+ * @context:	the caller's own
+ * @layer:	gone when the function returns
+ *
+ * Return: 0 to go on; a positive number ends the list and is returned; a negative
+ * one ends it too, and -ECANCELED is returned.
+ */
+typedef int (*vhdx_chain_fn)(void *context, const struct vhdx_chain_layer *layer);
+
+/**
+ * vhdx_chain_list() - tell of the files that a disk is made of
+ * @container:	a VHDX that is not attached for writing
+ * @options:	where its parents are; NULL: where the files say
+ * @layer_size:	sizeof(struct vhdx_chain_layer): what @fn is shown
+ * @fn:		told of each when it is known to be what its child was made of; of a disk
+ *		without a parent, of one
+ * @context:	handed to @fn
+ *
+ * The paths that a file has for its parent are in the syntax of Windows. They lead to
+ * regular files below the file's own directory, through no symbolic link, or to where
+ * a map has them lead; nothing else is opened unless it is named. Below the directory of
+ * a file that is named, the paths in it count, too.
+ *
+ * Return: 0; -ENOENT a parent is not found; -EUCLEAN it is not what its child was made
+ * of, or the chain leads back to itself; -EOPNOTSUPP more than VHDX_LAYERS_MAX files;
+ * -EBUSY somebody writes one of them; another negative errno, or the positive number that
+ * @fn returned.
+ */
+VHDX_API int vhdx_chain_list(const char *container, const struct vhdx_chain_options *options,
+			     size_t layer_size, vhdx_chain_fn fn, void *context);
 
 /* ---- Disks ----------------------------------------------------------- */
 
@@ -373,7 +477,8 @@ struct vhdx_disk;
  * @disk:	out: to be closed with vhdx_disk_close()
  *
  * A file that is not attached is read, never written, under the locks that keep
- * QEMU and an attach from writing it meanwhile.
+ * QEMU and an attach from writing it meanwhile. Where its sidecar can't be
+ * opened, all questions but vhdx_disk_get_info() fail with what is wrong with it.
  *
  * Return: 0 or a negative errno.
  */
@@ -410,7 +515,8 @@ VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
  * vhdx_disk_get_info() - size and ids of a disk
  * @disk:	the disk
  * @info:	its size is set by the caller, the rest is filled in; for a file that is
- *		not attached index is -1, disk_seq 0
+ *		not attached index is -1, disk_seq 0, layer_count 0 if not all of its
+ *		parents are found
  *
  * Return: 0 or a negative errno.
  */
@@ -442,6 +548,10 @@ VHDX_API int vhdx_disk_get_tracking_state(struct vhdx_disk *disk,
  * @point_size:	sizeof(struct vhdx_point): size of the elements of @points
  * @points:	out: an array to be given to free(3); NULL where there are none
  * @count:	out: its length
+ *
+ * Where there are none because the disk is not tracked, vhdx_error_message() says so
+ * in spite of the success. Where there may be some, in a sidecar that failed or can't
+ * be used, it is an error, with the reason.
  *
  * Return: 0 or a negative errno.
  */
@@ -550,13 +660,294 @@ VHDX_API int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char 
  */
 VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id);
 
+/* ---- Making a container ---------------------------------------------- */
+
+/**
+ * typedef vhdx_progress_fn - told how far something is that may take long
+ * @context:	the caller's own
+ * @done:	how much of it is done
+ * @total:	of how much; 0: that is not known
+ *
+ * Return: 0 to go on; a positive number ends it and is returned; a negative one ends it too,
+ * and -ECANCELED is returned.
+ */
+typedef int (*vhdx_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+/* Types of disks without a parent. */
+#define VHDX_TYPE_DYNAMIC	0U	/* grows as it is written */
+#define VHDX_TYPE_FIXED		1U	/* has all of its space from the beginning */
+
+/**
+ * struct vhdx_create_options - what the new disk is to be like
+ * @size:	sizeof(struct vhdx_create_options)
+ * @parent:	makes a differencing disk of this one, which is not to be written from then on;
+ *		NULL: the new disk has no parent
+ * @disk_size:	in bytes; of a differencing disk 0: it is its parent's
+ * @type:	VHDX_TYPE_*; of a differencing disk VHDX_TYPE_DYNAMIC
+ * @block_size:	in bytes, a power of two from 1 MiB to 256 MiB; 0: 32 MiB, or 2 MiB of a fixed
+ *		and of a differencing one
+ * @logical_sector_size: 512 or 4096; 0: 512, or the parent's, which it has to be
+ * @physical_sector_size: 512 or 4096; 0: 4096, or the parent's
+ * @log_size:	in bytes, whole MiB; 0: 1 MiB
+ * @progress:	told how much of the space of a fixed disk is there, and asked whether to go on
+ *		with any; may be NULL
+ * @context:	handed to @progress
+ */
+struct vhdx_create_options {
+	size_t size;
+	const char *parent;
+	uint64_t disk_size;
+	unsigned int type;
+	uint32_t block_size;
+	uint32_t logical_sector_size;
+	uint32_t physical_sector_size;
+	uint64_t log_size;
+	vhdx_progress_fn progress;
+	void *context;
+};
+
+#define VHDX_CREATE_OPTIONS_SIZE_VER0 \
+	(offsetof(struct vhdx_create_options, context) + sizeof(void *))
+
+/**
+ * vhdx_create() - make a VHDX
+ * @path:	a file that is not there yet, or a block device whose first MiB is zero
+ * @options:	what it is to be like
+ *
+ * Whatever happens, nothing looks like a VHDX until it is a whole one, which is durable when this
+ * returns. After a failure the file is gone, or the first MiB of the device zero again; a crash
+ * leaves a file that is no VHDX.
+ *
+ * A differencing disk names its parent by the state that this has now, and by its paths: relative
+ * to the new file, and as a whole.
+ *
+ * Return: 0, a negative errno, or the positive number that the caller's function returned;
+ * -EEXIST where something is there already.
+ */
+VHDX_API int vhdx_create(const char *path, const struct vhdx_create_options *options);
+
+/* ---- Checking a container -------------------------------------------- */
+
+/* How bad a finding is. */
+#define VHDX_FINDING_NOTE	0U	/* worth knowing */
+#define VHDX_FINDING_WARNING	1U	/* not as it should be written, and does no harm */
+#define VHDX_FINDING_ERROR	2U	/* a block can't be read, or none can be allocated */
+#define VHDX_FINDING_FATAL	3U	/* it can't be attached */
+
+#define VHDX_FINDING_TEXT	256
+
+/**
+ * struct vhdx_finding - something that is to be said of a container
+ * @severity:	VHDX_FINDING_*
+ * @reason:	VHDX_REASON_* that an attach, or the use of the block, fails with; or
+ *		VHDX_REASON_NONE
+ * @text:	one line: which structure, where, what
+ */
+struct vhdx_finding {
+	unsigned int severity;
+	unsigned int reason;
+	char text[VHDX_FINDING_TEXT];
+};
+
+#define VHDX_FINDING_SIZE_VER0	(offsetof(struct vhdx_finding, text) + VHDX_FINDING_TEXT)
+
+/**
+ * typedef vhdx_finding_fn - told of every finding
+ * @context:	the caller's own
+ * @finding:	gone when the function returns
+ *
+ * Return: 0 to go on; a positive number ends the check and is returned; a negative one ends it
+ * too, and -ECANCELED is returned.
+ */
+typedef int (*vhdx_finding_fn)(void *context, const struct vhdx_finding *finding);
+
+/* Mend what can be mended without a guess. */
+#define VHDX_CHECK_REPAIR	(1U << 0)
+
+/* What was mended. */
+#define VHDX_REPAIRED_NOTHING	0U
+#define VHDX_REPAIRED_REPLAY	1U	/* the log was replayed */
+#define VHDX_REPAIRED_LOG	2U	/* the header named a log of which nothing was written */
+
+/**
+ * struct vhdx_check - how to check, and what came of it
+ * @size:	sizeof(struct vhdx_check)
+ * @finding_size: sizeof(struct vhdx_finding): what the callback is shown
+ * @flags:	VHDX_CHECK_*
+ * @repaired:	out: VHDX_REPAIRED_*
+ * @warnings:	out: findings that are warnings
+ * @errors:	out: findings that are errors, or fatal
+ */
+struct vhdx_check {
+	size_t size;
+	size_t finding_size;
+	unsigned int flags;
+	unsigned int repaired;
+	uint64_t warnings;
+	uint64_t errors;
+};
+
+#define VHDX_CHECK_SIZE_VER0	(offsetof(struct vhdx_check, errors) + sizeof(uint64_t))
+
+/**
+ * vhdx_check() - find everything that is wrong with a container
+ * @path:	file or block device that is not attached
+ * @check:	how, and what came of it
+ * @fn:		told of each finding; with VHDX_CHECK_REPAIR, of what there is after it
+ * @context:	handed to @fn
+ *
+ * By the code of the driver: what is fatal, it refuses for the same reason. A dirty log is looked
+ * through, and a differencing disk is looked at without its parents. With VHDX_CHECK_REPAIR a dirty
+ * log is replayed, and where QEMU was killed before it wrote the first entry of the log that the
+ * header names, the header says again that there is none. Nothing else is ever written.
+ *
+ * Return: 0, whatever was found; a negative errno where it could not be checked; or the positive
+ * number that @fn returned.
+ */
+VHDX_API int vhdx_check(const char *path, struct vhdx_check *check, vhdx_finding_fn fn,
+			void *context);
+
+/* ---- Looking into a container ---------------------------------------- */
+
+/**
+ * struct vhdx_layout_header - one of the two headers of a container; never grows
+ * @offset:	where it is in the container
+ * @sequence:	SequenceNumber
+ * @file_write_guid: 16 bytes in the order of MS-VHDX, as are the other two
+ * @data_write_guid: what a child names its parent by
+ * @log_guid:	not zero: there may be something to replay
+ * @current:	the one that counts
+ * @fault:	what is wrong with it, and then nothing above but @offset is meant; empty: nothing
+ */
+struct vhdx_layout_header {
+	uint64_t offset;
+	uint64_t sequence;
+	uint8_t file_write_guid[16];
+	uint8_t data_write_guid[16];
+	uint8_t log_guid[16];
+	bool current;
+	char fault[64];
+};
+
+/* Index of a state of payload blocks in @blocks below: its value in MS-VHDX 2.5.1.1. */
+#define VHDX_STATE_NOT_PRESENT		0
+#define VHDX_STATE_UNDEFINED		1
+#define VHDX_STATE_ZERO			2
+#define VHDX_STATE_UNMAPPED		3
+#define VHDX_STATE_FULLY_PRESENT	6
+#define VHDX_STATE_PARTIALLY_PRESENT	7
+#define VHDX_STATES			8
+
+#define VHDX_CREATOR_TEXT	1024
+
+/**
+ * struct vhdx_layout - what is where in a container
+ * @size:	sizeof(struct vhdx_layout)
+ * @has_parent:	a differencing disk
+ * @log_dirty:	the log has to be replayed
+ * @windows_rct: Windows' change tracking, FILE.rct, lies beside it
+ * @windows_mrt: likewise FILE.mrt
+ * @log_entries: to be replayed
+ * @log_length:	in bytes, 0: there is no log
+ * @log_offset:	of the log in the container
+ * @container_size: in bytes
+ * @bat_offset:	of the block allocation table in the container
+ * @bat_length:	of the region that it is in, in bytes
+ * @bat_entries: that are in use, those of sector bitmaps included
+ * @block_count: payload blocks of the disk
+ * @blocks:	payload blocks in each state, VHDX_STATE_*
+ * @bad_entries: of the table that can't be used
+ * @bitmap_blocks: sector bitmap blocks that are present
+ * @payload_bytes: what the blocks that have data take in the container
+ * @headers:	both
+ * @creator:	the program that made it, as it says itself: UTF-8
+ */
+struct vhdx_layout {
+	size_t size;
+	bool has_parent;
+	bool log_dirty;
+	bool windows_rct;
+	bool windows_mrt;
+	uint32_t log_entries;
+	uint32_t log_length;
+	uint64_t log_offset;
+	uint64_t container_size;
+	uint64_t bat_offset;
+	uint64_t bat_length;
+	uint64_t bat_entries;
+	uint64_t block_count;
+	uint64_t blocks[VHDX_STATES];
+	uint64_t bad_entries;
+	uint64_t bitmap_blocks;
+	uint64_t payload_bytes;
+	struct vhdx_layout_header headers[2];
+	char creator[VHDX_CREATOR_TEXT];
+};
+
+#define VHDX_LAYOUT_SIZE_VER0 \
+	(offsetof(struct vhdx_layout, creator) + VHDX_CREATOR_TEXT)
+
+/**
+ * vhdx_disk_get_layout() - what is where in the container of a disk
+ * @disk:	a file that is not attached
+ * @layout:	its size is set by the caller, the rest is filled in
+ *
+ * Reads all of the block allocation table. A dirty log is looked through, and not replayed.
+ *
+ * Return: 0 or a negative errno; -EOPNOTSUPP where @disk is attached.
+ */
+VHDX_API int vhdx_disk_get_layout(struct vhdx_disk *disk, struct vhdx_layout *layout);
+
+#define VHDX_PART_TEXT	32
+
+/* What struct vhdx_part is about. */
+#define VHDX_PART_REGION	0U
+#define VHDX_PART_ITEM		1U	/* of the metadata */
+
+/* Flags of a part. */
+#define VHDX_PART_REQUIRED	(1U << 0)
+#define VHDX_PART_USER		(1U << 1)	/* a user's item, not the system's */
+#define VHDX_PART_VIRTUAL_DISK	(1U << 2)	/* of the disk, not of the file */
+
+/**
+ * struct vhdx_part - an entry of the region table or of the metadata table
+ * @offset:	in the container; 0 for an item without a value
+ * @length:	in bytes
+ * @guid:	which one: 16 bytes in the order of MS-VHDX
+ * @flags:	VHDX_PART_*
+ * @name:	empty: not known here
+ */
+struct vhdx_part {
+	uint64_t offset;
+	uint64_t length;
+	uint8_t guid[16];
+	uint32_t flags;
+	char name[VHDX_PART_TEXT];
+};
+
+#define VHDX_PART_SIZE_VER0	(offsetof(struct vhdx_part, name) + VHDX_PART_TEXT)
+
+/**
+ * vhdx_disk_get_parts() - all regions of a container, or all items of its metadata
+ * @disk:	a file that is not attached
+ * @kind:	VHDX_PART_REGION or VHDX_PART_ITEM
+ * @part_size:	sizeof(struct vhdx_part): size of the elements of @parts
+ * @parts:	out: an array to be given to free(3), in the order of the table
+ * @count:	out: its length
+ *
+ * Return: 0 or a negative errno; -EOPNOTSUPP where @disk is attached.
+ */
+VHDX_API int vhdx_disk_get_parts(struct vhdx_disk *disk, unsigned int kind, size_t part_size,
+				 struct vhdx_part **parts, size_t *count);
+
 /* ---- Switching tracking ---------------------------------------------- */
 
 /**
  * vhdx_tracking_enable() - begin to record changes
  * @disk:	opened with VHDX_OPEN_WRITE
  * @sidecar:	file (made if it is not there) or block device to keep them in;
- *		NULL: FILE.lrct beside a container that is a file
+ *		NULL: the one that failed, if tracking is off for that; else FILE.lrct
+ *		beside a container that is a file
  * @unit:	granularity in bytes, 0 for the default
  * @first_point: out: the point that enabling sealed; may be NULL
  *
@@ -565,7 +956,9 @@ VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)
  *
  * Return: 0 or a negative errno; -EALREADY where it is enabled; -EEXIST where
  * the file holds something else (see vhdx_tracking_reset()), or where none was
- * named, and one beside the container is of this disk, under another name.
+ * named, and one beside the container is of this disk, under another name;
+ * -ENOENT where the one that failed is not there any more, or empty;
+ * -ETIMEDOUT where the container does not answer what was sent to it before.
  */
 VHDX_API int vhdx_tracking_enable(struct vhdx_disk *disk, const char *sidecar, uint32_t unit,
 				  struct vhdx_point_id *first_point);
@@ -600,7 +993,10 @@ VHDX_API int vhdx_tracking_reset(struct vhdx_disk *disk, const char *sidecar, ui
  * @sidecar:	its sidecar; NULL: the one that the disk uses, or FILE.lrct if it uses none
  * @point_count: out: points in it; may be NULL
  *
- * Return: 0; -EUCLEAN damaged; -ENOENT no sidecar; another negative errno.
+ * That a sound one which was named is another disk's is no error: vhdx_error_message() says so.
+ *
+ * Return: 0; -EUCLEAN damaged; -ENOENT no sidecar; -EMEDIUMTYPE no VHDX, where no sidecar is
+ * beside it; another negative errno.
  */
 VHDX_API int vhdx_tracking_verify(const char *name, const char *sidecar, size_t *point_count);
 

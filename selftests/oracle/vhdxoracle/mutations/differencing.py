@@ -54,6 +54,12 @@ _locator("key-empty", _patched(28, b"\0\0"))
 _locator("key-nul", lambda raw: _patched(int.from_bytes(raw[20:24], "little"), b"\0\0")(raw))
 _locator("key-not-utf16", lambda raw: _patched(int.from_bytes(raw[20:24], "little"), b"\x00\xd8")(raw))
 _locator("key-twice", lambda raw: _patched(32, raw[20:32])(raw))
+_locator("value-outside", _patched(24, b"\xff\xff\xff\xff"))
+_locator("value-longer-than-item", _patched(30, b"\xfe\xff"))
+_locator("value-odd-length", _patched(30, b"\x03\0"))
+_locator("value-empty", _patched(30, b"\0\0"))
+_locator("value-nul", lambda raw: _patched(int.from_bytes(raw[24:28], "little"), b"\0\0")(raw))
+_locator("value-not-utf16", lambda raw: _patched(int.from_bytes(raw[24:28], "little"), b"\x00\xdc")(raw))
 
 
 def _linkage(name, pairs, *attach):
@@ -69,6 +75,13 @@ def _linkage(name, pairs, *attach):
 _OTHER = locator.guid_text(UUID(int=99))
 _linkage("mismatch", lambda old: {**old, "parent_linkage": _OTHER}, EUCLEAN)
 _linkage("missing", lambda old: {"relative_path": old["relative_path"]}, EUCLEAN)
+_linkage("zero", lambda old: {**old, "parent_linkage": locator.guid_text(UUID(int=0))}, EUCLEAN)
+_linkage("no-guid", lambda old: {**old, "parent_linkage": "{" + "x" * 36 + "}"}, EUCLEAN)
+_linkage("without-braces", lambda old: {**old, "parent_linkage": old["parent_linkage"].strip("{}")}, OK, EUCLEAN)
+_linkage("upper-case", lambda old: {**old, "parent_linkage": old["parent_linkage"].upper()}, OK)
+_linkage("key-upper-case", lambda old: {"PARENT_LINKAGE": old.pop("parent_linkage"), **old}, EUCLEAN)
+_linkage("unknown-key", lambda old: {"future": "x", **old}, OK)
+_linkage("second-no-guid", lambda old: {**old, "parent_linkage2": "none"}, OK, EUCLEAN)
 _linkage("second", lambda old: {**old, "parent_linkage": _OTHER, "parent_linkage2": old["parent_linkage"]}, OK)
 
 

@@ -15,11 +15,17 @@ dio	aligned direct I/O
 images	containers, loop devices, raw copies
 filesystem	file systems of a test's own
 mapper	device-mapper devices
+dm	what dmsetup does, without starting it
 faulty	devices and files that fail where and when a test wants
 slow	devices that take their time
 inject	allocations that fail
 ledger	points, and what was written since
 slots	pieces of a disk that say what was written last
+stamps	content that says which write it is of
+log_writes	what a device held at every moment
+chronicle	what was done to a disk, event by event
+aftermath	what must be true of its files after a power loss
+library	libvhdx, asked about files
 ktap	KTAP, from selftests/lib; and selftests/oracle can be imported as vhdxoracle
 """
 

@@ -107,11 +107,15 @@ class Control(_Descriptor):
 
     def attach(self, container_fd, sidecar_fd=-1, flags=0, index=uapi.INDEX_ANY):
         """Attaches; returns struct vhdx_attach, and the text is in self.message."""
-        layer = uapi.Layer(container_fd, sidecar_fd, 0, 0)
+        return self.attach_layers([uapi.Layer(container_fd, sidecar_fd, 0, 0)], flags, index)
+
+    def attach_layers(self, layers, flags=0, index=uapi.INDEX_ANY):
+        """The same of a list of struct vhdx_layer, the leaf first."""
+        array = (uapi.Layer * len(layers))(*layers)
         message = ctypes.create_string_buffer(512)
-        argument = uapi.Attach(flags=flags, layers=ctypes.addressof(layer), layer_count=1,
-                               index=index, message=ctypes.addressof(message),
-                               message_capacity=len(message))
+        argument = uapi.Attach(flags=flags, layers=ctypes.addressof(array),
+                               layer_count=len(layers), index=index,
+                               message=ctypes.addressof(message), message_capacity=len(message))
         number = ioctl(self.fd, uapi.ATTACH, argument)
         self.message = message.value.decode(errors="replace")
         if not number:
@@ -154,6 +158,13 @@ class Handle(_Descriptor):
     def info(self):
         """struct vhdx_info"""
         return call(self.fd, uapi.GET_INFO, uapi.Info())
+
+    def layers(self, capacity=uapi.LAYERS_MAX):
+        """(how many there are, [struct vhdx_layer_info]), the leaf first."""
+        output = (uapi.LayerInfo * max(capacity, 1))()
+        argument = call(self.fd, uapi.GET_LAYERS,
+                        uapi.GetLayers(output=ctypes.addressof(output), output_capacity=capacity))
+        return argument.layer_count, list(output[:argument.output_count])
 
     def state(self):
         """struct vhdx_tracking_state"""

@@ -12,8 +12,9 @@ import errno
 import os
 import time
 
-from . import ctl, dio, uapi
+from . import ctl, dio, images, sidecar, uapi
 from .device import Control, Failure, Handle
+from .images import MIB
 
 # udev probes disks when they appear and when a writer closes them.
 PATIENCE = 10
@@ -56,6 +57,16 @@ class Disk:
         with open(f"/sys/block/vhdx{self.index}/vhdx/{name}", encoding="utf-8") as attribute:
             return attribute.read().rstrip("\n")
 
+    def answers(self):
+        """{text of the id: what changed since then, or [errno, reason]}"""
+        def answer(point):
+            try:
+                return self.handle.changes(point)
+            except Failure as failure:
+                return [failure.errno, failure.reason]
+
+        return {str(point): answer(point) for point in self.handle.ids()}
+
     def close(self):
         """Closes what is open: the disk can be detached."""
         if self._data:
@@ -84,6 +95,21 @@ def attached(path, *options):
         yield disk
     finally:
         detach(disk)
+
+
+@contextlib.contextmanager
+def tracked_container(size=16 * MIB, deltas=None, unit=None, block_size=MIB):
+    """The path of a new container with a sidecar, not attached.
+
+    deltas      its points instead of the first one, see sidecar.replace()
+    unit        None: as the driver chooses
+    """
+    with images.container(size, block_size) as path:
+        with attached(path, "--track", *(("--unit", unit) if unit else ())):
+            pass
+        if deltas:
+            sidecar.replace(f"{path}.lrct", deltas)
+        yield path
 
 
 def detach_index(control, index, patience=PATIENCE):
@@ -124,21 +150,22 @@ def opened(path, flags=os.O_RDWR):
 
 
 @contextlib.contextmanager
-def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True):
+def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True, parents=()):
     """A disk that the ioctl attached: without locks, and with no sidecar but the given one.
 
+    parents     paths of the layers below it, its own parent first
     closes      False: it can't be closed cleanly: detach says so, and the disk is gone all
                 the same; None: perhaps
     """
     mode = os.O_RDONLY if flags & uapi.ATTACH_READ_ONLY else os.O_RDWR
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(Control())
-        with opened(path, mode) as container_fd:
-            if sidecar:
-                with opened(sidecar, mode) as sidecar_fd:
-                    argument = control.attach(container_fd, sidecar_fd, flags, index)
-            else:
-                argument = control.attach(container_fd, -1, flags, index)
+        with contextlib.ExitStack() as files:
+            layers = [uapi.Layer(files.enter_context(opened(path, mode)),
+                                 files.enter_context(opened(sidecar, mode)) if sidecar else -1)]
+            layers += [uapi.Layer(files.enter_context(opened(parent, os.O_RDONLY)), -1)
+                       for parent in parents]
+            argument = control.attach_layers(layers, flags, index)
         disk = Disk(argument.index, path, bool(flags & uapi.ATTACH_READ_ONLY))
         disk.reason = argument.reason
         disk.message = control.message
@@ -149,7 +176,7 @@ def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True)
             detach_ending(control, argument.index, closes)
 
 
-def attach_once(path, sidecar=None, flags=0):
+def attach_once(path, sidecar=None, flags=0, parents=()):
     """Attaches by the ioctl, and detaches again: for attaches that are to be refused."""
-    with raw_attached(path, sidecar, flags):
+    with raw_attached(path, sidecar, flags, parents=parents):
         pass

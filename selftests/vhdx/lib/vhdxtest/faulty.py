@@ -21,8 +21,8 @@ import struct
 
 from vhdxoracle.ranges import RangeSet
 
-from . import mapper
-from .images import MIB, command
+from . import images, mapper
+from .images import MIB, command, module
 from .mapper import SECTOR
 
 # What make() may fill.
@@ -69,19 +69,17 @@ class Device(mapper.Device):
     def read_only(self, backing, offset, length):
         """Meanwhile writes of this part fail, and nothing else does, flushes neither: it is
         mapped to a second loop device over the file, which can only be read."""
-        command("modprobe", "loop")
-        other = command("losetup", "--read-only", "--direct-io=on", "--find", "--show",
-                        backing).strip()
-        lines, at = [], 0
-        for end, below in ((offset, self.below), (offset + length, other), (self.size, self.below)):
-            lines.append(f"{at // SECTOR} {(end - at) // SECTOR} linear {below} {at // SECTOR}")
-            at = end
-        try:
-            self.load("\n".join(lines))
-            yield
-        finally:
-            self.heal()
-            command("losetup", "--detach", other)
+        with images.loop(backing, read_only=True) as other:
+            lines, at = [], 0
+            for end, below in ((offset, self.below), (offset + length, other),
+                               (self.size, self.below)):
+                lines.append(f"{at // SECTOR} {(end - at) // SECTOR} linear {below} {at // SECTOR}")
+                at = end
+            try:
+                self.load("\n".join(lines))
+                yield
+            finally:
+                self.heal()
 
     def fail_flushes(self):
         """Flushes fail, and writes to the last sector."""
@@ -96,13 +94,13 @@ class Device(mapper.Device):
 
 def over(below, size=SIZE, name="faulty"):
     """A context with a Device over another one."""
-    command("modprobe", "dm-flakey")
+    module("dm-flakey")
     return mapper.over(Device, below, size, name)
 
 
 def device(backing, size=SIZE, name="faulty"):
     """A context with a Device over a sparse file that is made here."""
-    command("modprobe", "dm-flakey")
+    module("dm-flakey")
     return mapper.over_file(Device, backing, size, name)
 
 

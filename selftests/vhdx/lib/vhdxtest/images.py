@@ -2,8 +2,12 @@
 """Containers to test with, and what they lie on."""
 
 import contextlib
+import errno
+import fcntl
+import functools
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -26,6 +30,12 @@ def command(*arguments, check=True, stdin=None):
         raise AssertionError(f"{' '.join(map(str, arguments))}: status {done.returncode}\n"
                              f"{done.stdout}{done.stderr}")
     return done.stdout
+
+
+@functools.cache
+def module(name):
+    """The kernel has it from now on: nobody here takes one away but ours."""
+    command("modprobe", name)
 
 
 @contextlib.contextmanager
@@ -59,18 +69,51 @@ def sparse(path, size):
     return path
 
 
+# Of the kernel's include/uapi/linux/loop.h: struct loop_config has the file, the size of sectors,
+# and in struct loop_info64 flags.
+_LOOP_CONFIG = struct.Struct("=II40xIII I160x16x64x")
+_LOOP_CONFIGURE, _LOOP_CLR_FD, _LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82
+_LOOP_READ_ONLY, _LOOP_DIRECT_IO = 1, 16
+
+
+def _new_loop(file, sector_size, flags):
+    """A descriptor of a loop device that nobody had, and its path."""
+    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        while True:
+            path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(device, _LOOP_CONFIGURE,
+                            _LOOP_CONFIG.pack(file, sector_size, 0, 0, 0, flags))
+                return device, path
+            except OSError as failure:
+                os.close(device)
+                if failure.errno != errno.EBUSY:
+                    raise
+    finally:
+        os.close(control)
+
+
 @contextlib.contextmanager
-def loop(path, sector_size=512, direct=True, size=None):
+def loop(path, sector_size=512, direct=True, size=None, read_only=False):
     """A loop device over a file, which is made here if it gets a size; its path."""
     if size:
         sparse(path, size)
-    command("modprobe", "loop")
-    device = command("losetup", "--find", "--show", f"--sector-size={sector_size}",
-                     f"--direct-io={'on' if direct else 'off'}", path).strip()
+    module("loop")
+    file = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     try:
-        yield device
+        device, node = _new_loop(file, sector_size, _LOOP_DIRECT_IO * direct |
+                                 _LOOP_READ_ONLY * read_only)
     finally:
-        command("losetup", "--detach", device)
+        os.close(file)
+    os.close(device)
+    try:
+        yield node
+    finally:
+        device = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.ioctl(device, _LOOP_CLR_FD)
+        os.close(device)
 
 
 @contextlib.contextmanager

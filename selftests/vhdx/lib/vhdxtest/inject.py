@@ -4,10 +4,11 @@
     for number, result in inject.sweep(call):   call() with its first allocation failing, then
         ...                                     its second one, until there is none left
     with inject.failing(percent):               allocations of the module's workers, at random
+    with inject.failing_below(function):        all that one of the kernel's functions makes
     with inject.failing_requests(device, percent):      what is sent to a block device
 
-Only allocations below the module's own code are meant: somebody of it must be among the
-callers, at most depth of them up. See Documentation/fault-injection in the kernel.
+Only allocations below the module's own code are meant, but for failing_below(): somebody of it
+must be among the callers, at most depth of them up. See Documentation/fault-injection in the kernel.
 """
 
 import contextlib
@@ -30,12 +31,25 @@ _CHANCE = ktap.chance()
 _EACH = 8
 
 
+def _symbols():
+    """[(address, name, of the module)] of the kernel's code, and of the module's, in order."""
+    with open("/proc/kallsyms", encoding="ascii") as symbols:
+        rows = [line.split() for line in symbols]
+    return sorted((int(row[0], 16), row[2], row[3:] == ["[vhdx]"]) for row in rows
+                  if row[1] in "tT")
+
+
 def _text():
     """(first, end) of the module's code."""
-    with open("/proc/kallsyms", encoding="ascii") as symbols:
-        rows = [line.split() for line in symbols if line.endswith("[vhdx]\n")]
-    code = sorted(int(row[0], 16) for row in rows if row[1] in "tT")
+    code = [address for address, _, ours in _symbols() if ours]
     return code[0], code[-1] + 4096
+
+
+def _text_of(function):
+    """(first, end) of a function of the kernel's."""
+    symbols = _symbols()
+    first, = (address for address, name, _ in symbols if name == function)
+    return first, next(address for address, _, _ in symbols if address > first)
 
 
 def _set(kinds=_KINDS, **values):
@@ -95,6 +109,17 @@ def failing(percent, depth=DEPTH):
         yield
     finally:
         _set(probability=0)
+
+
+@contextlib.contextmanager
+def failing_below(function):
+    """Whatever this function of the kernel's allocates fails, whoever calls it."""
+    for (first, end), percent in ((_text_of(function), 100), (_text(), 0)):
+        _set(probability=0)
+        _set(stacktrace_depth=DEPTH, interval=1, times=-1, require_start=hex(first),
+             require_end=hex(end), probability=percent)
+        if percent:
+            yield
 
 
 @contextlib.contextmanager

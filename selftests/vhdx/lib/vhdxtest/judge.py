@@ -9,6 +9,7 @@
 A Truth is a sparse raw file: nothing of the driver has a part in it.
 """
 
+import functools
 import os
 import random
 import stat
@@ -198,6 +199,7 @@ def qemu_io(path, *commands):
     ktap.check("fail" not in said, said)
 
 
+@functools.lru_cache(maxsize=4)
 def pattern(seed, length):
     """Random bytes that are the same for the same seed."""
     return random.Random(seed).randbytes(length)

@@ -10,27 +10,31 @@ import pathlib
 import subprocess
 import time
 
-from . import images, udev
-from .images import command
+from . import dm, images, udev
 
 SECTOR = 512
 
 
 def load(name, table):
     """Gives a device another table; waits for the requests that are on their way."""
-    command("dmsetup", "load", name, stdin=table)
-    command("dmsetup", "suspend", "--nolockfs", "--noudevsync", name)
-    command("dmsetup", "resume", "--noudevsync", name)
+    dm.load(name, table)
+    dm.suspend(name, dm.SKIP_LOCKFS)
+    dm.resume(name)
 
 
 @contextlib.contextmanager
-def hanging(name):
+def hanging(name, flags=dm.NOFLUSH):
     """Requests to a device wait meanwhile."""
-    command("dmsetup", "suspend", "--noflush", "--nolockfs", "--noudevsync", name)
+    dm.suspend(name, dm.SKIP_LOCKFS | flags)
     try:
         yield
     finally:
-        command("dmsetup", "resume", "--noudevsync", name)
+        dm.resume(name)
+
+
+def is_open(name):
+    """Does anybody have a device open?"""
+    return dm.open_count(name) > 0
 
 
 def wait_until_stuck(waiting):
@@ -49,23 +53,15 @@ def wait_until_stuck(waiting):
         time.sleep(0.05)
 
 
-def node(name):
-    """The node that the kernel gives a device: names below /dev/mapper are udev's, which may be
-    making them at this moment: to make them beside it fails."""
-    return "/dev/" + command("dmsetup", "info", "--columns", "--noheadings", "-o", "blkdevname",
-                             name).strip()
-
-
 @contextlib.contextmanager
 def mapped(name, table):
     """The node of a new device, which is removed when udev is done with it."""
-    command("modprobe", "dm-mod")
-    command("dmsetup", "create", "--noudevsync", name, stdin=table)
+    path = dm.create(name, table)
     try:
-        yield node(name)
+        yield path
     finally:
         udev.settle()
-        command("dmsetup", "remove", "--noudevsync", "--retry", name)
+        dm.remove(name)
 
 
 class Device:

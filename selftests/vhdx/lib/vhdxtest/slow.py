@@ -24,5 +24,5 @@ class Device(mapper.Device):
 
 def device(backing, size, name="slow"):
     """A context with a Device over a sparse file that is made here."""
-    images.command("modprobe", "dm-delay")
+    images.module("dm-delay")
     return mapper.over_file(Device, backing, size, name)

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+/*
+ * The index of a delta: where its leaves are. Read table by table, when they are needed.
+ */
+#include "sidecar_private.h"
+
+/* Of the tables that a reader keeps: of a thousand deltas at least. */
+#define CACHE_BYTES	(4U << 20)
+
+const struct vhdx_sidecar_record vhdx_sidecar_entry_record = {
+	.what = "an index",
+	.magic = VHDX_SIDECAR_INDEX_MAGIC,
+	.size = sizeof(struct vhdx_sidecar_entry),
+	.per_table = VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_entry),
+};
+
+static int read_root(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+		     void *page, struct vhdx_table_ref *tables, u32 *count,
+		     struct vhdx_diag *diag)
+{
+	u32 i;
+	int err;
+
+	err = vhdx_table_read_root(sidecar, &vhdx_sidecar_entry_record, delta->index_block,
+				   delta->index_crc, delta->leaf_count, page, tables, count, diag);
+	if (err)
+		return err;
+	for (i = 0; i < *count; i++)
+		if (tables[i].first >= vhdx_sidecar_leaf_count(sidecar) ||
+		    (i && tables[i].first <= tables[i - 1].first))
+			return vhdx_sidecar_damaged(diag, "table %u of an index is out of order",
+						    i);
+	return 0;
+}
+
+/* The first leaf that can't be in table number @table. */
+static u32 end_of_table(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *tables,
+			u32 count, u32 table)
+{
+	return table + 1 < count ? tables[table + 1].first : vhdx_sidecar_leaf_count(sidecar);
+}
+
+static bool is_possible(const struct vhdx_sidecar *sidecar, const struct vhdx_delta_leaf *entry)
+{
+	return entry->units && entry->units <= VHDX_LEAF_UNITS &&
+	       (entry->block == VHDX_DELTA_ALL || vhdx_sidecar_is_block(sidecar, entry->block));
+}
+
+static int read_entries(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *table,
+			u32 end, void *page, struct vhdx_delta_leaf *entries,
+			struct vhdx_diag *diag)
+{
+	int err = vhdx_table_read(sidecar, &vhdx_sidecar_entry_record, table, page, diag);
+	u32 i;
+
+	for (i = 0; !err && i < table->count; i++) {
+		const struct vhdx_sidecar_entry *raw;
+
+		raw = vhdx_table_record(&vhdx_sidecar_entry_record, page, i);
+		entries[i].leaf = le16_to_cpu(raw->leaf);
+		entries[i].units = le16_to_cpu(raw->units);
+		entries[i].crc = le32_to_cpu(raw->crc);
+		entries[i].block = le64_to_cpu(raw->block);
+		if (entries[i].leaf >= end || (i && entries[i].leaf <= entries[i - 1].leaf) ||
+		    (!i && entries[i].leaf != table->first))
+			err = vhdx_sidecar_damaged(diag, "leaf number %u is out of order",
+						   entries[i].leaf);
+		else if (!is_possible(sidecar, &entries[i]))
+			err = vhdx_sidecar_damaged(diag,
+						   "leaf block %llu, of %u units, is out of place",
+						   entries[i].block, entries[i].units);
+	}
+	return err;
+}
+
+/* ---- all leaves, one after the other ---- */
+
+int vhdx_index_iter_init(struct vhdx_index_iter *iter, const struct vhdx_sidecar *sidecar,
+			 const struct vhdx_delta *delta, struct vhdx_diag *diag)
+{
+	memset(iter, 0, sizeof(*iter));
+	iter->sidecar = sidecar;
+	if (!delta->leaf_count)
+		return 0;
+	iter->tables = vhdx_alloc(VHDX_SIDECAR_TABLES * sizeof(*iter->tables));
+	iter->entries = vhdx_alloc(vhdx_sidecar_entry_record.per_table * sizeof(*iter->entries));
+	iter->page = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	if (!iter->tables || !iter->entries || !iter->page)
+		return vhdx_no_memory(diag);
+	return read_root(sidecar, delta, iter->page, iter->tables, &iter->table_count, diag);
+}
+
+void vhdx_index_iter_release(struct vhdx_index_iter *iter)
+{
+	vhdx_free(iter->tables);
+	vhdx_free(iter->entries);
+	vhdx_free(iter->page);
+}
+
+int vhdx_index_iter_peek(struct vhdx_index_iter *iter, const struct vhdx_delta_leaf **entry,
+			 struct vhdx_diag *diag)
+{
+	const struct vhdx_table_ref *table;
+	int err;
+
+	*entry = NULL;
+	if (iter->table == iter->table_count)
+		return 0;
+	if (!iter->count) {
+		table = &iter->tables[iter->table];
+		err = read_entries(iter->sidecar, table,
+				   end_of_table(iter->sidecar, iter->tables, iter->table_count,
+						iter->table),
+				   iter->page, iter->entries, diag);
+		if (err)
+			return err;
+		iter->count = table->count;
+		iter->at = 0;
+		vhdx_breathe();
+	}
+	*entry = &iter->entries[iter->at];
+	return 0;
+}
+
+void vhdx_index_iter_next(struct vhdx_index_iter *iter)
+{
+	if (iter->count && ++iter->at < iter->count)
+		return;
+	iter->table++;
+	iter->count = 0;
+}
+
+u32 vhdx_index_iter_leaf(const struct vhdx_index_iter *iter)
+{
+	if (iter->table == iter->table_count)
+		return VHDX_NO_LEAF;
+	return iter->count ? iter->entries[iter->at].leaf : iter->tables[iter->table].first;
+}
+
+const struct vhdx_table_ref *vhdx_index_iter_table(const struct vhdx_index_iter *iter)
+{
+	if (iter->table == iter->table_count || iter->count)
+		return NULL;
+	return &iter->tables[iter->table];
+}
+
+const struct vhdx_table_ref *vhdx_index_iter_table_before(const struct vhdx_index_iter *iter,
+							  u32 other)
+{
+	const struct vhdx_table_ref *table = vhdx_index_iter_table(iter);
+
+	if (!table || other < table->first)
+		return NULL;
+	if (iter->table + 1 < iter->table_count ? other < table[1].first : other != VHDX_NO_LEAF)
+		return NULL;
+	return table;
+}
+
+/* ---- one leaf, whichever ---- */
+
+struct vhdx_index_cache *vhdx_index_cache_new(u32 deltas)
+{
+	struct vhdx_index_cache *cache = vhdx_alloc(sizeof(*cache));
+	u32 slots = 4;
+
+	if (!cache)
+		return NULL;
+	while (slots < 2 * deltas)
+		slots *= 2;
+	cache->slot_count = slots;
+	cache->slots = vhdx_alloc(slots * sizeof(*cache->slots));
+	if (!cache->slots) {
+		vhdx_free(cache);
+		return NULL;
+	}
+	return cache;
+}
+
+static void forget_slots(struct vhdx_index_cache *cache)
+{
+	u32 i;
+
+	for (i = 0; i < cache->slot_count; i++)
+		vhdx_free(cache->slots[i].entries);
+	memset(cache->slots, 0, cache->slot_count * sizeof(*cache->slots));
+	cache->bytes = 0;
+}
+
+void vhdx_index_cache_free(struct vhdx_index_cache *cache)
+{
+	if (!cache)
+		return;
+	forget_slots(cache);
+	vhdx_free(cache->slots);
+	vhdx_free(cache);
+}
+
+/* Table number @i of an index becomes the one in @slot; @page is scratch. */
+static int take_table(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *tables,
+		      u32 count, u32 i, void *page, struct vhdx_index_slot *slot)
+{
+	u32 end = end_of_table(sidecar, tables, count, i);
+	struct vhdx_delta_leaf *entries;
+	int err;
+
+	entries = vhdx_alloc(tables[i].count * sizeof(*entries));
+	if (!entries)
+		return -ENOMEM;
+	err = read_entries(sidecar, &tables[i], end, page, entries, NULL);
+	if (err) {
+		vhdx_free(entries);
+		return err;
+	}
+	vhdx_free(slot->entries);
+	slot->entries = entries;
+	slot->count = tables[i].count;
+	slot->from = i ? tables[i].first : 0;
+	slot->last = end - 1;
+	return 0;
+}
+
+/* The table that @leaf is in, if anywhere, becomes the one in @slot. */
+static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
+		     struct vhdx_index_slot *slot)
+{
+	struct vhdx_table_ref *tables = vhdx_alloc(VHDX_SIDECAR_TABLES * sizeof(*tables));
+	void *page = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	u32 count, i = 0;
+	int err = -ENOMEM;
+
+	if (tables && page)
+		err = read_root(sidecar, delta, page, tables, &count, NULL);
+	if (!err) {
+		while (i + 1 < count && tables[i + 1].first <= leaf)
+			i++;
+		err = take_table(sidecar, tables, count, i, page, slot);
+	}
+	if (!err) {
+		slot->root = delta->index_block;
+		slot->crc = delta->index_crc;
+	}
+	vhdx_free(page);
+	vhdx_free(tables);
+	return err;
+}
+
+static const struct vhdx_delta_leaf *find_leaf(const struct vhdx_index_slot *slot, u32 leaf)
+{
+	u32 low = 0, high = slot->count;
+
+	while (low < high) {
+		u32 middle = low + (high - low) / 2;
+
+		if (slot->entries[middle].leaf == leaf)
+			return &slot->entries[middle];
+		if (slot->entries[middle].leaf < leaf)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/*
+ * A block may have got other contents since it was read, and be the root of another delta. Its
+ * checksum tells: what has the same root has the same entries. There are more slots than deltas;
+ * points that were sealed meanwhile may have to share one.
+ */
+static bool is_of(const struct vhdx_index_slot *slot, const struct vhdx_delta *delta)
+{
+	return slot->root == delta->index_block && slot->crc == delta->index_crc;
+}
+
+static struct vhdx_index_slot *find_slot(const struct vhdx_delta *delta,
+					 struct vhdx_index_cache *cache)
+{
+	u32 i, home = delta->index_block & (cache->slot_count - 1);
+
+	if (cache->bytes > CACHE_BYTES)
+		forget_slots(cache);
+	for (i = 0; i < cache->slot_count; i++) {
+		struct vhdx_index_slot *slot;
+
+		slot = &cache->slots[(home + i) & (cache->slot_count - 1)];
+		if (!slot->root || is_of(slot, delta))
+			return slot;
+	}
+	return &cache->slots[home];
+}
+
+int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			   u32 leaf, u64 *words, struct vhdx_index_cache *cache)
+{
+	const struct vhdx_delta_leaf *entry;
+	struct vhdx_index_slot *slot;
+	void *buf;
+	int err;
+
+	if (!delta->leaf_count)
+		return 0;
+	slot = find_slot(delta, cache);
+	if (!is_of(slot, delta) || leaf < slot->from || leaf > slot->last) {
+		cache->reads += 2;
+		cache->bytes -= slot->count * sizeof(*entry);
+		err = fill_slot(sidecar, delta, leaf, slot);
+		cache->bytes += slot->count * sizeof(*entry);
+		if (err)
+			return err;
+	}
+	entry = find_leaf(slot, leaf);
+	if (!entry)
+		return 0;
+	if (entry->block == VHDX_DELTA_ALL)
+		return vhdx_sidecar_read_entry(sidecar, entry, words, NULL, NULL);
+	cache->reads++;
+	buf = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	if (!buf)
+		return -ENOMEM;
+	err = vhdx_sidecar_read_entry(sidecar, entry, words, buf, NULL);
+	vhdx_free(buf);
+	return err;
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "chain.h"
+#include "core/vhdx/locator.h"
+#include "disk.h"
+
+#include <uapi/linux/vhdx.h>
+
+/* ---- opened --------------------------------------------------------------------------------- */
+
+/* Those who attach a chain want to know which of its files it is. */
+static void name_layer(struct vhdx_diag *diag, unsigned int position)
+{
+	char text[VHDX_DIAG_TEXT];
+
+	strscpy(text, diag->text, sizeof(text));
+	scnprintf(diag->text, sizeof(diag->text), "layer %u: %s", position, text);
+}
+
+/* Of a layer that is opened for reading the registry of claims does not see that it is twice. */
+static int check_unique(const struct vhdx_disk *disk, unsigned int position,
+			struct vhdx_diag *diag)
+{
+	struct inode *inode = vhdx_inode_below(disk->layers[position].container.file);
+	unsigned int i;
+
+	for (i = position + 1; i < disk->layer_count; i++) {
+		if (vhdx_inode_below(disk->layers[i].container.file) == inode)
+			return vhdx_bad_argument(diag,
+				"the container is layer %u as well: a chain does not lead back to itself",
+				i);
+	}
+	return 0;
+}
+
+/**
+ * vhdx_chain_judge() - is what follows its parent, and does one follow exactly where it must?
+ * @disk:	all layers behind this one are open
+ * @position:	of the layer, 0: the leaf
+ * @layer:	which is not the disk's yet
+ * @diag:	what is wrong
+ *
+ * Returns 0; -EINVAL a layer too many, or not enough; -EUCLEAN another one's parent.
+ */
+int vhdx_chain_judge(const struct vhdx_disk *disk, unsigned int position,
+		     const struct vhdx_open_layer *layer, struct vhdx_diag *diag)
+{
+	bool last = position + 1 == disk->layer_count;
+
+	if (last && layer->image.geo.has_parent)
+		return vhdx_bad_argument(diag,
+			"metadata: this is a differencing disk: its parent must be the next layer, and is not given");
+	if (last)
+		return 0;
+	if (!layer->image.geo.has_parent)
+		return vhdx_bad_argument(diag,
+			"metadata: this disk has no parent: it must be the last layer");
+	return vhdx_parent_check(&layer->image, &disk->layers[position + 1].layer->image, diag);
+}
+
+static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
+		      struct vhdx_diag *diag)
+{
+	struct vhdx_layer_user *user = &disk->layers[position];
+	int err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
+
+	if (!err)
+		err = check_unique(disk, position, diag);
+	if (!err)
+		err = vhdx_chain_judge(disk, position, user->layer, diag);
+	if (err && position)
+		name_layer(diag, position);
+	return err;
+}
+
+/**
+ * vhdx_chain_open() - open the layers of a disk, and see that they belong together
+ * @disk:	nothing is known of it
+ * @layers:	as many as it has, the leaf first
+ * @diag:	what is wrong, and with which of the parents
+ *
+ * The leaf is opened last: once its log is replayed on disk, it must not be refused any more.
+ * Process context. Returns 0; what vhdx_layer_open() says; what vhdx_chain_judge() says.
+ */
+int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+		    struct vhdx_diag *diag)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = disk->layer_count; i && !err; i--)
+		err = open_layer(disk, i - 1, layers[i - 1].container_fd, diag);
+	return err;
+}
+
+/* ---- ready for I/O ------------------------------------------------------------------------- */
+
+/**
+ * vhdx_chain_prepare() - memory to read what is in parents
+ * @disk:	open, with its queues
+ *
+ * vhdx_chain_unprepare() undoes it, also after a failure. Returns 0 or -ENOMEM.
+ */
+int vhdx_chain_prepare(struct vhdx_disk *disk)
+{
+	unsigned int i, below = disk->layer_count - 1;
+	int err;
+
+	if (!below)
+		return 0;
+	err = mempool_init_kmalloc_pool(&disk->pins, 1, below * sizeof(struct vhdx_pin));
+	if (!err)
+		err = bioset_init(&disk->run_bios, BIO_POOL_SIZE, 0, 0);
+	for (i = 1; i <= below && !err; i++) {
+		disk->layers[i].container.queue.workqueue =
+			vhdx_disk_container(disk)->queue.workqueue;
+		err = vhdx_container_prepare(&disk->layers[i].container);
+	}
+	return err;
+}
+
+/**
+ * vhdx_chain_unprepare() - give it back; harmless where there is none
+ * @disk:	without I/O; its queues are gone
+ */
+void vhdx_chain_unprepare(struct vhdx_disk *disk)
+{
+	unsigned int i;
+
+	for (i = 1; i < disk->layer_count; i++) {
+		vhdx_file_queue_release(&disk->layers[i].container.queue);
+		disk->layers[i].container.queue.workqueue = NULL;
+	}
+	bioset_exit(&disk->run_bios);
+	mempool_exit(&disk->pins);
+}
+
+/* ---- shown ----------------------------------------------------------------------------------- */
+
+/**
+ * vhdx_chain_flags() - VHDX_DISK_* as they are of one layer
+ * @disk:	open
+ * @position:	which one, 0: the leaf
+ */
+u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position)
+{
+	struct vhdx_layer_user *user = &disk->layers[position];
+	struct vhdx_container_description what;
+
+	vhdx_container_describe(&user->container, &what);
+	return (user->container.read_only ? VHDX_DISK_READ_ONLY : 0) |
+	       (user->layer->image.geo.fixed ? VHDX_DISK_FIXED : 0) |
+	       (user->layer->replayed ? VHDX_DISK_REPLAYED : 0) |
+	       (user->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
+	       (what.below ? VHDX_DISK_BLOCK : 0) |
+	       (!position && vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
+	       (vhdx_layer_is_lost(user->layer, &user->container) ? VHDX_DISK_LOST : 0);
+}
+
+/**
+ * vhdx_chain_info() - VHDX_GET_LAYERS
+ * @disk:	kept from being detached
+ * @layers:	zeroed; filled in, the leaf first
+ * @count:	how many, at most as many as it has
+ */
+void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32 count)
+{
+	struct vhdx_container_description what;
+	struct vhdx_layer_user *user;
+	vhdx_guid guid;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		user = &disk->layers[i];
+		vhdx_container_describe(&user->container, &what);
+		user->layer->mapping->guid(user->layer, &guid);
+		memcpy(layers[i].data_write_guid, &guid, sizeof(guid));
+		layers[i].container_size = vhdx_container_length(&user->container);
+		layers[i].container_inode = what.ino;
+		layers[i].container_major = MAJOR(what.dev);
+		layers[i].container_minor = MINOR(what.dev);
+		layers[i].disk_flags = vhdx_chain_flags(disk, i);
+	}
+}
+
+/* ---- mapping through layers ----------------------------------------------------------------- */
+
+/**
+ * vhdx_chain_look() - where is what the leaf does not have?
+ * @disk:	has parents
+ * @offset:	of the disk
+ * @wanted:	bytes that are asked for
+ * @extent:	of the leaf: VHDX_MAPPING_PARENT; receives what is there, which is not that
+ * @container:	receives what it is in
+ *
+ * For a read; in the read side in which the gate was entered. One look-up for each layer, down to
+ * the one that has it. Behind a parent's end there are zeroes. What is not known in a parent is not
+ * cut: what waits for its pages has no memory of a cut.
+ */
+void vhdx_chain_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent,
+		     struct vhdx_container **container)
+{
+	struct vhdx_layer_user *user = disk->layers;
+	u64 size, length = wanted;
+
+	while (extent->kind == VHDX_MAPPING_PARENT) {
+		user++;
+		length = min(length, extent->length);
+		size = user->layer->image.geo.disk_size;
+		if (offset >= size) {
+			extent->kind = VHDX_MAPPING_ZERO;
+			extent->length = length;
+			return;
+		}
+		length = min(length, size - offset);
+		user->layer->mapping->lookup(user->layer, offset, length, false, extent);
+	}
+	extent->length = extent->kind == VHDX_MAPPING_UNKNOWN ? wanted :
+								min(length, extent->length);
+	if (unlikely(vhdx_layer_is_lost(user->layer, &user->container)))
+		extent->kind = VHDX_MAPPING_BAD;
+	*container = &user->container;
+}
+
+/* Is it in none of the first layers, @count of them, and so perhaps in the next one? */
+static bool goes_on_below(struct vhdx_disk *disk, unsigned int count, u64 offset)
+{
+	struct vhdx_open_layer *layer = disk->layers[count - 1].layer;
+	struct vhdx_mapping extent;
+
+	rcu_read_lock();
+	layer->mapping->lookup(layer, offset, 1, false, &extent);
+	rcu_read_unlock();
+	return extent.kind == VHDX_MAPPING_PARENT &&
+	       offset < disk->layers[count].layer->image.geo.disk_size;
+}
+
+/**
+ * vhdx_chain_load() - make the next look-up of this offset answer
+ * @disk:	prepared
+ * @offset:	of the disk
+ * @write:	it is written: parents are not asked
+ * @pins:	receives what vhdx_chain_unload() gives up; nothing after a failure
+ *
+ * Sleeps. All of it is held at once: without memory, pages that nobody holds do not stay. Tasks ask
+ * children before their parents, so none waits for one that waits for it. Returns 0 or -errno.
+ */
+int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, bool write, struct vhdx_chain_pins *pins)
+{
+	struct vhdx_layer_user *user = disk->layers;
+	unsigned int count;
+	int err;
+
+	memset(pins, 0, sizeof(*pins));
+	err = user->layer->mapping->load(user->layer, &user->container, offset, &pins->leaf);
+	if (err)
+		return err;
+	for (count = 1; !write && count < disk->layer_count; count++) {
+		if (!goes_on_below(disk, count, offset))
+			break;
+		if (!pins->below)
+			pins->below = mempool_alloc(&disk->pins, GFP_NOIO);
+		user++;
+		err = user->layer->mapping->load(user->layer, &user->container, offset,
+						 &pins->below[count - 1]);
+		if (err) {
+			vhdx_chain_unload(disk, pins);
+			return err;
+		}
+		pins->count = count;
+	}
+	return 0;
+}
+
+/**
+ * vhdx_chain_unload() - pages may go again
+ * @disk:	the disk
+ * @pins:	from vhdx_chain_load()
+ */
+void vhdx_chain_unload(struct vhdx_disk *disk, struct vhdx_chain_pins *pins)
+{
+	struct vhdx_open_layer *layer;
+	unsigned int i;
+
+	for (i = 0; i < pins->count; i++) {
+		layer = disk->layers[i + 1].layer;
+		layer->mapping->unload(layer, &pins->below[i]);
+	}
+	if (pins->below)
+		mempool_free(pins->below, &disk->pins);
+	layer = vhdx_disk_leaf(disk);
+	layer->mapping->unload(layer, &pins->leaf);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The layers of a disk: the leaf, which alone is written, and below it the parents of a
+ * differencing chain, each of which may be read by many disks (layer/share.c). What a layer does
+ * not have is in the next one; the last one has no parent.
+ */
+#ifndef VHDX_CHAIN_H
+#define VHDX_CHAIN_H
+
+#include "layer/mapping.h"
+
+struct vhdx_container;
+struct vhdx_diag;
+struct vhdx_disk;
+struct vhdx_layer;
+struct vhdx_layer_info;
+struct vhdx_open_layer;
+
+/**
+ * struct vhdx_chain_pins - what keeps in memory where a byte of the disk is
+ * @leaf:	of the leaf
+ * @below:	of the parents that were asked; NULL: none was
+ * @count:	how many of @below
+ */
+struct vhdx_chain_pins {
+	struct vhdx_pin leaf;
+	struct vhdx_pin *below;
+	unsigned int count;
+};
+
+int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+		    struct vhdx_diag *diag);
+int vhdx_chain_judge(const struct vhdx_disk *disk, unsigned int position,
+		     const struct vhdx_open_layer *layer, struct vhdx_diag *diag);
+int vhdx_chain_prepare(struct vhdx_disk *disk);
+void vhdx_chain_unprepare(struct vhdx_disk *disk);
+void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32 count);
+u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position);
+void vhdx_chain_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent,
+		     struct vhdx_container **container);
+int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, bool write, struct vhdx_chain_pins *pins);
+void vhdx_chain_unload(struct vhdx_disk *disk, struct vhdx_chain_pins *pins);
+
+#endif

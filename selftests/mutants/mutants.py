@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Rules of Documentation/rules.rst, each with what is done without it."""
+
+import dataclasses
+
+RCT = "kmod/core/rct"
+
+
+@dataclasses.dataclass
+class Mutant:
+    """One rule, or several that back each other."""
+
+    name: str
+    rule: str
+    # Steps that the driver of the simulation does without.
+    without: tuple = ()
+    # (file, text that it has once, text instead).
+    edits: tuple = ()
+    # What catches it, if not the simulation: unit/SUITE, or a suite of a machine.
+    by: str = None
+
+
+# Steps of the driver: their texts are in selftests/crash/simulation/rules.h.
+STEPS = [
+    Mutant(name, rule, without=(name,)) for name, rule in (
+        ("slot_first", "T1: a write is in flight before its first mark"),
+        ("sample", "T1: writes in flight are marked in the new live map"),
+        ("graceful_seal", "T1: a grace period after the exchange of the maps"),
+        ("exchange_first", "T2: the exchange comes before the container's commit"),
+        ("commit", "T2: a full commit of the container, before the sidecar's"),
+        ("pending", "T2: a point is pending before it is issued"),
+        ("confirmation", "T2: the id is given out after the confirmation"),
+        ("or_back", "T2: the maps are joined when a seal fails"),
+        ("keep", "T3: a region with a write in flight is not cleared"),
+        ("durable_first", "T3: cleared after the checkpoint's header is durable"),
+        ("release", "T3: a write waits until its region is set, durably"),
+        ("flush_regions", "T3: a flush before writes are released"),
+        ("stay_set", "T4: regions stay set until a checkpoint has them"),
+        ("expand", "T4: the live map has all of the regions that were set"),
+        ("fresh_guid", "T5: a fresh DataWriteGuid at a seal"),
+        ("fresh_at_begin", "T5: a fresh DataWriteGuid at the session's begin"),
+        ("announce", "T5: the sidecar knows a DataWriteGuid before the container has it"),
+        ("token", "T6: a strict sidecar is told of each header with a new DataWriteGuid"),
+        ("token_first", "T6: a strict sidecar is told before the container has the header"),
+        ("next_number", "T6: a strict commit of regions gives the container the next number"),
+        ("invalid_first", "T7: invalidated before waiting writes are released"),
+        ("look_again", "T7: no announced DataWriteGuid is written once it is invalid"),
+    )
+]
+
+# Of mark_first and graceful_clear neither was caught alone, nor both, as long as regions with
+# writes in flight are kept. mark_again is not caught where writes in flight are sampled.
+SETS = [
+    Mutant("mark_first_and_keep",
+           "T3: mark, then look; and what has a write in flight is not cleared",
+           without=("mark_first", "keep")),
+    Mutant("graceful_clear_and_keep",
+           "T3: a grace period before saving; and what has a write in flight is not cleared",
+           without=("graceful_clear", "keep")),
+]
+
+CORE = [
+    Mutant("coarse", "T4: the live delta has the regions that are set",
+           edits=((f"{RCT}/sidecar_live.c", "if (!err && sidecar->found)", "if (0)"),)),
+    Mutant("coarse_is_told", "T4: an answer with recovered regions says so",
+           edits=((f"{RCT}/sidecar_live.c", "live->flags |= VHDX_DELTA_COARSE;", ";"),)),
+    Mutant("damaged_sector", "T4: what a damaged sector said is all",
+           edits=((f"{RCT}/coarse.c", "memset(bits, 0xff, VHDX_COARSE_BYTES);",
+                   "memset(bits, 0, VHDX_COARSE_BYTES);"),)),
+    Mutant("generation", "T4: a sector newer than the header is INCONSISTENT",
+           edits=((f"{RCT}/coarse.c", "if (generation > sequence)", "if (0)"),)),
+    Mutant("flush_tree", "T3: the tree is durable before its header",
+           edits=((f"{RCT}/sidecar_commit.c", "err = store->flush(store);", "err = 0;"),)),
+    Mutant("flush_header", "T3: the header is durable before anything follows from it",
+           edits=((f"{RCT}/sidecar_header.c",
+                   "return err ?: sidecar->store->flush(sidecar->store);", "return err;"),)),
+    Mutant("early_reuse", "T3: blocks are reused after the header that frees them is durable",
+           edits=((f"{RCT}/sidecar_doomed.c", "vhdx_block_list_add(&space->doomed, block);",
+                   "vhdx_sidecar_unclaim_block(sidecar, block);"),)),
+    Mutant("rearm", "T3: who arms a region again cancels that it is cleared",
+           edits=((f"{RCT}/regions.c", "\tregions->clearing[word] &= ~bit;\n"
+                   "\tregions->cleared[word] &= ~bit;\n\tregions->fresh", "\tregions->fresh"),)),
+    Mutant("taken", "T3: a write waits for a commit that is under way",
+           edits=((f"{RCT}/regions.c", "\t\t\twait = max(wait, VHDX_REGIONS_TAKEN);\n", ""),)),
+    Mutant("others_stay", "T3: setting a region leaves its neighbours set",
+           edits=((f"{RCT}/regions.c", "regions->ondisk[i] |= regions->taken[i];",
+                   "regions->ondisk[i] = regions->taken[i];"),)),
+    Mutant("other_leaves", "T3: a checkpoint keeps the leaves that it does not save",
+           edits=((f"{RCT}/sidecar_checkpoint.c",
+                   "err = vhdx_delta_writer_put(&checkpoint->writer, entry);", "err = 0;"),)),
+    Mutant("pending_counts", "T2: only an issued point counts",
+           edits=((f"{RCT}/sidecar_bind.c",
+                   "if (timeline->count && !timeline->points[timeline->count - 1]->issued)",
+                   "if (0)"),)),
+    Mutant("dropped_delta", "T2: the delta of a point that is dropped is the checkpoint",
+           edits=((f"{RCT}/sidecar_points.c", "\ttimeline->live = last;\n",
+                   "\ttimeline->live = (struct vhdx_delta) { };\n"),)),
+    Mutant("known_guid", "T5: a DataWriteGuid that is neither current nor next is a gap",
+           edits=((f"{RCT}/sidecar_bind.c",
+                   "if (vhdx_guid_equal(dwg, &sidecar->current_guid))", "if (1)"),)),
+    Mutant("next_guid", "T5: the one that the container was about to get is known",
+           edits=((f"{RCT}/sidecar_bind.c",
+                   "vhdx_guid_equal(dwg, &sidecar->next_guid);\n", "0;\n"),)),
+    Mutant("borne_out", "T6: a strict sidecar is older if it was not told of the header",
+           edits=((f"{RCT}/sidecar_bind.c",
+                   "return sidecar->strict && !sidecar->closed && !sidecar->borne_out;",
+                   "return false;"),)),
+    Mutant("token_counts", "T6: a token whose sectors are older does not count",
+           edits=((f"{RCT}/token.c", "commit < token->commit)", "0)"),)),
+    Mutant("token_slot", "T6: a token is not written over the newest one that counts",
+           edits=((f"{RCT}/sidecar_commit.c", "unsigned int slot = !state->slot;",
+                   "unsigned int slot = state->slot;"),)),
+    Mutant("token_flush", "T6: a token and its sectors are durable before the header",
+           edits=((f"{RCT}/sidecar_commit.c", "err = err ?: store->flush(store);\n", "\n"),)),
+    Mutant("joined_deltas", "Invariant 1: forgetting a point joins the deltas beside it",
+           edits=((f"{RCT}/sidecar_forget.c", "\t\tvhdx_changemap_or(live, map);\n",
+                   "\t\t;\n"),)),
+    Mutant("no_memory", "T8: a leaf without memory is all changed", by="unit/changemap",
+           edits=((f"{RCT}/changemap.c",
+                   "return publish(map, leaf, words ? words : VHDX_LEAF_ALL);",
+                   "return words ? publish(map, leaf, words) : VHDX_LEAF_ALL;"),)),
+]
+
+# A write marks the map that is live when it is done. Without a crash that is as good as being
+# sampled at the exchange, so these two go together.
+SECOND_MARK = ("kmod/track/inflight.c",
+               "\ttell_range(atomic64_read(write->slot), mark_live, inflight);\n", "")
+
+# The maps of several disks are exchanged within microseconds, in which no write begins and ends:
+# this waits there. With the gates closed that does no harm.
+LONG_EXCHANGE = ("kmod/points/seal.c",
+                 "\tfor (i = 0; i < count; i++)\n\t\tvhdx_seal_exchange(&m[i].part);\n",
+                 "\tfor (i = 0; i < count; i++) {\n\t\tvhdx_seal_exchange(&m[i].part);\n"
+                 "\t\tschedule_timeout_uninterruptible(HZ / 50);\n\t}\n")
+
+# What only the driver has. Each builds the module and boots a machine.
+KERNEL = [
+    Mutant("kernel_sample", "T1: writes in flight are marked in the new live map, and again",
+           by="vhdx/tracking_seal:under_way",
+           edits=(SECOND_MARK, ("kmod/points/seal.c", "\t\tsynchronize_rcu();\n"
+                   "\t\tvhdx_inflight_sample(&first->tracker->inflight, first->new);\n",
+                   "\t\tsynchronize_rcu();\n"),)),
+    Mutant("kernel_slots", "T1: more writes than slots are in flight, too, and marked again",
+           by="vhdx/tracking_seal:more_under_way_than_slots",
+           edits=(SECOND_MARK, ("kmod/track/inflight.c",
+                   "\t\ttell_range(atomic64_read(&write->own), fn, context);\n", "\t\t;\n"),)),
+    Mutant("kernel_gate", "T2: of several disks, writes are parked while maps are exchanged",
+           by="vhdx/tracking_seal:order_across_disks",
+           edits=(LONG_EXCHANGE,
+                  ("kmod/points/seal.c", "\t\tvhdx_gate_close(&vhdx_disk_of(m[i].part.tracker)"
+                   "->gate, VHDX_GATE_WRITES);\n", "\t\t;\n"),
+                  ("kmod/points/seal.c",
+                   "\t\tvhdx_gate_open(&vhdx_disk_of(m[i].part.tracker)->gate);\n", "\t\t;\n"))),
+    Mutant("kernel_commit", "T2: a full commit of the container, before the sidecar's",
+           by="vhdx/tracking_seal:nothing_is_left_to_replay",
+           edits=(("kmod/points/seal_part.c", "\terr = layer->mapping->commit(layer);\n",
+                   "\terr = 0;\n"),)),
+    Mutant("kernel_invalidate", "T7: the container gets a DataWriteGuid that the sidecar does not know",
+           by="vhdx/tracking_recovery:writes_go_on_when_the_file_system_is_frozen",
+           edits=(("kmod/track/failure.c",
+                   "\tt->layer->mapping->invalidate(t->layer);\n", ""),)),
+    Mutant("kernel_token", "T6: a strict sidecar is told of each header before the container has it",
+           by="vhdx/tracking_strict:updates_of_the_log_in_between",
+           edits=(("kmod/layer/header.c", "\t\ttold = tell(layer, header.sequence + 2,"
+                   " copies->announce, copies->announce_to);\n", "\t\ttold = 0;\n"),)),
+    Mutant("kernel_next_number", "T6: a strict commit of regions gives the container the next number",
+           by="vhdx/tracking_strict:older_sidecar",
+           edits=(("kmod/layer/header.c", "err = write_copies(layer, &header, told ? 2 : 1);",
+                   "err = told ? write_copies(layer, &header, 2) : 0;"),)),
+]
+
+MUTANTS = STEPS + SETS + CORE + KERNEL

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli.h"
+#include "json.h"
+#include "progress.h"
+
+#define WIDTH_MAX	60
+#define MARGIN		40	/* what stands beside the bar */
+#define INTERVAL_NS	100000000ULL
+
+static volatile sig_atomic_t ended;
+static struct sigaction interrupt_before;
+static struct sigaction terminate_before;
+
+static struct {
+	const char *what;
+	bool shown;
+	uint64_t last_ns;
+} bar;
+
+static void note_end(int signal)
+{
+	(void)signal;
+	ended = 1;
+}
+
+void progress_begin(const char *what)
+{
+	struct sigaction action = { .sa_handler = note_end };
+
+	memset(&bar, 0, sizeof(bar));
+	bar.what = what;
+	sigaction(SIGINT, &action, &interrupt_before);
+	sigaction(SIGTERM, &action, &terminate_before);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int bar_width(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col <= MARGIN)
+		return 0;
+	return size.ws_col - MARGIN < WIDTH_MAX ? size.ws_col - MARGIN : WIDTH_MAX;
+}
+
+static void draw(uint64_t done, uint64_t total)
+{
+	static const char marks[WIDTH_MAX + 1] =
+		"############################################################";
+	const int width = bar_width();
+	const double share = (double)done / total;
+	const int filled = share * width;
+
+	fprintf(stderr, "\r%s [%.*s%*s] %3d%% of %.1fG", bar.what, filled, marks, width - filled, "",
+		(int)(100 * share), (double)total / (1 << 30));
+	fflush(stderr);
+	bar.shown = true;
+}
+
+int progress_tell(void *context, uint64_t done, uint64_t total)
+{
+	(void)context;
+	if (ended)
+		return PROGRESS_ENDED;
+	if (!total || !isatty(STDERR_FILENO) || now_ns() - bar.last_ns < INTERVAL_NS)
+		return 0;
+	bar.last_ns = now_ns();
+	draw(done, total);
+	return 0;
+}
+
+void progress_end(void)
+{
+	if (bar.shown)
+		fputs("\r\033[K", stderr);
+	sigaction(SIGINT, &interrupt_before, NULL);
+	sigaction(SIGTERM, &terminate_before, NULL);
+}
+
+int progress_report_end(const char *path, const char *what_became_of_it)
+{
+	struct json_object *reply;
+	char text[VHDX_PATH_TEXT + 64];
+
+	snprintf(text, sizeof(text), "%s: interrupted: %s", path, what_became_of_it);
+	complain("%s", text);
+	if (output.json) {
+		reply = json_reply();
+		json_error(reply, EINTR, VHDX_REASON_NONE, text, false);
+		json_finish(reply);
+	}
+	return EXIT_FAILED;
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The chain of a differencing disk: from its leaf to the file that has no parent, each of
+ * them open, locked against writers, and the one that its child was made of.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <core/vhdx/locator.h>
+#include "image_file.h"
+
+/**
+ * struct walk - down a chain
+ * @child:	the layer whose parent is next
+ * @image:	of the child
+ * @origin:	of the child
+ * @images:	room for the child and its parent, in turn; the leaf's is the caller's
+ * @named:	parents that somebody named and that are to come
+ */
+struct walk {
+	struct parents *parents;
+	const struct container *leaf;
+	const struct vhdx_chain_options *options;
+	const char *const *named;
+	const struct container *child;
+	struct image_file *image;
+	struct origin origin;
+	struct image_file images[2];
+};
+
+static bool is_same(const struct container *container, const struct stat *st)
+{
+	if (is_block(container))
+		return S_ISBLK(st->st_mode) && container->st.st_rdev == st->st_rdev;
+	return container->st.st_dev == st->st_dev && container->st.st_ino == st->st_ino;
+}
+
+/* Before it is locked: our own lock on the leaf would look like somebody else's. */
+static int refuse_cycle(const struct walk *walk, const struct found_parent *found)
+{
+	const struct parents *parents = walk->parents;
+	bool known;
+	struct stat st;
+	size_t i;
+
+	if (fstat(found->fd, &st))
+		return fail_errno(-errno, "%s", found->path);
+	known = is_same(walk->leaf, &st);
+	for (i = 0; i < parents->count; i++)
+		known = known || is_same(&parents->layers[i], &st);
+	if (!known)
+		return 0;
+	return fail(-EUCLEAN, VHDX_REASON_CORRUPT,
+		    "%s: its parent would be %s, which is made of it: the chain leads back to itself",
+		    walk->child->path, found->path);
+}
+
+static int check_parent(const struct walk *walk, const struct container *parent,
+			const struct image_file *image)
+{
+	struct vhdx_diag diag = { 0 };
+	int err = vhdx_parent_check(&walk->image->image, &image->image, &diag);
+
+	if (!err)
+		return 0;
+	return fail(err, diag.reason, "%s: %s is not its parent: %s", walk->child->path,
+		    parent->path, diag.text);
+}
+
+/* What is wrong with the parent was noted, with its name. */
+static int blame_parent(const struct walk *walk, int err)
+{
+	return fail(err, vhdx_error_reason(), "%s: its parent cannot be used: %s",
+		    walk->child->path, vhdx_error_message());
+}
+
+static int open_parent(struct walk *walk, const struct found_parent *found,
+		       struct container *parent, struct image_file *image)
+{
+	int err;
+
+	err = open_found(parent, found->fd, found->path);
+	if (!err)
+		err = open_image(image, parent);
+	return err ? blame_parent(walk, err) : check_parent(walk, parent, image);
+}
+
+/* Every layer's address stays as it is: there is room for all. */
+static int add_parent(struct walk *walk, const struct found_parent *found,
+		      struct image_file *image)
+{
+	struct parents *parents = walk->parents;
+	struct container *parent = &parents->layers[parents->count];
+	int err;
+
+	*parent = (struct container)CONTAINER_NONE;
+	err = open_parent(walk, found, parent, image);
+	if (err) {
+		close_container(parent);
+		return err;
+	}
+	parents->count++;
+	return 0;
+}
+
+static int move_origin(struct walk *walk, struct found_parent *found,
+		       const struct container *parent)
+{
+	int root = found->root;
+
+	release_origin(&walk->origin);
+	if (root < 0)
+		return origin_of(&walk->origin, parent);
+	found->root = -1;
+	return origin_beneath(&walk->origin, root, found->beneath);
+}
+
+/* The parent becomes the child. */
+static int descend(struct walk *walk, struct found_parent *found)
+{
+	struct image_file *image = &walk->images[walk->parents->count % 2];
+	int err;
+
+	/* Of the grandchild: it has been done with. */
+	close_image(image);
+	err = add_parent(walk, found, image);
+	if (err) {
+		close_image(image);
+		return err;
+	}
+	walk->child = &walk->parents->layers[walk->parents->count - 1];
+	walk->image = image;
+	return move_origin(walk, found, walk->child);
+}
+
+static int find_next(struct walk *walk, struct found_parent *found)
+{
+	if (walk->parents->count + 1 >= VHDX_LAYERS_MAX)
+		return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+			    "%s: the chain of %s is longer than %u files: merge some of them where they were made",
+			    walk->child->path, walk->leaf->path, VHDX_LAYERS_MAX);
+	if (walk->named && *walk->named)
+		return find_named_parent(found, *walk->named++);
+	return find_parent(found, walk->child, walk->image, &walk->origin,
+			   walk->options->path_maps);
+}
+
+static int step(struct walk *walk)
+{
+	struct found_parent found = FOUND_PARENT_NONE;
+	int err;
+
+	err = find_next(walk, &found);
+	if (!err)
+		err = refuse_cycle(walk, &found);
+	if (!err)
+		err = descend(walk, &found);
+	release_found(&found);
+	return err;
+}
+
+static int check_maps(const struct walk *walk)
+{
+	const char *const *map;
+	const char *equals;
+
+	for (map = walk->options->path_maps; map && *map; map++) {
+		equals = strchr(*map, '=');
+		if (!equals || equals == *map || !equals[1])
+			return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+				    "%s: \"%s\" maps no path: FROM=TO is wanted", walk->leaf->path,
+				    *map);
+	}
+	return 0;
+}
+
+/* A name that nobody needed was meant for another disk. */
+static int check_all_used(const struct walk *walk)
+{
+	if (!walk->named || !*walk->named)
+		return 0;
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: it has no parent, so %s can't be its parent", walk->child->path,
+		    *walk->named);
+}
+
+static int walk_down(struct walk *walk, layer_fn fn, void *context)
+{
+	int err;
+
+	err = check_maps(walk);
+	if (!err)
+		err = origin_of(&walk->origin, walk->leaf);
+	if (!err && fn)
+		err = fn(context, walk->child, walk->image);
+	while (!err && walk->image->image.geo.has_parent) {
+		err = step(walk);
+		if (!err && fn)
+			err = fn(context, walk->child, walk->image);
+	}
+	return err ? err : check_all_used(walk);
+}
+
+int open_parents(struct parents *parents, const struct container *leaf,
+		 struct image_file *image, const struct vhdx_chain_options *options,
+		 layer_fn fn, void *context)
+{
+	struct walk walk = {
+		.parents = parents,
+		.leaf = leaf,
+		.options = options,
+		.named = options->parents,
+		.child = leaf,
+		.image = image,
+		.origin = ORIGIN_NONE,
+	};
+	int err;
+
+	parents->count = 0;
+	parents->layers = calloc(VHDX_LAYERS_MAX, sizeof(*parents->layers));
+	if (!parents->layers)
+		return fail_errno(-ENOMEM, "%s", leaf->path);
+	err = walk_down(&walk, fn, context);
+	close_image(&walk.images[0]);
+	close_image(&walk.images[1]);
+	release_origin(&walk.origin);
+	return err;
+}
+
+void release_parents(struct parents *parents)
+{
+	while (parents->count)
+		close_container(&parents->layers[--parents->count]);
+	free(parents->layers);
+	parents->layers = NULL;
+}
