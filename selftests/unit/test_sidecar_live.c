@@ -22,19 +22,19 @@ static void put_sector(u32 number, u64 generation, u64 commit, const u64 *bits)
 			   fake.bytes + AREA + number * VHDX_COARSE_SECTOR);
 }
 
-/* Region numbers, ended by one that is none. */
-static void set_regions(u32 first, ...)
+/* Ended by a region that no disk has. */
+static void write_regions(const u32 *region)
 {
 	u64 bits[WORDS] = { 0 };
-	u32 region = first;
-	va_list regions;
 
-	va_start(regions, first);
-	for (; region != ~0U; region = va_arg(regions, u32))
-		vhdx_set_bits(bits, region, region + 1);
-	va_end(regions);
+	for (; *region != ~0U; region++)
+		vhdx_set_bits(bits, *region, *region + 1);
 	put_sector(0, sidecar.sequence, 7, bits);
 }
+
+/* An array makes each number a u32, which a variable argument would not be on 32 bits. */
+#define set_regions(...)	write_regions((const u32[]) { __VA_ARGS__, ~0U })
+#define set_no_regions()	write_regions((const u32[]) { ~0U })
 
 static int load_live(struct vhdx_changemap *map)
 {
@@ -78,7 +78,7 @@ CASE(regions_are_joined_with_the_checkpoint)
 	EXPECT_EQ(sidecar.coarse_commit, 0);
 
 	/* Two units of it are known; of the last one only what the disk has. */
-	set_regions(0, PER_LEAF + 1, LEAVES * PER_LEAF - 1, ~0U);
+	set_regions(0, PER_LEAF + 1, LEAVES * PER_LEAF - 1);
 	vhdx_changemap_mark(&map, 0, REGION);
 	vhdx_changemap_mark(&map, LEAF_BYTES + REGION, REGION);
 	vhdx_changemap_mark(&map, LEAVES * LEAF_BYTES - REGION, REGION);
@@ -119,7 +119,7 @@ CASE(regions_that_add_nothing_are_not_coarse)
 	struct vhdx_changemap map;
 
 	make_saved(&map);
-	set_regions(2, 2 * PER_LEAF, 3 * PER_LEAF - 1, ~0U);
+	set_regions(2, 2 * PER_LEAF, 3 * PER_LEAF - 1);
 	expect_live(&map, 0);
 	EXPECT(sidecar.found);
 	vhdx_changemap_release(&map);
@@ -147,7 +147,7 @@ CASE(behind_a_gap_there_is_nothing_to_read)
 	struct vhdx_changemap map, none;
 
 	make_saved(&map);
-	set_regions(0, ~0U);
+	set_regions(0);
 	vhdx_timeline_gap(&sidecar.timeline, VHDX_REASON_RESET, 0);
 	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
 	new_map(&none);
@@ -169,11 +169,11 @@ CASE(coarse_stays_until_a_seal)
 	struct vhdx_point_id id;
 
 	make_saved(&map);
-	set_regions(0, ~0U);
+	set_regions(0);
 	EXPECT_EQ(load_live(&live), 0);
 	ASSERT_EQ(vhdx_sidecar_checkpoint(&sidecar, &live, NULL), 0);
 	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
-	set_regions(~0U);
+	set_no_regions();
 	vhdx_changemap_release(&live);
 	EXPECT_EQ(load_live(&live), 0);
 	EXPECT_EQ(sidecar.recovered_units, 0);
@@ -358,7 +358,7 @@ CASE(the_newest_header_rots)
 
 	make_saved(&map);
 	vhdx_changemap_release(&map);
-	set_regions(0, 1, ~0U);
+	set_regions(0, 1);
 	EXPECT_EQ(load_live(&map), 0);
 	ASSERT_EQ(vhdx_sidecar_checkpoint(&sidecar, &map, NULL), 0);
 	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
@@ -373,7 +373,7 @@ CASE(the_newest_header_rots)
 
 	/* One was cleared, or set: what says so is newer than the header that is left. */
 	sidecar.sequence = sequence;
-	set_regions(0, ~0U);
+	set_regions(0);
 	EXPECT_EQ(reload(), -EUCLEAN);
 	EXPECT_EQ(diag.reason, VHDX_REASON_INCONSISTENT);
 	EXPECT_HAS(diag.text, "newest header is lost");
