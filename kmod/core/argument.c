@@ -107,8 +107,6 @@ const struct vhdx_argument vhdx_argument_points = {
 };
 
 static const struct vhdx_field changes_fields[] = {
-	FIELD(LATER, struct vhdx_get_virtual_disk_changes, granularity),
-	FIELD(LATER, struct vhdx_get_virtual_disk_changes, min_gap),
 	FIELD(RESULT, struct vhdx_get_virtual_disk_changes, output_count),
 	FIELD(RESULT, struct vhdx_get_virtual_disk_changes, processed_byte_length),
 	FIELD(RESULT, struct vhdx_get_virtual_disk_changes, changed_bytes),
@@ -124,8 +122,7 @@ static const struct vhdx_field changes_fields[] = {
 const struct vhdx_argument vhdx_argument_changes = {
 	ARGUMENT(struct vhdx_get_virtual_disk_changes, GET_VIRTUAL_DISK_CHANGES,
 		 VHDX_GET_VIRTUAL_DISK_CHANGES_SIZE_VER0),
-	.flags = VHDX_CHANGES_COUNT,
-	.later_flags = VHDX_CHANGES_BITMAP,
+	.flags = VHDX_CHANGES_BITMAP | VHDX_CHANGES_COUNT,
 	.fields = changes_fields,
 };
 

@@ -551,20 +551,20 @@ static int count_live(struct vhdx_tracker *t, struct vhdx_answer *count)
  */
 u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
 {
-	struct vhdx_answer count = { .words = kmalloc(VHDX_PAGE, GFP_KERNEL) };
-	int err = count.words ? -EAGAIN : -ENOMEM;
+	u64 *words = kmalloc(VHDX_PAGE, GFP_KERNEL);
+	int err = words ? -EAGAIN : -ENOMEM;
+	struct vhdx_answer count;
 	u32 futile;
 
 	for (futile = 0; err == -EAGAIN; futile++) {
-		count.offset = 0;
-		count.changed = 0;
+		count = (struct vhdx_answer) { .words = words };
 		if (futile >= COUNT_OVERDUE)
 			vhdx_precedence_claim(&tracker->overdue);
 		err = count_live(tracker, &count);
 		if (futile >= COUNT_OVERDUE)
 			vhdx_precedence_drop(&tracker->overdue);
 	}
-	kfree(count.words);
+	kfree(words);
 	return err ? VHDX_BYTES_UNKNOWN : count.changed;
 }
 

@@ -111,22 +111,22 @@ static int get_layers(struct vhdx_call *call, void *arg)
 }
 
 /**
- * struct user_ranges - ranges on their way to user space
+ * struct user_output - ranges or a bitmap on the way to user space
  * @sink:	of the query
- * @to:		where the next one goes
+ * @to:		where the next range or byte goes
  * @size:	of one
  */
-struct user_ranges {
+struct user_output {
 	struct vhdx_query_sink sink;
 	void __user *to;
 	size_t size;
 };
 
-static int put_ranges(struct vhdx_query_sink *sink, const void *ranges, u32 count)
+static int put_output(struct vhdx_query_sink *sink, const void *output, u32 count)
 {
-	struct user_ranges *user = container_of(sink, struct user_ranges, sink);
+	struct user_output *user = container_of(sink, struct user_output, sink);
 
-	if (copy_to_user(user->to, ranges, count * user->size))
+	if (copy_to_user(user->to, output, count * user->size))
 		return -EFAULT;
 	user->to += count * user->size;
 	return 0;
@@ -135,10 +135,10 @@ static int put_ranges(struct vhdx_query_sink *sink, const void *ranges, u32 coun
 static int get_changes(struct vhdx_call *call, void *arg)
 {
 	struct vhdx_get_virtual_disk_changes *args = arg;
-	struct user_ranges user = {
-		.sink.put = put_ranges,
+	struct user_output user = {
+		.sink.put = put_output,
 		.to = u64_to_user_ptr(args->output),
-		.size = args->range_size,
+		.size = args->flags & VHDX_CHANGES_BITMAP ? 1 : args->range_size,
 	};
 
 	return vhdx_query_changes(call->cdev, args, &user.sink, &call->diag);

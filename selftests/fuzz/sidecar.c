@@ -27,6 +27,15 @@ static int read_leaf(void *context, u32 leaf, u64 *words)
 	return vhdx_sidecar_read_leaf(source->sidecar, source->delta, leaf, words, source->cache);
 }
 
+static int find_leaf(void *context, u32 leaf, u32 *end)
+{
+	const struct source *source = context;
+
+	return vhdx_sidecar_find_leaf(source->sidecar, source->delta, leaf, end, source->cache);
+}
+
+static const struct vhdx_leaf_source leaf_source = { .find = find_leaf, .read = read_leaf };
+
 /* Ascending, apart, within the disk. */
 static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta)
 {
@@ -35,7 +44,9 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 	u64 words[VHDX_LEAF_WORDS];
 	struct vhdx_answer answer = {
 		.end = min_t(u64, sidecar->disk_size, 8ULL << 30),
+		.form = &vhdx_answer_ranges,
 		.unit_shift = sidecar->unit_shift,
+		.granule_shift = sidecar->unit_shift,
 		.ranges = ranges, .range_size = sizeof(ranges[0]),
 		.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
@@ -43,7 +54,7 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 	int more;
 
 	do {
-		more = vhdx_answer_leaf(&answer, read_leaf, &source);
+		more = vhdx_answer_leaf(&answer, &leaf_source, &source);
 	} while (more > 0);
 	vhdx_index_cache_free(source.cache);
 	for (u32 i = 0; i < answer.count; i++) {

@@ -369,13 +369,33 @@ static int read_span(void *context, u32 leaf, u64 *words)
 	return err;
 }
 
+static int find_in_span(void *context, u32 leaf, u32 *end)
+{
+	const struct question *question = context;
+	u32 i;
+	int err = 0;
+
+	for (i = question->span.first; !err && i < question->span.end; i++)
+		err = vhdx_sidecar_find_leaf(&sidecar, &sidecar.timeline.points[i]->before, leaf,
+					     end, question->cache);
+	if (question->span.live)
+		*end = vhdx_changemap_find_leaf(question->live, leaf, *end);
+	return err;
+}
+
+static const struct vhdx_leaf_source span_source = {
+	.find = find_in_span,
+	.read = read_span,
+};
+
 /* The ranges of an answer, marked in a map. */
 static int ask(struct question *question, struct vhdx_changemap *told)
 {
 	u64 words[VHDX_LEAF_WORDS];
 	struct vhdx_range ranges[5];
 	struct vhdx_answer answer = {
-		.end = DISK_SIZE, .unit_shift = SHIFT,
+		.form = &vhdx_answer_ranges,
+		.end = DISK_SIZE, .unit_shift = SHIFT, .granule_shift = SHIFT,
 		.ranges = ranges, .range_size = sizeof(ranges[0]),
 		.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
@@ -385,7 +405,7 @@ static int ask(struct question *question, struct vhdx_changemap *told)
 	while (answer.offset < answer.end) {
 		answer.count = 0;
 		do {
-			more = vhdx_answer_leaf(&answer, read_span, question);
+			more = vhdx_answer_leaf(&answer, &span_source, question);
 		} while (more > 0);
 		if (more)
 			return more;

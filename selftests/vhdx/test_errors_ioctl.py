@@ -278,11 +278,16 @@ def changes_argument():
 
 
 @ktap.case
-def changes_not_implemented():
+def changes_in_no_form():
     with disk_and_control() as (disk, _):
-        first = disk.handle.ids()[0]
-        for fields in ({"flags": uapi.CHANGES_BITMAP}, {"granularity": 4096}, {"min_gap": 1}):
-            ask(disk.handle.fd, first, number=errno.EOPNOTSUPP, reason=uapi.UNSUPPORTED, **fields)
+        first, unit = disk.handle.ids()[0], disk.handle.info().unit
+        bits = {"flags": uapi.CHANGES_BITMAP, "range_size": 0, "capacity": 8}
+        for fields in ({"granularity": unit // 2}, {"granularity": 3 * unit}, {"granularity": 1},
+                       bits | {"range_size": 16}, bits | {"min_gap": 1}, bits | {"capacity": 0},
+                       bits | {"capacity": 12}, bits | {"flags": 3}, bits | {"byte_offset": unit},
+                       bits | {"byte_offset": 1}, bits | {"granularity": unit // 2},
+                       bits | {"byte_offset": 64 * unit, "granularity": 2 * unit}):
+            ask(disk.handle.fd, first, number=errno.EINVAL, reason=uapi.ARGUMENT, **fields)
 
 
 @ktap.case

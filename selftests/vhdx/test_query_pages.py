@@ -165,6 +165,83 @@ def dense():
         ktap.check(argument.processed_byte_length >= 1199 * 4 * KIB, "processed too little")
 
 
+def bitmap_of(disk, first, last, offset, length, granularity, capacity):
+    """A question asked in pieces; ranges of what is set, and how many calls it took."""
+    target = uapi.NOW if last is None else disk.ids[last]
+    granule, at, runs, calls, changed = granularity or disk.unit, offset, [], 0, 0
+    while at < offset + length:
+        argument, bits = disk.handle.bits(disk.ids[first], target, at, offset + length - at,
+                                          capacity, granularity)
+        done = argument.processed_byte_length
+        ktap.check(done > 0 and (done % (64 * granule) == 0 or at + done == offset + length),
+                   f"{done} bytes processed")
+        ktap.equal(len(bits), -(-done // granule // 64 if done % (64 * granule) == 0 else
+                                -(done // granule // 64 + 1)) * 8, "bytes of bits")
+        number = int.from_bytes(bits, "little")
+        ktap.check(number >> -(-done // granule) == 0, "bits behind the last granule")
+        runs += [(at + bit * granule, min(at + done, at + (bit + 1) * granule))
+                 for bit in range(-(-done // granule)) if number >> bit & 1]
+        changed += argument.changed_bytes
+        at, calls = at + done, calls + 1
+    told = RangeSet(runs)
+    ktap.equal(changed, sum(n for _, n in told.lengths()), "changed_bytes")
+    return told, calls
+
+
+@ktap.case
+def bitmaps():
+    """They say what ranges of the same granularity say, however they are cut."""
+    rng = random.Random(14)
+    size, unit = 900 * MIB + 512, 4 * KIB
+    deltas = [Delta({}, 0, 0)] + [random_delta(rng, size, unit) for _ in range(3)]
+    writes = [(rng.randrange(size // 512) * 512, 512) for _ in range(5)]
+    with made(size, unit, deltas, random_delta(rng, size, unit), writes) as disk:
+        for first, last in ((0, 3), (0, None), (1, 2), (3, None), (2, 2)):
+            for granularity in (0, unit, 8 * unit, 1 << 31):
+                granule = granularity or unit
+                offset = rng.randrange(size // (64 * granule) + 1) * 64 * granule
+                length = rng.choice((size - offset, rng.randrange(size - offset) + 1))
+                wanted = RangeSet((max(s, offset), min(e, offset + length)) for s, e in
+                                  disk.truth(first, last).clip(offset, offset + length)
+                                  .widened(granule))
+                for capacity in (8, 4096, 1 << 20):
+                    if capacity == 8 and length > 64 * 64 * granule:
+                        continue
+                    told, _ = bitmap_of(disk, first, last, offset, length, granularity, capacity)
+                    ktap.equal(told, wanted, f"{first} to {last}, {offset}+{length} by {granule}")
+                _, ranges = disk.handle.query(disk.ids[first], uapi.NOW if last is None else
+                                              disk.ids[last], offset, length, 1 << 17,
+                                              granularity=granularity)
+                ktap.equal(RangeSet.of_lengths(ranges), wanted, f"ranges of {granule}")
+        for page in (0, size // 2 // (64 * unit) * 64 * unit):
+            _, calls = bitmap_of(disk, 0, 3, page, size - page, 0, 1 << 20)
+            ktap.equal(calls, 1, "calls")
+
+
+@ktap.case
+def small_gaps():
+    """Ranges that are closer than min_gap are one, and nothing else is told."""
+    deltas = [Delta({}, 0, 0), Delta({0: leaf_of((1, 4, 6, 100, 131)), 1: leaf_of((0, 2))}, 0, 0)]
+    with made(256 * MIB, 4 * KIB, deltas) as disk:
+        def ask(min_gap, capacity=4096, **fields):
+            argument, ranges = disk.handle.query(disk.ids[0], disk.ids[1], capacity=capacity,
+                                                 min_gap=min_gap, **fields)
+            ktap.equal(argument.changed_bytes, sum(n for _, n in ranges), "changed_bytes")
+            return argument, [(o // (4 * KIB), n // (4 * KIB)) for o, n in ranges]
+        leaf = [(LEAF_UNITS, 1), (LEAF_UNITS + 2, 1)]
+        ktap.equal(ask(0)[1], [(1, 1), (4, 1), (6, 1), (100, 1), (131, 1), *leaf])
+        ktap.equal(ask(4 * KIB)[1], ask(0)[1], "as large as the smallest gap")
+        ktap.equal(ask(4 * KIB + 1)[1],
+                   [(1, 1), (4, 3), (100, 1), (131, 1), (LEAF_UNITS, 3)])
+        ktap.equal(ask(8 * KIB + 1)[1], [(1, 6), (100, 1), (131, 1), (LEAF_UNITS, 3)])
+        ktap.equal(ask((1 << 64) - 1)[1], [(1, LEAF_UNITS + 2)], "everything")
+        argument, ranges = ask(8 * KIB + 1, capacity=1)
+        ktap.equal(ranges, [(1, 6)], "a full array takes what joins its last range")
+        ktap.check(7 * 4 * KIB <= argument.processed_byte_length <= 100 * 4 * KIB, "processed")
+        ktap.equal(ask(16 * KIB, granularity=16 * KIB)[1],
+                   [(0, 8), (100, 4), (128, 4), (LEAF_UNITS, 4)], "with granules")
+
+
 @ktap.case
 def union_of_deltas_that_interlock():
     """Ranges of several deltas join to one, across a leaf too."""

@@ -668,9 +668,10 @@ struct vhdx_forget {
 /* Flags of VHDX_GET_VIRTUAL_DISK_CHANGES. */
 
 /*
- * The output is a bitmap, one bit per granule from byte_offset rounded down to
- * the granule, least significant bit first; output_capacity and output_count
- * are in bytes. EOPNOTSUPP until it is implemented.
+ * The output is a bitmap: bit i % 8 of byte i / 8 is set if anything changed in granule
+ * i from byte_offset on, which is a multiple of 64 granules. output_capacity, a multiple
+ * of 8, and output_count are in bytes; bits behind the last granule are zero; range_size
+ * and min_gap are zero.
  */
 #define VHDX_CHANGES_BITMAP	(1U << 0)
 /* Sums alone: no ranges are filled in; output and output_capacity are zero. */
@@ -694,10 +695,11 @@ struct vhdx_forget {
  * @byte_offset:	where to begin
  * @byte_length:	how much of the disk to look at; offset + length must not
  *			go beyond the disk
- * @granularity:	0 for the unit; anything else is EOPNOTSUPP at present
- * @min_gap:		ranges closer than this many bytes are reported as one; 0
- *			for none; anything else is EOPNOTSUPP at present
- * @output:		pointer to an array of struct vhdx_range
+ * @granularity:	what is reported as a whole, in bytes: a power of two, not less than
+ *			the unit; or 0 for the unit
+ * @min_gap:		ranges closer to each other than so many bytes are reported as one,
+ *			with what lies between; 0 for none
+ * @output:		pointer to an array of struct vhdx_range, or to a bitmap
  * @output_capacity:	its length; 0 is EINVAL, except with VHDX_CHANGES_COUNT
  * @output_count:	out: how many ranges were filled in; with VHDX_CHANGES_COUNT 0
  * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
@@ -707,8 +709,10 @@ struct vhdx_forget {
  *			than @byte_length only if the array was full, a signal is
  *			pending or the time ran out; the next call begins at
  *			byte_offset + this. Never zero on success unless byte_length
- *			is zero.
- * @changed_bytes:	out: how much of that changed: the sum of the ranges
+ *			is zero. Of a bitmap it is a multiple of 64 granules, unless all of
+ *			it was processed.
+ * @changed_bytes:	out: how much of that is reported as changed: the sum of the ranges,
+ *			or of the granules
  * @virtual_disk_size:	out: size of the disk in bytes, also on failure; 0 where no disk was
  *			asked: unknown or unsupported flags and fields
  * @disk_seq:		out: which attachment answered, as in struct vhdx_info; also on
@@ -716,7 +720,7 @@ struct vhdx_forget {
  * @gap_time_ns:	out: with ESTALE, when the gap came about, nanoseconds since
  *			1970 UTC; 0 where nobody knows
  * @complete_to_id:	out: the target; all zero where the target is now
- * @unit:		out: granularity of the answer in bytes
+ * @unit:		out: the disk's unit in bytes: the granularity, if it is not larger
  * @answer_flags:	out: VHDX_ANSWER_*
  * @message:		pointer to a buffer for a line of text: why not
  * @message_capacity:	its size in bytes
@@ -724,7 +728,8 @@ struct vhdx_forget {
  *
  * Hyper-V's GetVirtualDiskChanges(Path, LimitId, TargetSnapshotId, ByteOffset,
  * ByteLength). Opening the device for reading is enough. The ranges ascend, do
- * not touch each other, and are clipped to the request.
+ * not touch each other, and are clipped to the request. A larger granularity and
+ * min_gap make fewer ranges of them, of which all that changed is a part.
  *
  * Never empty in silence: whatever keeps the driver from being sure is an error.
  * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a

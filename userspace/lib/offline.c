@@ -121,37 +121,81 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static uint64_t deadline_of(const struct vhdx_get_virtual_disk_changes *query)
+{
+	return query->time_limit_ms ? now_ms() + query->time_limit_ms : UINT64_MAX;
+}
+
+/* 0: all of it; 1: the array is full, or the time is over. */
+static int answer_ranges(struct vhdx_answer *answer, struct vhdx_span_source *source,
+			 struct vhdx_get_virtual_disk_changes *query)
+{
+	const uint64_t deadline = deadline_of(query);
+	int more;
+
+	answer->ranges = (void *)(uintptr_t)query->output;
+	answer->capacity = query->output_capacity;
+	do {
+		more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
+	} while (more > 0 && now_ms() < deadline);
+	query->output_count = answer->count;
+	return more;
+}
+
+static int answer_bits(struct vhdx_answer *answer, struct vhdx_span_source *source,
+		       struct vhdx_get_virtual_disk_changes *query)
+{
+	const uint64_t deadline = deadline_of(query);
+	const uint64_t limit = vhdx_report_bitmap_end(query, answer);
+	char *output = (char *)(uintptr_t)query->output;
+	int more = 0;
+	u64 bytes;
+
+	answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(u64));
+	if (!answer->bits)
+		return -ENOMEM;
+	while (answer->offset < limit && now_ms() < deadline) {
+		vhdx_answer_bits_begin(answer, limit);
+		do {
+			more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
+		} while (more > 0);
+		if (more < 0)
+			break;
+		bytes = sizeof(u64) * vhdx_answer_bits_finish(answer);
+		memcpy(output + query->output_count, answer->bits, bytes);
+		query->output_count += bytes;
+	}
+	vhdx_free(answer->bits);
+	return more;
+}
+
 static int answer(const struct vhdx_history *history, const struct vhdx_span *span,
 		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
 {
 	struct vhdx_span_source source = { .history = *history, .span = *span };
 	struct vhdx_answer answer = {
-		.offset = query->byte_offset,
-		.end = query->byte_offset + query->byte_length,
 		.unit_shift = history->sidecar->unit_shift,
-		.ranges = (void *)(uintptr_t)query->output,
-		.range_size = query->range_size,
-		.capacity = query->output_capacity,
 		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
 	};
-	const uint64_t limit = query->time_limit_ms ? query->time_limit_ms : UINT64_MAX;
-	const uint64_t begin = now_ms();
-	int more = -ENOMEM;
+	int more;
 
+	more = vhdx_report_begin(query, &answer, diag);
+	if (more)
+		goto free;
+	more = -ENOMEM;
 	source.cache = vhdx_index_cache_new(span->end - span->first + 1);
 	if (answer.words && source.cache)
-		do {
-			more = vhdx_answer_leaf(&answer, vhdx_report_leaf, &source);
-		} while (more > 0 && now_ms() - begin < limit);
+		more = query->flags & VHDX_CHANGES_BITMAP ?
+		       answer_bits(&answer, &source, query) :
+		       answer_ranges(&answer, &source, query);
+	if (more >= 0)
+		vhdx_report_end(query, &answer);
+	else
+		more = vhdx_report_failure(more, diag);
 	vhdx_index_cache_free(source.cache);
+free:
 	vhdx_free(answer.words);
-	if (more < 0)
-		return vhdx_report_failure(more, diag);
-	query->output_count = answer.count;
-	query->processed_byte_length = answer.offset - query->byte_offset;
-	query->changed_bytes = answer.changed;
-	query->complete_to_id = query->target_id;
-	return 0;
+	return min(more, 0);
 }
 
 static int get_changes_of(const struct vhdx_history *history,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
 /*
- * From leaves to ranges: the part of GET_VIRTUAL_DISK_CHANGES that knows nothing of
- * disks. Used by the driver and by the offline command.
+ * From leaves to an answer: the part of GET_VIRTUAL_DISK_CHANGES that knows nothing of
+ * disks. Leaves come from a source; ranges or bits are made of them. Used by the driver and
+ * by the offline command.
  */
 #ifndef VHDX_CORE_ANSWER_H
 #define VHDX_CORE_ANSWER_H
@@ -9,35 +10,92 @@
 #include "timeline.h"
 
 /**
- * typedef vhdx_leaf_source - OR one leaf of every delta of the span into @words
+ * struct vhdx_leaf_source - all deltas of a span, seen as one
+ * @find:	the first leaf from @leaf on, and before @end, in which anything may have changed
+ *		goes to @end. What is marked in a leaf that was passed over was marked after the
+ *		question was asked
+ * @read:	OR that leaf of every delta into @words, VHDX_LEAF_WORDS of them
  *
- * Returns 0 or -errno.
+ * Both return 0 or -errno.
  */
-typedef int (*vhdx_leaf_source)(void *context, u32 leaf, u64 *words);
+struct vhdx_leaf_source {
+	int (*find)(void *context, u32 leaf, u32 *end);
+	int (*read)(void *context, u32 leaf, u64 *words);
+};
+
+/* Of bits, so many words are made at a time. */
+#define VHDX_ANSWER_WORDS	8192U
+
+struct vhdx_answer;
+
+/**
+ * struct vhdx_answer_form - what is made of leaves
+ * @take:	what @words say of [@offset, @to), which lies in one leaf; advances @offset
+ * @skip:	nothing changed in [@offset, @to), in however many leaves; likewise
+ *
+ * False: it is full; everything before @offset is told.
+ */
+struct vhdx_answer_form {
+	bool (*take)(struct vhdx_answer *answer, u64 to);
+	bool (*skip)(struct vhdx_answer *answer, u64 to);
+};
+
+/* Ranges, or their sum. */
+extern const struct vhdx_answer_form vhdx_answer_ranges;
+/* A bit for each granule. */
+extern const struct vhdx_answer_form vhdx_answer_bits;
 
 /**
  * struct vhdx_answer - a query under way
- * @offset:	next byte to look at; advances
- * @end:	behind the last byte of the request (not beyond the disk)
+ * @form:	what is made
+ * @begin:	first byte of the request, or of the part of it that there is room for
+ * @offset:	next byte to look at; advances. May be beyond what was looked at, where a granule
+ *		is told as a whole
+ * @end:	behind the last byte of it (not beyond the disk)
  * @unit_shift:	log2 of the tracking unit
- * @ranges:	where ranges go; NULL: only @changed is wanted
+ * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
+ * @changed:	how much was told, in bytes; of bits it is known when they are finished
+ * @words:	room for VHDX_LEAF_WORDS words
+ * @leaf:	the one that is looked at
+ * @known:	what is known of it: nothing; that something may have changed in it; its words
+ *
+ * Of ranges:
+ *
+ * @ranges:	where they go; NULL: only @changed is wanted
  * @range_size:	from one range to the next: VHDX_RANGE_SIZE_VER0, or that of the whole
  *		struct vhdx_range
  * @capacity:	of @ranges
  * @count:	ranges so far; ascending, coalesced, clipped to the request
- * @changed:	their sum in bytes, those that the caller took out included
- * @words:	scratch, VHDX_LEAF_WORDS words
+ * @min_gap:	what lies closer to each other than so many bytes is one range
+ * @any:	there is a last range, in the array or taken out of it
+ * @last_end:	behind that
+ *
+ * Of bits:
+ *
+ * @bits:	bit i % 64 of word i / 64 is granule i from @begin on, which is a multiple of 64
+ *		granules, as is @end unless the request ends there
  */
 struct vhdx_answer {
+	const struct vhdx_answer_form *form;
+	u64 begin;
 	u64 offset;
 	u64 end;
 	u32 unit_shift;
+	u32 granule_shift;
+	u64 changed;
+	u64 *words;
+	u32 leaf;
+	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_LOADED } known;
+
 	void *ranges;
 	u32 range_size;
 	u32 capacity;
 	u32 count;
-	u64 changed;
-	u64 *words;
+	u64 min_gap;
+	bool any;
+	u64 last_end;
+
+	u64 *bits;
 };
 
 /* One that is in the buffer; of a short one only the first two fields are there. */
@@ -46,15 +104,43 @@ static inline struct vhdx_range *vhdx_answer_range(const struct vhdx_answer *ans
 	return answer->ranges + (size_t)index * answer->range_size;
 }
 
+/* Words that bits of [@begin, @end) take. */
+static inline u64 vhdx_answer_bit_words(u64 begin, u64 end, u32 granule_shift)
+{
+	return begin < end ? ((end - 1 - begin) >> granule_shift >> 6) + 1 : 0;
+}
+
 /**
- * vhdx_answer_leaf() - consume the leaf that answer->offset lies in
+ * vhdx_answer_bits_begin() - the next bits, from @offset on
+ * @answer:	of bits, which has room for VHDX_ANSWER_WORDS of them
+ * @limit:	end of the request
  *
- * Advances @offset to the end of the leaf or of the request, or, when @ranges is
- * full, to just behind the last range that fitted: everything before @offset is told.
- * A range that goes on in the next leaf is joined with it. Progress is at least one
- * unit (or the rest of the request) whenever count < capacity on entry.
+ * @end becomes where they end.
+ */
+void vhdx_answer_bits_begin(struct vhdx_answer *answer, u64 limit);
+
+/**
+ * vhdx_answer_bits_finish() - the bits so far are to be told
+ * @answer:	of bits. Where it did not come to its end, @offset goes back to a whole word
+ *
+ * Adds them to @changed. Afterwards bit i is bit i % 8 of byte i / 8.
+ * Returns how many words they are: vhdx_answer_bit_words(begin, offset).
+ */
+u64 vhdx_answer_bits_finish(struct vhdx_answer *answer);
+
+/**
+ * vhdx_answer_leaf() - consume the next leaf in which anything changed
+ * @answer:	begun; full ranges may be taken out of it between two calls
+ * @source:	of leaves
+ * @context:	of the source
+ *
+ * Advances @offset to the end of that leaf or of the request, or, when the answer is full, to
+ * where everything before it is told. A range that goes on in the next leaf is joined with it.
+ * Progress is at least one unit (or the rest of the request) whenever there is room on entry.
+ * A leaf that was read stays in @words until the answer has left it.
  * Returns 1: go on; 0: done (end reached or full); -errno from the source.
  */
-int vhdx_answer_leaf(struct vhdx_answer *answer, vhdx_leaf_source source, void *context);
+int vhdx_answer_leaf(struct vhdx_answer *answer, const struct vhdx_leaf_source *source,
+		     void *context);
 
 #endif

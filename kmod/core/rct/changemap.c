@@ -191,6 +191,13 @@ void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *wor
 		words[i] |= READ_ONCE(more[i]);
 }
 
+u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end)
+{
+	while (leaf < end && leaf < map->leaf_count && !READ_ONCE(map->leaves[leaf]))
+		leaf++;
+	return leaf < map->leaf_count ? leaf : end;
+}
+
 int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words)
 {
 	vhdx_leaf mine = get_leaf(map, leaf);

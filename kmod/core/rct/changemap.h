@@ -51,6 +51,9 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 /* words |= leaf number @leaf; @words has VHDX_LEAF_WORDS words. */
 void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *words);
 
+/* The first leaf in [@leaf, @end) in which anything changed; @end where there is none. */
+u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end);
+
 /* OR @words into leaf number @leaf: what loading a saved map does. 0 or -ENOMEM. */
 int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words);
 

@@ -72,10 +72,12 @@ int vhdx_report_count_live(const struct vhdx_history *history, struct vhdx_answe
 	if (is_off(history) || !vhdx_timeline_newest(&history->sidecar->timeline) ||
 	    history->sidecar->timeline.live.gap_reason)
 		return -ENODATA;
+	count->form = &vhdx_answer_ranges;
 	count->end = history->disk_size;
 	count->unit_shift = history->sidecar->unit_shift;
+	count->granule_shift = count->unit_shift;
 	while (more > 0 && leaves--) {
-		more = vhdx_answer_leaf(count, vhdx_report_leaf, &source);
+		more = vhdx_answer_leaf(count, &vhdx_report_source, &source);
 		vhdx_breathe();
 	}
 	return more;
@@ -180,12 +182,31 @@ int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_point
 	return 0;
 }
 
-int vhdx_report_check(const struct vhdx_history *history,
-		      const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
+static int check_bitmap(const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
+{
+	if (args->flags & VHDX_CHANGES_COUNT)
+		return vhdx_bad_argument(diag,
+			"VHDX_CHANGES_BITMAP and VHDX_CHANGES_COUNT exclude each other");
+	if (args->range_size || args->min_gap)
+		return vhdx_bad_argument(diag, "%s: a bitmap has no ranges",
+					 args->range_size ? "range_size" : "min_gap");
+	if (!args->output_capacity || args->output_capacity % sizeof(u64))
+		return vhdx_bad_argument(diag,
+			"output_capacity %u: a bitmap has a multiple of 8 bytes",
+			args->output_capacity);
+	return 0;
+}
+
+/* What can be said of the form of the answer without the unit. */
+static int check_form(const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
 {
 	bool sums = args->flags & VHDX_CHANGES_COUNT;
-	u64 end;
 
+	if (args->granularity & (args->granularity - 1))
+		return vhdx_bad_argument(diag, "granularity %llu: it must be a power of two",
+					 args->granularity);
+	if (args->flags & VHDX_CHANGES_BITMAP)
+		return check_bitmap(args, diag);
 	if (sums && (args->output || args->output_capacity))
 		return vhdx_bad_argument(diag, "with VHDX_CHANGES_COUNT there is no output");
 	if (!sums && !args->output_capacity)
@@ -195,6 +216,17 @@ int vhdx_report_check(const struct vhdx_history *history,
 		return vhdx_bad_argument(diag, "range_size %u: it must be %u or %u",
 					 args->range_size, VHDX_RANGE_SIZE_VER0,
 					 (u32)sizeof(struct vhdx_range));
+	return 0;
+}
+
+int vhdx_report_check(const struct vhdx_history *history,
+		      const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
+{
+	int err = check_form(args, diag);
+	u64 end;
+
+	if (err)
+		return err;
 	if (check_add_overflow(args->byte_offset, args->byte_length, &end) ||
 	    end > history->disk_size)
 		return vhdx_bad_argument(diag,
@@ -229,6 +261,52 @@ int vhdx_report_span(const struct vhdx_history *history,
 	return 0;
 }
 
+int vhdx_report_begin(const struct vhdx_get_virtual_disk_changes *args,
+		      struct vhdx_answer *answer, struct vhdx_diag *diag)
+{
+	const u64 granularity = max_t(u64, args->granularity, args->unit);
+	const bool bitmap = args->flags & VHDX_CHANGES_BITMAP;
+
+	if (args->granularity && args->granularity < args->unit)
+		return vhdx_bad_argument(diag,
+			"granularity %llu: it must not be less than the unit, %u",
+			args->granularity, args->unit);
+	answer->form = bitmap ? &vhdx_answer_bits : &vhdx_answer_ranges;
+	answer->granule_shift = __ffs64(granularity);
+	answer->begin = args->byte_offset;
+	answer->offset = args->byte_offset;
+	answer->end = args->byte_offset + args->byte_length;
+	answer->range_size = args->range_size;
+	answer->min_gap = args->min_gap;
+	if (!bitmap)
+		return 0;
+	if (args->byte_offset & (granularity - 1) ||
+	    args->byte_offset >> answer->granule_shift & 63)
+		return vhdx_bad_argument(diag,
+			"byte_offset %llu: a bitmap begins at a multiple of 64 times %llu bytes",
+			args->byte_offset, granularity);
+	return 0;
+}
+
+u64 vhdx_report_bitmap_end(const struct vhdx_get_virtual_disk_changes *args,
+			   const struct vhdx_answer *answer)
+{
+	const u64 end = args->byte_offset + args->byte_length;
+	const u64 room = 8ULL * args->output_capacity;
+
+	if (!args->byte_length || (args->byte_length - 1) >> answer->granule_shift < room)
+		return end;
+	return args->byte_offset + (room << answer->granule_shift);
+}
+
+void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
+		     const struct vhdx_answer *answer)
+{
+	args->processed_byte_length = answer->offset - args->byte_offset;
+	args->changed_bytes = answer->changed;
+	args->complete_to_id = args->target_id;
+}
+
 void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words)
 {
 	vhdx_changemap_leaf_or(history->live, leaf, words);
@@ -236,7 +314,31 @@ void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *w
 		vhdx_changemap_leaf_or(history->sealing, leaf, words);
 }
 
-int vhdx_report_leaf(void *context, u32 leaf, u64 *words)
+u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end)
+{
+	end = vhdx_changemap_find_leaf(history->live, leaf, end);
+	if (history->sealing)
+		end = vhdx_changemap_find_leaf(history->sealing, leaf, end);
+	return end;
+}
+
+static int find_leaf(void *context, u32 leaf, u32 *end)
+{
+	const struct vhdx_span_source *source = context;
+	const struct vhdx_history *history = &source->history;
+	const struct vhdx_timeline *timeline = &history->sidecar->timeline;
+	u32 i;
+	int err = 0;
+
+	for (i = source->span.first; i < source->span.end && !err; i++)
+		err = vhdx_sidecar_find_leaf(history->sidecar, &timeline->points[i]->before, leaf,
+					     end, source->cache);
+	if (!err && source->span.live)
+		*end = vhdx_history_find_live_leaf(history, leaf, *end);
+	return err;
+}
+
+static int read_leaf(void *context, u32 leaf, u64 *words)
 {
 	const struct vhdx_span_source *source = context;
 	const struct vhdx_history *history = &source->history;
@@ -251,6 +353,11 @@ int vhdx_report_leaf(void *context, u32 leaf, u64 *words)
 		vhdx_history_live_leaf(history, leaf, words);
 	return err;
 }
+
+const struct vhdx_leaf_source vhdx_report_source = {
+	.find = find_leaf,
+	.read = read_leaf,
+};
 
 int vhdx_report_failure(int err, struct vhdx_diag *diag)
 {

@@ -35,6 +35,9 @@ struct vhdx_history {
 /* Both maps, OR-ed into the words of one leaf; there is a live one. */
 void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words);
 
+/* The first leaf in [@leaf, @end) that one of them has; @end where there is none. */
+u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end);
+
 /**
  * vhdx_report_state() - VHDX_GET_TRACKING_STATE
  * @history:	of the disk
@@ -103,7 +106,30 @@ int vhdx_report_span(const struct vhdx_history *history,
 		     struct vhdx_diag *diag);
 
 /**
- * struct vhdx_span_source - context of vhdx_report_leaf()
+ * vhdx_report_begin() - the form in which the answer is wanted
+ * @args:	judged by vhdx_report_check() and vhdx_report_span(), by whose unit it is judged now
+ * @answer:	zero, but for where it is put together
+ * @diag:	what is wrong
+ *
+ * 0 or -EINVAL.
+ */
+int vhdx_report_begin(const struct vhdx_get_virtual_disk_changes *args,
+		      struct vhdx_answer *answer, struct vhdx_diag *diag);
+
+/* Where a bitmap ends at the latest: there is no room for more. */
+u64 vhdx_report_bitmap_end(const struct vhdx_get_virtual_disk_changes *args,
+			   const struct vhdx_answer *answer);
+
+/**
+ * vhdx_report_end() - how far the answer came
+ * @args:	filled in, but for output_count
+ * @answer:	of vhdx_report_begin()
+ */
+void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
+		     const struct vhdx_answer *answer);
+
+/**
+ * struct vhdx_span_source - context of vhdx_report_source
  * @cache:	of the reader, unless nothing is read from a sidecar
  */
 struct vhdx_span_source {
@@ -112,8 +138,8 @@ struct vhdx_span_source {
 	struct vhdx_index_cache *cache;
 };
 
-/* A vhdx_leaf_source: all deltas of the span. 0 or -errno. */
-int vhdx_report_leaf(void *context, u32 leaf, u64 *words);
+/* All deltas of the span. */
+extern const struct vhdx_leaf_source vhdx_report_source;
 
 /**
  * vhdx_report_failure() - what reading a leaf failed with, as the question's answer

@@ -355,6 +355,19 @@ struct vhdx_index_cache *vhdx_index_cache_new(u32 deltas);
 void vhdx_index_cache_free(struct vhdx_index_cache *cache);
 
 /**
+ * vhdx_sidecar_find_leaf() - the first leaf of a delta, from one on
+ * @sidecar:	whose delta it is
+ * @delta:	as for vhdx_sidecar_read_leaf()
+ * @leaf:	where to begin
+ * @end:	where to end, and what was found before that
+ * @cache:	of the reader
+ *
+ * 0 or as vhdx_sidecar_read_leaf().
+ */
+int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			   u32 leaf, u32 *end, struct vhdx_index_cache *cache);
+
+/**
  * vhdx_sidecar_read_leaf() - OR one leaf of a delta into @words
  * @cache:	of the reader; it may outlive commits of the sidecar
  *

@@ -244,21 +244,20 @@ static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 	return err;
 }
 
-static const struct vhdx_delta_leaf *find_leaf(const struct vhdx_index_slot *slot, u32 leaf)
+/* The first entry of leaf @leaf or one behind it; NULL: the table has none. */
+static const struct vhdx_delta_leaf *find_entry(const struct vhdx_index_slot *slot, u32 leaf)
 {
 	u32 low = 0, high = slot->count;
 
 	while (low < high) {
 		u32 middle = low + (high - low) / 2;
 
-		if (slot->entries[middle].leaf == leaf)
-			return &slot->entries[middle];
 		if (slot->entries[middle].leaf < leaf)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return NULL;
+	return low < slot->count ? &slot->entries[low] : NULL;
 }
 
 /*
@@ -288,6 +287,43 @@ static struct vhdx_index_slot *find_slot(const struct vhdx_delta *delta,
 	return &cache->slots[home];
 }
 
+/* The slot that has the table which leaf @leaf is in, if anywhere. */
+static int look_up(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
+		   struct vhdx_index_cache *cache, struct vhdx_index_slot **out)
+{
+	struct vhdx_index_slot *slot = find_slot(delta, cache);
+	int err;
+
+	*out = slot;
+	if (is_of(slot, delta) && leaf >= slot->from && leaf <= slot->last)
+		return 0;
+	cache->reads += 2;
+	cache->bytes -= slot->count * sizeof(*slot->entries);
+	err = fill_slot(sidecar, delta, leaf, slot);
+	cache->bytes += slot->count * sizeof(*slot->entries);
+	return err;
+}
+
+int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			   u32 leaf, u32 *end, struct vhdx_index_cache *cache)
+{
+	const struct vhdx_delta_leaf *entry = NULL;
+	struct vhdx_index_slot *slot;
+	int err;
+
+	/* The table in which it may be, or else the next one, whose first entry it is. */
+	while (delta->leaf_count && !entry && leaf < *end) {
+		err = look_up(sidecar, delta, leaf, cache, &slot);
+		if (err)
+			return err;
+		entry = find_entry(slot, leaf);
+		leaf = slot->last + 1;
+	}
+	if (entry)
+		*end = min(*end, entry->leaf);
+	return 0;
+}
+
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u64 *words, struct vhdx_index_cache *cache)
 {
@@ -298,17 +334,11 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 
 	if (!delta->leaf_count)
 		return 0;
-	slot = find_slot(delta, cache);
-	if (!is_of(slot, delta) || leaf < slot->from || leaf > slot->last) {
-		cache->reads += 2;
-		cache->bytes -= slot->count * sizeof(*entry);
-		err = fill_slot(sidecar, delta, leaf, slot);
-		cache->bytes += slot->count * sizeof(*entry);
-		if (err)
-			return err;
-	}
-	entry = find_leaf(slot, leaf);
-	if (!entry)
+	err = look_up(sidecar, delta, leaf, cache, &slot);
+	if (err)
+		return err;
+	entry = find_entry(slot, leaf);
+	if (!entry || entry->leaf != leaf)
 		return 0;
 	if (entry->block == VHDX_DELTA_ALL)
 		return vhdx_sidecar_read_entry(sidecar, entry, words, NULL, NULL);

@@ -200,7 +200,7 @@ class Handle(_Descriptor):
         """Forgets a point."""
         call(self.fd, uapi.FORGET, uapi.Forget(id=point))
 
-    def query(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
+    def query(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096, **fields):
         """One call: (struct vhdx_get_virtual_disk_changes, [(offset, length)])."""
         if length is None:
             length = self.info().virtual_disk_size - offset
@@ -208,9 +208,26 @@ class Handle(_Descriptor):
         argument = call(self.fd, uapi.GET_CHANGES,
                         uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
                                         byte_length=length, output=ctypes.addressof(output),
-                                        output_capacity=capacity))
+                                        output_capacity=capacity, **fields))
         return argument, [(one.byte_offset, one.byte_length)
                           for one in output[:argument.output_count]]
+
+    def bits(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096,
+             granularity=0):
+        """One call: (struct vhdx_get_virtual_disk_changes, bytes)."""
+        if length is None:
+            length = self.info().virtual_disk_size - offset
+        output = (ctypes.c_uint8 * (capacity + 8))(*b"guarded!" * (capacity // 8 + 1))
+        argument = call(self.fd, uapi.GET_CHANGES,
+                        uapi.GetChanges(flags=uapi.CHANGES_BITMAP, limit_id=limit,
+                                        target_id=target, byte_offset=offset, byte_length=length,
+                                        granularity=granularity, range_size=0,
+                                        output=ctypes.addressof(output),
+                                        output_capacity=capacity))
+        told = argument.output_count
+        # What is not told of is left alone.
+        assert bytes(output[told:]) == b"guarded!" * ((len(output) - told) // 8), "overrun"
+        return argument, bytes(output[:told])
 
     def pages(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
         """All calls of a whole query, as the oracle's model wants answers."""

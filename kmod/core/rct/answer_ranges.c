@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+/*
+ * An answer in ranges.
+ */
+#include "answer.h"
+#include "core/bits.h"
+
+static u64 granule_of(const struct vhdx_answer *answer, u64 at)
+{
+	return max(answer->begin, at >> answer->granule_shift << answer->granule_shift);
+}
+
+/* Behind the granule of the byte before @at. */
+static u64 granule_end(const struct vhdx_answer *answer, u64 at)
+{
+	return min(answer->end, (((at - 1) >> answer->granule_shift) + 1) << answer->granule_shift);
+}
+
+/* A range that begins at @from has nothing to do with the last one. */
+static bool is_apart(const struct vhdx_answer *answer, u64 from)
+{
+	return !answer->any || (from > answer->last_end &&
+				from - answer->last_end >= answer->min_gap);
+}
+
+static bool is_full(const struct vhdx_answer *answer)
+{
+	return answer->ranges && answer->count == answer->capacity;
+}
+
+static void begin_range(struct vhdx_answer *answer, u64 from)
+{
+	struct vhdx_range *range;
+
+	answer->last_end = from;
+	answer->any = true;
+	if (!answer->ranges)
+		return;
+	range = vhdx_answer_range(answer, answer->count++);
+	memset(range, 0, answer->range_size);
+	range->byte_offset = from;
+}
+
+/* False if it doesn't fit. */
+static bool tell(struct vhdx_answer *answer, u64 from, u64 to)
+{
+	from = granule_of(answer, from);
+	to = granule_end(answer, to);
+	if (is_apart(answer, from)) {
+		if (is_full(answer))
+			return false;
+		begin_range(answer, from);
+	}
+	/* What was told as part of a granule is not told twice. */
+	if (to <= answer->last_end)
+		return true;
+	if (answer->ranges)
+		vhdx_answer_range(answer, answer->count - 1)->byte_length += to - answer->last_end;
+	answer->changed += to - answer->last_end;
+	answer->last_end = to;
+	return true;
+}
+
+/*
+ * A full array takes only what continues its last range. Once nothing can that lies at @to or
+ * behind it, there is nothing left to do.
+ */
+static bool skip(struct vhdx_answer *answer, u64 to)
+{
+	answer->offset = to;
+	return !is_full(answer) || !is_apart(answer, granule_of(answer, to));
+}
+
+static bool take(struct vhdx_answer *answer, u64 to)
+{
+	const u32 shift = answer->unit_shift;
+	const u64 start = answer->offset >> shift >> VHDX_LEAF_SHIFT << VHDX_LEAF_SHIFT << shift;
+	const u32 end = ((to - start - 1) >> shift) + 1;
+
+	while (answer->offset < to) {
+		u32 bit = (answer->offset - start) >> shift;
+		u32 from = vhdx_find_bit(answer->words, 0, bit, end);
+		u64 behind;
+
+		if (from == end)
+			return skip(answer, to);
+		bit = vhdx_find_bit(answer->words, ~0ULL, from, end);
+		behind = min(to, start + ((u64)bit << shift));
+		if (!tell(answer, max(answer->offset, start + ((u64)from << shift)), behind))
+			return false;
+		/* The rest of a granule is told, whatever lies in it. */
+		answer->offset = max(behind, answer->last_end);
+	}
+	return true;
+}
+
+const struct vhdx_answer_form vhdx_answer_ranges = {
+	.take = take,
+	.skip = skip,
+};
