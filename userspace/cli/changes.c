@@ -11,6 +11,8 @@ static struct {
 	const char *target;
 	uint64_t offset;
 	uint64_t length;
+	uint64_t granularity;
+	uint64_t min_gap;
 	const char *sidecar;
 	bool map;
 	bool summary;
@@ -23,6 +25,10 @@ static const struct cli_option options[] = {
 	{ "offset", "SIZE", "where to begin (default: 0)", OPTION_SIZE, &wanted.offset },
 	{ "length", "SIZE", "how much to look at (default: to the end)",
 	  OPTION_SIZE, &wanted.length },
+	{ "granularity", "SIZE", "what counts as changed as a whole (default: the unit)",
+	  OPTION_SIZE, &wanted.granularity },
+	{ "min-gap", "SIZE", "join ranges that are closer to each other",
+	  OPTION_SIZE, &wanted.min_gap },
 	{ "map", NULL, "draw where on the disk the changes are", OPTION_FLAG, &wanted.map },
 	{ "summary", NULL, "print sums, not ranges", OPTION_FLAG, &wanted.summary },
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
@@ -74,6 +80,8 @@ static int ask(const char *name, struct answer *answer)
 		.offset = wanted.offset,
 		.length = wanted.length,
 		.range_size = sizeof(struct vhdx_range),
+		.granularity = wanted.granularity,
+		.min_gap = wanted.min_gap,
 		.flags = wanted.summary ? VHDX_CHANGES_COUNT : 0,
 	};
 	answer->info.size = sizeof(answer->info);

@@ -367,6 +367,24 @@ void random_guid(vhdx_guid *guid);
 /* vhdx_detach() of the disk whose index and disk_seq are given. */
 int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms);
 
+/* ---- iterator.c ---- */
+
+/* VHDX_TO_END becomes what that is from @offset on. */
+int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);
+
+/* The question in its present size; sums alone may be wanted. Ended by free_changes(). */
+int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
+		  struct vhdx_changes_iter **iter);
+
+/* The next call. All ranges so far were taken. */
+int ask_once(struct vhdx_changes_iter *iter);
+
+/* 1: a range; 0: there is none before the next call, which there is one of unless all is asked. */
+int next_range(struct vhdx_changes_iter *iter, struct vhdx_range *range);
+bool is_all_asked(const struct vhdx_changes_iter *iter);
+
+void free_changes(struct vhdx_changes_iter *iter, struct vhdx_changes *answer);
+
 /* ---- changes.c ---- */
 
 /* vhdx_disk_get_changes() with a look at what is done so far after each call. */

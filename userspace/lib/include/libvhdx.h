@@ -49,6 +49,8 @@ extern "C" {
 #endif
 
 #define VHDX_API __attribute__((visibility("default")))
+/* A result that must not be ignored. */
+#define VHDX_MUST_CHECK __attribute__((warn_unused_result))
 
 /* ---- Errors ---------------------------------------------------------- */
 
@@ -572,12 +574,15 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
  * @flags:	VHDX_CHANGES_COUNT: sums alone, there is no callback
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
- * @unit:	out: granularity of the answer in bytes
+ * @unit:	out: unit of the disk in bytes: the granularity, if it is not larger
  * @answer_flags: out: VHDX_ANSWER_*
  * @changed_bytes: out: the sum of the ranges
  * @disk_seq:	out: which attachment answered, as in struct vhdx_info; 0: a file
  * @gap_time_ns: out, with -ESTALE: when the gap came about, nanoseconds since 1970
  *		UTC; 0 where nobody knows
+ * @granularity: what is told as a whole, in bytes: a power of two, not less than the
+ *		unit; 0: the unit
+ * @min_gap:	ranges closer to each other than so many bytes are told as one; 0: none
  */
 struct vhdx_changes {
 	size_t size;
@@ -594,6 +599,8 @@ struct vhdx_changes {
 	uint64_t disk_seq;
 	uint64_t gap_time_ns;
 	uint32_t answer_flags;
+	uint64_t granularity;
+	uint64_t min_gap;
 };
 
 #define VHDX_CHANGES_SIZE_VER0 \
@@ -625,6 +632,102 @@ typedef int (*vhdx_range_fn)(void *context, const struct vhdx_range *range);
  */
 VHDX_API int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes,
 				   vhdx_range_fn fn, void *context);
+
+struct vhdx_changes_iter;
+
+/**
+ * vhdx_changes_begin() - what changed between two points, one range after the other
+ * @disk:	the disk; stays open until vhdx_changes_end()
+ * @question:	its inputs are copied; VHDX_CHANGES_COUNT is not for this
+ * @iter:	out: to be given to vhdx_changes_end(); NULL after a failure
+ *
+ * Asks nothing yet. Of several threads one uses it at a time.
+ *
+ * Return: 0 or a negative errno.
+ */
+VHDX_API int vhdx_changes_begin(struct vhdx_disk *disk, const struct vhdx_changes *question,
+				struct vhdx_changes_iter **iter);
+
+/**
+ * vhdx_changes_next() - the next range
+ * @iter:	see vhdx_changes_begin()
+ * @range:	out: as for vhdx_range_fn
+ * @range_size:	sizeof(struct vhdx_range)
+ *
+ * Return: 1 a range; 0 all was told; a negative errno, which stays.
+ */
+VHDX_API int vhdx_changes_next(struct vhdx_changes_iter *iter, struct vhdx_range *range,
+			       size_t range_size);
+
+/**
+ * vhdx_changes_position() - where another question can go on
+ * @iter:	see vhdx_changes_begin()
+ *
+ * Return: an offset on the disk in bytes: every range before it was told.
+ */
+VHDX_API uint64_t vhdx_changes_position(const struct vhdx_changes_iter *iter);
+
+/**
+ * vhdx_changes_end() - was that all?
+ * @iter:	see vhdx_changes_begin(); it is freed
+ * @answer:	out: its size is set by the caller; may be NULL
+ *
+ * Return: 0 only if vhdx_changes_next() has returned 0; its failure; -ECANCELED: there is
+ * more. Who does not look at it may take a part of the changes for all of them.
+ */
+VHDX_API VHDX_MUST_CHECK int vhdx_changes_end(struct vhdx_changes_iter *iter,
+					      struct vhdx_changes *answer);
+
+/**
+ * struct vhdx_bitmap - a question about changes, answered by bits
+ * @size:	sizeof(struct vhdx_bitmap)
+ * @limit:	changes since this point
+ * @target:	changes until this point; all zero: until now
+ * @offset:	where to begin, in bytes: a multiple of 64 granules
+ * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END; out: how much
+ *		that is
+ * @granularity: bytes of the disk for a bit: a power of two, not less than the unit; or 0
+ *		for the unit; out: which it is
+ * @processed:	out: how much of it the answer covers: all of it on success
+ * @disk_size:	out: size of the disk in bytes
+ * @answer_flags: out: VHDX_ANSWER_*
+ */
+struct vhdx_bitmap {
+	size_t size;
+	struct vhdx_point_id limit;
+	struct vhdx_point_id target;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t granularity;
+	uint64_t processed;
+	uint64_t disk_size;
+	uint32_t answer_flags;
+};
+
+#define VHDX_BITMAP_SIZE_VER0 \
+	(offsetof(struct vhdx_bitmap, answer_flags) + sizeof(uint32_t))
+
+/**
+ * vhdx_bitmap_bytes() - room that a bitmap needs
+ * @length:	of what it covers, in bytes
+ * @granularity: bytes for a bit
+ *
+ * Return: bytes, a multiple of 8.
+ */
+VHDX_API uint64_t vhdx_bitmap_bytes(uint64_t length, uint64_t granularity);
+
+/**
+ * vhdx_disk_get_change_bitmap() - what changed between two points, a bit for each granule
+ * @disk:	the disk
+ * @bitmap:	the question, and what is known of the answer
+ * @bits:	filled in: bit i % 8 of byte i / 8 is granule i from @bitmap->offset on; what
+ *		lies behind the last granule is zero
+ * @bits_size:	room, in bytes: vhdx_bitmap_bytes() at least
+ *
+ * Return: 0 when all of it was processed, or a negative errno; then the bits mean nothing.
+ */
+VHDX_API int vhdx_disk_get_change_bitmap(struct vhdx_disk *disk, struct vhdx_bitmap *bitmap,
+					 void *bits, size_t bits_size);
 
 /**
  * vhdx_disk_get_changes_once() - the ioctl as it is, of a file that is not attached too
