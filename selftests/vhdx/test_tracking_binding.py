@@ -31,6 +31,33 @@ GAP = (errno.ESTALE, uapi.CHANGED_OFFLINE)
 Stage = collections.namedtuple("Stage", "name directory epoch known content")
 
 
+class Content:
+    """What a disk holds, by units: of many moments, the most of it never written. All of it in
+    memory for each of them would make a process that forks for minutes in User Mode Linux."""
+
+    def __init__(self, units=()):
+        self.units = dict(units)
+
+    def write(self, place, data):
+        """At any place."""
+        while data:
+            unit, within = place - place % UNIT, place % UNIT
+            here, data = data[:UNIT - within], data[UNIT - within:]
+            old = self.units.get(unit, bytes(UNIT))
+            self.units[unit] = old[:within] + here + old[within + len(here):]
+            place += len(here)
+
+    def copy(self):
+        """Of this moment."""
+        return Content(self.units)
+
+    def differences(self, other):
+        """Units in which two contents differ."""
+        zeroes = bytes(UNIT)
+        return RangeSet((unit, unit + UNIT) for unit in sorted({*self.units, *other.units})
+                        if self.units.get(unit, zeroes) != other.units.get(unit, zeroes))
+
+
 class Life:
     """A disk, what it holds, and copies of its files."""
 
@@ -38,7 +65,7 @@ class Life:
         self.scratch, self.copy = scratch, copy
         self.path = images.create(scratch / "disk.vhdx", SIZE, block_size=MIB)
         self.lrct = pathlib.Path(f"{self.path}.lrct")
-        self.content = bytearray(SIZE)
+        self.content = Content()
         self.at_points = {}         # id: the content then
         self.stages = []
         self.writes = 0
@@ -49,11 +76,11 @@ class Life:
         data = bytes([self.writes]) * 512
         disk.write(place, data)
         disk.data.flush()
-        self.content[place:place + len(data)] = data
+        self.content.write(place, data)
 
     def seal(self, disk):
         """Seals a point."""
-        self.at_points[disk.handle.seal()] = bytes(self.content)
+        self.at_points[disk.handle.seal()] = self.content.copy()
 
     def keep(self, name, epoch, known):
         """Copies both files."""
@@ -61,13 +88,13 @@ class Life:
         directory.mkdir()
         for path in (self.path, self.lrct):
             command("cp", *self.copy, path, directory)
-        self.stages.append(Stage(name, directory, epoch, known, bytes(self.content)))
+        self.stages.append(Stage(name, directory, epoch, known, self.content.copy()))
 
     def first_session(self):
         """From enabling to a clean close."""
         with attached(self.path, "--track") as disk:
             point, = disk.handle.ids()
-            self.at_points[point] = bytes(self.content)
+            self.at_points[point] = self.content.copy()
             self.write(disk, MIB)
             self.seal(disk)
             self.write(disk, 2 * MIB)
@@ -102,10 +129,10 @@ class Life:
     def others(self):
         """The sidecar does not hear of any of these."""
         judge.qemu_io(self.path, f"write -P 200 {6 * MIB} 64k")
-        self.content[6 * MIB:6 * MIB + 64 * KIB] = bytes([200]) * (64 * KIB)
+        self.content.write(6 * MIB, bytes([200]) * (64 * KIB))
         self.keep("written by qemu-io", 6, {5})
         vhdxoracle.dirty(str(self.path), [(7 * MIB, b"\x99" * 4096)], {})
-        self.content[7 * MIB:7 * MIB + 4096] = b"\x99" * 4096
+        self.content.write(7 * MIB, b"\x99" * 4096)
         self.keep("written by the oracle", 7, {5})
 
     def live(self):
@@ -114,12 +141,6 @@ class Life:
         self.second_session()
         self.third_session()
         self.others()
-
-
-def differences(one, other):
-    """Units in which two contents differ."""
-    return RangeSet((at, at + UNIT) for at in range(0, SIZE, UNIT)
-                    if one[at:at + UNIT] != other[at:at + UNIT])
 
 
 def older_of_the_same_epoch(container, sidecar, stages):
@@ -142,7 +163,7 @@ def judge_pair(life, container, sidecar, answer):
             continue
         ktap.check(isinstance(told, RangeSet), f"{what}, since {point}: {told}")
         if not older_of_the_same_epoch(container, sidecar, life.stages):
-            missing = differences(content, container.content) - told
+            missing = content.differences(container.content) - told
             ktap.check(not missing, f"{what}, since {point}: missing {missing}")
             answered += 1
     return answered
