@@ -94,4 +94,8 @@ every_change() {
 	done
 }
 
-ktap_run every_change state container option ioctl they_build
+# That the patches apply is always looked at. To build takes a minute and more: a brief run does it
+# one time out of three; the seed decides.
+built=(they_build)
+[[ -z ${VHDX_BRIEF-} ]] || (( ${VHDX_SEED:-0} % 3 == 0 )) || built=()
+ktap_run every_change state container option ioctl "${built[@]}"

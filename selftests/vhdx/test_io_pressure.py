@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: full=6.1:swap_outs*+page_cache*,6.12:page_cache_on*+control_group takes=40
+# vm: full=6.1:swap_outs*+page_cache*+control_group,6.12:page_cache_on*+control_group takes=40
 """What a disk takes from the machine that it works for, and asks of the file system below.
 
 Threads, memory for what is not committed yet, changes of the file's size: each is bounded.

@@ -27,6 +27,8 @@ UML = "uml"
 WORTH_A_MACHINE = 60
 # What can be asked for without a name, in the order in which it is there.
 KERNELS = (UML, "6.1", "6.12", "newest", "uml-lockdep", "debug")
+# Those of them that a brief run need not have both of.
+ALIKE = ("6.1", "6.12")
 # Words of a header that name kernels, and where they are kept.
 KERNELS_OF = {"on": "on", "full": "full_on", "long": "long_on"}
 # How many minutes it takes to build one.
@@ -203,6 +205,24 @@ def chosen(suites, wanted, full=False, long=False):
             found.setdefault(suite.name, (suite, []))[1].append(case)
     return [dataclasses.replace(suite, cases=() if "" in cases else tuple(cases))
             for suite, cases in found.values()]
+
+
+def sampled(suites, chance):
+    """What a brief run has. Two kernels of Debian are alike in most, and so are the variants of
+    the unit tests: of what only the full run has, chance decides for one of each. Suites that
+    User Mode Linux does not have keep theirs."""
+    variant = f"unit-{chance.choice(UNIT_VARIANTS)}"
+    kernel = chance.choice(ALIKE)
+    for suite in suites:
+        group = suite.name.partition("/")[0]
+        if group.startswith("unit-") and group != variant:
+            continue
+        has = {word.partition(":")[0] for word in (*suite.on, *suite.full_on)}
+        if suite.in_vm and has.issuperset((UML, *ALIKE)):
+            suite = dataclasses.replace(suite, full_on=tuple(
+                word for word in suite.full_on
+                if word.partition(":")[0] not in ALIKE or word.partition(":")[0] == kernel))
+        yield suite
 
 
 def balanced(suites, count):
