@@ -130,15 +130,15 @@ static const struct vhdx_field allocated_fields[] = {
 	FIELD(RESULT, struct vhdx_get_allocated_ranges, output_count),
 	FIELD(RESULT, struct vhdx_get_allocated_ranges, processed_byte_length),
 	FIELD(RESULT, struct vhdx_get_allocated_ranges, allocated_bytes),
-	FIELD(RESULT, struct vhdx_get_allocated_ranges, virtual_disk_size),
-	FIELD(RESULT, struct vhdx_get_allocated_ranges, disk_seq),
+	FIELD(VERDICT, struct vhdx_get_allocated_ranges, virtual_disk_size),
+	FIELD(VERDICT, struct vhdx_get_allocated_ranges, disk_seq),
 	{ }
 };
 
 const struct vhdx_argument vhdx_argument_allocated = {
 	ARGUMENT(struct vhdx_get_allocated_ranges, GET_ALLOCATED_RANGES,
 		 VHDX_GET_ALLOCATED_RANGES_SIZE_VER0),
-	.later_flags = VHDX_ALLOCATED_ZEROES,
+	.flags = VHDX_ALLOCATED_ZEROES,
 	.fields = allocated_fields,
 };
 

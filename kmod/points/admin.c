@@ -565,7 +565,7 @@ u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
 			vhdx_precedence_drop(&tracker->overdue);
 	}
 	kfree(words);
-	return err ? VHDX_BYTES_UNKNOWN : count.changed;
+	return err ? VHDX_BYTES_UNKNOWN : count.ranges.sum;
 }
 
 /**

@@ -146,28 +146,27 @@ static int run_batch(struct query *q)
 
 static bool room_for_ranges(struct query *q)
 {
-	struct vhdx_answer *a = &q->answer;
+	struct vhdx_ranges *list = &q->answer.ranges;
 
-	a->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
-	return !a->count || a->count < a->capacity;
+	list->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
+	return !list->count || list->count < list->capacity;
 }
 
 /* The last range stays back while it may still grow. */
 static int put_ranges(struct query *q, bool at_last)
 {
-	struct vhdx_answer *a = &q->answer;
-	u32 n = at_last || !a->count ? a->count : a->count - 1;
+	struct vhdx_ranges *list = &q->answer.ranges;
+	u32 keep = at_last || !list->count ? 0 : 1;
+	u32 n = list->count - keep;
 	int err;
 
 	if (!n)
 		return 0;
-	err = q->sink->put(q->sink, a->ranges, n);
+	err = q->sink->put(q->sink, list->array, n);
 	if (err)
 		return err;
 	q->put += n;
-	if (n < a->count)
-		memcpy(a->ranges, vhdx_answer_range(a, n), a->range_size);
-	a->count -= n;
+	vhdx_ranges_taken(list, keep);
 	return 0;
 }
 
@@ -269,8 +268,8 @@ static int make_buffer(struct query *q)
 	if (q->output == &bits)
 		a->bits = kvmalloc_array(VHDX_ANSWER_WORDS, sizeof(u64), GFP_KERNEL);
 	else
-		a->ranges = kvmalloc_array(BATCH_RANGES, a->range_size, GFP_KERNEL);
-	return a->bits || a->ranges ? 0 : -ENOMEM;
+		a->ranges.array = kvmalloc_array(BATCH_RANGES, a->ranges.size, GFP_KERNEL);
+	return a->bits || a->ranges.array ? 0 : -ENOMEM;
 }
 
 static int answer(struct vhdx_cdev *cdev, struct query *q)
@@ -290,7 +289,7 @@ static int answer(struct vhdx_cdev *cdev, struct query *q)
 	kvfree(visitor->words);
 	kvfree(a->words);
 	kvfree(a->bits);
-	kvfree(a->ranges);
+	kvfree(a->ranges.array);
 	return err == -ENOMEM ? vhdx_no_memory(q->diag) : err;
 }
 

@@ -3,6 +3,7 @@
 #include "disk/disk.h"
 #include "disk/registry.h"
 #include "points/admin.h"
+#include "points/allocated.h"
 #include "points/query.h"
 #include "uarg.h"
 
@@ -144,9 +145,16 @@ static int get_changes(struct vhdx_call *call, void *arg)
 	return vhdx_query_changes(call->cdev, args, &user.sink, &call->diag);
 }
 
-static int not_yet(struct vhdx_call *call, void *arg)
+static int get_allocated(struct vhdx_call *call, void *arg)
 {
-	return vhdx_unsupported(&call->diag, "this is not supported yet");
+	struct vhdx_get_allocated_ranges *args = arg;
+	struct user_output user = {
+		.sink.put = put_output,
+		.to = u64_to_user_ptr(args->output),
+		.size = args->range_size,
+	};
+
+	return vhdx_query_allocated(call->cdev, args, &user.sink, &call->diag);
 }
 
 static int tracking_enable(struct vhdx_call *call, void *arg)
@@ -179,7 +187,7 @@ static const struct vhdx_ioctl ioctls[] = {
 	{ &vhdx_argument_tracking_state, .needs_disk = true, .run = get_tracking_state },
 	{ &vhdx_argument_points, .run = get_points },
 	{ &vhdx_argument_changes, .run = get_changes },
-	{ &vhdx_argument_allocated, .needs_disk = true, .run = not_yet },
+	{ &vhdx_argument_allocated, .run = get_allocated },
 	{ &vhdx_argument_layers, .run = get_layers },
 	{ &vhdx_argument_enable, .needs_disk = true, .needs_write = true,
 	  .run = tracking_enable },

@@ -47,8 +47,8 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 		.form = &vhdx_answer_ranges,
 		.unit_shift = sidecar->unit_shift,
 		.granule_shift = sidecar->unit_shift,
-		.ranges = ranges, .range_size = sizeof(ranges[0]),
-		.capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges.array = ranges, .ranges.size = sizeof(ranges[0]),
+		.ranges.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
 	u64 end = 0;
 	int more;
@@ -57,7 +57,7 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 		more = vhdx_answer_leaf(&answer, &leaf_source, &source);
 	} while (more > 0);
 	vhdx_index_cache_free(source.cache);
-	for (u32 i = 0; i < answer.count; i++) {
+	for (u32 i = 0; i < answer.ranges.count; i++) {
 		MUST(ranges[i].byte_length && (!i || ranges[i].byte_offset > end));
 		end = ranges[i].byte_offset + ranges[i].byte_length;
 		MUST(end <= sidecar->disk_size);

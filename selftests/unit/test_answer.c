@@ -159,10 +159,10 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 			.end = min(end, offset + step),
 			.unit_shift = SHIFT,
 			.granule_shift = granule_shift,
-			.min_gap = min_gap,
-			.ranges = chunk,
-			.range_size = size,
-			.capacity = capacity,
+			.ranges.min_gap = min_gap,
+			.ranges.array = chunk,
+			.ranges.size = size,
+			.ranges.capacity = capacity,
 			.words = words,
 		};
 		u64 begin = offset, sum = 0, behind = 0;
@@ -171,7 +171,7 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 
 		do {
 			u64 before = answer.offset;
-			bool room = answer.count < capacity;
+			bool room = answer.ranges.count < capacity;
 
 			more = vhdx_answer_leaf(&answer, &model_source, &model);
 			if (room && before < answer.end)
@@ -179,8 +179,8 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 		} while (more > 0);
 		if (!EXPECT_EQ(more, 0) || !EXPECT(answer.offset > offset))
 			return 0;
-		for (i = 0; i < answer.count; i++) {
-			const struct vhdx_range *range = vhdx_answer_range(&answer, i);
+		for (i = 0; i < answer.ranges.count; i++) {
+			const struct vhdx_range *range = vhdx_ranges_at(&answer.ranges, i);
 			struct vhdx_range *last = got + total - 1;
 
 			EXPECT(range->byte_length > 0);
@@ -195,7 +195,7 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 			else
 				memcpy(&got[total++], range, size);
 		}
-		EXPECT_EQ(answer.changed, sum);
+		EXPECT_EQ(answer.ranges.sum, sum);
 		offset = answer.offset;
 	}
 	return total;
@@ -246,7 +246,7 @@ CASE(a_leaf_of_many_ranges_is_read_once)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges, .end = LEAF_BYTES,
 		.unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges = chunk, .range_size = sizeof(chunk[0]), .capacity = 16, .words = words,
+		.ranges.array = chunk, .ranges.size = sizeof(chunk[0]), .ranges.capacity = 16, .words = words,
 	};
 	u32 told = 0;
 
@@ -255,12 +255,12 @@ CASE(a_leaf_of_many_ranges_is_read_once)
 	/* As the driver does: what was told is taken out, but for what may go on. */
 	while (answer.offset < answer.end && told < VHDX_LEAF_UNITS) {
 		EXPECT(vhdx_answer_leaf(&answer, &model_source, &model) >= 0);
-		told += answer.count - 1;
-		chunk[0] = chunk[answer.count - 1];
-		answer.count = 1;
+		told += answer.ranges.count - 1;
+		chunk[0] = chunk[answer.ranges.count - 1];
+		answer.ranges.count = 1;
 	}
 	EXPECT_EQ(told + 1, VHDX_LEAF_UNITS / 2);
-	EXPECT_EQ(answer.changed, LEAF_BYTES / 2);
+	EXPECT_EQ(answer.ranges.sum, LEAF_BYTES / 2);
 	EXPECT_EQ(model.calls, 1);
 }
 
@@ -437,14 +437,14 @@ CASE(stops_behind_the_last_range_that_fitted)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
+		.ranges.array = &range, .ranges.size = sizeof(range), .ranges.capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
 	model.bits[0][0] = 0x6;		/* units 1 and 2 */
 	model.bits[1][8] = 0x1;		/* unit 64 */
 	EXPECT_EQ(vhdx_answer_leaf(&answer, &model_source, &model), 0);
-	EXPECT_EQ(answer.count, 1);
+	EXPECT_EQ(answer.ranges.count, 1);
 	EXPECT_EQ(answer.offset, 3 << SHIFT);
 	EXPECT_EQ(range.byte_offset, 1 << SHIFT);
 	EXPECT_EQ(range.byte_length, 2 << SHIFT);
@@ -456,7 +456,7 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges = &range, .range_size = sizeof(range), .capacity = 1, .words = words,
+		.ranges.array = &range, .ranges.size = sizeof(range), .ranges.capacity = 1, .words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -470,8 +470,9 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 	answer.known = VHDX_LEAF_UNKNOWN;
 	model.bits[0][VHDX_PAGE] = 0x03;
 	EXPECT_EQ(vhdx_answer_leaf(&answer, &model_source, &model), 0);
-	EXPECT_EQ(answer.offset, LEAF_BYTES + (2 << SHIFT));
-	EXPECT_EQ(answer.count, 1);
+	/* That there is nothing behind it is known, too. */
+	EXPECT_EQ(answer.offset, 2 * LEAF_BYTES);
+	EXPECT_EQ(answer.ranges.count, 1);
 	EXPECT_EQ(range.byte_length, 3 << SHIFT);
 }
 
@@ -499,8 +500,8 @@ CASE(sums_need_no_room)
 		while (vhdx_answer_leaf(&answer, &model_source, &model) > 0)
 			;
 		EXPECT_EQ(answer.offset, answer.end);
-		EXPECT_EQ(answer.changed, sum);
-		EXPECT_EQ(answer.count, 0);
+		EXPECT_EQ(answer.ranges.sum, sum);
+		EXPECT_EQ(answer.ranges.count, 0);
 	}
 }
 

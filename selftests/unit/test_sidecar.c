@@ -396,20 +396,20 @@ static int ask(struct question *question, struct vhdx_changemap *told)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = DISK_SIZE, .unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges = ranges, .range_size = sizeof(ranges[0]),
-		.capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges.array = ranges, .ranges.size = sizeof(ranges[0]),
+		.ranges.capacity = ARRAY_SIZE(ranges), .words = words,
 	};
 	int more;
 	u32 i;
 
 	while (answer.offset < answer.end) {
-		answer.count = 0;
+		answer.ranges.count = 0;
 		do {
 			more = vhdx_answer_leaf(&answer, &span_source, question);
 		} while (more > 0);
 		if (more)
 			return more;
-		for (i = 0; i < answer.count; i++)
+		for (i = 0; i < answer.ranges.count; i++)
 			vhdx_changemap_mark(told, ranges[i].byte_offset, ranges[i].byte_length);
 	}
 	return 0;

@@ -778,22 +778,29 @@ struct vhdx_get_virtual_disk_changes {
  * @flags:		VHDX_ALLOCATED_*
  * @byte_offset:	where to begin
  * @byte_length:	how much of the disk to look at
- * @min_gap:		ranges closer than this many bytes are reported as one
+ * @min_gap:		ranges closer to each other than so many bytes are reported as one;
+ *			zero with VHDX_ALLOCATED_ZEROES
  * @output:		pointer to an array of struct vhdx_range
  * @output_capacity:	its length
  * @output_count:	out: how many ranges were filled in
- * @range_size:		as in struct vhdx_get_virtual_disk_changes
+ * @range_size:		as in struct vhdx_get_virtual_disk_changes; the larger one with
+ *			VHDX_ALLOCATED_ZEROES, which is told in the flags of a range
  * @time_limit_ms:	as there
  * @processed_byte_length: out: as there
  * @allocated_bytes:	out: the sum of the ranges that do not read as zeroes
- * @virtual_disk_size:	out: size of the disk in bytes
- * @disk_seq:		out: which attachment answered
+ * @virtual_disk_size:	out: size of the disk in bytes, also on failure
+ * @disk_seq:		out: which attachment answered, likewise
  * @message:		pointer to a buffer for a line of text: why not
  * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
  *
- * What a first, full backup has to copy: everything else reads as zeroes.
- * EOPNOTSUPP until it is implemented.
+ * What a first, full backup has to copy: payload that is present in any layer of the
+ * disk. Everything else read as zeroes when the call began. Seal a point first: what is
+ * written from then on is in the changes since that point. Opening the device for
+ * reading is enough; the disk need not be tracked. What can't be read is told as
+ * allocated: whoever copies it gets the error. Errors: EINVAL/ARGUMENT; EIO/IO where
+ * something is can't be read, or the container is lost; EINTR killed; EFAULT; ENOMEM;
+ * ENODEV.
  */
 struct vhdx_get_allocated_ranges {
 	__u32 size;

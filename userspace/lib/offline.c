@@ -133,12 +133,12 @@ static int answer_ranges(struct vhdx_answer *answer, struct vhdx_span_source *so
 	const uint64_t deadline = deadline_of(query);
 	int more;
 
-	answer->ranges = (void *)(uintptr_t)query->output;
-	answer->capacity = query->output_capacity;
+	answer->ranges.array = (void *)(uintptr_t)query->output;
+	answer->ranges.capacity = query->output_capacity;
 	do {
 		more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
 	} while (more > 0 && now_ms() < deadline);
-	query->output_count = answer->count;
+	query->output_count = answer->ranges.count;
 	return more;
 }
 

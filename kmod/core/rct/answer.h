@@ -7,6 +7,7 @@
 #ifndef VHDX_CORE_ANSWER_H
 #define VHDX_CORE_ANSWER_H
 
+#include "core/ranges.h"
 #include "timeline.h"
 
 /**
@@ -54,24 +55,12 @@ extern const struct vhdx_answer_form vhdx_answer_bits;
  * @end:	behind the last byte of it (not beyond the disk)
  * @unit_shift:	log2 of the tracking unit
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
- * @changed:	how much was told, in bytes; of bits it is known when they are finished
+ * @changed:	of bits, when they are finished: how much they say, in bytes
  * @words:	room for VHDX_LEAF_WORDS words
  * @leaf:	the one that is looked at
  * @known:	what is known of it: nothing; that something may have changed in it; its words
  *
- * Of ranges:
- *
- * @ranges:	where they go; NULL: only @changed is wanted
- * @range_size:	from one range to the next: VHDX_RANGE_SIZE_VER0, or that of the whole
- *		struct vhdx_range
- * @capacity:	of @ranges
- * @count:	ranges so far; ascending, coalesced, clipped to the request
- * @min_gap:	what lies closer to each other than so many bytes is one range
- * @any:	there is a last range, in the array or taken out of it
- * @last_end:	behind that
- *
- * Of bits:
- *
+ * @ranges:	ascending, coalesced, clipped to the request; and their sum
  * @bits:	bit i % 64 of word i / 64 is granule i from @begin on, which is a multiple of 64
  *		granules, as is @end unless the request ends there
  */
@@ -87,22 +76,9 @@ struct vhdx_answer {
 	u32 leaf;
 	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_LOADED } known;
 
-	void *ranges;
-	u32 range_size;
-	u32 capacity;
-	u32 count;
-	u64 min_gap;
-	bool any;
-	u64 last_end;
-
+	struct vhdx_ranges ranges;
 	u64 *bits;
 };
-
-/* One that is in the buffer; of a short one only the first two fields are there. */
-static inline struct vhdx_range *vhdx_answer_range(const struct vhdx_answer *answer, u32 index)
-{
-	return answer->ranges + (size_t)index * answer->range_size;
-}
 
 /* Words that bits of [@begin, @end) take. */
 static inline u64 vhdx_answer_bit_words(u64 begin, u64 end, u32 granule_shift)

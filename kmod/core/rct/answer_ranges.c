@@ -16,49 +16,11 @@ static u64 granule_end(const struct vhdx_answer *answer, u64 at)
 	return min(answer->end, (((at - 1) >> answer->granule_shift) + 1) << answer->granule_shift);
 }
 
-/* A range that begins at @from has nothing to do with the last one. */
-static bool is_apart(const struct vhdx_answer *answer, u64 from)
-{
-	return !answer->any || (from > answer->last_end &&
-				from - answer->last_end >= answer->min_gap);
-}
-
-static bool is_full(const struct vhdx_answer *answer)
-{
-	return answer->ranges && answer->count == answer->capacity;
-}
-
-static void begin_range(struct vhdx_answer *answer, u64 from)
-{
-	struct vhdx_range *range;
-
-	answer->last_end = from;
-	answer->any = true;
-	if (!answer->ranges)
-		return;
-	range = vhdx_answer_range(answer, answer->count++);
-	memset(range, 0, answer->range_size);
-	range->byte_offset = from;
-}
-
 /* False if it doesn't fit. */
 static bool tell(struct vhdx_answer *answer, u64 from, u64 to)
 {
-	from = granule_of(answer, from);
-	to = granule_end(answer, to);
-	if (is_apart(answer, from)) {
-		if (is_full(answer))
-			return false;
-		begin_range(answer, from);
-	}
-	/* What was told as part of a granule is not told twice. */
-	if (to <= answer->last_end)
-		return true;
-	if (answer->ranges)
-		vhdx_answer_range(answer, answer->count - 1)->byte_length += to - answer->last_end;
-	answer->changed += to - answer->last_end;
-	answer->last_end = to;
-	return true;
+	return vhdx_ranges_add(&answer->ranges, granule_of(answer, from), granule_end(answer, to),
+			       0);
 }
 
 /*
@@ -68,7 +30,8 @@ static bool tell(struct vhdx_answer *answer, u64 from, u64 to)
 static bool skip(struct vhdx_answer *answer, u64 to)
 {
 	answer->offset = to;
-	return !is_full(answer) || !is_apart(answer, granule_of(answer, to));
+	return !vhdx_ranges_is_full(&answer->ranges) ||
+	       !vhdx_ranges_is_apart(&answer->ranges, granule_of(answer, to), 0);
 }
 
 static bool take(struct vhdx_answer *answer, u64 to)
@@ -89,7 +52,7 @@ static bool take(struct vhdx_answer *answer, u64 to)
 		if (!tell(answer, max(answer->offset, start + ((u64)from << shift)), behind))
 			return false;
 		/* The rest of a granule is told, whatever lies in it. */
-		answer->offset = max(behind, answer->last_end);
+		answer->offset = max(behind, answer->ranges.end);
 	}
 	return true;
 }

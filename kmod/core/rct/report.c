@@ -89,7 +89,7 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history)
 	int err = count.words ? vhdx_report_count_live(history, &count, ~0U) : -ENOMEM;
 
 	vhdx_free(count.words);
-	return err ? VHDX_BYTES_UNKNOWN : count.changed;
+	return err ? VHDX_BYTES_UNKNOWN : count.ranges.sum;
 }
 
 /* What leads to the oldest point means nothing, nor does what a gap lies in. */
@@ -182,6 +182,27 @@ int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_point
 	return 0;
 }
 
+int vhdx_report_check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag)
+{
+	if (!capacity)
+		return vhdx_bad_argument(diag, "output_capacity is 0");
+	if (range_size != VHDX_RANGE_SIZE_VER0 && range_size != sizeof(struct vhdx_range))
+		return vhdx_bad_argument(diag, "range_size %u: it must be %u or %u", range_size,
+					 VHDX_RANGE_SIZE_VER0, (u32)sizeof(struct vhdx_range));
+	return 0;
+}
+
+int vhdx_report_check_place(u64 offset, u64 length, u64 disk_size, struct vhdx_diag *diag)
+{
+	u64 end;
+
+	if (check_add_overflow(offset, length, &end) || end > disk_size)
+		return vhdx_bad_argument(diag,
+			"%llu bytes at offset %llu are asked for, but the disk has only %llu",
+			length, offset, disk_size);
+	return 0;
+}
+
 static int check_bitmap(const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
 {
 	if (args->flags & VHDX_CHANGES_COUNT)
@@ -209,30 +230,18 @@ static int check_form(const struct vhdx_get_virtual_disk_changes *args, struct v
 		return check_bitmap(args, diag);
 	if (sums && (args->output || args->output_capacity))
 		return vhdx_bad_argument(diag, "with VHDX_CHANGES_COUNT there is no output");
-	if (!sums && !args->output_capacity)
-		return vhdx_bad_argument(diag, "output_capacity is 0");
-	if (args->range_size != VHDX_RANGE_SIZE_VER0 &&
-	    args->range_size != sizeof(struct vhdx_range) && !(sums && !args->range_size))
-		return vhdx_bad_argument(diag, "range_size %u: it must be %u or %u",
-					 args->range_size, VHDX_RANGE_SIZE_VER0,
-					 (u32)sizeof(struct vhdx_range));
-	return 0;
+	if (sums && !args->range_size)
+		return 0;
+	return vhdx_report_check_ranges(args->range_size, sums ? 1 : args->output_capacity, diag);
 }
 
 int vhdx_report_check(const struct vhdx_history *history,
 		      const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag)
 {
 	int err = check_form(args, diag);
-	u64 end;
 
-	if (err)
-		return err;
-	if (check_add_overflow(args->byte_offset, args->byte_length, &end) ||
-	    end > history->disk_size)
-		return vhdx_bad_argument(diag,
-			"%llu bytes at offset %llu are asked for, but the disk has only %llu",
-			args->byte_length, args->byte_offset, history->disk_size);
-	return 0;
+	return err ? err : vhdx_report_check_place(args->byte_offset, args->byte_length,
+						   history->disk_size, diag);
 }
 
 int vhdx_report_span(const struct vhdx_history *history,
@@ -276,8 +285,8 @@ int vhdx_report_begin(const struct vhdx_get_virtual_disk_changes *args,
 	answer->begin = args->byte_offset;
 	answer->offset = args->byte_offset;
 	answer->end = args->byte_offset + args->byte_length;
-	answer->range_size = args->range_size;
-	answer->min_gap = args->min_gap;
+	answer->ranges.size = args->range_size;
+	answer->ranges.min_gap = args->min_gap;
 	if (!bitmap)
 		return 0;
 	if (args->byte_offset & (granularity - 1) ||
@@ -303,7 +312,7 @@ void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
 		     const struct vhdx_answer *answer)
 {
 	args->processed_byte_length = answer->offset - args->byte_offset;
-	args->changed_bytes = answer->changed;
+	args->changed_bytes = answer->changed + answer->ranges.sum;
 	args->complete_to_id = args->target_id;
 }
 

@@ -48,7 +48,7 @@ void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_
 /**
  * vhdx_report_count_live() - how much changed since the newest point: a part of the count
  * @history:	of the disk, the same for all parts but for what is marked meanwhile
- * @count:	with words, else zero before the first part; in the end changed is the result
+ * @count:	with words, else zero before the first part; in the end ranges.sum is the result
  * @leaves:	of how many the part is, at most
  *
  * Returns 1: go on; 0: all was counted; -ENODATA: there is no newest point, or a gap behind it.
@@ -78,6 +78,12 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history);
  */
 int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
 		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
+
+/* Is this an array of ranges? 0 or -EINVAL. */
+int vhdx_report_check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag);
+
+/* Does this lie on the disk? 0 or -EINVAL. */
+int vhdx_report_check_place(u64 offset, u64 length, u64 disk_size, struct vhdx_diag *diag);
 
 /**
  * vhdx_report_check() - is this a question?

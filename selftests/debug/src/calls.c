@@ -235,14 +235,17 @@ static size_t fill_changes(union argument *a)
 {
 	struct vhdx_get_virtual_disk_changes *q = &a->changes;
 
-	q->flags = one_in(4) ? some_flags(VHDX_CHANGES_COUNT) : 0;
+	q->flags = one_in(2) ? some_flags(VHDX_CHANGES_BITMAP | VHDX_CHANGES_COUNT) : 0;
 	q->limit_id = any_id();
 	if (one_in(2))
 		q->target_id = any_id();
 	q->byte_offset = one_in(4) ? interesting(&(struct victim){ .size = 16 * MIB }, 8, 0) : 0;
 	q->byte_length = one_in(4) ? interesting(&(struct victim){ .size = 16 * MIB }, 8, MIB)
 				   : 16 * MIB - q->byte_offset;
-	q->granularity = one_in(16) ? random_next() : 0;
+	if (one_in(2))
+		q->granularity = one_in(8) ? random_next() : 1ULL << random_below(64);
+	if (one_in(4))
+		q->min_gap = random_next() >> random_below(64);
 	q->output_capacity = some_count(MEMORY_MAX / sizeof(struct vhdx_range));
 	q->output = memory_any(nothing, MEMORY_MAX);
 	q->range_size = one_in(2) ? VHDX_RANGE_SIZE_VER0 : some_stride(sizeof(struct vhdx_range));
@@ -250,10 +253,30 @@ static size_t fill_changes(union argument *a)
 		q->output_capacity = 0;
 		q->output = 0;
 	}
+	if (q->flags & VHDX_CHANGES_BITMAP && !one_in(4)) {
+		q->output_capacity &= ~7U;
+		q->range_size = 0;
+		q->min_gap = 0;
+	}
 	q->time_limit_ms = one_in(4) ? some_count(3) : 0;
 	q->message = memory_any(nothing, 512);
 	q->message_capacity = some_count(512);
 	return sizeof(*q);
+}
+
+static void fill_allocated(struct vhdx_get_allocated_ranges *q)
+{
+	q->flags = one_in(4) ? some_flags(VHDX_ALLOCATED_ZEROES) : 0;
+	q->byte_offset = one_in(4) ? interesting(&(struct victim){ .size = 16 * MIB }, 8, 0) : 0;
+	q->byte_length = one_in(4) ? interesting(&(struct victim){ .size = 16 * MIB }, 8, MIB)
+				   : 16 * MIB - q->byte_offset;
+	if (one_in(4))
+		q->min_gap = random_next() >> random_below(64);
+	q->output_capacity = some_count(MEMORY_MAX / sizeof(struct vhdx_range));
+	q->output = memory_any(nothing, MEMORY_MAX);
+	q->range_size = one_in(4) ? some_stride(sizeof(struct vhdx_range)) :
+			one_in(2) ? VHDX_RANGE_SIZE_VER0 : sizeof(struct vhdx_range);
+	q->time_limit_ms = one_in(4) ? some_count(3) : 0;
 }
 
 /* The numbers, and what goes with them. Returns the size of the structure. */
@@ -299,6 +322,7 @@ static size_t any_argument(union argument *a, unsigned long *command)
 		return sizeof(a->forget);
 	case 16:
 		*command = VHDX_GET_ALLOCATED_RANGES;
+		fill_allocated(&a->allocated);
 		return sizeof(a->allocated);
 	case 17:
 		*command = VHDX_GET_LAYERS;

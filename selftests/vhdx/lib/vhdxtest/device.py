@@ -248,6 +248,17 @@ class Handle(_Descriptor):
             offset += argument.processed_byte_length
         return pages
 
+    def allocated(self, offset=0, length=None, capacity=4096, **fields):
+        """One call: (struct vhdx_get_allocated_ranges, [struct vhdx_range])."""
+        if length is None:
+            length = self.info().virtual_disk_size - offset
+        output = (uapi.Range * max(capacity, 1))()
+        argument = call(self.fd, uapi.GET_ALLOCATED_RANGES,
+                        uapi.GetAllocatedRanges(byte_offset=offset, byte_length=length,
+                                                output=ctypes.addressof(output),
+                                                output_capacity=capacity, **fields))
+        return argument, output[:argument.output_count]
+
     def changes(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096):
         """A whole query: [(offset, length)], joined where pages touch."""
         joined = []

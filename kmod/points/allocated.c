@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which parts of the disk have anything: for those who copy all of it.
+ *
+ * Asked of the mapping, layer by layer as a read does it, and told as of any moment of the call: a
+ * write that was acknowledged before it is mapped, and so is told. One that comes later is up to
+ * change tracking.
+ */
+#include "allocated.h"
+#include "query.h"
+#include "core/ranges.h"
+#include "core/rct/report.h"
+#include "disk/cdev.h"
+#include "disk/chain.h"
+#include "disk/disk.h"
+
+#include <linux/blkdev.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+/* Ranges between two calls of the sink. */
+#define BATCH_RANGES	512
+/* Extents for which a detach may have to wait. */
+#define BATCH_EXTENTS	256
+
+/**
+ * struct scan - one call under way
+ * @args:	what was asked
+ * @sink:	where the answer goes
+ * @diag:	what is wrong
+ * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
+ * @offset:	everything before it is told
+ * @end:	of the request
+ * @ranges:	those that the sink has not taken
+ * @put:	how many it has
+ */
+struct scan {
+	struct vhdx_get_allocated_ranges *args;
+	struct vhdx_query_sink *sink;
+	struct vhdx_diag *diag;
+	ktime_t deadline;
+	u64 offset;
+	u64 end;
+	struct vhdx_ranges ranges;
+	u32 put;
+};
+
+static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
+{
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
+	struct vhdx_container *container;
+
+	rcu_read_lock();
+	leaf->mapping->lookup(leaf, offset, wanted, false, extent);
+	if (extent->kind == VHDX_MAPPING_PARENT)
+		vhdx_chain_look(disk, offset, wanted, extent, &container);
+	rcu_read_unlock();
+	extent->length = min(extent->length, wanted);
+}
+
+/* The same with its pages in memory. 0 or -errno. */
+static int find(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
+{
+	struct vhdx_chain_pins pins;
+	int err;
+
+	look(disk, offset, wanted, extent);
+	if (extent->kind != VHDX_MAPPING_UNKNOWN)
+		return 0;
+	err = vhdx_chain_load(disk, offset, false, &pins);
+	if (err)
+		return err;
+	look(disk, offset, wanted, extent);
+	vhdx_chain_unload(disk, &pins);
+	return extent->kind == VHDX_MAPPING_UNKNOWN ? -EIO : 0;
+}
+
+/*
+ * Whatever can't be told to read as zeroes is allocated: a block that a write is just making, and
+ * one that can't be read, which whoever copies it is to hear of. False: there is no room.
+ */
+static bool tell(struct scan *scan, const struct vhdx_mapping *extent)
+{
+	u64 to = scan->offset + extent->length;
+	bool zero = extent->kind == VHDX_MAPPING_ZERO;
+
+	if (!zero || scan->args->flags & VHDX_ALLOCATED_ZEROES) {
+		if (!vhdx_ranges_add(&scan->ranges, scan->offset, to,
+				     zero ? VHDX_RANGE_ZERO : 0))
+			return false;
+	}
+	scan->offset = to;
+	return true;
+}
+
+/* Some of it. 0 or -errno. */
+static int run_batch(struct scan *scan, struct vhdx_disk *disk)
+{
+	struct vhdx_mapping extent;
+	u32 count;
+	int err;
+
+	for (count = 0; count < BATCH_EXTENTS && scan->offset < scan->end; count++) {
+		err = find(disk, scan->offset, scan->end - scan->offset, &extent);
+		if (err)
+			return err == -ENOMEM ? vhdx_no_memory(scan->diag) :
+			       vhdx_io_failed(scan->diag, err, "where offset %llu is mapped",
+					      scan->offset);
+		if (!tell(scan, &extent) || fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* The last range stays back while it may still grow. */
+static int put(struct scan *scan, u32 keep)
+{
+	u32 n;
+	int err;
+
+	keep = min(keep, scan->ranges.count);
+	n = scan->ranges.count - keep;
+	if (!n)
+		return 0;
+	err = scan->sink->put(scan->sink, scan->ranges.array, n);
+	if (err)
+		return err;
+	scan->put += n;
+	vhdx_ranges_taken(&scan->ranges, keep);
+	return 0;
+}
+
+static bool make_room(struct scan *scan)
+{
+	scan->ranges.capacity = min_t(u32, BATCH_RANGES,
+				      scan->args->output_capacity - scan->put);
+	return !scan->ranges.count || scan->ranges.count < scan->ranges.capacity;
+}
+
+static bool is_late(const struct scan *scan)
+{
+	return scan->deadline && ktime_after(ktime_get(), scan->deadline);
+}
+
+static int run_once(struct vhdx_cdev *cdev, struct scan *scan)
+{
+	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
+	int err;
+
+	if (!disk)
+		return vhdx_cdev_is_gone(scan->diag);
+	err = vhdx_loss_settle(disk);
+	if (!err)
+		err = run_batch(scan, disk);
+	vhdx_loss_explain(disk, err, scan->diag);
+	vhdx_cdev_leave(cdev);
+	if (!err)
+		err = put(scan, 1);
+	if (!err && fatal_signal_pending(current))
+		err = -EINTR;
+	return err;
+}
+
+static int run(struct vhdx_cdev *cdev, struct scan *scan)
+{
+	u64 begin = scan->offset;
+	int err;
+
+	while (scan->offset < scan->end && make_room(scan)) {
+		err = run_once(cdev, scan);
+		if (err)
+			return err;
+		if ((signal_pending(current) || is_late(scan)) && scan->offset > begin)
+			break;
+		cond_resched();
+	}
+	return put(scan, 0);
+}
+
+static int judge(const struct vhdx_get_allocated_ranges *args, struct vhdx_diag *diag)
+{
+	if (args->flags & VHDX_ALLOCATED_ZEROES && args->range_size == VHDX_RANGE_SIZE_VER0)
+		return vhdx_bad_argument(diag,
+			"range_size %u: with VHDX_ALLOCATED_ZEROES ranges need their flags",
+			args->range_size);
+	if (args->flags & VHDX_ALLOCATED_ZEROES && args->min_gap)
+		return vhdx_bad_argument(diag,
+			"min_gap: with VHDX_ALLOCATED_ZEROES there are no gaps");
+	return vhdx_report_check_ranges(args->range_size, args->output_capacity, diag);
+}
+
+static int begin(struct vhdx_cdev *cdev, struct scan *scan)
+{
+	struct vhdx_get_allocated_ranges *args = scan->args;
+	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
+	u64 size;
+	int err;
+
+	if (!disk)
+		return vhdx_cdev_is_gone(scan->diag);
+	size = vhdx_disk_leaf(disk)->image.geo.disk_size;
+	args->virtual_disk_size = size;
+	args->disk_seq = disk->gd->diskseq;
+	vhdx_cdev_leave(cdev);
+	err = judge(args, scan->diag);
+	if (!err)
+		err = vhdx_report_check_place(args->byte_offset, args->byte_length, size,
+					      scan->diag);
+	return err;
+}
+
+/**
+ * vhdx_query_allocated() - VHDX_GET_ALLOCATED_RANGES
+ * @cdev:	of the disk, which may be detached meanwhile
+ * @args:	in and out, in kernel memory; outputs are zero. @args->output is not looked at
+ * @sink:	gets the ranges, in order
+ * @diag:	what is wrong
+ *
+ * Sleeps, as long as the containers take to be read. Returns 0; what the sink failed with; or
+ * -errno, see the uapi header.
+ */
+int vhdx_query_allocated(struct vhdx_cdev *cdev, struct vhdx_get_allocated_ranges *args,
+			 struct vhdx_query_sink *sink, struct vhdx_diag *diag)
+{
+	struct scan scan = {
+		.args = args,
+		.sink = sink,
+		.diag = diag,
+		.offset = args->byte_offset,
+		.ranges = { .size = args->range_size, .min_gap = args->min_gap },
+	};
+	int err;
+
+	if (args->time_limit_ms)
+		scan.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
+	err = begin(cdev, &scan);
+	if (err)
+		return err;
+	scan.end = args->byte_offset + args->byte_length;
+	scan.ranges.array = kvmalloc_array(BATCH_RANGES, args->range_size, GFP_KERNEL);
+	if (!scan.ranges.array)
+		return vhdx_no_memory(diag);
+	err = run(cdev, &scan);
+	kvfree(scan.ranges.array);
+	if (err)
+		return err;
+	args->output_count = scan.put;
+	args->processed_byte_length = scan.offset - args->byte_offset;
+	args->allocated_bytes = scan.ranges.sum;
+	return 0;
+}
