@@ -246,7 +246,8 @@ CASE(a_leaf_of_many_ranges_is_read_once)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges, .end = LEAF_BYTES,
 		.unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges.array = chunk, .ranges.size = sizeof(chunk[0]), .ranges.capacity = 16, .words = words,
+		.ranges = { .array = chunk, .size = sizeof(chunk[0]), .capacity = 16 },
+		.words = words,
 	};
 	u32 told = 0;
 
@@ -437,7 +438,8 @@ CASE(stops_behind_the_last_range_that_fitted)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges.array = &range, .ranges.size = sizeof(range), .ranges.capacity = 1, .words = words,
+		.ranges = { .array = &range, .size = sizeof(range), .capacity = 1 },
+		.words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -456,7 +458,8 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
-		.ranges.array = &range, .ranges.size = sizeof(range), .ranges.capacity = 1, .words = words,
+		.ranges = { .array = &range, .size = sizeof(range), .capacity = 1 },
+		.words = words,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
