@@ -116,6 +116,50 @@ def dirty_logs():
 
 
 @ktap.case
+def parents_that_have_nothing():
+    """They are asked once: what describes them is not needed any more. The leaf is asked always."""
+    with images.directory() as scratch, udev.asleep(), \
+            faulty.device(scratch / "backing", 64 * MIB) as device:
+        base = images.create(scratch / "base.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, 16 * MIB))])
+        vhdxoracle.create(device.path, parent=base, block_size=MIB, content=[(5 * MIB, b"m" * 4096)])
+        leaf = scratch / "leaf.vhdx"
+        vhdxoracle.create(leaf, parent=device.path, block_size=MIB)
+        with judge.Truth(scratch / "truth", 16 * MIB, base) as truth:
+            truth.write(5 * MIB, b"m" * 4096)
+            with raw_attached(leaf, parents=[device.path, base]) as disk:
+                judge.same_disk(disk, truth)
+                images.forget_pages()
+                device.fail_all()
+                for at in (0, 3 * MIB + 4096, 15 * MIB):
+                    judge.same_range(disk, truth, at, 8192)
+                ktap.expect_errno(errno.EIO, disk.read, 5 * MIB, 4096)
+                writer = Writer(disk, truth, random.Random(1), 512)
+                for at in (4096, 3 * MIB, 5 * MIB):
+                    writer.write(at, 4096)
+                for at in (0, 3 * MIB):
+                    judge.same_range(disk, truth, at, MIB)
+                device.heal()
+                judge.same_disk(disk, truth)
+
+
+@ktap.case
+def parts_that_share_a_place():
+    """Of a disk with more parts than are remembered at once."""
+    where = [number * 256 * GIB + MIB for number in range(3)]
+    with images.directory() as scratch, udev.asleep():
+        shape = {"block_size": MIB, "content": [(where[1], b"m" * 4096)]}
+        base = images.create(scratch / "base.vhdx", 600 * GIB, MIB,
+                             content=[(at, bytes([65 + number]) * 4096) for number, at in enumerate(where)])
+        vhdxoracle.create(scratch / "middle.vhdx", parent=base, **shape)
+        vhdxoracle.create(scratch / "leaf.vhdx", parent=scratch / "middle.vhdx", block_size=MIB)
+        with raw_attached(scratch / "leaf.vhdx", flags=READ_ONLY,
+                          parents=[scratch / "middle.vhdx", base]) as disk:
+            for _ in range(2):
+                for at, byte in zip((*where, *where[::-1]), b"AmCCmA"):
+                    ktap.check(disk.read(at, 4096) == bytes([byte]) * 4096, f"at {at}")
+
+
+@ktap.case
 def several_children():
     """One parent, read by several disks at once, and one that reads nothing else."""
     with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
