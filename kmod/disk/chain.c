@@ -61,8 +61,11 @@ static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
 		      struct vhdx_diag *diag)
 {
 	struct vhdx_layer_user *user = &disk->layers[position];
-	int err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
+	int err;
 
+	if (position + 1 < disk->layer_count)
+		user->parent = disk->layers[position + 1].layer;
+	err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
 	if (!err)
 		err = check_unique(disk, position, diag);
 	if (!err)
@@ -302,9 +305,9 @@ static int load_parents(struct vhdx_disk *disk, u64 offset, u64 wanted,
  * @pins:	receives what vhdx_chain_unload() gives up; nothing after a failure
  *
  * Sleeps. All of it is held at once: without memory, pages that nobody holds do not stay. Tasks ask
- * children before their parents, so none waits for one that waits for it. If another part takes the
- * place of a shortcut before the look-up, that finds less than it asks for, and all is loaded once
- * more. Returns 0 or -errno.
+ * children before their parents, and all layers are a forest (layer/share.c): none waits for a task
+ * that waits for it. If another part takes the place of a shortcut before the look-up, that finds
+ * less than it asks for, and all is loaded once more. Returns 0 or -errno.
  */
 int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, u64 wanted, bool write,
 		    struct vhdx_chain_pins *pins)
