@@ -378,6 +378,25 @@ def stale_bits():
 
 
 @ktap.case
+def stale_bits_of_a_write_that_fails():
+    """They are cleared in the container, although nothing else asks for a commit."""
+    with images.directory() as scratch, udev.asleep(), \
+            faulty.device(scratch / "backing", 64 * MIB) as device:
+        parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB)
+        vhdxoracle.create(device.path, parent=parent, block_size=MIB, content=[(0, b"x" * 512)])
+        with vhdxoracle.Image(device.path) as image:
+            bits = next(image.bitmap_blocks())[1]
+            end = max(bits, image.block_entry(0)[1]) + MIB
+        judge.fill(device.path, 0xff, bits + MIB // 512 // 8, bits + 2 * MIB // 512 // 8)
+        with raw_attached(device.path, parents=[parent]) as disk, dio.Direct(device.path) as container:
+            device.fail((end, 64 * MIB - end))
+            ktap.expect_errno(errno.EIO, disk.write, MIB, bytes(512))
+            ktap.eventually(lambda: not any(container.read(bits, 4096)[1:]), "the bits are cleared", 15)
+            device.heal()
+        judge.valid(device.path)
+
+
+@ktap.case
 def tracked_in_a_chain():
     """A sidecar belongs to the leaf, and knows what was written."""
     with images.directory() as scratch, udev.asleep():
