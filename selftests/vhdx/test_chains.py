@@ -15,7 +15,7 @@ import stat
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, faulty, images, judge, ktap, udev, uapi  # noqa: E402
+from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, udev, uapi  # noqa: E402
 from vhdxtest.chains import Chain, content, random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attach_once, attached, opened, raw_attached  # noqa: E402
@@ -394,6 +394,26 @@ def stale_bits_of_a_write_that_fails():
             ktap.eventually(lambda: not any(container.read(bits, 4096)[1:]), "the bits are cleared", 15)
             device.heal()
         judge.valid(device.path)
+
+
+@ktap.case
+def parts_of_sectors():
+    """A log of dm-log-writes has the sectors of the device that it is about, not of that which it is
+    on: its writes are refused, and none has an effect."""
+    with images.directory() as scratch, udev.asleep(), images.blank_device() as device:
+        parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, 4096)
+        child = scratch / "child.vhdx"
+        vhdxoracle.create(child, parent=parent, block_size=MIB, logical_sector=4096)
+        before = judge.fingerprint(child)
+        with raw_attached(child, parents=[parent]) as disk, KernelLog() as log:
+            with log_writes.recorded(device, disk.node, 16 * MIB) as recorder:
+                with dio.Direct(recorder.path, write=True) as data:
+                    data.write(0, b"x" * 4096)
+                recorder.acknowledge(1)
+                ktap.eventually(lambda: any("Error writing log" in text for _, text in log.records()),
+                                "the log can't be written")
+            ktap.check(not any(disk.read(0, MIB)), "content")
+        ktap.check(judge.fingerprint(child) == before, "the container was changed")
 
 
 @ktap.case
