@@ -264,6 +264,17 @@ def no_memory_where_chains_cross():
         ktap.equal(found, [bytes(4 * KIB)] * 2, "content")
 
 
+@ktap.case
+def no_memory_in_one_piece():
+    """A disk of as many layers as there may be needs no pages that lie side by side."""
+    with images.directory() as scratch:
+        base = images.create(scratch / "base", 8 * MIB, MIB, content=[(0, b"b" * 4 * KIB)])
+        layers = copies(scratch / "layer", base, uapi.LAYERS_MAX - 1, block_size=MIB)
+        with inject.failing_pages(order=4):
+            with raw_attached(layers[0], flags=uapi.ATTACH_READ_ONLY, parents=[*layers[1:], base]) as disk:
+                ktap.equal(disk.read(0, 4 * KIB), b"b" * 4 * KIB, "content")
+
+
 WRITERS, SEALS = 8, 30
 
 
