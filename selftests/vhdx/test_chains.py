@@ -19,6 +19,7 @@ from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, udev, ua
 from vhdxtest.chains import Chain, content, random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attach_once, attached, opened, raw_attached  # noqa: E402
+from vhdxtest.family import Family  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -311,6 +312,17 @@ for _seed in range(21, 27):
 ktap.add("writes_64_layers", writes, 65, {"depth": 64, "size": 6 * MIB, "blocks": MIB, "pieces": 6})
 ktap.add("writes_256M_blocks", writes, 257,
          {"depth": 2, "size": 300 * MIB + 4096, "blocks": 256 * MIB, "pieces": 60, "sector": 512})
+
+
+@ktap.case
+def families():
+    """Layers that were written by the driver one after the other, of shapes that the run's seed says;
+    some have several children, some are on devices."""
+    with images.directory() as scratch, udev.asleep(), \
+            images.blank_device(64 * MIB) as one, images.blank_device(64 * MIB) as other, \
+            Family(scratch, ktap.chance("families"), (one, other)) as family:
+        family.grow()
+        family.judge()
 
 
 def states_of(path):
