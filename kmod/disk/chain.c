@@ -61,8 +61,11 @@ static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
 		      struct vhdx_diag *diag)
 {
 	struct vhdx_layer_user *user = &disk->layers[position];
-	int err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
+	int err;
 
+	if (position + 1 < disk->layer_count)
+		user->parent = disk->layers[position + 1].layer;
+	err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
 	if (!err)
 		err = check_unique(disk, position, diag);
 	if (!err)
@@ -94,6 +97,16 @@ int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 
 /* ---- ready for I/O ------------------------------------------------------------------------- */
 
+static int prepare_shortcuts(struct vhdx_disk *disk)
+{
+	unsigned int i, shift = UINT_MAX;
+
+	for (i = 1; i < disk->layer_count; i++)
+		shift = min(shift, disk->layers[i].layer->image.geo.block_shift);
+	return vhdx_shortcuts_init(&disk->shortcuts, vhdx_disk_leaf(disk)->image.geo.disk_size,
+				   shift);
+}
+
 /**
  * vhdx_chain_prepare() - memory to read what is in parents
  * @disk:	open, with its queues
@@ -110,6 +123,8 @@ int vhdx_chain_prepare(struct vhdx_disk *disk)
 	err = mempool_init_kmalloc_pool(&disk->pins, 1, below * sizeof(struct vhdx_pin));
 	if (!err)
 		err = bioset_init(&disk->run_bios, BIO_POOL_SIZE, 0, 0);
+	if (!err && below > 1)
+		err = prepare_shortcuts(disk);
 	for (i = 1; i <= below && !err; i++) {
 		disk->layers[i].container.queue.workqueue =
 			vhdx_disk_container(disk)->queue.workqueue;
@@ -130,6 +145,7 @@ void vhdx_chain_unprepare(struct vhdx_disk *disk)
 		vhdx_file_queue_release(&disk->layers[i].container.queue);
 		disk->layers[i].container.queue.workqueue = NULL;
 	}
+	vhdx_shortcuts_destroy(&disk->shortcuts);
 	bioset_exit(&disk->run_bios);
 	mempool_exit(&disk->pins);
 }
@@ -184,6 +200,29 @@ void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32
 
 /* ---- mapping through layers ----------------------------------------------------------------- */
 
+/* What one parent says of bytes that no layer above it has. Behind its end there are zeroes. */
+static void ask(struct vhdx_open_layer *parent, u64 offset, u64 length,
+		struct vhdx_mapping *extent)
+{
+	u64 size = parent->image.geo.disk_size;
+
+	if (offset < size) {
+		length = min(length, size - offset);
+		parent->mapping->lookup(parent, offset, length, false, extent);
+	} else {
+		extent->kind = VHDX_MAPPING_ZERO;
+		extent->length = length;
+	}
+	extent->length = min(extent->length, length);
+}
+
+/* Does this parent say that it has anything of the part of the disk that the first byte is in? */
+static bool has_something(const struct vhdx_mapping *extent)
+{
+	return extent->kind != VHDX_MAPPING_UNKNOWN &&
+	       (extent->kind != VHDX_MAPPING_PARENT || !extent->absent);
+}
+
 /**
  * vhdx_chain_look() - where is what the leaf does not have?
  * @disk:	has parents
@@ -192,36 +231,37 @@ void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32
  * @extent:	of the leaf: VHDX_MAPPING_PARENT; receives what is there, which is not that
  * @container:	receives what it is in
  *
- * For a read; in the read side in which the gate was entered. One look-up for each layer, down to
- * the one that has it. Behind a parent's end there are zeroes. What is not known in a parent is not
- * cut: what waits for its pages has no memory of a cut.
+ * For a read; in the read side in which the gate was entered. One look-up for each parent, down to
+ * the one that has it, but for those that a shortcut leaves out. What is not known in a parent is
+ * not cut: what waits for its pages has no memory of a cut.
  */
 void vhdx_chain_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent,
 		     struct vhdx_container **container)
 {
-	struct vhdx_layer_user *user = disk->layers;
-	u64 size, length = wanted;
+	unsigned int first = vhdx_shortcut_find(&disk->shortcuts, offset, wanted);
+	struct vhdx_layer_user *user = &disk->layers[first ?: 1];
 
-	while (extent->kind == VHDX_MAPPING_PARENT) {
-		user++;
-		length = min(length, extent->length);
-		size = user->layer->image.geo.disk_size;
-		if (offset >= size) {
-			extent->kind = VHDX_MAPPING_ZERO;
-			extent->length = length;
-			return;
+	extent->length = min(extent->length, wanted);
+	for (;; user++) {
+		ask(user->layer, offset, extent->length, extent);
+		if (!first && has_something(extent)) {
+			first = user - disk->layers;
+			vhdx_shortcut_learn(&disk->shortcuts, offset, first);
 		}
-		length = min(length, size - offset);
-		user->layer->mapping->lookup(user->layer, offset, length, false, extent);
+		if (extent->kind != VHDX_MAPPING_PARENT)
+			break;
 	}
-	extent->length = extent->kind == VHDX_MAPPING_UNKNOWN ? wanted :
-								min(length, extent->length);
+	if (extent->kind == VHDX_MAPPING_UNKNOWN)
+		extent->length = wanted;
 	if (unlikely(vhdx_layer_is_lost(user->layer, &user->container)))
 		extent->kind = VHDX_MAPPING_BAD;
 	*container = &user->container;
 }
 
-/* Is it in none of the first layers, @count of them, and so perhaps in the next one? */
+/*
+ * Is it in none of the first layers, @count of them, and so perhaps in the next one? What the last
+ * one does not have is nowhere.
+ */
 static bool goes_on_below(struct vhdx_disk *disk, unsigned int count, u64 offset)
 {
 	struct vhdx_open_layer *layer = disk->layers[count - 1].layer;
@@ -234,41 +274,55 @@ static bool goes_on_below(struct vhdx_disk *disk, unsigned int count, u64 offset
 	       offset < disk->layers[count].layer->image.geo.disk_size;
 }
 
+/* Pages of each parent that the look-up asks; those that are left out have none. */
+static int load_parents(struct vhdx_disk *disk, u64 offset, u64 wanted,
+			struct vhdx_chain_pins *pins)
+{
+	unsigned int position = vhdx_shortcut_find(&disk->shortcuts, offset, wanted) ?: 1;
+	struct vhdx_layer_user *user;
+	int err;
+
+	pins->below = mempool_alloc(&disk->pins, GFP_NOIO);
+	pins->count = position - 1;
+	memset(pins->below, 0, pins->count * sizeof(*pins->below));
+	do {
+		user = &disk->layers[position];
+		err = user->layer->mapping->load(user->layer, &user->container, offset,
+						 &pins->below[position - 1]);
+		if (err)
+			return err;
+		pins->count = position++;
+	} while (goes_on_below(disk, position, offset));
+	return 0;
+}
+
 /**
  * vhdx_chain_load() - make the next look-up of this offset answer
  * @disk:	prepared
  * @offset:	of the disk
+ * @wanted:	bytes that will be asked for
  * @write:	it is written: parents are not asked
  * @pins:	receives what vhdx_chain_unload() gives up; nothing after a failure
  *
  * Sleeps. All of it is held at once: without memory, pages that nobody holds do not stay. Tasks ask
- * children before their parents, so none waits for one that waits for it. Returns 0 or -errno.
+ * children before their parents, and all layers are a forest (layer/share.c): none waits for a task
+ * that waits for it. If another part takes the place of a shortcut before the look-up, that finds
+ * less than it asks for, and all is loaded once more. Returns 0 or -errno.
  */
-int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, bool write, struct vhdx_chain_pins *pins)
+int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, u64 wanted, bool write,
+		    struct vhdx_chain_pins *pins)
 {
-	struct vhdx_layer_user *user = disk->layers;
-	unsigned int count;
+	struct vhdx_layer_user *leaf = &disk->layers[0];
 	int err;
 
 	memset(pins, 0, sizeof(*pins));
-	err = user->layer->mapping->load(user->layer, &user->container, offset, &pins->leaf);
-	if (err)
+	err = leaf->layer->mapping->load(leaf->layer, &leaf->container, offset, &pins->leaf);
+	if (err || write || !goes_on_below(disk, 1, offset))
 		return err;
-	for (count = 1; !write && count < disk->layer_count; count++) {
-		if (!goes_on_below(disk, count, offset))
-			break;
-		if (!pins->below)
-			pins->below = mempool_alloc(&disk->pins, GFP_NOIO);
-		user++;
-		err = user->layer->mapping->load(user->layer, &user->container, offset,
-						 &pins->below[count - 1]);
-		if (err) {
-			vhdx_chain_unload(disk, pins);
-			return err;
-		}
-		pins->count = count;
-	}
-	return 0;
+	err = load_parents(disk, offset, wanted, pins);
+	if (err)
+		vhdx_chain_unload(disk, pins);
+	return err;
 }
 
 /**

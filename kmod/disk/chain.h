@@ -19,7 +19,7 @@ struct vhdx_open_layer;
 /**
  * struct vhdx_chain_pins - what keeps in memory where a byte of the disk is
  * @leaf:	of the leaf
- * @below:	of the parents that were asked; NULL: none was
+ * @below:	of the parents, down to the last one that was asked; NULL: none was
  * @count:	how many of @below
  */
 struct vhdx_chain_pins {
@@ -38,7 +38,8 @@ void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32
 u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position);
 void vhdx_chain_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent,
 		     struct vhdx_container **container);
-int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, bool write, struct vhdx_chain_pins *pins);
+int vhdx_chain_load(struct vhdx_disk *disk, u64 offset, u64 wanted, bool write,
+		    struct vhdx_chain_pins *pins);
 void vhdx_chain_unload(struct vhdx_disk *disk, struct vhdx_chain_pins *pins);
 
 #endif

@@ -375,7 +375,7 @@ void vhdx_disk_free(struct vhdx_disk *disk)
 	vhdx_tracker_destroy(&disk->tracker);
 	for (i = 0; i < disk->layer_count; i++)
 		vhdx_layer_close(&disk->layers[i]);
-	kfree(disk);
+	kvfree(disk);
 }
 
 static void layer_lost(void *disk, const char *how)
@@ -444,7 +444,7 @@ static void points_changed(struct vhdx_tracker *tracker)
  */
 struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only)
 {
-	struct vhdx_disk *disk = kzalloc(struct_size(disk, layers, layer_count), GFP_KERNEL);
+	struct vhdx_disk *disk = kvzalloc(struct_size(disk, layers, layer_count), GFP_KERNEL);
 	unsigned int i;
 
 	if (!disk)

@@ -15,6 +15,7 @@
 #include "restart.h"
 #include "layer/layer.h"
 #include "session.h"
+#include "shortcut.h"
 #include "shutdown.h"
 #include "swap_out.h"
 #include "track/tracker.h"
@@ -56,6 +57,7 @@ struct vhdx_layer;
  * @split_bios:	pieces of the caller's bios
  * @run_bios:	several layers: pieces that are sent at once, and wait for nothing
  * @pins:	several layers: what keeps in memory where a byte of the disk is
+ * @shortcuts:	several parents: which of them is the first to be asked
  * @commit_wq:	where the journal commits, and where a gap is written
  * @space_wq:	where room for new blocks is made
  * @layer_count: how many
@@ -90,6 +92,7 @@ struct vhdx_disk {
 	struct bio_set split_bios;
 	struct bio_set run_bios;
 	mempool_t pins;
+	struct vhdx_shortcuts shortcuts;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
 	struct workqueue_struct *publish_wq;

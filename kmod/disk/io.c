@@ -124,6 +124,17 @@ void vhdx_io_start(struct vhdx_disk *disk, struct bio *bio)
 	start(disk, bio, ref_of(disk, bio), true);
 }
 
+/*
+ * Who submits a bio has to know how large sectors are, and the block layer does not look. A part of
+ * a sector has no bit in a sector bitmap: it would be written, and not be found again.
+ */
+static bool is_of_sectors(const struct vhdx_disk *disk, const struct bio *bio)
+{
+	u32 size = vhdx_disk_leaf(disk)->image.geo.logical_sector_size;
+
+	return !((bio->bi_iter.bi_sector << SECTOR_SHIFT | bio->bi_iter.bi_size) & (size - 1));
+}
+
 /**
  * vhdx_submit_bio() - the disk's ->submit_bio
  * @bio:	from the block layer, or resubmitted by us
@@ -165,6 +176,10 @@ void vhdx_submit_bio(struct bio *bio)
 		return;
 	}
 
+	if (unlikely(!is_of_sectors(disk, bio))) {
+		bio->bi_status = BLK_STS_IOERR;
+		goto fail;
+	}
 	if (unlikely(vhdx_is_swap_out(bio))) {
 		swap_out = true;
 		if (!vhdx_swap_out_enter(disk, bio))

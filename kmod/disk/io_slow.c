@@ -34,7 +34,8 @@ static void slow_work(struct work_struct *work)
 	if (vhdx_io_is_write(io))
 		err = vhdx_session_begin(disk);
 	if (!err)
-		err = vhdx_chain_load(disk, io->disk_offset, vhdx_io_is_write(io), &pins);
+		err = vhdx_chain_load(disk, io->disk_offset, io->length, vhdx_io_is_write(io),
+				      &pins);
 	if (err) {
 		vhdx_io_end(io, errno_to_blk_status(err));
 	} else {

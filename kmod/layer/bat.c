@@ -54,6 +54,7 @@ static noinline void look_further(struct vhdx_open_layer *layer, enum vhdx_block
 	extent->kind = VHDX_MAPPING_ZERO;
 	if (!layer->image.geo.has_parent)
 		return;
+	extent->absent = state == VHDX_BLOCK_NOT_PRESENT;
 	if (state == VHDX_BLOCK_PARTIALLY_PRESENT)
 		vhdx_bitmap_look(layer, offset, wanted, write, extent);
 	else if (state == VHDX_BLOCK_NOT_PRESENT)

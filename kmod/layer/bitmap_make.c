@@ -150,9 +150,12 @@ static int clear(struct vhdx_open_layer *layer, struct vhdx_page *page, u32 firs
 	if (vhdx_bitmap_find(page->entries, true, first, end) == end)
 		return 0;
 	err = vhdx_page_reserve(&layer->pages, page);
-	if (!err)
-		vhdx_page_fill(&layer->pages, page, false, first, end);
-	return err;
+	if (err)
+		return err;
+	vhdx_page_fill(&layer->pages, page, false, first, end);
+	/* The write that it is done for may fail, and then nobody else asks for a commit. */
+	vhdx_journal_kick(&layer->writer.journal);
+	return 0;
 }
 
 static int has_gap(struct vhdx_open_layer *layer, struct vhdx_page *page, u32 first, u32 end)
@@ -189,7 +192,7 @@ static int read_entry(struct vhdx_open_layer *layer, u64 offset, struct vhdx_bat
  * @whole:	receives whether no sector of the block is the parent's after it
  *
  * Within an operation on the block. Sleeps. Returns 0; -EAGAIN: after the next commit; -EIO: the
- * block is damaged; what vhdx_allocator_take() says; or -errno.
+ * block is damaged, or the container is lost; what vhdx_allocator_take() says; or -errno.
  */
 int vhdx_bitmap_prepare(struct vhdx_open_layer *layer, u64 offset, u64 length, bool *needed,
 			bool *whole)
@@ -200,7 +203,7 @@ int vhdx_bitmap_prepare(struct vhdx_open_layer *layer, u64 offset, u64 length, b
 	u64 used = min(end, geo->disk_size);
 	struct vhdx_bat_entry entry;
 	u64 where;
-	int ret = read_entry(layer, offset, &entry);
+	int ret = vhdx_writer_is_lost(layer) ? -EIO : read_entry(layer, offset, &entry);
 
 	if (ret)
 		return ret;

@@ -48,6 +48,7 @@ struct vhdx_layer_ops {
 /**
  * struct vhdx_layer_user - one disk's use of a layer
  * @ops:	what is told to @disk
+ * @parent:	the layer below it in the disk's chain; NULL: it is the last one
  * @layer:	NULL: not open
  * @link:	in layer->users
  * @container:	the disk's own descriptor of the bytes; its claim has the number of the disk
@@ -55,6 +56,7 @@ struct vhdx_layer_ops {
 struct vhdx_layer_user {
 	const struct vhdx_layer_ops *ops;
 	void *disk;
+	const struct vhdx_open_layer *parent;
 	struct vhdx_open_layer *layer;
 	struct list_head link;
 	struct vhdx_container container;
@@ -101,6 +103,7 @@ struct vhdx_writer {
  * @refs:	one for each user
  * @users_lock:	@users and @lost; any context, and the callbacks are called under it
  * @users:	are told what happens to it; several only where it is read
+ * @parent:	that each of them has below it; only to compare
  * @lost:	the users were told so: it gets no other ones
  * @outdated:	the container is not what it was when it was opened: the layer gets no other users,
  *		and those that it has go on as if each had opened it alone
@@ -119,6 +122,7 @@ struct vhdx_open_layer {
 	refcount_t refs;
 	spinlock_t users_lock;
 	struct list_head users;
+	const struct vhdx_open_layer *parent;
 	bool lost;
 	bool outdated;
 	const struct vhdx_mapping_ops *mapping;

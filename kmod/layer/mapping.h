@@ -38,6 +38,7 @@ enum vhdx_mapping_kind {
  * struct vhdx_mapping - some bytes of the disk, as they are mapped
  * @kind:	where they are
  * @durable:	VHDX_MAPPING_DATA: the mapping survives power loss already (rule V4)
+ * @absent:	VHDX_MAPPING_PARENT: so is all of the block that the first of them is in
  * @offset:	VHDX_MAPPING_DATA: of the first one in the container
  * @length:	how many, one at least. Of VHDX_MAPPING_DATA it may be several blocks, as far as
  *		these lie side by side, and of VHDX_MAPPING_ZERO and VHDX_MAPPING_PARENT for a
@@ -46,6 +47,7 @@ enum vhdx_mapping_kind {
 struct vhdx_mapping {
 	enum vhdx_mapping_kind kind;
 	bool durable;
+	bool absent;
 	u64 offset;
 	u64 length;
 };

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The users of a layer: one disk that writes, or any number of disks that read the same file or
- * device. A disk that is attached later finds the layer through the registry of claims, and takes a
- * reference to it.
+ * device, and below it the same layers. A disk that is attached later finds the layer through the
+ * registry of claims, and takes a reference to it.
+ *
+ * So all layers in use are a forest, in whatever order the chains of hostile containers name each
+ * other. A task that has pages of a layer waits for those of its parents alone, and never for a
+ * task that waits for it (rule K3).
  *
  * No attach waits for another one that is under way: of two at once both read the container, and
  * the one that is done later drops what it has read and takes the layer of the other.
@@ -43,16 +47,20 @@ static void put(struct vhdx_open_layer *layer)
 /* ---- one for all that read ------------------------------------------------------------------ */
 
 /*
- * Under the registry's lock: the claim that it was found through has a reference.
+ * Under the registry's lock: the claim that it was found through has a reference. Whoever uses it
+ * uses its parent as well, which has not given way to another one at its address.
  *
  * Where LogGuid is set, the header does not change while a program writes: it does not show whether
  * BAT and log are as they were, and what its overlay does not hold is read from the log again.
  */
-static bool get(void *shared)
+static bool get(const struct vhdx_claim *claim, void *shared)
 {
+	const struct vhdx_layer_user *user = container_of(claim, struct vhdx_layer_user,
+							  container.claim);
 	struct vhdx_open_layer *layer = shared;
 
-	if (READ_ONCE(layer->lost) || READ_ONCE(layer->outdated) || layer->replayed)
+	if (READ_ONCE(layer->lost) || READ_ONCE(layer->outdated) || layer->replayed ||
+	    layer->parent != user->parent)
 		return false;
 	refcount_inc(&layer->refs);
 	return true;
@@ -131,6 +139,7 @@ static int open_own(struct vhdx_layer_user *user, struct vhdx_diag *diag)
 
 	if (!mine)
 		return vhdx_no_memory(diag);
+	mine->parent = user->parent;
 	err = load(mine, user, diag);
 	if (err) {
 		put(mine);
@@ -146,8 +155,8 @@ static int open_own(struct vhdx_layer_user *user, struct vhdx_diag *diag)
 
 /**
  * vhdx_layer_open() - take over a container that user space opened
- * @user:	zeroed but for ops, disk and container.claim.disk; vhdx_layer_close() it whatever
- *		this returns
+ * @user:	zeroed but for ops, disk, parent and container.claim.disk; vhdx_layer_close() it
+ *		whatever this returns, and before the parent
  * @fd:		regular file or block device
  * @read_only:	never write
  * @diag:	what is wrong

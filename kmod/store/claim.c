@@ -83,14 +83,15 @@ void vhdx_claim_leave(struct vhdx_claim *claim)
  * vhdx_claim_share() - find what another reader of this very inode has made of it
  * @claim:	for reading; shares nothing yet
  * @mine:	what is shared with others from now on if there is nothing; or NULL
- * @get:	take a reference to what was found for @claim; false: it is not to be shared any
- *		more. It must not sleep, or claim anything
+ * @get:	take a reference to what was found for @claim; false: that does not share it.
+ *		It must not sleep, or claim anything
  *
  * A file of an overlay and the one below it have different inodes, and share nothing: they part
  * when the file is copied up. May sleep. Returns what is shared by @claim now: what was found, or
  * @mine.
  */
-void *vhdx_claim_share(struct vhdx_claim *claim, void *mine, bool (*get)(void *shared))
+void *vhdx_claim_share(struct vhdx_claim *claim, void *mine,
+		       bool (*get)(const struct vhdx_claim *claim, void *shared))
 {
 	const struct inode *inode = claim->file->f_mapping->host;
 	struct vhdx_claim *other;
@@ -99,7 +100,7 @@ void *vhdx_claim_share(struct vhdx_claim *claim, void *mine, bool (*get)(void *s
 	claim->shared = mine;
 	list_for_each_entry(other, &claims, link) {
 		if (other != claim && other->shared && other->file->f_mapping->host == inode &&
-		    get(other->shared)) {
+		    get(claim, other->shared)) {
 			claim->shared = other->shared;
 			break;
 		}

@@ -53,7 +53,8 @@ static inline struct inode *vhdx_inode_below(const struct file *file)
 
 int vhdx_claim_file(struct vhdx_claim *claim, struct file *file, bool write, int *holder);
 void vhdx_claim_leave(struct vhdx_claim *claim);
-void *vhdx_claim_share(struct vhdx_claim *claim, void *mine, bool (*get)(void *shared));
+void *vhdx_claim_share(struct vhdx_claim *claim, void *mine,
+		       bool (*get)(const struct vhdx_claim *claim, void *shared));
 void vhdx_claim_unshare(struct vhdx_claim *claim);
 void vhdx_claim_release(struct vhdx_claim *claim);
 

@@ -18,10 +18,11 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, faulty, images, inject, judge, ktap, mapper, uapi, udev  # noqa: E402
+from vhdxtest import dio, faulty, images, inject, judge, ktap, mapper, slow, uapi, udev  # noqa: E402
+from vhdxtest.chains import copies  # noqa: E402
 from vhdxtest.device import Control, Failure  # noqa: E402
 from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.images import GIB, KIB, MIB, forget_pages  # noqa: E402
 from vhdxtest.ledger import Ledger  # noqa: E402
 from vhdxtest.slots import Slots  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -225,6 +226,53 @@ def no_memory_on_a_block_device():
             for page, offset in enumerate(where):
                 ktap.equal(image.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB), "content")
         judge.valid(place.path)
+
+
+@ktap.case
+def no_memory_where_chains_cross():
+    """Two containers that are each a parent of the other one: of two disks that have both of them, in
+    either order, none waits for pages that the other one holds (rule K3)."""
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        base, *leaves = (stack.enter_context(images.blank_device()) for _ in range(3))
+        parents = [stack.enter_context(slow.device(scratch / name, 64 * MIB, name)) for name in ("one", "other")]
+        # Pages of the BAT and of sector bitmaps that are not those of the other disk.
+        where = (0, 5 * GIB)
+        images.create(base, 8 * GIB, MIB)
+        for path in (*leaves, *(parent.path for parent in parents)):
+            parental = path not in leaves
+            copies(path, base, 1, block_size=MIB, content=[(at, b"x" * 4 * KIB) for at in where] * parental)
+        disks = [stack.enter_context(raw_attached(leaf, flags=uapi.ATTACH_READ_ONLY,
+                                                  parents=[*(one.path for one in order), base]))
+                 for leaf, order in zip(leaves, (parents, parents[::-1]))]
+        for disk in disks:
+            disk.read(0, 4 * KIB)
+        forget_pages()
+        for parent in parents:
+            parent.delay(read=200)
+        found = []
+        readers = [threading.Thread(target=lambda d=disk, at=at: found.append(d.read(at + 8 * KIB, 4 * KIB)))
+                   for disk, at in zip(disks, where)]
+        with inject.failing(100, inject.NEAR):
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                reader.join(20)
+            hang = any(reader.is_alive() for reader in readers)
+        for reader in readers:
+            reader.join()
+        ktap.check(not hang, "they wait for each other")
+        ktap.equal(found, [bytes(4 * KIB)] * 2, "content")
+
+
+@ktap.case
+def no_memory_in_one_piece():
+    """A disk of as many layers as there may be needs no pages that lie side by side."""
+    with images.directory() as scratch:
+        base = images.create(scratch / "base", 8 * MIB, MIB, content=[(0, b"b" * 4 * KIB)])
+        layers = copies(scratch / "layer", base, uapi.LAYERS_MAX - 1, block_size=MIB)
+        with inject.failing_pages(order=4):
+            with raw_attached(layers[0], flags=uapi.ATTACH_READ_ONLY, parents=[*layers[1:], base]) as disk:
+                ktap.equal(disk.read(0, 4 * KIB), b"b" * 4 * KIB, "content")
 
 
 WRITERS, SEALS = 8, 30

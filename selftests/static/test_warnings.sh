@@ -3,7 +3,8 @@
 #
 # test_warnings - does the module build without a warning, asked for more than usual?
 #
-# And does sparse find a mixed-up byte order, address space or lock?
+# And does sparse find a mixed-up byte order, address space or lock, or gcc a function that calls
+# itself?
 #
 # shellcheck disable=SC2317 # ktap_run calls the cases
 
@@ -25,6 +26,12 @@ linux_newest() {
 	builds_without_findings newest W=1
 }
 
+# Of what linux_6_12 has built.
+stack() {
+	builds_without_findings 6.12 W=1
+	python3 "$static/stack.py" "$work/build" || fail "there are findings"
+}
+
 # Of what linux_6_12 has built, sparse alone is left to be run.
 sparse() {
 	has_packages sparse || skip "install sparse"
@@ -34,4 +41,4 @@ sparse() {
 # A brief run has the oldest, or the newest, or, one time out of two, neither; the seed decides.
 others=(linux_6_1 linux_newest)
 [[ -z ${VHDX_BRIEF-} ]] || others=("${others[@]:${VHDX_SEED:-0} % 4:1}")
-ktap_run linux_6_12 sparse "${others[@]}"
+ktap_run linux_6_12 stack sparse "${others[@]}"

@@ -15,10 +15,11 @@ import stat
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, faulty, images, judge, ktap, udev, uapi  # noqa: E402
+from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, udev, uapi  # noqa: E402
 from vhdxtest.chains import Chain, content, random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attach_once, attached, opened, raw_attached  # noqa: E402
+from vhdxtest.family import Family  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -113,6 +114,50 @@ def dirty_logs():
             with raw_attached(paths[0], flags=READ_ONLY, parents=paths[1:]) as disk:
                 judge.same_disk(disk, truth)
         ktap.check([judge.fingerprint(path) for path in paths] == before, "a layer was changed")
+
+
+@ktap.case
+def parents_that_have_nothing():
+    """They are asked once: what describes them is not needed any more. The leaf is asked always."""
+    with images.directory() as scratch, udev.asleep(), \
+            faulty.device(scratch / "backing", 64 * MIB) as device:
+        base = images.create(scratch / "base.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, 16 * MIB))])
+        vhdxoracle.create(device.path, parent=base, block_size=MIB, content=[(5 * MIB, b"m" * 4096)])
+        leaf = scratch / "leaf.vhdx"
+        vhdxoracle.create(leaf, parent=device.path, block_size=MIB)
+        with judge.Truth(scratch / "truth", 16 * MIB, base) as truth:
+            truth.write(5 * MIB, b"m" * 4096)
+            with raw_attached(leaf, parents=[device.path, base]) as disk:
+                judge.same_disk(disk, truth)
+                images.forget_pages()
+                device.fail_all()
+                for at in (0, 3 * MIB + 4096, 15 * MIB):
+                    judge.same_range(disk, truth, at, 8192)
+                ktap.expect_errno(errno.EIO, disk.read, 5 * MIB, 4096)
+                writer = Writer(disk, truth, random.Random(1), 512)
+                for at in (4096, 3 * MIB, 5 * MIB):
+                    writer.write(at, 4096)
+                for at in (0, 3 * MIB):
+                    judge.same_range(disk, truth, at, MIB)
+                device.heal()
+                judge.same_disk(disk, truth)
+
+
+@ktap.case
+def parts_that_share_a_place():
+    """Of a disk with more parts than are remembered at once."""
+    where = [number * 256 * GIB + MIB for number in range(3)]
+    with images.directory() as scratch, udev.asleep():
+        shape = {"block_size": MIB, "content": [(where[1], b"m" * 4096)]}
+        base = images.create(scratch / "base.vhdx", 600 * GIB, MIB,
+                             content=[(at, bytes([65 + number]) * 4096) for number, at in enumerate(where)])
+        vhdxoracle.create(scratch / "middle.vhdx", parent=base, **shape)
+        vhdxoracle.create(scratch / "leaf.vhdx", parent=scratch / "middle.vhdx", block_size=MIB)
+        with raw_attached(scratch / "leaf.vhdx", flags=READ_ONLY,
+                          parents=[scratch / "middle.vhdx", base]) as disk:
+            for _ in range(2):
+                for at, byte in zip((*where, *where[::-1]), b"AmCCmA"):
+                    ktap.check(disk.read(at, 4096) == bytes([byte]) * 4096, f"at {at}")
 
 
 @ktap.case
@@ -269,6 +314,17 @@ ktap.add("writes_256M_blocks", writes, 257,
          {"depth": 2, "size": 300 * MIB + 4096, "blocks": 256 * MIB, "pieces": 60, "sector": 512})
 
 
+@ktap.case
+def families():
+    """Layers that were written by the driver one after the other, of shapes that the run's seed says;
+    some have several children, some are on devices."""
+    with images.directory() as scratch, udev.asleep(), \
+            images.blank_device(64 * MIB) as one, images.blank_device(64 * MIB) as other, \
+            Family(scratch, ktap.chance("families"), (one, other)) as family:
+        family.grow()
+        family.judge()
+
+
 def states_of(path):
     """The BAT of a container's first blocks, by name."""
     with vhdxoracle.Image(path) as image:
@@ -331,6 +387,45 @@ def stale_bits():
                 judge.valid(child)
                 with raw_attached(child, parents=[parent]) as disk:
                     judge.same_disk(disk, truth)
+
+
+@ktap.case
+def stale_bits_of_a_write_that_fails():
+    """They are cleared in the container, although nothing else asks for a commit."""
+    with images.directory() as scratch, udev.asleep(), \
+            faulty.device(scratch / "backing", 64 * MIB) as device:
+        parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB)
+        vhdxoracle.create(device.path, parent=parent, block_size=MIB, content=[(0, b"x" * 512)])
+        with vhdxoracle.Image(device.path) as image:
+            bits = next(image.bitmap_blocks())[1]
+            end = max(bits, image.block_entry(0)[1]) + MIB
+        judge.fill(device.path, 0xff, bits + MIB // 512 // 8, bits + 2 * MIB // 512 // 8)
+        with raw_attached(device.path, parents=[parent]) as disk, dio.Direct(device.path) as container:
+            device.fail((end, 64 * MIB - end))
+            ktap.expect_errno(errno.EIO, disk.write, MIB, bytes(512))
+            ktap.eventually(lambda: not any(container.read(bits, 4096)[1:]), "the bits are cleared", 15)
+            device.heal()
+        judge.valid(device.path)
+
+
+@ktap.case
+def parts_of_sectors():
+    """A log of dm-log-writes has the sectors of the device that it is about, not of that which it is
+    on: its writes are refused, and none has an effect."""
+    with images.directory() as scratch, udev.asleep(), images.blank_device() as device:
+        parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, 4096)
+        child = scratch / "child.vhdx"
+        vhdxoracle.create(child, parent=parent, block_size=MIB, logical_sector=4096)
+        before = judge.fingerprint(child)
+        with raw_attached(child, parents=[parent]) as disk, KernelLog() as log:
+            with log_writes.recorded(device, disk.node, 16 * MIB) as recorder:
+                with dio.Direct(recorder.path, write=True) as data:
+                    data.write(0, b"x" * 4096)
+                recorder.acknowledge(1)
+                ktap.eventually(lambda: any("Error writing log" in text for _, text in log.records()),
+                                "the log can't be written")
+            ktap.check(not any(disk.read(0, MIB)), "content")
+        ktap.check(judge.fingerprint(child) == before, "the container was changed")
 
 
 @ktap.case

@@ -5,7 +5,8 @@
 
 What can be read reads as the oracle reads it; what can't is EIO. A reader changes
 nothing. A writer either allocates, and leaves no more faults than there were, or is
-refused with a reason in sysfs. Each of the oracle's mutations that may attach is a case.
+refused with a reason in sysfs. Each of the oracle's mutations that may attach is a case; all is as
+vhdxctl check says, by the table that both are compared with.
 """
 
 import errno
@@ -19,7 +20,8 @@ from vhdxtest.chains import parents_of
 from vhdxtest.disk import raw_attached
 from vhdxtest.kernel_log import KernelLog
 from vhdxtest.images import MIB
-from vhdxoracle import MUTATIONS, Editor, RangeSet, VhdxError, check, faults, mutate, open_disk, write_raw
+from vhdxoracle import (MUTATIONS, Editor, RangeSet, VhdxError, check, faults, mutate, open_disk, verdicts,
+                        write_raw)
 
 # Said once for a container, whatever is wrong with it; and the block layer's part.
 KNOWN = ("no more blocks are allocated", "I/O error", "partition")
@@ -56,7 +58,7 @@ def nowhere(image):
 
 
 def write_to(disk, offset, wanted):
-    """A write that needs a new block: it succeeds, or it is refused with a reason."""
+    """A write that needs a new block: it succeeds, or it is refused with a reason. The verdict."""
     before = disk.read(offset, 12288)
     try:
         disk.write(offset + 4096, b"n" * 4096)
@@ -64,15 +66,17 @@ def write_to(disk, offset, wanted):
         ktap.equal(error.errno, errno.EIO, "errno")
         ktap.check(disk.sysfs("scan").startswith("failed: "), f"scan is {disk.sysfs('scan')}")
         ktap.equal(disk.read(offset, 12288), before, "what was not written")
-    else:
-        ktap.check(not wanted.alloc_refused, "the write was to be refused")
-        ktap.equal(disk.read(offset, 12288), before[:4096] + b"n" * 4096 + before[8192:], "what was written")
+        return verdicts.no_new_blocks(disk.sysfs("scan"))
+    ktap.check(not wanted.alloc_refused, "the write was to be refused")
+    ktap.equal(disk.read(offset, 12288), before[:4096] + b"n" * 4096 + before[8192:], "what was written")
+    return verdicts.ACCEPTED
 
 
 def expect_refusal(wanted, failure, path, before):
     """Refusing it is right too, if nothing changes."""
     got = name_of(failure.errno)
     ktap.check(got in wanted.attach, f"{got} instead of {wanted.attach}")
+    judge.agreed(wanted.name, verdicts.refused(uapi.REASONS[failure.reason], failure.__notes__[0]))
     ktap.check(judge.fingerprint(path) == before, "a refused attach changed the container")
 
 
@@ -116,7 +120,7 @@ def accepted(name):
                     disk.data.flush()
                     ktap.check(judge.fingerprint(path) == before, "an attach without a write changed it")
                 if target is not None:
-                    write_to(disk, target, wanted)
+                    judge.agreed(name, write_to(disk, target, wanted))
         after = faults(check(path), strict=True)
         ktap.check(len(after) <= faults_before, f"the write added faults: {after}")
         log.expect_quiet(KNOWN)

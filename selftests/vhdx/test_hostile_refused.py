@@ -22,7 +22,7 @@ from vhdxtest.chains import parents_of
 from vhdxtest.disk import detach_index, opened, raw_attached
 from vhdxtest.images import KIB, MIB
 from vhdxtest.kernel_log import KernelLog
-from vhdxoracle import MUTATIONS, mutate
+from vhdxoracle import MUTATIONS, mutate, verdicts
 from vhdxoracle.crc32c import sealed
 
 REASON_OF = {"EMEDIUMTYPE": uapi.BAD_TYPE, "EUCLEAN": uapi.CORRUPT, "EOPNOTSUPP": uapi.UNSUPPORTED}
@@ -56,6 +56,7 @@ def refused(name):
                        f"'{message}' names none of {wanted.structure}")
             ktap.check(got != "EUCLEAN" or re.search(r"0x[0-9a-f]+|\d+ bytes", message),
                        f"'{message}' names no place")
+            judge.agreed(name, verdicts.refused(uapi.REASONS[reason], message))
         ktap.check(judge.fingerprint(path) == before, "the container was changed")
         log.expect_quiet()
 

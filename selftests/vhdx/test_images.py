@@ -6,22 +6,20 @@ disks of 64 TiB.
 """
 
 import errno
-import gzip
 import hashlib
-import lzma
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import images, judge, ktap, uapi
-from vhdxtest.device import expect_failure
+from vhdxtest.device import Failure, expect_failure
 from vhdxtest.disk import attach_once, attached, raw_attached
 from vhdxtest.images import KIB, MIB, TIB
 import vhdxoracle
+from vhdxoracle import corpus, verdicts
 
 SIZE = 24 * MIB + 512
 
@@ -91,23 +89,15 @@ def disk2vhd():
 
 # ---- real images ---------------------------------------------------------------------
 
-def unpacked(name, target):
+def unpacked(name, scratch):
     """A sample image, or the end of the case."""
-    corpus = pathlib.Path(os.environ.get("VHDX_CORPUS", "/nonexistent"))
-    for suffix, opener in ((".xz", lzma.open), (".gz", gzip.open)):
-        if (corpus / (name + suffix)).exists():
-            with opener(corpus / (name + suffix)) as packed, open(target, "wb") as plain:
-                shutil.copyfileobj(packed, plain, MIB)
-            judge.snapshot(target, f"{target}.sparse")
-            os.replace(f"{target}.sparse", target)
-            return target
-    return ktap.skip(f"there is no {name} in the corpus")
+    return corpus.unpacked(name, scratch) or ktap.skip(f"there is no {name} in the corpus")
 
 
 def sample(name):
     """Reads as the oracle reads it, and may be written."""
     with images.directory() as scratch:
-        path = unpacked(name, scratch / name)
+        path = unpacked(name, scratch)
         before = judge.fingerprint(path)
         with vhdxoracle.open_disk(path) as image:
             size, sector = image.size, image.geometry.logical_sector
@@ -132,7 +122,7 @@ def sample_of_old_qemu():
     """Converted by QEMU 5.2: the sector bitmap entries of a disk without a parent hold 2. What
     it means is that there is none: the disk is written like any other, new blocks included."""
     with images.directory() as scratch:
-        path = unpacked("qemu-5.2-convert-9G.vhdx", scratch / "disk.vhdx")
+        path = unpacked("qemu-5.2-convert-9G.vhdx", scratch)
         with vhdxoracle.open_disk(path) as image:
             size = image.size
         with judge.Truth(scratch / "truth", size, path) as truth:
@@ -157,7 +147,7 @@ def sample_pair():
     """Of Windows: the child finds its parent beside it, and both have the content that they had
     there. What is written is in the child alone."""
     with images.directory() as scratch:
-        parent, child = (unpacked(name, scratch / name) for name in CONTENT)
+        parent, child = (unpacked(name, scratch) for name in CONTENT)
         before = judge.fingerprint(parent), judge.fingerprint(child)
         for path in (child, parent):
             with attached(path, "--read-only") as disk:
@@ -179,13 +169,36 @@ def sample_pair():
 def sample_differencing():
     """A child without its parent is refused, with a message that says so, and stays as it was."""
     with images.directory() as scratch:
-        path = unpacked("fat-differential.vhdx", scratch / "child.vhdx")
+        path = unpacked("fat-differential.vhdx", scratch)
         before = judge.fingerprint(path)
         done = subprocess.run(["vhdxctl", "attach", path], capture_output=True, text=True, check=False)
         ktap.equal(done.returncode, 1, "exit status")
         ktap.check("differencing" in done.stderr, done.stderr)
         expect_failure(errno.EINVAL, uapi.ARGUMENT, attach_once, path)
         ktap.check(judge.fingerprint(path) == before, "it was changed")
+
+
+def verdict_of(path, parents):
+    """What the driver makes of a container, whether it is read or written."""
+    texts = set()
+    for flags in (uapi.ATTACH_READ_ONLY, 0):
+        try:
+            attach_once(path, flags=flags, parents=parents)
+            texts.add(verdicts.ACCEPTED)
+        except Failure as failure:
+            texts.add(verdicts.refused(uapi.REASONS[failure.reason], failure.__notes__[0]))
+    ktap.equal(len(texts), 1, f"{path}: {texts}")
+    return texts.pop()
+
+
+@ktap.case
+def verdicts_of_samples():
+    """They are those of vhdxctl check."""
+    with images.directory() as scratch:
+        for name in corpus.NAMES:
+            path = unpacked(name, scratch)
+            parents = [scratch / "fat-parent.vhdx"] if name == "fat-differential.vhdx" else []
+            judge.agreed(verdicts.CORPUS + name, verdict_of(path, parents))
 
 
 # ---- 64 TiB ----------------------------------------------------------------------------

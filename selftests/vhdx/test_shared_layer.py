@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import dm, faulty, images, judge, ktap, mapper, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, outcome  # noqa: E402
 from vhdxtest.disk import Disk, attach_once, attached, detach_index, opened, raw_attached  # noqa: E402
-from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.images import KIB, MIB, forget_pages  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 import vhdxoracle  # noqa: E402
 from vhdxoracle.log import Ring  # noqa: E402
@@ -50,11 +50,6 @@ def reads_right(disk, content=CONTENT):
     for at in range(0, len(content), MIB):
         ktap.check(disk.read(at, 16 * KIB) == content[at:at + 16 * KIB], f"content at {at}")
     ktap.check(not any(disk.read(8 * MIB, 16 * KIB)), "what is nowhere")
-
-
-def forget_pages():
-    """Pages of metadata that nobody uses at this moment."""
-    pathlib.Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
 
 
 @contextlib.contextmanager

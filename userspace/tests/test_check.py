@@ -7,11 +7,12 @@ import subprocess
 import sys
 import uuid
 
-from common import BUILD, TREE, ctl, directory, make_image, make_sidecar, need, qemu_io
+from common import BUILD, TREE, ctl, directory, ktap, make_image, make_sidecar, need, qemu_io
 
 sys.path.append(str(TREE / "selftests/oracle"))
 
 import vhdxoracle  # noqa: E402
+from vhdxoracle import corpus, verdicts  # noqa: E402
 from vhdxoracle.checker import check, faults  # noqa: E402
 from vhdxoracle.edit import Editor  # noqa: E402
 from vhdxoracle.findings import WARNING  # noqa: E402
@@ -38,21 +39,32 @@ def texts(reply, severity):
 
 
 def outcome(image):
-    """What an attach would make of it, and how many errors and warnings check tells."""
+    """What an attach would make of it, how many errors and warnings check tells, and the verdict."""
     code, reply = run(image)
     if code == FAILED:
-        return ERRNO[reply["error"]["reason"]], 0, 0
+        error = reply["error"]
+        return ERRNO[error["reason"]], 0, 0, verdicts.refused(error["reason"], error["message"])
     fatal = [one for one in reply["findings"] if one["severity"] == "fatal"]
     assert (code == ERRORS) == (reply["errors"] > 0), reply
     if fatal:
-        return ERRNO[fatal[0]["reason"]], 0, 0
-    return "ok", reply["errors"], reply["warnings"]
+        return ERRNO[fatal[0]["reason"]], 0, 0, verdicts.refused(fatal[0]["reason"], fatal[0]["text"])
+    return ("ok", reply["errors"], reply["warnings"],
+            verdicts.accepted(texts(reply, "error"), texts(reply, "warning")))
 
 
-def judge_mutation(name, image):
-    """What is wrong with what is said of it: a text, or None."""
+def agreed(found):
+    """They are what the table says, which the driver is compared with as well."""
+    if os.environ.get("VHDX_VERDICTS") == "write":
+        verdicts.write(found)
+    wrong = [f"{name}: {said}" for name, text in found.items()
+             if (said := verdicts.difference(name, text))]
+    assert not wrong, "\n".join(["", *wrong])
+
+
+def judge_mutation(name, image, found_of):
+    """What is wrong with what is said of it: a text, or None. found_of[name]: the verdict."""
     expected = vhdxoracle.mutate(name, image)
-    found, errors, warnings = outcome(image)
+    found, errors, warnings, found_of[name] = outcome(image)
     if found not in expected.attach:
         return f"{found}, not one of {expected.attach}"
     if found != "ok":
@@ -69,14 +81,29 @@ def judge_mutation(name, image):
 
 def test_registry():
     """Every mutation is refused, or found, as the driver and the oracle do."""
-    wrong = []
+    wrong, found = [], {}
     with directory() as path:
         for name in REGISTER:
-            said = judge_mutation(name, path / "disk.vhdx")
+            said = judge_mutation(name, path / "disk.vhdx", found)
             if said:
                 wrong.append(f"{name}: {said}")
     assert not wrong, "\n".join(["", *wrong])
     assert len(REGISTER) > 200
+    agreed(found)
+    left = {name for name in verdicts.load() if not name.startswith(verdicts.CORPUS)} - set(REGISTER)
+    assert not left, f"there is a verdict of what is no mutation: {left}"
+
+
+def test_corpus():
+    """What others wrote is sound, or refused as by the driver."""
+    found = {}
+    with directory() as path:
+        for name in corpus.NAMES:
+            image = corpus.unpacked(name, path)
+            if not image:
+                ktap.skip("there is no corpus")
+            found[verdicts.CORPUS + name] = outcome(image)[-1]
+    agreed(found)
 
 
 def test_text():

@@ -171,7 +171,8 @@ static int check_log(struct vhdx_check_state *check)
 	const struct vhdx_log_scan *log = &check->image.log;
 
 	if (!check->image.header.log_length)
-		return warn(check, "there is no log: nothing can be written that needs it");
+		return warn(check, "header %u: the log's length is 0: no block can be allocated without a log; copy the disk into a new container",
+			    check->image.header.slot + 1);
 	if (!log->dirty)
 		return 0;
 	return note(check, "log at 0x%llx: %u entries to be replayed: the next attach for writing does it, or --repair",

@@ -1,42 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Images that Windows, Hyper-V and QEMU wrote, with known content.
 
-They are not part of the project: $VHDX_CORPUS, or corpus in a directory named shared
-beside the tree.  Its README.md lists the sha256 of each disk's content.
+The corpus' README.md lists the sha256 of each disk's content.
 """
 
-import gzip
-import lzma
-import os
-import pathlib
 import re
 
 import ktap
-from vhdxoracle import check, content_sha256, faults, open_disk
+from vhdxoracle import check, content_sha256, corpus, faults, open_disk
 from vhdxoracle.crc32c import is_sealed
 from vhdxoracle.layout import BAT_REGION, METADATA_REGION, Header, unpack_region_table
 
 from .support import digest
 
-_TREE = pathlib.Path(__file__).resolve().parents[3]
-_DIRECTORY = pathlib.Path(os.environ.get("VHDX_CORPUS", _TREE.parent / "shared" / "corpus"))
 _ROW = re.compile(r"\| (\S+\.vhdx)\.[xg]z \|.*\| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \|")
 
 
 def _file(name):
-    path = _DIRECTORY / name
+    path = corpus.DIRECTORY / name
     if not path.exists():
         ktap.skip(f"no {path}")
     return path
 
 
 def _unpack(name, scratch):
-    for suffix, opener in ((".xz", lzma.open), (".gz", gzip.open)):
-        if (_DIRECTORY / (name + suffix)).exists():
-            with opener(_DIRECTORY / (name + suffix)) as packed:
-                (scratch / name).write_bytes(packed.read())
-            return scratch / name
-    ktap.skip(f"no {name} in {_DIRECTORY}")
+    return corpus.unpacked(name, scratch) or ktap.skip(f"no {name} in {corpus.DIRECTORY}")
 
 
 def _expect_known(name, scratch):

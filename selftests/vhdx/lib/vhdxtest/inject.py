@@ -5,6 +5,7 @@
         ...                                     its second one, until there is none left
     with inject.failing(percent):               allocations of the module's workers, at random
     with inject.failing_below(function):        all that one of the kernel's functions makes
+    with inject.failing_pages(order):           all of memory that lies side by side
     with inject.failing_requests(device, percent):      what is sent to a block device
 
 Only allocations below the module's own code are meant, but for failing_below(): somebody of it
@@ -120,6 +121,17 @@ def failing_below(function):
              require_end=hex(end), probability=percent)
         if percent:
             yield
+
+
+@contextlib.contextmanager
+def failing_pages(order):
+    """There are no pages of so many bits, or more, that lie side by side."""
+    _set(("fail_page_alloc",), min_order=order, stacktrace_depth=DEPTH, interval=1, times=-1,
+         probability=100)
+    try:
+        yield
+    finally:
+        _set(("fail_page_alloc",), min_order=0, probability=0)
 
 
 @contextlib.contextmanager

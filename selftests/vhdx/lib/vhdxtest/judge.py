@@ -17,6 +17,7 @@ import subprocess
 
 import ktap
 import vhdxoracle
+from vhdxoracle import verdicts
 from vhdxoracle.container import Container
 
 from . import dio
@@ -174,6 +175,12 @@ def same_after_replay(path, copy, truth, qemu=True):
 def snapshot(path, copy):
     """Copies a file that somebody may be writing, holes and all."""
     command("cp", "--sparse=always", "--reflink=never", path, copy)
+
+
+def agreed(name, verdict):
+    """The driver makes of a container what vhdxctl check makes of it."""
+    said = verdicts.difference(name, verdict)
+    ktap.check(not said, f"{name}: {said}")
 
 
 def fingerprint(path):
