@@ -153,7 +153,8 @@ u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position)
 	       (user->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
 	       (what.below ? VHDX_DISK_BLOCK : 0) |
 	       (!position && vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
-	       (vhdx_layer_is_lost(user->layer, &user->container) ? VHDX_DISK_LOST : 0);
+	       (vhdx_layer_is_lost(user->layer, &user->container) ? VHDX_DISK_LOST : 0) |
+	       (user->layer->image.log.unwritten ? VHDX_DISK_LOG_UNWRITTEN : 0);
 }
 
 /**

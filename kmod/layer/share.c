@@ -52,7 +52,8 @@ static bool get(void *shared)
 {
 	struct vhdx_open_layer *layer = shared;
 
-	if (READ_ONCE(layer->lost) || READ_ONCE(layer->outdated) || layer->replayed)
+	if (READ_ONCE(layer->lost) || READ_ONCE(layer->outdated) || layer->replayed ||
+	    layer->image.log.unwritten)
 		return false;
 	refcount_inc(&layer->refs);
 	return true;

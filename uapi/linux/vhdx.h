@@ -370,6 +370,11 @@ struct vhdx_seal {
 #define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
 #define VHDX_DISK_POISONED	(1U << 5)	/* no more writes: a commit failed, or it is lost */
 #define VHDX_DISK_LOST		(1U << 6)	/* the container was cut or written over: no I/O */
+/*
+ * The header names a log of which nothing was ever written: QEMU was killed between the two. It
+ * is read as it is; to write it is EUCLEAN/CORRUPT, until `vhdxctl check --repair` closes the log.
+ */
+#define VHDX_DISK_LOG_UNWRITTEN	(1U << 7)
 
 /**
  * struct vhdx_info - argument of VHDX_GET_INFO

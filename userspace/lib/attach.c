@@ -21,6 +21,8 @@
 /**
  * struct attaching - an attach under way
  * @parents:	of a differencing disk
+ * @unwritten:	of the container and its parents, the first with a log that was never begun; NULL:
+ *		none
  * @sidecar_fd:	-1: none, or none that can be opened
  * @file_write_guid: as it was before; it changes before anything else is written
  * @info:	of the disk, once it is attached
@@ -30,6 +32,7 @@ struct attaching {
 	struct vhdx_attached *attached;
 	struct container container;
 	struct parents parents;
+	char *unwritten;
 	struct windows_rct rct;
 	vhdx_guid file_write_guid;
 	struct vhdx_info info;
@@ -182,6 +185,17 @@ static int check_leaf(struct attaching *attaching, const struct image_file *imag
 	return refuse_with_children(&attaching->container, image);
 }
 
+static int note_layer(void *context, const struct container *container,
+		      const struct image_file *image)
+{
+	struct attaching *attaching = context;
+
+	if (!image->image.log.unwritten || attaching->unwritten)
+		return 0;
+	attaching->unwritten = strdup(container->path);
+	return attaching->unwritten ? 0 : fail_errno(-ENOMEM, "%s", container->path);
+}
+
 /* What is wrong with the leaf itself is for the driver to say: it reads the same. */
 static int find_chain(struct attaching *attaching)
 {
@@ -200,7 +214,7 @@ static int find_chain(struct attaching *attaching)
 		err = check_leaf(attaching, &image);
 		if (!err)
 			err = open_parents(&attaching->parents, &attaching->container, &image,
-					   &options, NULL, NULL);
+					   &options, note_layer, attaching);
 	}
 	close_image(&image);
 	return err;
@@ -473,6 +487,17 @@ static void warn_of_stray(struct attaching *attaching)
 	warn(attaching, vhdx_error_message());
 }
 
+/* The driver attaches it for reading; one that is written it has refused. */
+static void warn_of_log(struct attaching *attaching)
+{
+	if (!attaching->unwritten)
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: its header names a log of which nothing was ever written, as where QEMU is killed; it is read as it is, and `vhdxctl check --repair %s` closes the log, once it is detached",
+	     attaching->unwritten, attaching->unwritten);
+	warn(attaching, vhdx_error_message());
+}
+
 /* What is not written leaves none. */
 static void warn_of_gap(struct attaching *attaching)
 {
@@ -502,6 +527,7 @@ static int finish(struct attaching *attaching)
 		warn_of_gap(attaching);
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	warn_of_log(attaching);
 	warn_of_stray(attaching);
 	warn_of_copy(attaching);
 	return 0;
@@ -578,6 +604,7 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 	if (attaching.sidecar_fd >= 0)
 		close(attaching.sidecar_fd);
 	release_parents(&attaching.parents);
+	free(attaching.unwritten);
 	close_container(&attaching.container);
 	if (attaching.control >= 0)
 		close(attaching.control);

@@ -8,9 +8,17 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import uuid
 
 from common import (ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root, qemu_io,
                     TREE)
+
+sys.path.append(str(TREE / "selftests/oracle"))
+import vhdxoracle  # noqa: E402
+
+# Flags of VHDX_ATTACH.
+READ_ONLY, FAIL, WILL_TRACK = 1 << 0, 1 << 2, 1 << 5
 
 
 def call(fake, name):
@@ -715,6 +723,21 @@ def test_windows_rct_of_something_else():
         image.write_bytes(b"not a VHDX" * 100000)
         fake.ctl("attach", "--retire-windows-rct", image).expect(1, str(image))
         assert not fake.calls and present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_log_that_was_never_begun():
+    """A parent's, too: it is read as it is, and who attaches is told. (For writing the driver says it.)"""
+    with directory() as path:
+        fake, _ = setup(path)
+        parent, leaf = path / "parent.vhdx", path / "leaf.vhdx"
+        vhdxoracle.create(parent, 16 << 20, block_size=1 << 20)
+        vhdxoracle.create(leaf, parent=parent, block_size=1 << 20)
+        for image, options in ((parent, ()), (leaf, ("--read-only",))):
+            with vhdxoracle.Editor(image) as edit:
+                edit.change_headers(log_guid=uuid.uuid4())
+            fake.ctl("attach", *options, leaf).expect(
+                0, f"warning: {image}: its header names a log", f"`vhdxctl check --repair {image}`")
+            ctl("check", "--repair", image)
 
 
 def test_not_a_container():

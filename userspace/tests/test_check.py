@@ -53,6 +53,8 @@ def judge_mutation(name, image):
     """What is wrong with what is said of it: a text, or None."""
     expected = vhdxoracle.mutate(name, image)
     found, errors, warnings = outcome(image)
+    if expected.readable:
+        return None if (found, errors) == ("ok", 1) else f"{found} with {errors} errors"
     if found not in expected.attach:
         return f"{found}, not one of {expected.attach}"
     if found != "ok":
@@ -233,11 +235,11 @@ def test_window_of_qemu():
         vhdxoracle.create(image, 16 * MIB, block_size=MIB, content=[(MIB, b"x" * MIB)])
         content = raw(image)
         name_log(image, uuid.uuid4())
-        ctl("info", image).expect(1, "no complete sequence", "vhdxctl check --repair")
         before = digest(image)
+        ctl("info", image).expect(0)
         code, reply = run(image)
         assert code == ERRORS and digest(image) == before
-        assert "vhdxctl check --repair" in texts(reply, "fatal")[0]
+        assert "vhdxctl check --repair" in texts(reply, "error")[0]
         code, reply = run(image, "--repair")
         assert (code, reply["repaired"]) == (MENDED, "log closed"), reply
         expect_mended(image, content)

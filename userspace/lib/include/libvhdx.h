@@ -731,7 +731,7 @@ VHDX_API int vhdx_create(const char *path, const struct vhdx_create_options *opt
 /* How bad a finding is. */
 #define VHDX_FINDING_NOTE	0U	/* worth knowing */
 #define VHDX_FINDING_WARNING	1U	/* not as it should be written, and does no harm */
-#define VHDX_FINDING_ERROR	2U	/* a block can't be read, or none can be allocated */
+#define VHDX_FINDING_ERROR	2U	/* a block can't be read, or none can be written */
 #define VHDX_FINDING_FATAL	3U	/* it can't be attached */
 
 #define VHDX_FINDING_TEXT	256
