@@ -36,14 +36,18 @@ static void free_disk(struct vhdx_disk *disk)
 {
 	struct vhdx_cdev *cdev = disk->cdev;
 
+	vhdx_sysfs_free(disk);
 	vhdx_disk_free(disk);
 	vhdx_cdev_put(cdev);
 }
 
 static int start(struct vhdx_disk *disk)
 {
+	const struct attribute_group **groups = vhdx_sysfs_make(disk);
 	int err;
 
+	if (!groups)
+		return -ENOMEM;
 	err = vhdx_disk_prepare(disk);
 	if (err)
 		return err;
@@ -51,7 +55,7 @@ static int start(struct vhdx_disk *disk)
 	err = vhdx_cdev_create(disk);
 	if (err)
 		goto fail_disk;
-	err = vhdx_disk_add(disk, vhdx_sysfs_groups);
+	err = vhdx_disk_add(disk, groups);
 	if (err)
 		goto fail_cdev;
 	return 0;

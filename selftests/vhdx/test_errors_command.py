@@ -419,15 +419,15 @@ INFO = WHICH | {
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
         "sidecar_deleted": bool, "former_sidecar": ("/.*", None), "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
-        "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
+        "physical_sector_size": int, "read_only": bool, "log_replayed": bool, "log_unwritten": bool,
         "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
-        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None, "chain": None,
+        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None,
+        "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
+                   "block_size": int, "log_replayed": bool, "log_unwritten": bool,
+                   "container_deleted": bool, "container_lost": bool, "container_changed": bool}],
         "chain_fault": None}
-INFO_OF_FILE = INFO | {
-    "file": dict,
-    "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
-               "block_size": int, "log_replayed": bool}]}
+INFO_OF_FILE = INFO | {"file": dict}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "newer_changes": (bool, None), "most_recent_id": (ID, None),
           "reason": (None, "[a-z_]+"), "gap_time": (TIME, None), "unit": (int, None),
@@ -435,6 +435,7 @@ STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "tracking_errors": ("continue|fail", None), "former_sidecar": ("/.*", None)}
 LIST = {"version": int, "list": [WHICH | {
     "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
+    "parent": ("/.*", None), "parent_deleted": bool, "parent_lost": bool,
     "sidecar": ("/.*\\.lrct", None), "sidecar_deleted": bool, "former_sidecar": ("/.*", None),
     "read_only": bool, "size": int, "tracking": "on|off|disabled",
     "reason": (None, "[a-z_]+"), "unit": (int, None),

@@ -826,6 +826,12 @@ struct vhdx_get_allocated_ranges {
  * @container_minor:	the same
  * @disk_flags:		VHDX_DISK_* as they are of this file
  * @reserved:		zero
+ * @virtual_disk_size:	of the disk that it has, in bytes: a parent's may be smaller
+ * @virtual_disk_id:	VirtualDiskId; usually the same in all of them
+ * @block_size:		payload block size
+ * @reserved2:		zero
+ *
+ * What a file is called, and whether it has a name at all, is in sysfs.
  */
 struct vhdx_layer_info {
 	__u8 data_write_guid[16];
@@ -835,6 +841,10 @@ struct vhdx_layer_info {
 	__u32 container_minor;
 	__u32 disk_flags;
 	__u32 reserved;
+	__aligned_u64 virtual_disk_size;
+	__u8 virtual_disk_id[16];
+	__u32 block_size;
+	__u32 reserved2;
 };
 
 #define VHDX_LAYER_INFO_SIZE_VER0	48U

@@ -73,6 +73,16 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);
 /* Of which attachment the disk's number is now; 0: nobody knows. */
 uint64_t sysfs_disk_seq(int index);
+/* The directory below /sys/block/vhdxN of one of its files, 0: the leaf. */
+#define SYSFS_LAYER	16
+void sysfs_layer(unsigned int position, char directory[SYSFS_LAYER]);
+/* An attribute there. 0 or -errno, as sysfs_read(). */
+int sysfs_read_layer(int index, unsigned int position, const char *attribute, char *text,
+		     size_t size);
+/* What it is called, or was, if it was @deleted. -errno: there is none. */
+int sysfs_container(int index, unsigned int position, char path[VHDX_PATH_TEXT], bool *deleted);
+/* Whether it has no name left; if nobody tells, it is supposed to have none. */
+bool sysfs_container_unlinked(int index, unsigned int position);
 /* Numbers of all attached disks, ascending; free() them. 0 or -errno. */
 int sysfs_indices(int **indices, size_t *count);
 
@@ -82,6 +92,10 @@ int sysfs_indices(int **indices, size_t *count);
 int index_from_name(const char *name);
 /* Is the file or device @st the container of disk @index? */
 bool is_container(int index, const struct stat *st);
+/* Is it the parent at this position, 0: the container itself? */
+bool is_layer(int index, unsigned int position, const struct stat *st);
+/* The first disk that the file or device @st is a parent of; -ENODEV: none. */
+int find_by_parent(const struct stat *st, int *index);
 /* The first disk whose container is the file or device @st; -ENODEV: none. */
 int find_by_container(const struct stat *st, int *index);
 /* A disk whose use of the sidecar @st rules out ours, for writing or for reading; -ENODEV: none. */
@@ -224,6 +238,24 @@ int open_parents(struct parents *parents, const struct container *leaf,
 		 struct image_file *image, const struct vhdx_chain_options *options,
 		 layer_fn fn, void *context);
 void release_parents(struct parents *parents);
+
+/* ---- chain.c: telling of layers, one by one ---- */
+
+/**
+ * struct chain_telling - of layers to a caller
+ * @shown:	a layer of the caller's size
+ */
+struct chain_telling {
+	vhdx_chain_fn fn;
+	void *context;
+	struct vhdx_chain_layer *shown;
+};
+
+/* @name: for messages. 0 or -errno, noted; then there is nothing to end. */
+int chain_telling_begin(struct chain_telling *telling, const char *name, size_t layer_size,
+			vhdx_chain_fn fn, void *context);
+int chain_tell(const struct chain_telling *telling, const struct vhdx_chain_layer *layer);
+void chain_telling_end(struct chain_telling *telling);
 
 /* ---- children.c ---- */
 

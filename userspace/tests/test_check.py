@@ -236,7 +236,8 @@ def test_window_of_qemu():
         content = raw(image)
         name_log(image, uuid.uuid4())
         before = digest(image)
-        ctl("info", image).expect(0)
+        assert ctl("info", "--json", image).expect(0).json["log_unwritten"]
+        assert "named, and never written: `vhdxctl check --repair` closes it" in ctl("info", image).out
         code, reply = run(image)
         assert code == ERRORS and digest(image) == before
         assert "vhdxctl check --repair" in texts(reply, "error")[0]

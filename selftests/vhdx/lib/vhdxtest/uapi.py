@@ -242,7 +242,8 @@ class LayerInfo(ctypes.Structure):
 
     _fields_ = [("data_write_guid", u8 * 16), ("container_size", u64), ("container_inode", u64),
                 ("container_major", u32), ("container_minor", u32), ("disk_flags", u32),
-                ("reserved", u32)]
+                ("reserved", u32), ("virtual_disk_size", u64), ("virtual_disk_id", u8 * 16),
+                ("block_size", u32), ("reserved2", u32)]
     __repr__ = fields_of
 
 
