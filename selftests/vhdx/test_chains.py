@@ -356,6 +356,52 @@ def tracked_in_a_chain():
             ktap.equal(disk.handle.changes(point), [(3 * MIB, 16 * KIB), (9 * MIB, MIB)], "changes")
 
 
+def needs_full_backup(*words):
+    """vhdxctl changes says so."""
+    ctl.run("changes", *words, status=3)
+
+
+@ktap.case
+def sidecar_of_a_parent():
+    """A child has its VirtualDiskId, and is not taken for it: it is told nothing by that sidecar,
+    which stays as it is. That of the parent's parent is an old one, with a gap."""
+    with images.directory() as scratch, udev.asleep():
+        base = images.create(scratch / "base.vhdx", 16 * MIB, MIB)
+        lrct = scratch / "base.vhdx.lrct"
+        with attached(base, "--track") as disk:
+            disk.write(0, b"a" * 4096)
+            since = ctl.line("seal", disk.node)
+            disk.write(MIB, b"b" * 4096)
+        leaf, upper = scratch / "leaf.vhdx", scratch / "upper.vhdx"
+        ctl.run("create", "--parent", base, leaf)
+        before = judge.fingerprint(lrct)
+        needs_full_backup("--sidecar", lrct, "--since", since, leaf)
+        with attached(leaf, "--sidecar", lrct) as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("off", "changed_offline"), "state")
+            disk.write(2 * MIB, b"c" * 4096)
+            needs_full_backup("--since", since, disk.node)
+            for words in (("enable",), ("reset",), ("reset", "--sidecar", lrct)):
+                said = ctl.run("track", *words, disk.node, status=ctl.FAILED).stderr
+                ktap.check("the sidecar of a parent of this disk" in said, said)
+        refuse_to_attach("--track", "--sidecar", lrct, leaf, said=[lrct, "a parent of this disk"])
+        refuse_to_attach("--tracking-errors=fail", "--sidecar", lrct, leaf, said=["of the parent of this disk"])
+        # Named so that it finds it.
+        base.rename(scratch / "was.vhdx")
+        leaf.rename(base)
+        with attached(base, "--parent", scratch / "was.vhdx") as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("off", "changed_offline"), "state")
+            disk.write(3 * MIB, b"c" * 4096)
+        ktap.check(judge.fingerprint(lrct) == before, "the parent's sidecar was changed")
+        with attached(scratch / "was.vhdx", "--read-only", "--sidecar", lrct) as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("on", "none"), "the parent's")
+            ktap.equal(ctl.json("changes", "--since", since, disk.node)["changed_bytes"], 16 * KIB, "changes")
+
+        ctl.run("create", "--parent", base, upper)
+        with attached(upper, "--sidecar", lrct, "--parent", base, "--parent", scratch / "was.vhdx") as disk:
+            ktap.equal(disk.sysfs("reason"), "changed_offline", "reason")
+            needs_full_backup("--since", since, disk.node)
+
+
 # ---- by vhdxctl -----------------------------------------------------------------------------
 
 def refuse_to_attach(*words, said):

@@ -353,7 +353,7 @@ static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool i
  * What a sidecar holds that the driver could not use is the administrator's to give up.
  * Refused before the first write: the container still is what it was.
  */
-static int refuse_unusable_sidecar(struct attaching *attaching)
+static int refuse_unusable_sidecar(struct attaching *attaching, struct vhdx_disk *disk)
 {
 	const struct vhdx_attached *attached = attaching->attached;
 	const char *given = attaching->options->sidecar;
@@ -366,7 +366,7 @@ static int refuse_unusable_sidecar(struct attaching *attaching)
 	err = sidecar_path(&attaching->container, given, &path);
 	if (err)
 		return err;
-	err = refuse_to_overwrite(attaching->sidecar_fd, path, given, &attaching->info);
+	err = refuse_to_overwrite(attaching->sidecar_fd, path, given, disk, &attaching->info);
 	free(path);
 	if (err)
 		return err;
@@ -387,7 +387,7 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (!err && state.state == VHDX_TRACKING_OFF)
-		err = refuse_unusable_sidecar(attaching);
+		err = refuse_unusable_sidecar(attaching, disk);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
 	return err;

@@ -310,8 +310,12 @@ enum ownership {
 enum ownership sidecar_ownership(int fd, const struct vhdx_info *info);
 /* Is there nothing in it that could be lost? A block device is never empty: it holds zeroes. */
 bool is_blank_sidecar(int fd);
-/* -EEXIST, noted, for what is no sidecar, and for another disk's if somebody named it. Else 0. */
-int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info);
+/*
+ * -EEXIST, noted, for what is no sidecar, for another disk's if somebody named it, and for that of
+ * a parent of @disk, which is attached, and whose @info that is. Else 0.
+ */
+int refuse_to_overwrite(int fd, const char *path, bool given, struct vhdx_disk *disk,
+			const struct vhdx_info *info);
 
 /* ---- stray_sidecar.c ---- */
 
