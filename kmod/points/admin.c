@@ -273,12 +273,9 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 		mutex_unlock(&t->tree);
 		err = -EIO;
 	}
-	if (vhdx_tracker_has_stopped(t))
-		return vhdx_tracker_fail(t, err, diag);
-	if (err == -EINTR)
-		return err;
-	return err == -ENOSPC ? vhdx_host_full(diag, "container") :
-	       vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
+	if (vhdx_tracker_has_stopped(t) || err == -EINTR || err == -ENOSPC)
+		return vhdx_tracker_not_begun(t, err, diag);
+	return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 
 /**
