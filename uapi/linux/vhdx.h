@@ -201,12 +201,13 @@ struct vhdx_layer {
  * fail with EIO until the disk is detached. The disk can be read. Its state is
  * VHDX_TRACKING_OFF with TRACKING_ERROR, and questions, seals and so on fail with
  * EIO. Nothing that was not recorded has been written: attached again, with the
- * sidecar mended, its points are what they were. ENOSPC is no such failure. A
- * sidecar that can't be used is an error of VHDX_ATTACH. Without one, or with one
- * that is disabled, writes neither fail nor are recorded: enable tracking before
- * the first. With VHDX_ATTACH_STRICT
- * the container's header stays as the sidecar knows it: a flush of new blocks may
- * fail, too, and VHDX_DETACH does with EIO; the next attach replays the log.
+ * sidecar mended, its points are what they were. ENOSPC is no such failure: the
+ * first write fails with it, and one that comes when there is room does not. A
+ * sidecar that can't be used is an error of VHDX_ATTACH; so is none (EINVAL/ARGUMENT),
+ * and one that is disabled (EINVAL/DISABLED), where the disk is attached for writing:
+ * see VHDX_ATTACH_WILL_TRACK. With VHDX_ATTACH_STRICT the container's header stays
+ * as the sidecar knows it: a flush of new blocks may fail, too, and VHDX_DETACH does
+ * with EIO; the next attach replays the log.
  */
 #define VHDX_ATTACH_FAIL_TRACKING	(1U << 2)
 /*
@@ -223,6 +224,12 @@ struct vhdx_layer {
  * count.
  */
 #define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
+/*
+ * With VHDX_ATTACH_FAIL_TRACKING: there may be no sidecar yet, or one that is disabled. Whoever
+ * attaches enables tracking before the first write: until then writes neither fail nor are
+ * recorded.
+ */
+#define VHDX_ATTACH_WILL_TRACK		(1U << 5)
 /* Never the kernel's: for libraries that hand the other bits through. EINVAL. */
 #define VHDX_ATTACH_LIBRARY_FLAGS	0xff000000U
 

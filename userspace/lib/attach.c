@@ -277,13 +277,21 @@ static unsigned int list_layers(const struct attaching *attaching,
 	return 1 + parents->count;
 }
 
+/* What tracking is begun in comes later. */
+static unsigned int kernel_flags(unsigned int flags)
+{
+	return (flags & KERNEL_FLAGS) |
+	       (flags & VHDX_ATTACH_FAIL_TRACKING && flags & VHDX_ATTACH_TRACK ?
+		VHDX_ATTACH_WILL_TRACK : 0);
+}
+
 static int call_attach(struct attaching *attaching)
 {
 	char message[MESSAGE_SIZE];
 	struct vhdx_layer layers[VHDX_LAYERS_MAX];
 	struct vhdx_attach attach = {
 		.size = sizeof(attach),
-		.flags = attaching->options->flags & KERNEL_FLAGS,
+		.flags = kernel_flags(attaching->options->flags),
 		.layers = (uintptr_t)layers,
 		.layer_count = list_layers(attaching, layers),
 		.layer_size = sizeof(layers[0]),
@@ -390,22 +398,6 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 		err = refuse_unusable_sidecar(attaching, disk);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
-	return err;
-}
-
-/* What was disabled does not record, either. */
-static int refuse_disabled(const struct attaching *attaching, struct vhdx_disk *disk)
-{
-	struct vhdx_tracking_state state = { .size = sizeof(state) };
-	int err;
-
-	if (!attaching->container.write || !wants(attaching, VHDX_ATTACH_FAIL_TRACKING))
-		return 0;
-	err = vhdx_disk_get_tracking_state(disk, &state);
-	if (!err && state.state == VHDX_TRACKING_DISABLED)
-		err = fail(-EINVAL, VHDX_REASON_DISABLED,
-			   "%s: tracking is disabled in its sidecar, and writes are to fail where they can't be recorded: enable it (--track)",
-			   attaching->container.path);
 	return err;
 }
 
@@ -516,8 +508,6 @@ static int finish(struct attaching *attaching)
 	err = open_nodes(attaching, track, &disk);
 	if (!err && track)
 		err = enable_tracking(attaching, disk);
-	else if (!err)
-		err = refuse_disabled(attaching, disk);
 	vhdx_disk_close(disk);
 	if (err) {
 		undo(attaching);

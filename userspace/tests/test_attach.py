@@ -105,21 +105,10 @@ def test_nothing_to_record_in():
         refused([f"{image}: "])
         refused([f"{empty}: "], "--sidecar", empty)
         # What is not written leaves nothing to record; and one may be begun, as the words say.
-        for option in ("--read-only", "--track"):
+        for option, flags in (("--read-only", FAIL | READ_ONLY), ("--track", FAIL | WILL_TRACK)):
             fake.ctl("attach", fail, option, image).expect(0)
+            assert f"flags={flags} " in call(fake, "ATTACH"), option
             fake.ctl("detach", "0").expect(0)
-
-
-def test_nothing_records():
-    """A sidecar in which tracking is disabled is none to record in, either."""
-    fail = "--tracking-errors=fail"
-    with directory() as path:
-        fake, image = setup(path)
-        make_sidecar(image, "seal a\n")
-        fake.write("state-at-attach", "2 1 5 0 0")
-        fake.ctl("attach", fail, image).expect(1, f"{image}: ", "disabled", "--track")
-        assert not fake.ctl("list", "--json").json["list"]
-        fake.ctl("attach", fail, "--track", image).expect(0)
 
 
 def test_unusable_sidecar_never_blocks():
