@@ -20,6 +20,7 @@
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
  *	diskseq		of the newest attachment
+ *	plain-renames	a rename takes no flags
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -110,6 +111,20 @@ int access(const char *path, int mode)
 	char buf[PATH_MAX];
 
 	return faccessat(AT_FDCWD, below_root(path, buf), mode, 0);
+}
+
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags)
+{
+	int (*real)(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/plain-renames", getenv("FAKE_ROOT"));
+	if (flags && !faccessat(AT_FDCWD, path, F_OK, 0)) {
+		errno = EINVAL;
+		return -1;
+	}
+	real = dlsym(RTLD_NEXT, "renameat2");
+	return real(from_fd, from, to_fd, to, flags);
 }
 
 DIR *opendir(const char *path)

@@ -680,9 +680,75 @@ def test_windows_rct_older_stale():
         fake, image = setup(path)
         rct(path)
         (path / "disk.vhdx.mrt.stale").write_text("older")
-        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "File exists", ".mrt.stale")
-        assert not fake.calls
+        stale = path / "disk.vhdx.mrt.stale"
+        fake.ctl("attach", "--retire-windows-rct", image).expect(
+            1, f"{stale}: it is there already", "move it away or remove it, then attach again")
+        assert not fake.calls and stale.read_text() == "older"
         assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.mrt.stale", "disk.vhdx.rct"]
+        # As the message says:
+        stale.rename(path / "moved")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+
+
+def test_windows_rct_where_renames_have_no_flags():
+    """On NFS."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.write("plain-renames", "")
+        rct(path)
+        fake.fail("ATTACH", errno.EBUSY, "in_use", times=1)
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "in use")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        (path / "disk.vhdx.mrt.stale").write_text("older")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "it is there already")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.mrt.stale", "disk.vhdx.rct"]
+        assert (path / "disk.vhdx.mrt.stale").read_text() == "older"
+        (path / "disk.vhdx.mrt.stale").unlink()
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+
+
+def test_windows_rct_of_a_long_name():
+    """That can't be lengthened; and one to which nothing can be added at all."""
+    with directory() as path:
+        fake, _ = setup(path)
+        for length in (os.pathconf(path, "PC_NAME_MAX") - 4, os.pathconf(path, "PC_NAME_MAX")):
+            image = make_image(path / ("n" * (length - 5) + ".vhdx"))
+            if length < 255:
+                pathlib.Path(f"{image}.rct").touch()
+                fake.ctl("attach", image).expect(1, "--retire-windows-rct")
+                fake.ctl("attach", "--retire-windows-rct", image).expect(
+                    1, f"{image}.rct: with \".stale\" behind it", "rename it yourself")
+                assert not fake.calls
+                pathlib.Path(f"{image}.rct").rename(path / "aside")
+            fake.ctl("attach", image).expect(0)
+
+
+def test_windows_rct_behind_a_link():
+    """It lies beside the file itself."""
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        (path / "links").mkdir()
+        link = path / "links/disk.vhdx"
+        link.symlink_to(image)
+        fake.ctl("attach", link).expect(1, f"{image}: Windows' change tracking")
+        fake.ctl("attach", "--retire-windows-rct", link).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+        assert list(link.parent.iterdir()) == [link]
+
+
+def test_windows_rct_of_a_parent():
+    """A parent is never written, so what Windows knows of it stays right."""
+    with directory() as path:
+        fake = Fake(path)
+        parent, leaf = path / "disk.vhdx", path / "leaf.avhdx"
+        vhdxoracle.create(parent, 16 << 20, block_size=1 << 20)
+        vhdxoracle.create(leaf, parent=parent, block_size=1 << 20)
+        rct(path)
+        fake.ctl("attach", "--retire-windows-rct", leaf).expect(0)
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
 
 
 def test_windows_rct_comes_back():
