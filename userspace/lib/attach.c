@@ -417,9 +417,13 @@ static void undo(struct attaching *attaching)
 	free(message);
 }
 
-/* It has its parent's id. */
-static bool is_differencing(int index)
+/*
+ * A differencing disk has its parent's id, and so have all that were made of one. A copy of it is
+ * what has its DataWriteGuid as well; once either of them is written that is not known any more.
+ */
+static bool is_relative(const struct attaching *attaching, int index)
 {
+	const struct vhdx_info *ours = &attaching->info;
 	struct vhdx_info info = { .size = sizeof(info) };
 	struct vhdx_disk *disk;
 	int err;
@@ -429,12 +433,14 @@ static bool is_differencing(int index)
 		err = vhdx_disk_get_info(disk, &info);
 		vhdx_disk_close(disk);
 	}
-	return !err && info.layer_count > 1;
+	return !err && (info.layer_count > 1 || ours->layer_count > 1) &&
+	       memcmp(info.data_write_guid, ours->data_write_guid,
+		      sizeof(info.data_write_guid)) != 0;
 }
 
 /*
  * Of two copies that are attached, one is likely to be written by mistake. Two that read one
- * file are no copies, nor are those of one family.
+ * file are no copies, nor are relatives.
  */
 static void warn_of_copy(struct attaching *attaching)
 {
@@ -445,7 +451,7 @@ static void warn_of_copy(struct attaching *attaching)
 		return;
 	index = index_from_name(original);
 	if (index < 0 || is_container(index, &attaching->container.st) ||
-	    attaching->parents.count || is_differencing(index))
+	    is_relative(attaching, index))
 		return;
 	fail(0, VHDX_REASON_NONE,
 	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",

@@ -314,13 +314,14 @@ def test_copy():
 
 
 def test_a_relative_is_no_copy():
-    """A differencing disk has its parent's id."""
+    """A differencing disk has its parent's id. What has its DataWriteGuid, too, is a copy of it."""
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", "--index", "3", make_image(path / "other.vhdx")).expect(0)
         fake.write("copy-of", "vhdx3")
-        for layers, words in (("2", False), ("1", True)):
+        for layers, guid, words in (("2", b"\x33", False), ("1", b"\x33", True), ("2", b"\x22", True)):
             fake.write("layers.3", layers)
+            (fake.root / "id.3").write_bytes(b"\x11" * 16 + guid * 16)
             said = fake.ctl("attach", image).expect(0).err
             assert ("VirtualDiskId" in said) == words, said
             fake.ctl("detach", "0").expect(0)
