@@ -20,7 +20,7 @@ static const struct vhdx_field attach_fields[] = {
 const struct vhdx_argument vhdx_argument_attach = {
 	ARGUMENT(struct vhdx_attach, ATTACH, VHDX_ATTACH_SIZE_VER0),
 	.flags = VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_NO_TRACK | VHDX_ATTACH_STRICT |
-		 VHDX_ATTACH_AUTOCLEAR | VHDX_ATTACH_FAIL_TRACKING,
+		 VHDX_ATTACH_AUTOCLEAR | VHDX_ATTACH_FAIL_TRACKING | VHDX_ATTACH_WILL_TRACK,
 	.fields = attach_fields,
 };
 

@@ -169,7 +169,8 @@ u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position)
 	       (user->container.direct ? VHDX_DISK_DIRECT_IO : 0) |
 	       (what.below ? VHDX_DISK_BLOCK : 0) |
 	       (!position && vhdx_disk_is_poisoned(disk) ? VHDX_DISK_POISONED : 0) |
-	       (vhdx_layer_is_lost(user->layer, &user->container) ? VHDX_DISK_LOST : 0);
+	       (vhdx_layer_is_lost(user->layer, &user->container) ? VHDX_DISK_LOST : 0) |
+	       (user->layer->image.log.unwritten ? VHDX_DISK_LOG_UNWRITTEN : 0);
 }
 
 /**
@@ -181,6 +182,7 @@ u32 vhdx_chain_flags(struct vhdx_disk *disk, unsigned int position)
 void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32 count)
 {
 	struct vhdx_container_description what;
+	const struct vhdx_geometry *geo;
 	struct vhdx_layer_user *user;
 	vhdx_guid guid;
 	u32 i;
@@ -195,6 +197,10 @@ void vhdx_chain_info(struct vhdx_disk *disk, struct vhdx_layer_info *layers, u32
 		layers[i].container_major = MAJOR(what.dev);
 		layers[i].container_minor = MINOR(what.dev);
 		layers[i].disk_flags = vhdx_chain_flags(disk, i);
+		geo = &user->layer->image.geo;
+		layers[i].virtual_disk_size = geo->disk_size;
+		memcpy(layers[i].virtual_disk_id, &geo->disk_id, sizeof(geo->disk_id));
+		layers[i].block_size = geo->block_size;
 	}
 }
 

@@ -472,6 +472,20 @@ struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read
 	return disk;
 }
 
+/* By the letter they are damaged. Whoever reads what they have is to know (core/vhdx/image.h). */
+static void warn_of_logs(const struct vhdx_disk *disk)
+{
+	const struct vhdx_layer_user *user = disk->layers;
+	unsigned int i;
+
+	for (i = 0; i < disk->layer_count; i++, user++) {
+		if (user->layer->image.log.unwritten)
+			vhdx_say_warn(disk->index,
+				      "%pD: its header names a log of which nothing was ever written, as where QEMU is killed: it is read as it is; `vhdxctl check --repair` closes the log",
+				      user->container.file);
+	}
+}
+
 /**
  * vhdx_disk_open() - open its layers
  * @disk:	nothing is known of it
@@ -485,6 +499,8 @@ int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 {
 	int err = vhdx_chain_open(disk, layers, diag);
 
+	if (!err)
+		warn_of_logs(disk);
 	disk->tracker.layer = vhdx_disk_leaf(disk);
 	return err;
 }

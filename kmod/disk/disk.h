@@ -27,6 +27,7 @@ struct attribute_group;
 struct vhdx_cdev;
 struct vhdx_info;
 struct vhdx_layer;
+struct vhdx_sysfs;
 
 /**
  * struct vhdx_disk - see the file comment
@@ -43,6 +44,7 @@ struct vhdx_layer;
  * @last_close:	called then, with @autoclear; under gd->open_mutex
  * @gd:		the block device
  * @cdev:	the change-tracking device, which may outlive the disk
+ * @sysfs:	what is shown of it, beside what every disk shows
  * @gate:	what I/O holds while it uses the mapping (rule V1)
  * @io_ref:	one reference for each read or flush under way (rule K2); gone: detached
  * @drained:	the last one is gone
@@ -75,6 +77,7 @@ struct vhdx_disk {
 	void (*last_close)(struct vhdx_disk *disk);
 	struct gendisk *gd;
 	struct vhdx_cdev *cdev;
+	struct vhdx_sysfs *sysfs;
 	struct vhdx_tracker tracker;
 	struct vhdx_loss loss;
 	struct vhdx_notice notice;

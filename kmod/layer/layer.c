@@ -193,7 +193,9 @@ static int open_image(struct vhdx_open_layer *layer, struct vhdx_layer_user *use
 	unsigned int flags;
 	int err;
 
-	err = vhdx_image_open(&layer->image, store, diag);
+	err = container->read_only ?
+	      vhdx_image_open_to_read(&layer->image, store, NULL, diag) :
+	      vhdx_image_open(&layer->image, store, diag);
 	layer->found_sequence = layer->image.header.sequence;
 	if (err || !layer->image.log.dirty)
 		return err ?: load_image(layer, container, store, diag);

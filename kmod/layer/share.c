@@ -60,7 +60,7 @@ static bool get(const struct vhdx_claim *claim, void *shared)
 	struct vhdx_open_layer *layer = shared;
 
 	if (READ_ONCE(layer->lost) || READ_ONCE(layer->outdated) || layer->replayed ||
-	    layer->parent != user->parent)
+	    layer->parent != user->parent || layer->image.log.unwritten)
 		return false;
 	refcount_inc(&layer->refs);
 	return true;

@@ -51,6 +51,9 @@ static int load_or_format(struct vhdx_open_sidecar *open)
 	err = vhdx_sidecar_load(&open->sidecar, &open->store, open->file.ops->can_grow, false,
 				&found);
 	if (!err)
+		err = vhdx_sidecar_refuse_parents(&open->sidecar, &errand->guid, &errand->locator,
+						  &found);
+	if (!err)
 		err = vhdx_sidecar_bind(&open->sidecar, &errand->disk_id, errand->disk_size,
 					&errand->guid, ktime_get_real_ns(), &found);
 	if (err == -ENOMEM || err == -EINTR)
@@ -83,6 +86,7 @@ static int open_or_format(struct vhdx_tracker *t, struct vhdx_open_sidecar *open
 	errand->unit = args->unit;
 	errand->disk_id = geo->disk_id;
 	errand->disk_size = geo->disk_size;
+	errand->locator = t->layer->image.locator;
 	begin_anew(t);
 	t->layer->mapping->guid(t->layer, &errand->guid);
 	err = vhdx_open_sidecar_run(open, load_or_format);
@@ -269,12 +273,9 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 		mutex_unlock(&t->tree);
 		err = -EIO;
 	}
-	if (vhdx_tracker_has_stopped(t))
-		return vhdx_tracker_fail(t, err, diag);
-	if (err == -EINTR)
-		return err;
-	return err == -ENOSPC ? vhdx_host_full(diag, "container") :
-	       vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
+	if (vhdx_tracker_has_stopped(t) || err == -EINTR || err == -ENOSPC)
+		return vhdx_tracker_not_begun(t, err, diag);
+	return vhdx_io_failed(diag, err, "the container can't be written (error %d)", err);
 }
 
 /**

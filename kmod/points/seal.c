@@ -368,7 +368,7 @@ static int lock_several(struct sealing *sealing)
 	return err;
 }
 
-/* Of a disk, or of its container: tracker->tree need not be held. */
+/* Of a container: tracker->tree need not be held. */
 static int container_failed(struct sealing *sealing, int err)
 {
 	if (err == -ENOSPC)
@@ -406,7 +406,8 @@ static int seal_all(struct sealing *sealing)
 		err = sealing->count == 1 ? lock_one(tracker_at(sealing, 0)) :
 					    lock_several(sealing);
 	if (err) {
-		err = container_failed(sealing, err);
+		err = vhdx_tracker_not_begun(tracker_at(sealing, sealing->args.failed), err,
+					     &sealing->diag);
 		for (i = 0; i < sealing->count; i++)
 			vhdx_cdev_drop(vhdx_disk_of(tracker_at(sealing, i))->cdev);
 		return err;

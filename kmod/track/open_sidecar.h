@@ -17,6 +17,7 @@
 
 #include "coarse.h"
 #include "core/rct/sidecar.h"
+#include "core/vhdx/image.h"
 #include "store/container.h"
 
 #include <linux/atomic.h>
@@ -44,6 +45,7 @@ typedef int (*vhdx_sidecar_errand_fn)(struct vhdx_open_sidecar *open);
  * @format:	it writes the sidecar anew, in units of @unit bytes; 0: the default
  * @disk_id:	of the container
  * @disk_size:	the same
+ * @locator:	of its parent
  * @guid:	the container's DataWriteGuid
  * @next_guid:	the one that the container is about to get, or zero
  * @diag:	what is wrong, of those that say
@@ -60,6 +62,7 @@ struct vhdx_sidecar_errand {
 	u32 unit;
 	vhdx_guid disk_id;
 	u64 disk_size;
+	struct vhdx_locator locator;
 	vhdx_guid guid;
 	vhdx_guid next_guid;
 	struct vhdx_diag diag;

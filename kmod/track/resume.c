@@ -63,6 +63,10 @@ static int judge(struct vhdx_open_layer *layer, struct vhdx_open_sidecar *open,
 	vhdx_sidecar_bear_out(sidecar, layer->found_sequence);
 	if (!image->geo.disk_size)
 		return judge_unseen(sidecar, gap);
+	err = vhdx_sidecar_refuse_parents(sidecar, &image->header.data_write_guid, &image->locator,
+					  gap);
+	if (err)
+		return err;
 	return vhdx_sidecar_bind(sidecar, &image->geo.disk_id, image->geo.disk_size,
 				 &image->header.data_write_guid, ktime_get_real_ns(), gap);
 }

@@ -9,6 +9,7 @@
 
 #include <linux/delay.h>
 #include <linux/ktime.h>
+#include <linux/slab.h>
 
 /*
  * No errand is under way: what the next header of the sidecar will say of the container. It is not
@@ -61,6 +62,53 @@ static int begin_in_time(struct vhdx_tracker *t)
 	}
 }
 
+/* The path of a file, as the caller's mount namespace has it, to be freed by kfree(); or NULL. */
+static char *path_of(const struct vhdx_open_sidecar *open)
+{
+	char *path;
+
+	return vhdx_container_path(&open->file, &path) ? NULL : path;
+}
+
+/* Who writes sees only that there is no room; whose file it is that has none is said once. */
+static void tell_lacking(struct vhdx_tracker *t, int err)
+{
+	struct vhdx_diag why = { };
+	char *path;
+
+	vhdx_tracker_fail(t, err, &why);
+	if (why.reason != t->lacking) {
+		path = path_of(t->open);
+		vhdx_say_warn(t->disk,
+			      "writes fail until the sidecar has room to say that it is in use (%s): %s",
+			      why.text, path ?: "");
+		kfree(path);
+	}
+	WRITE_ONCE(t->lacking, why.reason);
+}
+
+/**
+ * vhdx_tracker_not_begun() - why no session has begun
+ * @tracker:	of its disk; tracker->tree need not be held
+ * @err:	what vhdx_session_begin() and the like said
+ * @diag:	gets reason and text
+ *
+ * Returns @err, or as vhdx_tracker_fail().
+ */
+int vhdx_tracker_not_begun(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag)
+{
+	if (err != -ENOSPC)
+		return vhdx_tracker_fail(tracker, err, diag);
+	switch (READ_ONCE(tracker->lacking)) {
+	case VHDX_REASON_HOST_FULL:
+		return vhdx_host_full(diag, "sidecar");
+	case VHDX_REASON_NO_SPACE:
+		return vhdx_fail_plainly(diag, err, VHDX_REASON_NO_SPACE);
+	default:
+		return vhdx_host_full(diag, "container");
+	}
+}
+
 /**
  * vhdx_tracker_activate() - the first write of a session is about to go out (rule T5)
  * @tracker:		of its disk
@@ -79,8 +127,12 @@ int vhdx_tracker_activate(struct vhdx_tracker *tracker, const vhdx_guid *data_wr
 	if (tracker->state == VHDX_TRACKING_ON) {
 		bind(tracker, data_write_guid);
 		err = begin_in_time(tracker);
+		if (err != -ENOSPC)
+			WRITE_ONCE(tracker->lacking, VHDX_REASON_NONE);
 		if (err && tracker->insists) {
-			if (!vhdx_sidecar_is_unharmed(err)) {
+			if (err == -ENOSPC) {
+				tell_lacking(tracker, err);
+			} else if (!vhdx_sidecar_is_unharmed(err)) {
 				vhdx_tracker_sidecar_failed(tracker, err);
 				err = -EIO;
 			}
@@ -117,16 +169,17 @@ static bool leave_open(struct vhdx_tracker *t, int err, vhdx_guid *data_write_gu
 /* Nothing is missed for that, but whoever gets the next answer may wonder. */
 static void tell_unsaved(struct vhdx_tracker *t, int err, struct vhdx_diag *gap)
 {
-	struct file *file = t->open->file.file;
+	char *path = path_of(t->open);
 	struct vhdx_diag why = { };
 
 	vhdx_tracker_fail(t, err, &why);
 	vhdx_say_warn(t->disk,
-		      "%pD4 does not keep exactly what changed, the next answer tells more than was written (%s)",
-		      file, why.text);
+		      "%s does not keep exactly what changed, the next answer tells more than was written (%s)",
+		      path ?: "the sidecar", why.text);
 	vhdx_fail(gap, 0, why.reason,
-		  "detached, but not exactly what changed is kept, and the next answer tells more than was written (%s): %pD4",
-		  why.text, file);
+		  "detached, but not exactly what changed is kept, and the next answer tells more than was written (%s): %s",
+		  why.text, path ?: "");
+	kfree(path);
 }
 
 /*
@@ -134,11 +187,28 @@ static void tell_unsaved(struct vhdx_tracker *t, int err, struct vhdx_diag *gap)
  */
 static void tell_stopped(struct vhdx_tracker *t, int err, struct vhdx_diag *gap)
 {
+	char *path;
+
 	if (vhdx_container_is_unlinked(&t->open->file))
 		return;
+	path = path_of(t->open);
 	vhdx_fail(gap, 0, VHDX_REASON_TRACKING_ERROR,
-		  "detached, but the sidecar failed (error %d), and the next answer tells more than was written: mend what it lies on before the next attach; its points are kept: %pD4",
-		  err, t->open->file.file);
+		  "detached, but the sidecar failed (error %d), and the next answer tells more than was written: mend what it lies on before the next attach; its points are kept: %s",
+		  err, path ?: "");
+	kfree(path);
+}
+
+static void tell_failed(struct vhdx_tracker *t, int err, struct vhdx_diag *gap)
+{
+	char *path = path_of(t->open);
+
+	vhdx_say_err(t->disk,
+		     "the changes can't be saved in the sidecar (error %d): the next backup must be a full one",
+		     err);
+	vhdx_fail(gap, err, VHDX_REASON_TRACKING_ERROR,
+		  "detached, but what changed since the newest point could not be saved (error %d): make a full backup; the sidecar was %s",
+		  err, path ?: "removed");
+	kfree(path);
 }
 
 /**
@@ -172,12 +242,7 @@ int vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid,
 			tell_stopped(tracker, err, gap);
 			vhdx_tracker_sidecar_failed(tracker, err);
 		} else if (err) {
-			vhdx_say_err(tracker->disk,
-				     "the changes can't be saved in the sidecar (error %d): the next backup must be a full one",
-				     err);
-			vhdx_fail(gap, err, VHDX_REASON_TRACKING_ERROR,
-				  "detached, but what changed since the newest point could not be saved (error %d): make a full backup; the sidecar was %pD",
-				  err, tracker->open->file.file);
+			tell_failed(tracker, err, gap);
 			tracker->layer->mapping->distrust(tracker->layer);
 			vhdx_tracker_turn_off(tracker, VHDX_REASON_TRACKING_ERROR);
 		}
@@ -235,8 +300,8 @@ void vhdx_tracker_check_kept(struct vhdx_tracker *tracker, struct vhdx_diag *gap
 		vhdx_say_err(tracker->disk,
 			     "the sidecar was removed: the points are gone, the next backup must be a full one");
 		vhdx_fail(gap, -ESTALE, VHDX_REASON_TRACKING_ERROR,
-			  "detached, but the sidecar had been removed, and its points are gone with what changed since: make a full backup; it was %pD",
-			  tracker->open->file.file);
+			  "detached, but the sidecar had been removed, and its points are gone with what changed since: make a full backup; it was %s",
+			  tracker->open->path ?: "");
 	} else if (had_failed(tracker)) {
 		vhdx_fail(gap, -ESTALE, VHDX_REASON_TRACKING_ERROR,
 			  "detached, but the sidecar had failed, and what changed since the newest point is not known: make a full backup");

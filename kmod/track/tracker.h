@@ -89,6 +89,8 @@ struct vhdx_tracker_statistics {
  * @insists:	where the sidecar fails, writes fail instead of going unrecorded
  *		(tracking_errors=fail); set before the disk is started
  * @stopped:	that has happened, and lasts until the disk is detached; set under face.lock
+ * @lacking:	no session begins, for the sidecar has no room to say so: VHDX_REASON_HOST_FULL or
+ *		VHDX_REASON_NO_SPACE; else VHDX_REASON_NONE. Set with @tree held
  * @generation:	changes with points, gaps and @state, after them; read without a lock
  * @unit:	in bytes, 0 without a sidecar; the same
  * @face:	follows @state, gaps and @open
@@ -121,6 +123,7 @@ struct vhdx_tracker {
 	bool condemned;
 	bool insists;
 	bool stopped;
+	u32 lacking;
 	u64 generation;
 	u32 unit;
 	struct vhdx_tracker_face face;
@@ -157,6 +160,7 @@ int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_
 /* session.c */
 int vhdx_tracker_begin(struct vhdx_tracker *tracker, struct vhdx_open_sidecar *open);
 int vhdx_tracker_activate(struct vhdx_tracker *tracker, const vhdx_guid *data_write_guid);
+int vhdx_tracker_not_begun(struct vhdx_tracker *tracker, int err, struct vhdx_diag *diag);
 int vhdx_tracker_save(struct vhdx_tracker *tracker, vhdx_guid *data_write_guid,
 		      struct vhdx_diag *gap);
 void vhdx_tracker_saved(struct vhdx_tracker *tracker);

@@ -36,14 +36,18 @@ static void free_disk(struct vhdx_disk *disk)
 {
 	struct vhdx_cdev *cdev = disk->cdev;
 
+	vhdx_sysfs_free(disk);
 	vhdx_disk_free(disk);
 	vhdx_cdev_put(cdev);
 }
 
 static int start(struct vhdx_disk *disk)
 {
+	const struct attribute_group **groups = vhdx_sysfs_make(disk);
 	int err;
 
+	if (!groups)
+		return -ENOMEM;
 	err = vhdx_disk_prepare(disk);
 	if (err)
 		return err;
@@ -51,7 +55,7 @@ static int start(struct vhdx_disk *disk)
 	err = vhdx_cdev_create(disk);
 	if (err)
 		goto fail_disk;
-	err = vhdx_disk_add(disk, vhdx_sysfs_groups);
+	err = vhdx_disk_add(disk, groups);
 	if (err)
 		goto fail_cdev;
 	return 0;
@@ -65,6 +69,30 @@ fail_disk:
 	vhdx_loss_stop(disk);
 	vhdx_disk_unprepare(disk);
 	return err;
+}
+
+/* Where writes are to fail rather than go unrecorded, there is something to record them in. */
+static bool must_record(const struct vhdx_attach *args)
+{
+	return (args->flags & VHDX_ATTACH_FAIL_TRACKING) &&
+	       !(args->flags & (VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_WILL_TRACK));
+}
+
+static int refuse_unrecorded(const struct vhdx_attach *args, int sidecar_fd,
+			     struct vhdx_diag *diag)
+{
+	if (sidecar_fd >= 0 || !must_record(args))
+		return 0;
+	return vhdx_bad_argument(diag, "there is no sidecar, and writes are to fail where they can't be recorded: give one, or enable tracking next");
+}
+
+static int refuse_disabled(const struct vhdx_attach *args, const struct vhdx_disk *disk,
+			   struct vhdx_diag *diag)
+{
+	if (disk->tracker.state != VHDX_TRACKING_DISABLED || !must_record(args))
+		return 0;
+	return vhdx_fail(diag, -EINVAL, VHDX_REASON_DISABLED,
+			 "tracking is disabled in its sidecar, and writes are to fail where they can't be recorded: enable it (--track)");
 }
 
 /**
@@ -84,6 +112,11 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	unsigned int flags;
 	int index, err;
 
+	if (args->flags & VHDX_ATTACH_NO_TRACK)
+		sidecar_fd = -1;
+	err = refuse_unrecorded(args, sidecar_fd, diag);
+	if (err)
+		return err;
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 	index = vhdx_registry_take_index(args->index, diag);
@@ -94,8 +127,6 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	disk = vhdx_disk_alloc(index, args->layer_count, read_only);
 	if (!disk)
 		goto fail_index;
-	if (args->flags & VHDX_ATTACH_NO_TRACK)
-		sidecar_fd = -1;
 	disk->tracker.sidecar_fd = sidecar_fd;
 	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
 		vhdx_tracker_insist(&disk->tracker);
@@ -109,6 +140,8 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
 		vhdx_scope_leave(flags);
 	}
+	if (!err)
+		err = refuse_disabled(args, disk, diag);
 	if (err)
 		goto fail_disk;
 	/* What was read for a caller who was killed meanwhile may have been cut short. To

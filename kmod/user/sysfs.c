@@ -20,7 +20,14 @@ static struct vhdx_open_layer *leaf_of(struct device *dev)
 	return vhdx_disk_leaf(disk_of(dev));
 }
 
-static ssize_t emit_path(struct file *file, char *buf)
+/**
+ * vhdx_sysfs_emit_path() - a path, as the mount namespace of the reader sees it
+ * @file:	the file
+ * @buf:	a page
+ *
+ * Returns how many bytes, or -errno.
+ */
+ssize_t vhdx_sysfs_emit_path(struct file *file, char *buf)
 {
 	char *path = file_path(file, buf, PAGE_SIZE - 1);
 	size_t length;
@@ -35,7 +42,7 @@ static ssize_t emit_path(struct file *file, char *buf)
 
 static ssize_t container_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return emit_path(vhdx_disk_container(disk_of(dev))->file, buf);
+	return vhdx_sysfs_emit_path(vhdx_disk_container(disk_of(dev))->file, buf);
 }
 static DEVICE_ATTR_RO(container);
 
@@ -46,7 +53,7 @@ static ssize_t sidecar_show(struct device *dev, struct device_attribute *attr, c
 
 	if (!file)
 		return 0;
-	length = emit_path(file, buf);
+	length = vhdx_sysfs_emit_path(file, buf);
 	fput(file);
 	return length;
 }
@@ -230,12 +237,7 @@ static struct attribute *disk_attrs[] = {
 	NULL,
 };
 
-static const struct attribute_group disk_group = {
+const struct attribute_group vhdx_sysfs_group = {
 	.name = "vhdx",
 	.attrs = disk_attrs,
-};
-
-const struct attribute_group *vhdx_sysfs_groups[] = {
-	&disk_group,
-	NULL,
 };

@@ -227,7 +227,7 @@ FIELD(struct vhdx_get_allocated_ranges, message, 88);
 FIELD(struct vhdx_get_allocated_ranges, message_capacity, 96);
 FIELD(struct vhdx_get_allocated_ranges, reason, 100);
 
-SIZE(struct vhdx_layer_info, 48);
+SIZE(struct vhdx_layer_info, 80);
 VER0(VHDX_LAYER_INFO_SIZE_VER0, 48);
 FIELD(struct vhdx_layer_info, data_write_guid, 0);
 FIELD(struct vhdx_layer_info, container_size, 16);
@@ -236,6 +236,10 @@ FIELD(struct vhdx_layer_info, container_major, 32);
 FIELD(struct vhdx_layer_info, container_minor, 36);
 FIELD(struct vhdx_layer_info, disk_flags, 40);
 FIELD(struct vhdx_layer_info, reserved, 44);
+FIELD(struct vhdx_layer_info, virtual_disk_size, 48);
+FIELD(struct vhdx_layer_info, virtual_disk_id, 56);
+FIELD(struct vhdx_layer_info, block_size, 72);
+FIELD(struct vhdx_layer_info, reserved2, 76);
 
 SIZE(struct vhdx_get_layers, 48);
 VER0(VHDX_GET_LAYERS_SIZE_VER0, 48);

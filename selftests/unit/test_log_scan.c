@@ -68,8 +68,54 @@ CASE(empty_log_with_a_guid)
 {
 	begin();
 	expect_damage("log at 0x100000: header 2 says that log 001d9010-0000-0000-0000-000000000001");
-	EXPECT_HAS(diag.text, NO_SEQUENCE);
+	EXPECT_HAS(diag.text, "nothing of it was ever written");
+	EXPECT_HAS(diag.text, "vhdxctl check --repair");
+	EXPECT(image.log.unwritten);
 	release();
+}
+
+static int scan_to_read(struct vhdx_diag *unwritten)
+{
+	vhdx_image_release(&image);
+	memset(&diag, 0, sizeof(diag));
+	return vhdx_image_open_to_read(&image, &file.memory.store, unwritten, &diag);
+}
+
+CASE(who_reads_forgives_a_log_that_was_never_begun)
+{
+	struct vhdx_diag unwritten = { };
+
+	begin();
+	EXPECT_EQ(scan_to_read(&unwritten), 0);
+	EXPECT(image.log.unwritten);
+	EXPECT(!image.log.dirty);
+	EXPECT(!diag.text[0]);
+	EXPECT_EQ(unwritten.reason, VHDX_REASON_CORRUPT);
+	EXPECT_HAS(unwritten.text, "nothing of it was ever written");
+	EXPECT_EQ(scan_to_read(NULL), 0);
+	/* Entries of earlier logs say nothing of it. */
+	fields.guid.b[5] ^= 1;
+	put_entry(&file, &fields, 0, 7, 0, three, 3);
+	EXPECT_EQ(scan_to_read(NULL), 0);
+	EXPECT(image.log.unwritten);
+	release();
+}
+
+CASE(who_reads_forgives_no_entry_that_was_begun)
+{
+	u32 kept;
+
+	/* Of one that is torn, in the ring's first sector and in its last: its GUID is enough. */
+	for (kept = 0; kept < 2; kept++) {
+		begin();
+		put_entry(&file, &fields, kept ? 255 * SECTOR : 0, 7, 0, one, 1);
+		file.memory.bytes[log_at(&file, kept ? 255 * SECTOR : 0)] ^= 1;
+		EXPECT_EQ(scan_to_read(NULL), -EUCLEAN);
+		EXPECT_HAS(diag.text, NO_SEQUENCE);
+		EXPECT_HAS(diag.text, "restore the container from a copy");
+		EXPECT(!image.log.unwritten);
+		release();
+	}
 }
 
 CASE(entry_without_descriptors)

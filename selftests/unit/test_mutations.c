@@ -168,25 +168,29 @@ static void compare_check(const struct wanted *wanted, int err, bool allocates)
 	struct vhdx_image planned;
 	enum vhdx_repair repair;
 	struct told told = { };
+	bool closes = false;
 
+	/* A log that is closed so is no obstacle for who reads. */
+	if (vhdx_repair_plan(&container.store, &planned, &repair, &none))
+		EXPECT(err);
+	else
+		closes = repair == VHDX_REPAIR_CLOSE;
+	if (err && !none.text[0] && !closes)
+		FAIL("%s: %s, and is to be mended (%u)", wanted->name, name_of(err), repair);
+	else if (closes)
+		printf("# %s would be closed\n", wanted->name);
+	vhdx_image_release(&planned);
+
+	memset(&none, 0, sizeof(none));
 	if (!EXPECT_EQ(vhdx_check_store(&container.store, false, tell, &told, &none), 0))
 		FAIL("%s: %s", wanted->name, none.text);
-	if (told.fatal != !!err)
+	if (told.fatal != (err && !closes))
 		FAIL("%s: attach says %s, check tells %u errors: %s", wanted->name, name_of(err),
 		     told.errors, told.first.text);
 	else if (err && (told.first.reason != diag.reason || strcmp(told.first.text, diag.text)))
 		FAIL("%s: \"%s\", and check says \"%s\"", wanted->name, diag.text, told.first.text);
 	else if (!err && !allocates && !told.errors)
 		FAIL("%s: nothing is allocated, and check finds no error", wanted->name);
-
-	memset(&none, 0, sizeof(none));
-	if (vhdx_repair_plan(&container.store, &planned, &repair, &none))
-		EXPECT(err);
-	else if (err && repair != VHDX_REPAIR_CLOSE)
-		FAIL("%s: %s, and is to be mended (%u)", wanted->name, name_of(err), repair);
-	else if (err)
-		printf("# %s would be closed\n", wanted->name);
-	vhdx_image_release(&planned);
 }
 
 static void judge_one(const struct wanted *wanted)

@@ -5,6 +5,7 @@
 #include "ktap.h"
 #include "sidecar_rig.h"
 #include "core/rct/answer.h"
+#include "core/vhdx/image.h"
 
 CASE(an_empty_sidecar_is_there_after_load)
 {
@@ -82,6 +83,40 @@ static int bind_to(const vhdx_guid *guid)
 {
 	memset(&diag, 0, sizeof(diag));
 	return vhdx_sidecar_bind(&sidecar, &disk_id, DISK_SIZE, guid, NOW, &diag);
+}
+
+CASE(a_child_is_not_given_the_sidecar_of_its_parent)
+{
+	static const vhdx_guid stranger = { { 0x5a } };
+	struct vhdx_locator locator = { .linkage = dwg[0] };
+	const vhdx_guid *child = &dwg[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		make(0, LIMIT);
+		/* The one that it has, and the one that it is about to get. */
+		sidecar.next_guid = dwg[1];
+		ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+		ASSERT_EQ(reload(), 0);
+		memset(&diag, 0, sizeof(diag));
+		locator.linkage = dwg[i];
+		memset(&locator.linkage2, 0, sizeof(locator.linkage2));
+		EXPECT_EQ(vhdx_sidecar_refuse_parents(&sidecar, child, &locator, &diag), -ESTALE);
+		EXPECT_EQ(diag.reason, VHDX_REASON_CHANGED_OFFLINE);
+		EXPECT_HAS(diag.text, "of the parent of this disk");
+		/* While it is merged it may have either. */
+		locator.linkage2 = locator.linkage;
+		locator.linkage = stranger;
+		EXPECT_EQ(vhdx_sidecar_refuse_parents(&sidecar, child, &locator, NULL), -ESTALE);
+		locator.linkage2 = stranger;
+		EXPECT_EQ(vhdx_sidecar_refuse_parents(&sidecar, child, &locator, NULL), 0);
+		/* Its own, and that of a disk without parent. */
+		locator.linkage = dwg[i];
+		EXPECT_EQ(vhdx_sidecar_refuse_parents(&sidecar, &dwg[1 - i], &locator, NULL), 0);
+		memset(&locator, 0, sizeof(locator));
+		EXPECT_EQ(vhdx_sidecar_refuse_parents(&sidecar, child, &locator, NULL), 0);
+		finish();
+	}
 }
 
 CASE(bind_follows_the_table)

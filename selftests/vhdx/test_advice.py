@@ -9,11 +9,12 @@ import errno
 import os
 import pathlib
 import sys
+import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, judge, ktap, uapi, udev  # noqa: E402
 from vhdxtest.device import Control  # noqa: E402
-from vhdxtest.disk import opened, raw_attached  # noqa: E402
+from vhdxtest.disk import attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -67,6 +68,46 @@ def bad_entry_of_the_bat():
                 new = copied(disk, scratch)
             truth.write(2 * MIB, bytes(MIB))
             works(new, truth)
+
+
+def name_logs(*paths):
+    """As QEMU leaves it where it is killed between its header and the log's first entry."""
+    for path in paths:
+        with vhdxoracle.Editor(path) as edit:
+            edit.change_headers(log_guid=uuid.uuid4())
+
+
+@ktap.case
+def log_that_was_never_begun():
+    """"run `vhdxctl check --repair` on it first, or attach it read-only" """
+    with images.directory() as scratch:
+        parent = images.create(scratch / "parent.vhdx", SIZE, MIB, content=CONTENT)
+        leaf = scratch / "leaf.vhdx"
+        ctl.run("create", "--parent", parent, leaf)
+        with judge.Truth(scratch / "truth", SIZE, parent) as truth:
+            name_logs(parent, leaf)
+            before = judge.fingerprint(leaf), judge.fingerprint(parent)
+            said = ctl.run("attach", leaf, status=ctl.FAILED).stderr
+            advised(said, f"{leaf}: log at 0x", "run `vhdxctl check --repair` on it", "or attach it read-only")
+            with KernelLog() as log:
+                with attached(leaf, "--read-only") as disk:
+                    judge.same_disk(disk, truth)
+                    ktap.equal([bool(layer.disk_flags & uapi.DISK_LOG_UNWRITTEN)
+                                for layer in disk.handle.layers()[1]], [True, True], "flags")
+                    ktap.check(ctl.json("info", disk.node)["log_unwritten"], "info")
+                said = [text for level, text in log.records() if level <= 4 and "check --repair" in text]
+                ktap.equal([name in text for name, text in zip(("leaf", "parent"), said, strict=True)],
+                           [True, True], said)
+            ktap.check((judge.fingerprint(leaf), judge.fingerprint(parent)) == before, "a file was changed")
+            ctl.run("check", "--repair", leaf, status=1)
+            with attached(leaf) as disk:
+                disk.write(9 * MIB, b"n" * 4096)
+                truth.write(9 * MIB, b"n" * 4096)
+                judge.same_disk(disk, truth)
+            ktap.check(judge.fingerprint(parent) == before[1], "the parent was changed")
+            ctl.run("check", "--repair", parent, status=1)
+            with attached(leaf, "--read-only") as disk:
+                judge.same_disk(disk, truth)
 
 
 @ktap.case

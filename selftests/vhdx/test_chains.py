@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, udev, uapi  # noqa: E402
 from vhdxtest.chains import Chain, content, random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
-from vhdxtest.disk import attach_once, attached, opened, raw_attached  # noqa: E402
+from vhdxtest.disk import attach, attach_once, attached, opened, raw_attached  # noqa: E402
 from vhdxtest.family import Family  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
@@ -195,6 +195,12 @@ def what_layers_are():
                              places={1: device})
         with chain.attached(0) as disk:
             ktap.equal(disk.handle.layers(0), (3, []), "count alone")
+            shown = pathlib.Path(f"/sys/block/vhdx{disk.index}")
+            ktap.equal(sorted(one.name for one in shown.glob("parent*")), ["parent1", "parent2"], "sysfs")
+            ktap.equal([(shown / f"parent{i}/container").read_text() for i in (1, 2)],
+                       [f"{path}\n" for path in chain.parents], "paths")
+            ktap.equal({(shown / f"parent{i}" / name).read_text() for i in (1, 2)
+                        for name in ("lost", "container_unlinked")}, {"0\n"}, "states")
             ktap.equal(len(disk.handle.layers(2)[1]), 2, "the first two")
             count, layers = disk.handle.layers()
             ktap.equal((count, disk.handle.info().layer_count), (3, 3), "layers")
@@ -207,6 +213,8 @@ def what_layers_are():
                                "DataWriteGuid")
                 ktap.equal((layer.container_major, layer.container_minor, layer.container_inode),
                            (os.major(where), os.minor(where), 0 if block else found.st_ino), "file")
+                ktap.equal((layer.virtual_disk_size, layer.block_size), (16 * MIB, MIB), "geometry")
+                ktap.equal(bytes(layer.virtual_disk_id), bytes(disk.handle.info().virtual_disk_id), "id")
                 ktap.equal(bool(layer.disk_flags & uapi.DISK_BLOCK), block, "a device")
                 ktap.equal(bool(layer.disk_flags & uapi.DISK_READ_ONLY), path != chain.leaf, "read only")
 
@@ -443,6 +451,52 @@ def tracked_in_a_chain():
             ktap.equal(disk.handle.changes(point), [(3 * MIB, 16 * KIB), (9 * MIB, MIB)], "changes")
 
 
+def needs_full_backup(*words):
+    """vhdxctl changes says so."""
+    ctl.run("changes", *words, status=3)
+
+
+@ktap.case
+def sidecar_of_a_parent():
+    """A child has its VirtualDiskId, and is not taken for it: it is told nothing by that sidecar,
+    which stays as it is. That of the parent's parent is an old one, with a gap."""
+    with images.directory() as scratch, udev.asleep():
+        base = images.create(scratch / "base.vhdx", 16 * MIB, MIB)
+        lrct = scratch / "base.vhdx.lrct"
+        with attached(base, "--track") as disk:
+            disk.write(0, b"a" * 4096)
+            since = ctl.line("seal", disk.node)
+            disk.write(MIB, b"b" * 4096)
+        leaf, upper = scratch / "leaf.vhdx", scratch / "upper.vhdx"
+        ctl.run("create", "--parent", base, leaf)
+        before = judge.fingerprint(lrct)
+        needs_full_backup("--sidecar", lrct, "--since", since, leaf)
+        with attached(leaf, "--sidecar", lrct) as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("off", "changed_offline"), "state")
+            disk.write(2 * MIB, b"c" * 4096)
+            needs_full_backup("--since", since, disk.node)
+            for words in (("enable",), ("reset",), ("reset", "--sidecar", lrct)):
+                said = ctl.run("track", *words, disk.node, status=ctl.FAILED).stderr
+                ktap.check("the sidecar of a parent of this disk" in said, said)
+        refuse_to_attach("--track", "--sidecar", lrct, leaf, said=[lrct, "a parent of this disk"])
+        refuse_to_attach("--tracking-errors=fail", "--sidecar", lrct, leaf, said=["of the parent of this disk"])
+        # Named so that it finds it.
+        base.rename(scratch / "was.vhdx")
+        leaf.rename(base)
+        with attached(base, "--parent", scratch / "was.vhdx") as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("off", "changed_offline"), "state")
+            disk.write(3 * MIB, b"c" * 4096)
+        ktap.check(judge.fingerprint(lrct) == before, "the parent's sidecar was changed")
+        with attached(scratch / "was.vhdx", "--read-only", "--sidecar", lrct) as disk:
+            ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("on", "none"), "the parent's")
+            ktap.equal(ctl.json("changes", "--since", since, disk.node)["changed_bytes"], 16 * KIB, "changes")
+
+        ctl.run("create", "--parent", base, upper)
+        with attached(upper, "--sidecar", lrct, "--parent", base, "--parent", scratch / "was.vhdx") as disk:
+            ktap.equal(disk.sysfs("reason"), "changed_offline", "reason")
+            needs_full_backup("--since", since, disk.node)
+
+
 # ---- by vhdxctl -----------------------------------------------------------------------------
 
 def refuse_to_attach(*words, said):
@@ -467,8 +521,12 @@ def found_by_the_command():
                 ktap.equal((shown["type"], shown["container"], shown["tracking"]),
                            ("differencing", str(chain.leaf), "on"), "info")
                 ktap.check("Layers:                3\n" in ctl.run("info", disk.node).stdout, "layers")
-                ktap.equal([one["container"] for one in ctl.json("list")["list"]], [str(chain.leaf)], "list")
-                refuse_to_attach("--force", base, said=[base, "in use"])
+                ktap.equal([layer["container"] for layer in shown["chain"]],
+                           [str(path) for path in chain.paths], "chain of an attached disk")
+                ktap.equal([(one["container"], one["parent"]) for one in ctl.json("list")["list"]],
+                           [(str(chain.leaf), str(middle))], "list")
+                refuse_to_attach("--force", base, said=[
+                    base, f"in use, as a parent of {disk.node}, whose container is {chain.leaf}"])
             same_chain(chain, truth)
             ktap.equal([layer["container"] for layer in ctl.json("info", chain.leaf)["chain"]],
                        [str(path) for path in chain.paths], "chain")
@@ -554,9 +612,42 @@ def parent_that_is_cut():
             ktap.eventually(lambda: [text for level, text in log.records()
                                      if level <= 3 and "parent.vhdx" in text], "it is said")
             ktap.equal(disk.handle.layers()[1][1].disk_flags & uapi.DISK_LOST, uapi.DISK_LOST, "flags")
+            ktap.equal([layer["container_lost"] for layer in ctl.json("info", disk.node)["chain"]],
+                       [False, True], "info")
+            ktap.check(f"{child} (parent lost)" in ctl.run("list").stdout, "list")
             ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
         judge.valid(child)
         ktap.equal(states_of(child)[:3], ["NOT_PRESENT", "PARTIALLY_PRESENT", "FULLY_PRESENT"], "states")
+
+
+@ktap.case
+def parent_that_is_written():
+    """In place: the driver can't see it; whoever asks is told, as far as its header tells."""
+    with images.directory() as scratch, udev.asleep():
+        parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, MIB))])
+        leaf = scratch / "leaf.vhdx"
+        vhdxoracle.create(leaf, parent=parent, block_size=MIB)
+
+        def changed(disk):
+            return [layer["container_changed"] for layer in ctl.json("info", disk.node)["chain"]]
+        disk = attach(leaf)
+        with contextlib.ExitStack() as stack:
+            stack.callback(ctl.run, "detach", disk.node, status=None)
+            stack.callback(disk.close)
+            disk.write(MIB, b"x" * 4096)
+            ktap.equal(changed(disk), [False, False], "before")
+            images.command("qemu-io", "-c", "write -P 7 0 64k", "--image-opts",
+                           f"driver=vhdx,file.driver=file,file.locking=off,file.filename={parent}")
+            ktap.equal(changed(disk), [False, True], "written by QEMU without locks")
+            parent.rename(scratch / "moved.vhdx")
+            ktap.equal(ctl.json("list")["list"][0]["parent"], str(scratch / "moved.vhdx"), "renamed")
+            (scratch / "moved.vhdx").unlink()
+            said = ctl.json("info", disk.node)["chain"][1]
+            ktap.equal((said["container"], said["container_deleted"]), (str(scratch / "moved.vhdx"), True), "removed")
+            ktap.equal(disk.read(MIB, 4096), b"x" * 4096, "what the leaf has")
+            disk.close()
+            said = ctl.run("detach", disk.node).stderr
+            ktap.check(f"its parent {scratch / 'moved.vhdx'} had been removed" in said, said)
 
 
 # ---- what is no chain ------------------------------------------------------------------------

@@ -345,7 +345,7 @@ def removed(*which):
     with written_with_spoilt_sidecar(pathlib.Path.unlink) as (path, lrct, device):
         said = ctl.run("detach", *which or (device,)).stderr
         ktap.check("warning: " in said and f"{device}: detached, but" in said and
-                   "make a full backup" in said and lrct.name in said, f"detach says {said!r}")
+                   "make a full backup" in said and str(lrct) in said, f"detach says {said!r}")
         must_be_clean(path)
 
 

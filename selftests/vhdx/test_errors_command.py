@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import sys
+import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, ktap, sidecar, uapi, udev  # noqa: E402
@@ -169,6 +170,34 @@ def failures_of_attach():
         ktap.equal(ctl.json("list")["list"], [], "disks that are left attached")
         path.with_name("disk.vhdx.rct").touch()
         refuse(1, "attach", path, said=[path, "*.rct", "--retire-windows-rct"])
+
+
+@ktap.case
+def tracking_of_windows():
+    """Its files are put aside before the first write; where the driver refuses the container, or it
+    is only read, or is a parent, they are what they were."""
+    with container() as path:
+        child = path.with_name("child.avhdx")
+        vhdxoracle.create(child, parent=path, block_size=MIB)
+
+        def names():
+            return sorted(one.name for one in path.parent.glob("disk.vhdx.[rm]*"))
+        path.with_name("disk.vhdx.rct").write_text("of Windows")
+        with attached(child) as disk, attached(path, "--read-only"):
+            disk.write(0, b"x" * 4096)
+        ktap.equal(names(), ["disk.vhdx.rct"], "a parent's")
+        child.unlink()
+        with vhdxoracle.Editor(path) as edit:
+            edit.change_headers(log_guid=uuid.uuid4())
+        refuse(1, "attach", "--retire-windows-rct", path, said=[path, "check --repair"])
+        ktap.equal(names(), ["disk.vhdx.rct"], "after the driver's refusal")
+        ctl.run("check", "--repair", path, status=1)
+        with attached(path, "--retire-windows-rct") as disk:
+            ktap.equal(names(), ["disk.vhdx.rct.stale"], "before the first write")
+            disk.write(0, b"x" * 4096)
+        ktap.equal(path.with_name("disk.vhdx.rct.stale").read_text(), "of Windows", "what was put aside")
+        with attached(path):
+            pass
 
 
 @ktap.case
@@ -419,15 +448,15 @@ INFO = WHICH | {
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),
         "sidecar_deleted": bool, "former_sidecar": ("/.*", None), "data_write_guid": UUID,
         "type": "fixed|dynamic", "size": int, "block_size": int, "logical_sector_size": int,
-        "physical_sector_size": int, "read_only": bool, "log_replayed": bool,
+        "physical_sector_size": int, "read_only": bool, "log_replayed": bool, "log_unwritten": bool,
         "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
-        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None, "chain": None,
+        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None,
+        "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
+                   "block_size": int, "log_replayed": bool, "log_unwritten": bool,
+                   "container_deleted": bool, "container_lost": bool, "container_changed": bool}],
         "chain_fault": None}
-INFO_OF_FILE = INFO | {
-    "file": dict,
-    "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
-               "block_size": int, "log_replayed": bool}]}
+INFO_OF_FILE = INFO | {"file": dict}
 STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "newer_changes": (bool, None), "most_recent_id": (ID, None),
           "reason": (None, "[a-z_]+"), "gap_time": (TIME, None), "unit": (int, None),
@@ -435,6 +464,7 @@ STATUS = {"version": int, "enabled": bool, "state": "on|off|disabled",
           "tracking_errors": ("continue|fail", None), "former_sidecar": ("/.*", None)}
 LIST = {"version": int, "list": [WHICH | {
     "disk": int, "device": r"/dev/vhdx\d+", "container": "/.*", "container_deleted": bool,
+    "parent": ("/.*", None), "parent_deleted": bool, "parent_lost": bool,
     "sidecar": ("/.*\\.lrct", None), "sidecar_deleted": bool, "former_sidecar": ("/.*", None),
     "read_only": bool, "size": int, "tracking": "on|off|disabled",
     "reason": (None, "[a-z_]+"), "unit": (int, None),

@@ -15,9 +15,9 @@ import random
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, knob, ktap, uapi  # noqa: E402
+from vhdxtest import images, judge, knob, ktap, uapi  # noqa: E402
 from vhdxtest.device import Control, Handle, expect_failure, ioctl  # noqa: E402
-from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
+from vhdxtest.disk import attach_once, attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.disk import tracked_container  # noqa: E402
 from vhdxtest.images import KIB, MIB, container  # noqa: E402
 from vhdxtest.sidecar import Delta  # noqa: E402
@@ -561,6 +561,33 @@ def detach_errors():
         ktap.equal(ioctl(control.fd, uapi.DETACH, argument), errno.ENODEV, "another disk_seq")
         ktap.check(str(disk.handle.info().disk_seq).encode() in message.value and
                    b"was detached" not in message.value, message.value)
+
+
+@ktap.case
+def nothing_to_record_in():
+    """Writes are to fail rather than go unrecorded: no sidecar, or one that records nothing, is
+    none, unless whoever attaches says that it comes next."""
+    fail, will = uapi.ATTACH_FAIL_TRACKING, uapi.ATTACH_WILL_TRACK
+    with container() as path:
+        sidecar = pathlib.Path(f"{path}.side")
+        sidecar.touch()
+        before = judge.fingerprint(path)
+        expect_failure(errno.EINVAL, uapi.ARGUMENT, attach_once, path, flags=fail)
+        expect_failure(errno.EINVAL, uapi.ARGUMENT, attach_once, path, sidecar, fail | uapi.ATTACH_NO_TRACK)
+        ktap.check(judge.fingerprint(path) == before, "the container was changed")
+        attach_once(path, flags=fail | uapi.ATTACH_READ_ONLY)
+        with raw_attached(path, flags=fail | will) as disk, opened(sidecar) as fd:
+            disk.handle.enable(fd)
+            disk.write(0, b"x" * 4096)
+            disk.handle.disable()
+        before = judge.fingerprint(path)
+        error = expect_failure(errno.EINVAL, uapi.DISABLED, attach_once, path, sidecar, fail)
+        ktap.check("disabled in its sidecar" in error.__notes__[0], error.__notes__)
+        ktap.check(judge.fingerprint(path) == before, "the container was changed")
+        attach_once(path, sidecar, fail | uapi.ATTACH_READ_ONLY)
+        with raw_attached(path, sidecar, fail | will) as disk:
+            disk.handle.enable(-1)
+        attach_once(path, sidecar, fail)
 
 
 # ---- seal, tracking ------------------------------------------------------------------------

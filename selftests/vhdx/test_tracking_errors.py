@@ -15,7 +15,7 @@ import socket
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, faulty, images, knob, ktap, mapper, uapi, udev  # noqa: E402
+from vhdxtest import ctl, faulty, filesystem, images, knob, ktap, mapper, sidecar, uapi, udev  # noqa: E402
 from vhdxtest.device import Failure, expect_failure  # noqa: E402
 from vhdxtest.disk import attach, attach_once, attached, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
@@ -276,6 +276,33 @@ def an_attach_without_it():
             ktap.equal(disk.sysfs("tracking"), "off", "tracking")
         made.below.heal()
         made.again()
+
+
+@ktap.case
+def no_room_to_begin():
+    """A point that was not issued is to be dropped, and the sidecar's file system is full: who
+    writes is told that there is no room, and whose it is; with room it goes on."""
+    with images.container(SIZE, MIB) as path, filesystem.mounted("tmpfs", 2 * MIB) as where, \
+            knob.turned(PARAMETERS / "sidecar_timeout_ms", "200"):
+        lrct = where / "lrct"
+        with attached(path, "--track", "--sidecar", lrct):
+            pass
+        sidecar.replace(lrct, [sidecar.Delta({}, 0, 0)] * 2, pending=True)
+        filesystem.fill_up(where / "hog")
+        with attached(path, "--sidecar", lrct, "--tracking-errors=fail") as disk:
+            with KernelLog() as log:
+                for _ in range(2):
+                    ktap.expect_errno(errno.ENOSPC, disk.write, 0, b"x" * 4096)
+                said = [text for _, text in log.records() if "writes fail until the sidecar has room" in text]
+            ktap.check(len(said) == 1 and said[0].endswith(f": {lrct}"), said)
+            expect_failure(errno.ENOSPC, uapi.HOST_FULL, disk.handle.seal)
+            for words in (("seal",), ("track", "disable")):
+                refused = ctl.run(*words, disk.node, status=ctl.FAILED).stderr
+                ktap.check(f"sidecar: the file system that it lives on is full: make room there ({lrct})"
+                           in refused, refused)
+            (where / "hog").unlink()
+            disk.write(0, b"x" * 4096)
+            disk.handle.seal()
 
 
 @ktap.case

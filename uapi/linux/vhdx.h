@@ -201,12 +201,13 @@ struct vhdx_layer {
  * fail with EIO until the disk is detached. The disk can be read. Its state is
  * VHDX_TRACKING_OFF with TRACKING_ERROR, and questions, seals and so on fail with
  * EIO. Nothing that was not recorded has been written: attached again, with the
- * sidecar mended, its points are what they were. ENOSPC is no such failure. A
- * sidecar that can't be used is an error of VHDX_ATTACH. Without one, or with one
- * that is disabled, writes neither fail nor are recorded: enable tracking before
- * the first. With VHDX_ATTACH_STRICT
- * the container's header stays as the sidecar knows it: a flush of new blocks may
- * fail, too, and VHDX_DETACH does with EIO; the next attach replays the log.
+ * sidecar mended, its points are what they were. ENOSPC is no such failure: the
+ * first write fails with it, and one that comes when there is room does not. A
+ * sidecar that can't be used is an error of VHDX_ATTACH; so is none (EINVAL/ARGUMENT),
+ * and one that is disabled (EINVAL/DISABLED), where the disk is attached for writing:
+ * see VHDX_ATTACH_WILL_TRACK. With VHDX_ATTACH_STRICT the container's header stays
+ * as the sidecar knows it: a flush of new blocks may fail, too, and VHDX_DETACH does
+ * with EIO; the next attach replays the log.
  */
 #define VHDX_ATTACH_FAIL_TRACKING	(1U << 2)
 /*
@@ -223,6 +224,12 @@ struct vhdx_layer {
  * count.
  */
 #define VHDX_ATTACH_AUTOCLEAR		(1U << 4)
+/*
+ * With VHDX_ATTACH_FAIL_TRACKING: there may be no sidecar yet, or one that is disabled. Whoever
+ * attaches enables tracking before the first write: until then writes neither fail nor are
+ * recorded.
+ */
+#define VHDX_ATTACH_WILL_TRACK		(1U << 5)
 /* Never the kernel's: for libraries that hand the other bits through. EINVAL. */
 #define VHDX_ATTACH_LIBRARY_FLAGS	0xff000000U
 
@@ -370,6 +377,11 @@ struct vhdx_seal {
 #define VHDX_DISK_BLOCK		(1U << 4)	/* the container is a block device */
 #define VHDX_DISK_POISONED	(1U << 5)	/* no more writes: a commit failed, or it is lost */
 #define VHDX_DISK_LOST		(1U << 6)	/* the container was cut or written over: no I/O */
+/*
+ * The header names a log of which nothing was ever written: QEMU was killed between the two. It
+ * is read as it is; to write it is EUCLEAN/CORRUPT, until `vhdxctl check --repair` closes the log.
+ */
+#define VHDX_DISK_LOG_UNWRITTEN	(1U << 7)
 
 /**
  * struct vhdx_info - argument of VHDX_GET_INFO
@@ -833,6 +845,12 @@ struct vhdx_get_allocated_ranges {
  * @container_minor:	the same
  * @disk_flags:		VHDX_DISK_* as they are of this file
  * @reserved:		zero
+ * @virtual_disk_size:	of the disk that it has, in bytes: a parent's may be smaller
+ * @virtual_disk_id:	VirtualDiskId; usually the same in all of them
+ * @block_size:		payload block size
+ * @reserved2:		zero
+ *
+ * What a file is called, and whether it has a name at all, is in sysfs.
  */
 struct vhdx_layer_info {
 	__u8 data_write_guid[16];
@@ -842,6 +860,10 @@ struct vhdx_layer_info {
 	__u32 container_minor;
 	__u32 disk_flags;
 	__u32 reserved;
+	__aligned_u64 virtual_disk_size;
+	__u8 virtual_disk_id[16];
+	__u32 block_size;
+	__u32 reserved2;
 };
 
 #define VHDX_LAYER_INFO_SIZE_VER0	48U

@@ -58,6 +58,15 @@ int chain_gather(const char *container, struct chain *chain)
 	return chain->fault && err < 0 ? err : -ENOMEM;
 }
 
+int chain_gather_attached(struct vhdx_disk *disk, struct chain *chain)
+{
+	int err;
+
+	memset(chain, 0, sizeof(*chain));
+	err = vhdx_disk_list_chain(disk, sizeof(*chain->layers), add_layer, chain);
+	return err > 0 ? -ENOMEM : err;
+}
+
 void chain_release(struct chain *chain)
 {
 	while (chain->count)
@@ -66,12 +75,37 @@ void chain_release(struct chain *chain)
 	free(chain->fault);
 }
 
+static const char *parent_heading(const struct vhdx_chain_layer *parent)
+{
+	if (parent->disk_flags & VHDX_DISK_LOST)
+		return "Parent (lost):";
+	if (parent->deleted)
+		return "Parent (removed):";
+	return parent->changed ? "Parent (changed):" : "Parent:";
+}
+
+static bool has(const struct chain *chain, size_t i, unsigned int flag)
+{
+	return chain->layers[i].disk_flags & flag;
+}
+
 void print_chain(const struct chain *chain)
 {
+	bool changed = false;
+	bool lost = false;
 	size_t i;
 
-	for (i = 1; i < chain->count; i++)
-		print_field("Parent:", chain->layers[i].path);
+	for (i = 1; i < chain->count; i++) {
+		print_field(parent_heading(&chain->layers[i]), chain->layers[i].path);
+		changed = changed || chain->layers[i].changed;
+		lost = lost || has(chain, i, VHDX_DISK_LOST);
+		if (has(chain, i, VHDX_DISK_LOG_UNWRITTEN))
+			print_field("Log of this parent:", UNWRITTEN_LOG);
+	}
+	if (lost)
+		print_field("Reads:", "fail where they need a parent that somebody cut, or wrote over (see the kernel log)");
+	if (changed)
+		print_field("Content:", "not what it was: a parent was written since the disk was attached");
 	if (chain->fault)
 		print_field("Parents:", "not all of them are known");
 }
@@ -80,26 +114,24 @@ static struct json_object *layer_object(const struct vhdx_chain_layer *layer)
 {
 	struct json_object *object = json_object_new_object();
 
-	json_text(object, "container", layer->path);
+	json_text(object, "container", text_or_null(layer->path));
 	json_uuid(object, "virtual_disk_id", layer->virtual_disk_id);
 	json_uuid(object, "data_write_guid", layer->data_write_guid);
 	json_bytes(object, "size", layer->virtual_disk_size);
 	json_bytes(object, "block_size", layer->block_size);
 	json_flag(object, "log_replayed", layer->disk_flags & VHDX_DISK_REPLAYED);
+	json_flag(object, "log_unwritten", layer->disk_flags & VHDX_DISK_LOG_UNWRITTEN);
+	json_flag(object, "container_deleted", layer->deleted);
+	json_flag(object, "container_lost", layer->disk_flags & VHDX_DISK_LOST);
+	json_flag(object, "container_changed", layer->changed);
 	return object;
 }
 
 void json_chain(struct json_object *object, const struct chain *chain)
 {
-	struct json_object *list;
+	struct json_object *list = json_list(object, "chain");
 	size_t i;
 
-	if (!chain) {
-		json_text(object, "chain", NULL);
-		json_text(object, "chain_fault", NULL);
-		return;
-	}
-	list = json_list(object, "chain");
 	for (i = 0; i < chain->count; i++)
 		json_object_array_add(list, layer_object(&chain->layers[i]));
 	json_text(object, "chain_fault", chain->fault);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The files that a disk which is not attached is made of, for the commands that tell of them.
+ * The files that a disk is made of, for the commands that tell of them.
  */
 #ifndef VHDXCTL_CHAIN_H
 #define VHDXCTL_CHAIN_H
@@ -45,11 +45,16 @@ struct chain {
  * chain_release() it whatever this returns.
  */
 int chain_gather(const char *container, struct chain *chain);
+/* The same of an attached disk: its files are known, or it fails. */
+int chain_gather_attached(struct vhdx_disk *disk, struct chain *chain);
 void chain_release(struct chain *chain);
+
+/* What is said of a log that the header names, and that nobody began to write. */
+#define UNWRITTEN_LOG	"named, and never written: `vhdxctl check --repair` closes it"
 
 /* A line for each parent, and for what is wrong with the next one. */
 void print_chain(const struct chain *chain);
-/* Two values: the list of layers, and the fault below "chain_fault"; null where @chain is NULL. */
+/* Two values: the list of layers, and the fault below "chain_fault". */
 void json_chain(struct json_object *object, const struct chain *chain);
 
 #endif

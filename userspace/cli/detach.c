@@ -118,15 +118,27 @@ static int find_all(struct detaching *detaching, int count, char **names)
 	return err;
 }
 
-/* Whether the container has a name still is asked before: afterwards there is nobody to ask. */
+/* The first parent that has no name left. */
+static int note_gone(void *context, const struct vhdx_chain_layer *parent)
+{
+	char *gone = context;
+
+	if (parent->unlinked && !gone[0])
+		snprintf(gone, VHDX_PATH_TEXT, "%s", parent->path);
+	return 0;
+}
+
+/* Whether files have a name still is asked before: afterwards there is nobody to ask. */
 static int detach_once(const struct attachment *disk)
 {
 	struct vhdx_status status = { .size = sizeof(status) };
+	char gone[VHDX_PATH_TEXT] = "";
 	bool removed;
 	int err;
 
 	removed = !vhdx_get_status(disk->index, &status) && status.container_deleted &&
 		  status.disk_seq == disk->disk_seq;
+	vhdx_list_parents(disk->index, sizeof(struct vhdx_chain_layer), note_gone, gone);
 	err = vhdx_detach_attached(disk->index, disk->disk_seq, 0);
 	if (!err && vhdx_error_message()[0])
 		complain("warning: %s", vhdx_error_message());
@@ -136,6 +148,9 @@ static int detach_once(const struct attachment *disk)
 	else if (!err && removed)
 		complain("warning: %s: %s had been removed, or another file renamed over it; the file has other names, and what was on the disk is there",
 			 status.device, status.container);
+	if (!err && gone[0])
+		complain("warning: %s: its parent %s had been removed, or another file renamed over it: it can't be attached again without that one; next time, copy the disk before you detach it",
+			 status.device, gone);
 	return err;
 }
 

@@ -25,7 +25,7 @@ static const struct cli_option options[] = {
  * @status:	only of an attached one
  * @is_told:	@state is known
  * @sidecar:	in use, or what a file that is not attached is asked with; or NULL
- * @layout:	only of a file that is not attached, as is @chain
+ * @layout:	only of a file that is not attached
  */
 struct facts {
 	const char *name;
@@ -65,8 +65,9 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 		err = gather_state(disk, facts);
 	if (!err)
 		err = vhdx_disk_get_sidecar(disk, &facts->sidecar);
-	if (!err && !facts->attached)
-		err = layout_gather(disk, &facts->layout);
+	if (!err)
+		err = facts->attached ? chain_gather_attached(disk, &facts->chain) :
+					layout_gather(disk, &facts->layout);
 	/* The status is that of a number, which may have become another disk's. */
 	if (!err && facts->attached && facts->status.disk_seq != facts->info.disk_seq)
 		err = -ENODEV;
@@ -156,6 +157,7 @@ static int print_json(const struct facts *facts)
 	json_bytes(reply, "physical_sector_size", info->physical_sector_size);
 	json_flag(reply, "read_only", has(facts, VHDX_DISK_READ_ONLY));
 	json_flag(reply, "log_replayed", has(facts, VHDX_DISK_REPLAYED));
+	json_flag(reply, "log_unwritten", has(facts, VHDX_DISK_LOG_UNWRITTEN));
 	json_flag(reply, "write_failed", has(facts, VHDX_DISK_POISONED));
 	json_flag(reply, "container_lost", has(facts, VHDX_DISK_LOST));
 	json_text(reply, "io", io_of(facts));
@@ -167,7 +169,7 @@ static int print_json(const struct facts *facts)
 	else
 		json_text(reply, "points", NULL);
 	json_layout(reply, "file", facts->attached ? NULL : &facts->layout, facts->name);
-	json_chain(reply, facts->attached ? NULL : &facts->chain);
+	json_chain(reply, &facts->chain);
 	return json_finish(reply);
 }
 
@@ -198,13 +200,14 @@ static void print_uuid(const char *name, const uint8_t *guid)
 /* Without writing, a log is replayed in memory, and stays what it is in the container. */
 static const char *log_text(const struct facts *facts)
 {
+	if (has(facts, VHDX_DISK_LOG_UNWRITTEN))
+		return UNWRITTEN_LOG;
 	if (!has(facts, VHDX_DISK_REPLAYED))
 		return "was empty";
 	return facts->attached && !has(facts, VHDX_DISK_READ_ONLY) ? "was replayed" :
 	       "not empty: replayed in memory only";
 }
 
-/* The driver knows no paths of parents. */
 static void print_layers(const struct vhdx_info *info)
 {
 	if (info->layer_count > 1)

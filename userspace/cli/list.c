@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdio.h>
+#include <string.h>
 #include "cli.h"
 #include "json.h"
 
@@ -9,7 +10,8 @@ static const struct cli_option options[] = {
 };
 
 enum {
-	DISK, DEVICE, SIZE, RO, TRACKING, REASON, UNIT, IO, SCAN, SIDECAR, CONTAINER, COLUMN_COUNT
+	DISK, DEVICE, SIZE, RO, TRACKING, REASON, UNIT, IO, SCAN, SIDECAR, PARENT, CONTAINER,
+	COLUMN_COUNT
 };
 
 static const struct column columns[COLUMN_COUNT] = {
@@ -23,12 +25,14 @@ static const struct column columns[COLUMN_COUNT] = {
 	[IO] = { "IO", .hidden = true },
 	[SCAN] = { "SCAN", .hidden = true },
 	[SIDECAR] = { "SIDECAR", .hidden = true, .wrap = true },
+	[PARENT] = { "PARENT", .hidden = true, .wrap = true },
 	[CONTAINER] = { "CONTAINER", .wrap = true },
 };
 
 #define REMOVED		" (removed)"
 #define NOT_USED	" (not used)"
-#define MARKED_PATH	(VHDX_PATH_TEXT + sizeof(NOT_USED))
+#define PARENT_LOST	" (parent lost)"
+#define MARKED_PATH	(VHDX_PATH_TEXT + sizeof(PARENT_LOST))
 
 /* The name may be another file's by now. */
 static const char *marked(const char *path, const char *mark, char text[MARKED_PATH])
@@ -44,15 +48,53 @@ static const char *mark_of(bool removed, const char *otherwise)
 	return removed ? REMOVED : otherwise;
 }
 
+/**
+ * struct parents - of a disk
+ * @parent:	path of its own one; empty: it has none
+ * @deleted:	that one was removed
+ * @lost:	one of them is lost
+ */
+struct parents {
+	char parent[VHDX_PATH_TEXT];
+	bool deleted;
+	bool lost;
+};
+
+static int add_parent(void *context, const struct vhdx_chain_layer *layer)
+{
+	struct parents *parents = context;
+
+	if (!parents->parent[0]) {
+		snprintf(parents->parent, sizeof(parents->parent), "%s", layer->path);
+		parents->deleted = layer->deleted;
+	}
+	parents->lost = parents->lost || layer->disk_flags & VHDX_DISK_LOST;
+	return 0;
+}
+
+static int find_parents(const struct vhdx_status *status, struct parents *parents)
+{
+	memset(parents, 0, sizeof(*parents));
+	return vhdx_list_parents(status->index, sizeof(struct vhdx_chain_layer), add_parent,
+				 parents);
+}
+
 static int add_row(void *context, const struct vhdx_status *status)
 {
 	char container[MARKED_PATH];
+	char parent[MARKED_PATH];
 	char sidecar[MARKED_PATH];
 	const char *cells[COLUMN_COUNT];
+	const char *otherwise;
+	struct parents parents;
 	char size[SIZE_TEXT];
 	char unit[SIZE_TEXT];
 	char disk[16];
+	int err;
 
+	err = find_parents(status, &parents);
+	if (err)
+		return err;
 	snprintf(disk, sizeof(disk), "%d", status->index);
 	cells[DISK] = disk;
 	cells[DEVICE] = status->device;
@@ -67,20 +109,31 @@ static int add_row(void *context, const struct vhdx_status *status)
 	if (!cells[SIDECAR])
 		cells[SIDECAR] = marked(status->former_sidecar,
 					mark_of(status->former_sidecar_deleted, NOT_USED), sidecar);
-	cells[CONTAINER] = marked(status->container, mark_of(status->container_deleted, ""),
-				  container);
+	cells[PARENT] = marked(parents.parent, mark_of(parents.deleted, ""), parent);
+	otherwise = parents.lost ? PARENT_LOST : "";
+	cells[CONTAINER] = marked(status->container,
+				  mark_of(status->container_deleted, otherwise), container);
 	table_row(context, cells);
 	return 0;
 }
 
 static int add_object(void *context, const struct vhdx_status *status)
 {
-	struct json_object *disk = json_object_new_object();
+	struct json_object *disk;
+	struct parents parents;
+	int err;
 
+	err = find_parents(status, &parents);
+	if (err)
+		return err;
+	disk = json_object_new_object();
 	json_disk(disk, status->index);
 	json_identity(disk, status->virtual_disk_id, status->disk_seq);
 	json_text(disk, "container", text_or_null(status->container));
 	json_flag(disk, "container_deleted", status->container_deleted);
+	json_text(disk, "parent", text_or_null(parents.parent));
+	json_flag(disk, "parent_deleted", parents.deleted);
+	json_flag(disk, "parent_lost", parents.lost);
 	json_text(disk, "sidecar", text_or_null(status->sidecar));
 	json_flag(disk, "sidecar_deleted", status->sidecar_deleted);
 	json_text(disk, "former_sidecar", text_or_null(status->former_sidecar));
@@ -135,5 +188,5 @@ const struct command list_command = {
 	.maximum = 0,
 	.options = options,
 	.run = list,
-	.notes = "Columns: DISK DEVICE SIZE RO TRACKING REASON UNIT IO SCAN SIDECAR CONTAINER",
+	.notes = "Columns: DISK DEVICE SIZE RO TRACKING REASON UNIT IO SCAN SIDECAR PARENT CONTAINER",
 };

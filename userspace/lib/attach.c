@@ -21,6 +21,8 @@
 /**
  * struct attaching - an attach under way
  * @parents:	of a differencing disk
+ * @unwritten:	of the container and its parents, the first with a log that was never begun; NULL:
+ *		none
  * @sidecar_fd:	-1: none, or none that can be opened
  * @file_write_guid: as it was before; it changes before anything else is written
  * @info:	of the disk, once it is attached
@@ -30,6 +32,7 @@ struct attaching {
 	struct vhdx_attached *attached;
 	struct container container;
 	struct parents parents;
+	char *unwritten;
 	struct windows_rct rct;
 	vhdx_guid file_write_guid;
 	struct vhdx_info info;
@@ -182,6 +185,17 @@ static int check_leaf(struct attaching *attaching, const struct image_file *imag
 	return refuse_with_children(&attaching->container, image);
 }
 
+static int note_layer(void *context, const struct container *container,
+		      const struct image_file *image)
+{
+	struct attaching *attaching = context;
+
+	if (!image->image.log.unwritten || attaching->unwritten)
+		return 0;
+	attaching->unwritten = strdup(container->path);
+	return attaching->unwritten ? 0 : fail_errno(-ENOMEM, "%s", container->path);
+}
+
 /* What is wrong with the leaf itself is for the driver to say: it reads the same. */
 static int find_chain(struct attaching *attaching)
 {
@@ -200,7 +214,7 @@ static int find_chain(struct attaching *attaching)
 		err = check_leaf(attaching, &image);
 		if (!err)
 			err = open_parents(&attaching->parents, &attaching->container, &image,
-					   &options, NULL, NULL);
+					   &options, note_layer, attaching);
 	}
 	close_image(&image);
 	return err;
@@ -263,13 +277,21 @@ static unsigned int list_layers(const struct attaching *attaching,
 	return 1 + parents->count;
 }
 
+/* What tracking is begun in comes later. */
+static unsigned int kernel_flags(unsigned int flags)
+{
+	return (flags & KERNEL_FLAGS) |
+	       (flags & VHDX_ATTACH_FAIL_TRACKING && flags & VHDX_ATTACH_TRACK ?
+		VHDX_ATTACH_WILL_TRACK : 0);
+}
+
 static int call_attach(struct attaching *attaching)
 {
 	char message[MESSAGE_SIZE];
 	struct vhdx_layer layers[VHDX_LAYERS_MAX];
 	struct vhdx_attach attach = {
 		.size = sizeof(attach),
-		.flags = attaching->options->flags & KERNEL_FLAGS,
+		.flags = kernel_flags(attaching->options->flags),
 		.layers = (uintptr_t)layers,
 		.layer_count = list_layers(attaching, layers),
 		.layer_size = sizeof(layers[0]),
@@ -339,7 +361,7 @@ static int enable_on(struct attaching *attaching, struct vhdx_disk *disk, bool i
  * What a sidecar holds that the driver could not use is the administrator's to give up.
  * Refused before the first write: the container still is what it was.
  */
-static int refuse_unusable_sidecar(struct attaching *attaching)
+static int refuse_unusable_sidecar(struct attaching *attaching, struct vhdx_disk *disk)
 {
 	const struct vhdx_attached *attached = attaching->attached;
 	const char *given = attaching->options->sidecar;
@@ -352,7 +374,7 @@ static int refuse_unusable_sidecar(struct attaching *attaching)
 	err = sidecar_path(&attaching->container, given, &path);
 	if (err)
 		return err;
-	err = refuse_to_overwrite(attaching->sidecar_fd, path, given, &attaching->info);
+	err = refuse_to_overwrite(attaching->sidecar_fd, path, given, disk, &attaching->info);
 	free(path);
 	if (err)
 		return err;
@@ -373,25 +395,9 @@ static int enable_tracking(struct attaching *attaching, struct vhdx_disk *disk)
 
 	err = vhdx_disk_get_tracking_state(disk, &state);
 	if (!err && state.state == VHDX_TRACKING_OFF)
-		err = refuse_unusable_sidecar(attaching);
+		err = refuse_unusable_sidecar(attaching, disk);
 	if (!err && state.state != VHDX_TRACKING_ON)
 		err = enable_on(attaching, disk, state.state == VHDX_TRACKING_OFF);
-	return err;
-}
-
-/* What was disabled does not record, either. */
-static int refuse_disabled(const struct attaching *attaching, struct vhdx_disk *disk)
-{
-	struct vhdx_tracking_state state = { .size = sizeof(state) };
-	int err;
-
-	if (!attaching->container.write || !wants(attaching, VHDX_ATTACH_FAIL_TRACKING))
-		return 0;
-	err = vhdx_disk_get_tracking_state(disk, &state);
-	if (!err && state.state == VHDX_TRACKING_DISABLED)
-		err = fail(-EINVAL, VHDX_REASON_DISABLED,
-			   "%s: tracking is disabled in its sidecar, and writes are to fail where they can't be recorded: enable it (--track)",
-			   attaching->container.path);
 	return err;
 }
 
@@ -411,9 +417,13 @@ static void undo(struct attaching *attaching)
 	free(message);
 }
 
-/* It has its parent's id. */
-static bool is_differencing(int index)
+/*
+ * A differencing disk has its parent's id, and so have all that were made of one. A copy of it is
+ * what has its DataWriteGuid as well; once either of them is written that is not known any more.
+ */
+static bool is_relative(const struct attaching *attaching, int index)
 {
+	const struct vhdx_info *ours = &attaching->info;
 	struct vhdx_info info = { .size = sizeof(info) };
 	struct vhdx_disk *disk;
 	int err;
@@ -423,12 +433,14 @@ static bool is_differencing(int index)
 		err = vhdx_disk_get_info(disk, &info);
 		vhdx_disk_close(disk);
 	}
-	return !err && info.layer_count > 1;
+	return !err && (info.layer_count > 1 || ours->layer_count > 1) &&
+	       memcmp(info.data_write_guid, ours->data_write_guid,
+		      sizeof(info.data_write_guid)) != 0;
 }
 
 /*
  * Of two copies that are attached, one is likely to be written by mistake. Two that read one
- * file are no copies, nor are those of one family.
+ * file are no copies, nor are relatives.
  */
 static void warn_of_copy(struct attaching *attaching)
 {
@@ -439,7 +451,7 @@ static void warn_of_copy(struct attaching *attaching)
 		return;
 	index = index_from_name(original);
 	if (index < 0 || is_container(index, &attaching->container.st) ||
-	    attaching->parents.count || is_differencing(index))
+	    is_relative(attaching, index))
 		return;
 	fail(0, VHDX_REASON_NONE,
 	     "%s: it has the VirtualDiskId of /dev/%s: one is a copy of the other, and links in /dev/disk/by-id stay with /dev/%s",
@@ -473,6 +485,17 @@ static void warn_of_stray(struct attaching *attaching)
 	warn(attaching, vhdx_error_message());
 }
 
+/* The driver attaches it for reading; one that is written it has refused. */
+static void warn_of_log(struct attaching *attaching)
+{
+	if (!attaching->unwritten)
+		return;
+	fail(0, VHDX_REASON_NONE,
+	     "%s: its header names a log of which nothing was ever written, as where QEMU is killed; it is read as it is, and `vhdxctl check --repair %s` closes the log, once it is detached",
+	     attaching->unwritten, attaching->unwritten);
+	warn(attaching, vhdx_error_message());
+}
+
 /* What is not written leaves none. */
 static void warn_of_gap(struct attaching *attaching)
 {
@@ -491,8 +514,6 @@ static int finish(struct attaching *attaching)
 	err = open_nodes(attaching, track, &disk);
 	if (!err && track)
 		err = enable_tracking(attaching, disk);
-	else if (!err)
-		err = refuse_disabled(attaching, disk);
 	vhdx_disk_close(disk);
 	if (err) {
 		undo(attaching);
@@ -502,6 +523,7 @@ static int finish(struct attaching *attaching)
 		warn_of_gap(attaching);
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	warn_of_log(attaching);
 	warn_of_stray(attaching);
 	warn_of_copy(attaching);
 	return 0;
@@ -578,6 +600,7 @@ int vhdx_attach(const char *container, const struct vhdx_attach_options *options
 	if (attaching.sidecar_fd >= 0)
 		close(attaching.sidecar_fd);
 	release_parents(&attaching.parents);
+	free(attaching.unwritten);
 	close_container(&attaching.container);
 	if (attaching.control >= 0)
 		close(attaching.control);

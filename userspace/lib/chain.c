@@ -7,20 +7,37 @@
 #include <string.h>
 #include "image_file.h"
 
-/**
- * struct telling - of layers to a caller
- * @shown:	a layer of the caller's size
- */
-struct telling {
-	vhdx_chain_fn fn;
-	void *context;
-	struct vhdx_chain_layer *shown;
-};
+int chain_telling_begin(struct chain_telling *telling, const char *name, size_t layer_size,
+			vhdx_chain_fn fn, void *context)
+{
+	int err = check_sized(&layer_size, VHDX_CHAIN_LAYER_SIZE_VER0, "vhdx_chain_layer");
+
+	if (err)
+		return err;
+	telling->fn = fn;
+	telling->context = context;
+	telling->shown = malloc(layer_size);
+	if (!telling->shown)
+		return fail_errno(-ENOMEM, "%s", name);
+	telling->shown->size = layer_size;
+	return 0;
+}
+
+int chain_tell(const struct chain_telling *telling, const struct vhdx_chain_layer *layer)
+{
+	give_sized(telling->shown, layer, sizeof(*layer));
+	return result_of_caller(telling->fn(telling->context, telling->shown));
+}
+
+void chain_telling_end(struct chain_telling *telling)
+{
+	free(telling->shown);
+}
 
 static int tell_layer(void *context, const struct container *container,
 		      const struct image_file *image)
 {
-	const struct telling *telling = context;
+	const struct chain_telling *telling = context;
 	struct vhdx_chain_layer layer = {
 		.path = container->path,
 		.virtual_disk_size = image->image.geo.disk_size,
@@ -31,12 +48,11 @@ static int tell_layer(void *context, const struct container *container,
 	memcpy(layer.virtual_disk_id, &image->image.geo.disk_id, sizeof(layer.virtual_disk_id));
 	memcpy(layer.data_write_guid, &image->image.header.data_write_guid,
 	       sizeof(layer.data_write_guid));
-	give_sized(telling->shown, &layer, sizeof(layer));
-	return result_of_caller(telling->fn(telling->context, telling->shown));
+	return chain_tell(telling, &layer);
 }
 
 static int list(const char *path, const struct vhdx_chain_options *options,
-		struct telling *telling)
+		struct chain_telling *telling)
 {
 	struct container leaf = CONTAINER_NONE;
 	struct parents parents = { 0 };
@@ -59,7 +75,7 @@ int vhdx_chain_list(const char *container, const struct vhdx_chain_options *opti
 		    size_t layer_size, vhdx_chain_fn fn, void *context)
 {
 	struct vhdx_chain_options known = { .size = sizeof(known) };
-	struct telling telling = { .fn = fn, .context = context };
+	struct chain_telling telling;
 	int err;
 
 	clear_error();
@@ -68,14 +84,10 @@ int vhdx_chain_list(const char *container, const struct vhdx_chain_options *opti
 		err = take_sized(&known, sizeof(known), options, VHDX_CHAIN_OPTIONS_SIZE_VER0,
 				 "vhdx_chain_options");
 	if (!err)
-		err = check_sized(&layer_size, VHDX_CHAIN_LAYER_SIZE_VER0, "vhdx_chain_layer");
+		err = chain_telling_begin(&telling, container, layer_size, fn, context);
 	if (err)
 		return err;
-	telling.shown = malloc(layer_size);
-	if (!telling.shown)
-		return fail_errno(-ENOMEM, "%s", container);
-	telling.shown->size = layer_size;
 	err = list(container, &known, &telling);
-	free(telling.shown);
+	chain_telling_end(&telling);
 	return err;
 }

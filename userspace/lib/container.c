@@ -57,14 +57,22 @@ static char *path_of(int fd)
 
 static int explain_busy(const struct container *container)
 {
+	struct vhdx_status status = { .size = sizeof(status) };
 	char device[VHDX_DEVICE_NAME];
 	int index;
 
-	if (find_by_container(&container->st, &index))
-		return -EBUSY;
-	device_name(index, device, sizeof(device));
-	return fail(-EBUSY, VHDX_REASON_IN_USE, "%s: attached already, as %s", container->path,
-		    device);
+	if (!find_by_container(&container->st, &index)) {
+		device_name(index, device, sizeof(device));
+		return fail(-EBUSY, VHDX_REASON_IN_USE, "%s: attached already, as %s",
+			    container->path, device);
+	}
+	/* As a parent it is only read: that keeps nobody from reading. */
+	if (container->write && !find_by_parent(&container->st, &index) &&
+	    !vhdx_get_status(index, &status))
+		return fail(-EBUSY, VHDX_REASON_IN_USE,
+			    "%s: in use, as a parent of %s, whose container is %s: detach that disk first",
+			    container->path, status.device, status.container);
+	return -EBUSY;
 }
 
 bool leads_nowhere(const char *path, char target[VHDX_PATH_TEXT])

@@ -11,7 +11,7 @@ static int load(struct image_file *image, struct vhdx_diag *diag)
 	struct vhdx_store *store = &image->file.store;
 	int err;
 
-	err = vhdx_image_open(&image->image, store, diag);
+	err = vhdx_image_open_to_read(&image->image, store, NULL, diag);
 	if (err)
 		return err;
 	if (image->image.log.dirty) {
@@ -39,6 +39,7 @@ unsigned int disk_flags_of(const struct container *container, const struct image
 {
 	return (image->image.geo.fixed ? VHDX_DISK_FIXED : 0) |
 	       (image->image.log.dirty ? VHDX_DISK_REPLAYED : 0) |
+	       (image->image.log.unwritten ? VHDX_DISK_LOG_UNWRITTEN : 0) |
 	       (is_block(container) ? VHDX_DISK_BLOCK : 0);
 }
 

@@ -21,7 +21,7 @@ struct image_file {
 	struct vhdx_image image;
 };
 
-/* All that an attach checks. Close it whatever this returns. 0 or -errno, noted. */
+/* All that an attach for reading checks. Close it whatever this returns. 0 or -errno, noted. */
 int open_image(struct image_file *image, const struct container *container);
 /* Its bytes as they are once the log is replayed. */
 struct vhdx_store *image_store(struct image_file *image);

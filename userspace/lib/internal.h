@@ -73,6 +73,16 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size);
 bool sysfs_exists(int index);
 /* Of which attachment the disk's number is now; 0: nobody knows. */
 uint64_t sysfs_disk_seq(int index);
+/* The directory below /sys/block/vhdxN of one of its files, 0: the leaf. */
+#define SYSFS_LAYER	16
+void sysfs_layer(unsigned int position, char directory[SYSFS_LAYER]);
+/* An attribute there. 0 or -errno, as sysfs_read(). */
+int sysfs_read_layer(int index, unsigned int position, const char *attribute, char *text,
+		     size_t size);
+/* What it is called, or was, if it was @deleted. -errno: there is none. */
+int sysfs_container(int index, unsigned int position, char path[VHDX_PATH_TEXT], bool *deleted);
+/* Whether it has no name left; if nobody tells, it is supposed to have none. */
+bool sysfs_container_unlinked(int index, unsigned int position);
 /* Numbers of all attached disks, ascending; free() them. 0 or -errno. */
 int sysfs_indices(int **indices, size_t *count);
 
@@ -82,6 +92,10 @@ int sysfs_indices(int **indices, size_t *count);
 int index_from_name(const char *name);
 /* Is the file or device @st the container of disk @index? */
 bool is_container(int index, const struct stat *st);
+/* Is it the parent at this position, 0: the container itself? */
+bool is_layer(int index, unsigned int position, const struct stat *st);
+/* The first disk that the file or device @st is a parent of; -ENODEV: none. */
+int find_by_parent(const struct stat *st, int *index);
 /* The first disk whose container is the file or device @st; -ENODEV: none. */
 int find_by_container(const struct stat *st, int *index);
 /* A disk whose use of the sidecar @st rules out ours, for writing or for reading; -ENODEV: none. */
@@ -225,6 +239,24 @@ int open_parents(struct parents *parents, const struct container *leaf,
 		 layer_fn fn, void *context);
 void release_parents(struct parents *parents);
 
+/* ---- chain.c: telling of layers, one by one ---- */
+
+/**
+ * struct chain_telling - of layers to a caller
+ * @shown:	a layer of the caller's size
+ */
+struct chain_telling {
+	vhdx_chain_fn fn;
+	void *context;
+	struct vhdx_chain_layer *shown;
+};
+
+/* @name: for messages. 0 or -errno, noted; then there is nothing to end. */
+int chain_telling_begin(struct chain_telling *telling, const char *name, size_t layer_size,
+			vhdx_chain_fn fn, void *context);
+int chain_tell(const struct chain_telling *telling, const struct vhdx_chain_layer *layer);
+void chain_telling_end(struct chain_telling *telling);
+
 /* ---- children.c ---- */
 
 /* -EBUSY, noted, where a file beside the container was made of it as it is. Else 0. */
@@ -278,8 +310,12 @@ enum ownership {
 enum ownership sidecar_ownership(int fd, const struct vhdx_info *info);
 /* Is there nothing in it that could be lost? A block device is never empty: it holds zeroes. */
 bool is_blank_sidecar(int fd);
-/* -EEXIST, noted, for what is no sidecar, and for another disk's if somebody named it. Else 0. */
-int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info);
+/*
+ * -EEXIST, noted, for what is no sidecar, for another disk's if somebody named it, and for that of
+ * a parent of @disk, which is attached, and whose @info that is. Else 0.
+ */
+int refuse_to_overwrite(int fd, const char *path, bool given, struct vhdx_disk *disk,
+			const struct vhdx_info *info);
 
 /* ---- stray_sidecar.c ---- */
 

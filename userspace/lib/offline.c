@@ -372,6 +372,10 @@ static int load_sidecar(struct offline_disk *offline)
 	if (err)
 		return err;
 	vhdx_sidecar_bear_out(sidecar, image->header.sequence);
+	err = vhdx_sidecar_refuse_parents(sidecar, &image->header.data_write_guid, &image->locator,
+					  diag);
+	if (err)
+		return err;
 	err = vhdx_sidecar_bind(sidecar, &image->geo.disk_id, image->geo.disk_size,
 				&image->header.data_write_guid, 0, diag);
 	return err ? err : load_live(offline);

@@ -30,24 +30,40 @@ static bool same_device(const char *text, dev_t device)
 	return !strcmp(text, known);
 }
 
-bool is_container(int index, const struct stat *st)
+bool is_layer(int index, unsigned int position, const struct stat *st)
 {
 	char text[VHDX_PATH_TEXT];
 	struct stat other;
 	char inode[32];
 
-	if (sysfs_read(index, "vhdx/container_dev", text, sizeof(text)))
+	if (sysfs_read_layer(index, position, "container_dev", text, sizeof(text)))
 		return false;
-	if (sysfs_read(index, "vhdx/container_ino", inode, sizeof(inode)) ||
+	if (sysfs_read_layer(index, position, "container_ino", inode, sizeof(inode)) ||
 	    strtoull(inode, NULL, 10) != (S_ISBLK(st->st_mode) ? 0 : st->st_ino))
 		return false;
 	if (same_device(text, S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev))
 		return true;
 	/* btrfs and others show stat(2) another device than the kernel's own. */
 	return !S_ISBLK(st->st_mode) &&
-	       !sysfs_read(index, "vhdx/container", text, sizeof(text)) &&
+	       !sysfs_read_layer(index, position, "container", text, sizeof(text)) &&
 	       !stat(text, &other) &&
 	       other.st_dev == st->st_dev && other.st_ino == st->st_ino;
+}
+
+bool is_container(int index, const struct stat *st)
+{
+	return is_layer(index, 0, st);
+}
+
+static bool is_parent(int index, const struct stat *st)
+{
+	char text[32];
+	unsigned int i;
+
+	for (i = 1; !sysfs_read_layer(index, i, "container_ino", text, sizeof(text)); i++)
+		if (is_layer(index, i, st))
+			return true;
+	return false;
 }
 
 /* Is it another node, or a link to a node, of the disk? */
@@ -128,6 +144,11 @@ int explain_no_disk(const char *name)
 int find_by_container(const struct stat *st, int *index)
 {
 	return find(is_container, st, index);
+}
+
+int find_by_parent(const struct stat *st, int *index)
+{
+	return find(is_parent, st, index);
 }
 
 /* Was it attached by this path, as the kernel shows it? */

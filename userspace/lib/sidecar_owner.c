@@ -4,6 +4,7 @@
  * or anything else.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <core/rct/sidecar.h>
 #include <core/vhdx/ondisk.h>
 #include "file_store.h"
@@ -35,6 +36,42 @@ enum ownership sidecar_ownership(int fd, const struct vhdx_info *info)
 	return ownership;
 }
 
+static bool knows_one(const struct vhdx_sidecar *sidecar, const struct vhdx_layer_info *parents,
+		      unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (is_guid(&sidecar->current_guid, parents[i].data_write_guid) ||
+		    is_guid(&sidecar->next_guid, parents[i].data_write_guid))
+			return true;
+	return false;
+}
+
+/* Is it that of a parent of the attached disk? */
+static bool is_of_parent(struct file_store *file, struct vhdx_disk *disk)
+{
+	struct vhdx_layer_info *layers = calloc(VHDX_LAYERS_MAX, sizeof(*layers));
+	struct vhdx_get_layers get = {
+		.size = sizeof(get),
+		.output = (uintptr_t)layers,
+		.output_capacity = VHDX_LAYERS_MAX,
+		.layer_size = sizeof(*layers),
+	};
+	struct vhdx_diag diag = { 0 };
+	struct vhdx_sidecar sidecar;
+	bool found = false;
+
+	if (layers && !disk_call(disk, VHDX_GET_LAYERS, &get) && get.output_count > 1) {
+		vhdx_sidecar_load(&sidecar, &file->store, true, true, &diag);
+		found = !vhdx_guid_is_zero(&sidecar.disk_id) &&
+			knows_one(&sidecar, layers + 1, get.output_count - 1);
+		vhdx_sidecar_release(&sidecar);
+	}
+	free(layers);
+	return found;
+}
+
 bool is_blank_sidecar(int fd)
 {
 	enum vhdx_sidecar_content content;
@@ -58,7 +95,8 @@ static bool is_vhdx(struct file_store *file)
  * Nobody is told to empty what was named by mistake: it may be a disk in use, or another disk's
  * history.
  */
-int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_info *info)
+int refuse_to_overwrite(int fd, const char *path, bool given, struct vhdx_disk *disk,
+			const struct vhdx_info *info)
 {
 	enum vhdx_sidecar_content content;
 	struct file_store file;
@@ -79,6 +117,10 @@ int refuse_to_overwrite(int fd, const char *path, bool given, const struct vhdx_
 	if (given && sidecar_ownership(fd, info) == OF_ANOTHER_DISK)
 		return fail(-EEXIST, VHDX_REASON_CHANGED_OFFLINE,
 			    "%s: the sidecar of another disk, and not written over: name another file (--sidecar)",
+			    path);
+	if (is_of_parent(&file, disk))
+		return fail(-EEXIST, VHDX_REASON_CHANGED_OFFLINE,
+			    "%s: the sidecar of a parent of this disk, and not written over: name another file (--sidecar), or rename it like the parent",
 			    path);
 	return 0;
 }

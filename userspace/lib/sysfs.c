@@ -47,6 +47,25 @@ int sysfs_read(int index, const char *attribute, char *text, size_t size)
 	return sysfs_read_path(path, text, size);
 }
 
+void sysfs_layer(unsigned int position, char directory[SYSFS_LAYER])
+{
+	if (position)
+		snprintf(directory, SYSFS_LAYER, "parent%u", position);
+	else
+		snprintf(directory, SYSFS_LAYER, "vhdx");
+}
+
+int sysfs_read_layer(int index, unsigned int position, const char *attribute, char *text,
+		     size_t size)
+{
+	char directory[SYSFS_LAYER];
+	char name[64];
+
+	sysfs_layer(position, directory);
+	snprintf(name, sizeof(name), "%s/%s", directory, attribute);
+	return sysfs_read(index, name, text, size);
+}
+
 bool sysfs_exists(int index)
 {
 	char path[64];
@@ -131,18 +150,30 @@ static bool take_off_deleted(char *path, bool exists)
 	return true;
 }
 
+int sysfs_container(int index, unsigned int position, char path[VHDX_PATH_TEXT], bool *deleted)
+{
+	int err = sysfs_read_layer(index, position, "container", path, VHDX_PATH_TEXT);
+	struct stat st;
+
+	*deleted = take_off_deleted(path, !stat(path, &st) && is_layer(index, position, &st));
+	return err;
+}
+
+bool sysfs_container_unlinked(int index, unsigned int position)
+{
+	char text[8];
+
+	sysfs_read_layer(index, position, "container_unlinked", text, sizeof(text));
+	return text[0] != '0';
+}
+
 static void read_paths(int index, struct vhdx_status *status)
 {
 	struct stat st;
-	char text[8];
 
-	sysfs_read(index, "vhdx/container", status->container, sizeof(status->container));
-	status->container_deleted = take_off_deleted(status->container,
-						     !stat(status->container, &st) &&
-						     is_container(index, &st));
-	/* Of a driver that does not tell, the worst is supposed. */
-	sysfs_read(index, "vhdx/container_unlinked", text, sizeof(text));
-	status->container_unlinked = status->container_deleted && text[0] != '0';
+	sysfs_container(index, 0, status->container, &status->container_deleted);
+	status->container_unlinked = status->container_deleted &&
+				     sysfs_container_unlinked(index, 0);
 	sysfs_read(index, "vhdx/sidecar", status->sidecar, sizeof(status->sidecar));
 	status->sidecar_deleted = take_off_deleted(status->sidecar, !stat(status->sidecar, &st));
 	sysfs_read(index, "vhdx/former_sidecar", status->former_sidecar,

@@ -118,7 +118,7 @@ static int enable_in_what_is_there(struct vhdx_disk *disk, const struct place *p
 	const int fd = enable->sidecar_fd;
 	int err;
 
-	err = refuse_to_overwrite(fd, place->path, place->given || place->former, info);
+	err = refuse_to_overwrite(fd, place->path, place->given || place->former, disk, info);
 	if (!err && place->former && !place->removed && is_blank_sidecar(fd))
 		err = refuse_to_replace(disk, place, "empty");
 	if (!err)

@@ -18,8 +18,8 @@
 static const char *const suffixes[COUNT] = { ".rct", ".mrt" };
 
 struct names {
-	char live[PATH_MAX];
-	char stale[PATH_MAX];
+	char live[PATH_MAX + sizeof(".rct")];
+	char stale[PATH_MAX + sizeof(".rct.stale")];
 };
 
 static void make_names(struct names *names, const struct container *container, int which)
@@ -54,6 +54,37 @@ int refuse_windows_rct(const struct windows_rct *rct, const struct container *co
 		    rct->present[1] ? "*.mrt" : "");
 }
 
+/* Over nothing that is there. NFS knows no flags of a rename; a link is never made over a file. */
+static int rename_anew(const char *from, const char *to)
+{
+	if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE))
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	if (link(from, to))
+		return -errno;
+	if (!unlink(from))
+		return 0;
+	unlink(to);
+	return -errno;
+}
+
+static int explain(int err, const struct names *names)
+{
+	switch (err) {
+	case -EEXIST:
+		return fail(err, VHDX_REASON_NONE,
+			    "%s: it is there already, put aside by an earlier attach, and is not written over: move it away or remove it, then attach again",
+			    names->stale);
+	case -ENAMETOOLONG:
+		return fail(err, VHDX_REASON_NONE,
+			    "%s: with \".stale\" behind it the name would be too long: rename it yourself, then attach again",
+			    names->live);
+	default:
+		return fail_errno(err, "%s: cannot rename it to %s", names->live, names->stale);
+	}
+}
+
 int retire_windows_rct(struct windows_rct *rct, const struct container *container)
 {
 	struct names names;
@@ -64,11 +95,10 @@ int retire_windows_rct(struct windows_rct *rct, const struct container *containe
 		if (!rct->present[i])
 			continue;
 		make_names(&names, container, i);
-		if (renameat2(AT_FDCWD, names.live, AT_FDCWD, names.stale, RENAME_NOREPLACE)) {
-			err = -errno;
+		err = rename_anew(names.live, names.stale);
+		if (err) {
 			restore_windows_rct(rct, container);
-			return fail_errno(err, "%s: cannot rename it to %s", names.live,
-					  names.stale);
+			return explain(err, &names);
 		}
 		rct->retired[i] = true;
 	}
@@ -88,7 +118,7 @@ void restore_windows_rct(struct windows_rct *rct, const struct container *contai
 		if (!rct->retired[i])
 			continue;
 		make_names(&names, container, i);
-		if (!renameat2(AT_FDCWD, names.stale, AT_FDCWD, names.live, RENAME_NOREPLACE))
+		if (!rename_anew(names.stale, names.live))
 			rct->retired[i] = false;
 	}
 }

@@ -10,7 +10,8 @@
  *	rival		who enables tracking finds that somebody else was faster: "opened" his
  *			sidecar, "took" his descriptor, or "renamed" something over it
  *	points.N	"sequence gap_reason label" for each point
- *	layers.N	how many files it is made of, if not one
+ *	layers.N	how many files it is made of
+ *	guid.N.K	DataWriteGuid that its parent K had when it was attached
  *	ranges.N	"offset length" for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
@@ -19,6 +20,7 @@
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
  *	diskseq		of the newest attachment
+ *	plain-renames	a rename takes no flags
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -109,6 +111,20 @@ int access(const char *path, int mode)
 	char buf[PATH_MAX];
 
 	return faccessat(AT_FDCWD, below_root(path, buf), mode, 0);
+}
+
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags)
+{
+	int (*real)(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/plain-renames", getenv("FAKE_ROOT"));
+	if (flags && !faccessat(AT_FDCWD, path, F_OK, 0)) {
+		errno = EINVAL;
+		return -1;
+	}
+	real = dlsym(RTLD_NEXT, "renameat2");
+	return real(from_fd, from, to_fd, to, flags);
 }
 
 DIR *opendir(const char *path)
@@ -343,17 +359,54 @@ static void put_path(int index, const char *attribute, int fd)
 	put(index, attribute, text);
 }
 
-static void describe_container(int index, int fd)
+/* @directory: "vhdx" or "parentK" */
+static void describe_container(int index, const char *directory, int fd)
 {
-	char text[PATH_MAX];
+	char name[64];
+	char text[64];
 	struct stat st;
 
 	fstat(fd, &st);
-	put_path(index, "vhdx/container", fd);
+	snprintf(name, sizeof(name), "%s/container", directory);
+	put_path(index, name, fd);
+	snprintf(name, sizeof(name), "%s/container_dev", directory);
 	snprintf(text, sizeof(text), "%u:%u", major(st.st_dev), minor(st.st_dev));
-	put(index, "vhdx/container_dev", text);
+	put(index, name, text);
+	snprintf(name, sizeof(name), "%s/container_ino", directory);
 	snprintf(text, sizeof(text), "%" PRIuMAX, (uintmax_t)st.st_ino);
-	put(index, "vhdx/container_ino", text);
+	put(index, name, text);
+}
+
+static void describe_parent(int index, unsigned int position, int fd)
+{
+	/* A device is open for direct I/O. */
+	static unsigned char header[4096] __attribute__((aligned(4096)));
+	const __u64 offset = DATA_WRITE_GUID_OFFSET / sizeof(header) * sizeof(header);
+	char directory[32];
+	FILE *file;
+
+	snprintf(directory, sizeof(directory), "/parent%u", position);
+	make_directory(index, directory);
+	describe_container(index, directory + 1, fd);
+	snprintf(directory, sizeof(directory), "parent%u/lost", position);
+	put(index, directory, "0");
+	if (pread(fd, header, sizeof(header), offset) != sizeof(header))
+		abort();
+	file = open_file("w", "guid.%d.%u", index, position);
+	fwrite(header + DATA_WRITE_GUID_OFFSET - offset, 16, 1, file);
+	fclose(file);
+}
+
+static void describe_layers(int index, const struct vhdx_layer *layers, unsigned int count)
+{
+	FILE *file = open_file("w", "layers.%d", index);
+	unsigned int i;
+
+	fprintf(file, "%u", count);
+	fclose(file);
+	describe_container(index, "vhdx", layers[0].container_fd);
+	for (i = 1; i < count; i++)
+		describe_parent(index, i, layers[i].container_fd);
 }
 
 /* What the test has in copy-of, or "none". */
@@ -449,7 +502,7 @@ static int attach(struct vhdx_attach *args)
 	put(index, "vhdx/io", "direct");
 	put(index, "vhdx/scan", "pending");
 	put_copy_of(index);
-	describe_container(index, layer->container_fd);
+	describe_layers(index, layer, args->layer_count);
 	describe_disk(index, layer->container_fd);
 	if (layer->sidecar_fd >= 0)
 		put_path(index, "vhdx/sidecar", layer->sidecar_fd);
@@ -553,6 +606,50 @@ static int get_info(int index, struct vhdx_info *info)
 	info->disk_seq = disk_seq(index);
 	info->layer_count = read_layer_count(index);
 	return error ? error : info->disk_seq ? 0 : ENODEV;
+}
+
+static void read_guid(__u8 *guid, const char *format, int index, unsigned int position)
+{
+	char name[64];
+	FILE *file;
+
+	snprintf(name, sizeof(name), format, index, position);
+	file = open_file("r", "%s", name);
+	if (!file)
+		return;
+	/* Behind the VirtualDiskId, of the leaf. */
+	if ((!position && fread(guid, 16, 1, file) != 1) || fread(guid, 16, 1, file) != 1)
+		abort();
+	fclose(file);
+}
+
+static bool is_lost(int index, unsigned int position)
+{
+	FILE *file = open_file("r", "sys/block/vhdx%d/parent%u/lost", index, position);
+	bool lost = file && fgetc(file) == '1';
+
+	if (file)
+		fclose(file);
+	return lost;
+}
+
+static int get_layers(int index, struct vhdx_get_layers *args)
+{
+	struct vhdx_layer_info layer;
+	unsigned int i;
+
+	args->layer_count = read_layer_count(index);
+	for (i = 0; i < args->layer_count && i < args->output_capacity; i++) {
+		memset(&layer, 0, sizeof(layer));
+		memset(layer.virtual_disk_id, 0x11, sizeof(layer.virtual_disk_id));
+		layer.virtual_disk_size = DISK_SECTORS * 512;
+		layer.block_size = 8 << 20;
+		layer.disk_flags = VHDX_DISK_DIRECT_IO | (is_lost(index, i) ? VHDX_DISK_LOST : 0);
+		read_guid(layer.data_write_guid, i ? "guid.%d.%u" : "id.%d", index, i);
+		put_element(args->output, i, args->layer_size, &layer, sizeof(layer));
+	}
+	args->output_count = i;
+	return 0;
 }
 
 static int get_state(int index, struct vhdx_tracking_state *args)
@@ -734,6 +831,9 @@ int ioctl(int fd, unsigned long request, ...)
 		break;
 	case VHDX_GET_INFO:
 		error = get_info(index, arg);
+		break;
+	case VHDX_GET_LAYERS:
+		error = get_layers(index, arg);
 		break;
 	case VHDX_GET_TRACKING_STATE:
 		error = get_state(index, arg);

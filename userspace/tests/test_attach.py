@@ -8,9 +8,17 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import uuid
 
 from common import (ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root, qemu_io,
                     TREE)
+
+sys.path.append(str(TREE / "selftests/oracle"))
+import vhdxoracle  # noqa: E402
+
+# Flags of VHDX_ATTACH.
+READ_ONLY, FAIL, WILL_TRACK = 1 << 0, 1 << 2, 1 << 5
 
 
 def call(fake, name):
@@ -97,21 +105,10 @@ def test_nothing_to_record_in():
         refused([f"{image}: "])
         refused([f"{empty}: "], "--sidecar", empty)
         # What is not written leaves nothing to record; and one may be begun, as the words say.
-        for option in ("--read-only", "--track"):
+        for option, flags in (("--read-only", FAIL | READ_ONLY), ("--track", FAIL | WILL_TRACK)):
             fake.ctl("attach", fail, option, image).expect(0)
+            assert f"flags={flags} " in call(fake, "ATTACH"), option
             fake.ctl("detach", "0").expect(0)
-
-
-def test_nothing_records():
-    """A sidecar in which tracking is disabled is none to record in, either."""
-    fail = "--tracking-errors=fail"
-    with directory() as path:
-        fake, image = setup(path)
-        make_sidecar(image, "seal a\n")
-        fake.write("state-at-attach", "2 1 5 0 0")
-        fake.ctl("attach", fail, image).expect(1, f"{image}: ", "disabled", "--track")
-        assert not fake.ctl("list", "--json").json["list"]
-        fake.ctl("attach", fail, "--track", image).expect(0)
 
 
 def test_unusable_sidecar_never_blocks():
@@ -317,13 +314,14 @@ def test_copy():
 
 
 def test_a_relative_is_no_copy():
-    """A differencing disk has its parent's id."""
+    """A differencing disk has its parent's id. What has its DataWriteGuid, too, is a copy of it."""
     with directory() as path:
         fake, image = setup(path)
         fake.ctl("attach", "--index", "3", make_image(path / "other.vhdx")).expect(0)
         fake.write("copy-of", "vhdx3")
-        for layers, words in (("2", False), ("1", True)):
+        for layers, guid, words in (("2", b"\x33", False), ("1", b"\x33", True), ("2", b"\x22", True)):
             fake.write("layers.3", layers)
+            (fake.root / "id.3").write_bytes(b"\x11" * 16 + guid * 16)
             said = fake.ctl("attach", image).expect(0).err
             assert ("VirtualDiskId" in said) == words, said
             fake.ctl("detach", "0").expect(0)
@@ -683,9 +681,75 @@ def test_windows_rct_older_stale():
         fake, image = setup(path)
         rct(path)
         (path / "disk.vhdx.mrt.stale").write_text("older")
-        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "File exists", ".mrt.stale")
-        assert not fake.calls
+        stale = path / "disk.vhdx.mrt.stale"
+        fake.ctl("attach", "--retire-windows-rct", image).expect(
+            1, f"{stale}: it is there already", "move it away or remove it, then attach again")
+        assert not fake.calls and stale.read_text() == "older"
         assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.mrt.stale", "disk.vhdx.rct"]
+        # As the message says:
+        stale.rename(path / "moved")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+
+
+def test_windows_rct_where_renames_have_no_flags():
+    """On NFS."""
+    with directory() as path:
+        fake, image = setup(path)
+        fake.write("plain-renames", "")
+        rct(path)
+        fake.fail("ATTACH", errno.EBUSY, "in_use", times=1)
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "in use")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+        (path / "disk.vhdx.mrt.stale").write_text("older")
+        fake.ctl("attach", "--retire-windows-rct", image).expect(1, "it is there already")
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.mrt.stale", "disk.vhdx.rct"]
+        assert (path / "disk.vhdx.mrt.stale").read_text() == "older"
+        (path / "disk.vhdx.mrt.stale").unlink()
+        fake.ctl("attach", "--retire-windows-rct", image).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+
+
+def test_windows_rct_of_a_long_name():
+    """That can't be lengthened; and one to which nothing can be added at all."""
+    with directory() as path:
+        fake, _ = setup(path)
+        for length in (os.pathconf(path, "PC_NAME_MAX") - 4, os.pathconf(path, "PC_NAME_MAX")):
+            image = make_image(path / ("n" * (length - 5) + ".vhdx"))
+            if length < 255:
+                pathlib.Path(f"{image}.rct").touch()
+                fake.ctl("attach", image).expect(1, "--retire-windows-rct")
+                fake.ctl("attach", "--retire-windows-rct", image).expect(
+                    1, f"{image}.rct: with \".stale\" behind it", "rename it yourself")
+                assert not fake.calls
+                pathlib.Path(f"{image}.rct").rename(path / "aside")
+            fake.ctl("attach", image).expect(0)
+
+
+def test_windows_rct_behind_a_link():
+    """It lies beside the file itself."""
+    with directory() as path:
+        fake, image = setup(path)
+        rct(path)
+        (path / "links").mkdir()
+        link = path / "links/disk.vhdx"
+        link.symlink_to(image)
+        fake.ctl("attach", link).expect(1, f"{image}: Windows' change tracking")
+        fake.ctl("attach", "--retire-windows-rct", link).expect(0)
+        assert present(path) == ["disk.vhdx.mrt.stale", "disk.vhdx.rct.stale"]
+        assert list(link.parent.iterdir()) == [link]
+
+
+def test_windows_rct_of_a_parent():
+    """A parent is never written, so what Windows knows of it stays right."""
+    with directory() as path:
+        fake = Fake(path)
+        parent, leaf = path / "disk.vhdx", path / "leaf.avhdx"
+        vhdxoracle.create(parent, 16 << 20, block_size=1 << 20)
+        vhdxoracle.create(leaf, parent=parent, block_size=1 << 20)
+        rct(path)
+        fake.ctl("attach", "--retire-windows-rct", leaf).expect(0)
+        assert present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
 
 
 def test_windows_rct_comes_back():
@@ -715,6 +779,21 @@ def test_windows_rct_of_something_else():
         image.write_bytes(b"not a VHDX" * 100000)
         fake.ctl("attach", "--retire-windows-rct", image).expect(1, str(image))
         assert not fake.calls and present(path) == ["disk.vhdx.mrt", "disk.vhdx.rct"]
+
+
+def test_log_that_was_never_begun():
+    """A parent's, too: it is read as it is, and who attaches is told. (For writing the driver says it.)"""
+    with directory() as path:
+        fake, _ = setup(path)
+        parent, leaf = path / "parent.vhdx", path / "leaf.vhdx"
+        vhdxoracle.create(parent, 16 << 20, block_size=1 << 20)
+        vhdxoracle.create(leaf, parent=parent, block_size=1 << 20)
+        for image, options in ((parent, ()), (leaf, ("--read-only",))):
+            with vhdxoracle.Editor(image) as edit:
+                edit.change_headers(log_guid=uuid.uuid4())
+            fake.ctl("attach", *options, leaf).expect(
+                0, f"warning: {image}: its header names a log", f"`vhdxctl check --repair {image}`")
+            ctl("check", "--repair", image)
 
 
 def test_not_a_container():

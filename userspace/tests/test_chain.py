@@ -451,6 +451,85 @@ def test_list():
         assert list_chain(leaf, options) == (-errno.EINVAL, [])
 
 
+def attached_chain(path):
+    """A driver with a chain of three attached, and their paths, leaf first."""
+    fake = Fake(path)
+    base = make_base(path / "base.vhdx")
+    middle = make_child(path / "middle.vhdx", base)
+    leaf = make_child(path / "leaf.vhdx", middle)
+    fake.ctl("attach", leaf).expect(0)
+    return fake, [leaf, middle, base]
+
+
+def test_files_of_an_attached_disk():
+    """Their names, as the kernel has them now, and what became of them."""
+    with directory() as path:
+        fake, paths = attached_chain(path)
+        chain = fake.ctl("info", "--json", "0").expect(0).json["chain"]
+        assert [layer["container"] for layer in chain] == [str(each) for each in paths]
+        assert [layer["data_write_guid"] for layer in chain[1:]] == \
+            [str(data_write_guid(each)) for each in paths[1:]]
+        assert not any(layer[f"container_{what}"] for layer in chain
+                       for what in ("deleted", "lost", "changed"))
+        assert f"{'Parent:':22} {paths[1]}" in fake.ctl("info", "0").lines
+        assert fake.ctl("list", "-o", "parent").lines[1] == str(paths[1])
+        # Written by a program that keeps the rules; and once more, so that it is as it was.
+        guid = data_write_guid(paths[1])
+        for now, changed in ((UUID(int=7), True), (guid, False)):
+            with Editor(str(paths[1])) as edit:
+                edit.change_headers(data_write_guid=now)
+            chain = fake.ctl("info", "--json", "0").json["chain"]
+            assert [layer["container_changed"] for layer in chain] == [False, changed, False]
+            assert (f"{'Parent (changed):':22} {paths[1]}" in fake.ctl("info", "0").lines) is changed
+        # Of what is no VHDX any more, too.
+        before = paths[2].read_bytes()
+        paths[2].write_bytes(bytes(len(before)))
+        chain = fake.ctl("info", "--json", "0").json["chain"]
+        assert [layer["container_changed"] for layer in chain] == [False, False, True]
+        paths[2].write_bytes(before)
+
+        fake.write("sys/block/vhdx0/parent2/lost", "1\n")
+        assert fake.ctl("info", "--json", "0").json["chain"][2]["container_lost"]
+        assert f"{'Parent (lost):':22} {paths[2]}" in fake.ctl("info", "0").lines
+        assert fake.ctl("list", "--json").json["list"][0]["parent_lost"]
+        assert fake.ctl("list").lines[1].endswith(f"{paths[0]} (parent lost)")
+
+
+def test_parent_that_was_removed():
+    """It is marked, and what that means is said when the disk is detached: then it is gone."""
+    with directory() as path:
+        fake, paths = attached_chain(path)
+        paths[1].unlink()
+        fake.write("sys/block/vhdx0/parent1/container", f"{paths[1]} (deleted)\n")
+        chain = fake.ctl("info", "--json", "0").json["chain"]
+        assert (chain[1]["container"], chain[1]["container_deleted"]) == (str(paths[1]), True)
+        assert f"{'Parent (removed):':22} {paths[1]}" in fake.ctl("info", "0").lines
+        disk = fake.ctl("list", "--json").json["list"][0]
+        assert (disk["parent"], disk["parent_deleted"]) == (str(paths[1]), True)
+        # It has another name: whoever has that can go on.
+        fake.write("sys/block/vhdx0/parent1/container_unlinked", "0\n")
+        assert not fake.ctl("detach", "0").expect(0).err
+        fake, paths = attached_chain(path / "again")
+        paths[1].unlink()
+        fake.write("sys/block/vhdx0/parent1/container", f"{paths[1]} (deleted)\n")
+        fake.write("sys/block/vhdx0/parent1/container_unlinked", "1\n")
+        fake.ctl("detach", "0").expect(0, f"/dev/vhdx0: its parent {paths[1]} had been removed")
+
+
+def test_parent_in_use():
+    """Who wants to write it is told which disk keeps it; who reads it is not kept from that."""
+    with directory() as path:
+        fake, paths = attached_chain(path)
+        # What the driver keeps open.
+        with qemu_io(paths[2], "-r"):
+            for words in (("attach", "--force"), ("check", "--repair")):
+                fake.ctl(*words, paths[2]).expect(
+                    8 if words[0] == "check" else 1,
+                    f"{paths[2]}: in use, as a parent of /dev/vhdx0, whose container is {paths[0]}")
+            fake.ctl("attach", "--read-only", paths[2]).expect(0)
+        assert not [line for line in fake.calls if "PARENT writable=1" in line]
+
+
 def test_the_pair_of_windows():
     corpus = pathlib.Path(os.environ.get("VHDX_CORPUS", TREE.parent / "shared/corpus"))
     if not (corpus / "fat-differential.vhdx.xz").exists():

@@ -248,7 +248,11 @@ def test_attributes():
     attributes = sorted(re.findall(named, sysfs, re.M))
     abi = (DOCUMENTATION / "ABI/testing/sysfs-block-vhdx").read_text()
     assert sorted(re.findall(r"^What:.*/vhdx/(\w+)$", abi, re.M)) == attributes
-    text = page("vhdx.4").partition(".SS Files in /sys")[2].partition("\n.S")[0]
+    parents = (USERSPACE.parent / "kmod/user/sysfs_parents.c").read_text()
+    of_parents = sorted(re.findall(r"__ATTR_RO\((\w+)\)", parents))
+    assert sorted(re.findall(r"^What:.*/parent<K>/(\w+)$", abi, re.M)) == of_parents
+    text, _, told = page("vhdx.4").partition(".SS Files in /sys")[2].partition("\n.S")[0].partition("\n.PP\nA differencing")
+    assert all(re.search(rf"\b{name}\b", told) for name in of_parents)
     told = re.findall(r'^\.BR (\w+)|^\.BR.*?", " (\w+)|", " (\w+)', text, re.M)
     assert sorted("".join(names) for names in told) == attributes
 

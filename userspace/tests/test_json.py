@@ -29,8 +29,8 @@ def test_list():
         reply = fake.ctl("list", "--json").expect(0).json
         assert reply == {"list": [{
             "disk": 0, "device": "/dev/vhdx0", **WHICH, "container": str(image),
-            "container_deleted": False, "sidecar": f"{image}.lrct",
-            "sidecar_deleted": False, "former_sidecar": None, "read_only": True, "size": GIB,
+            "container_deleted": False, "parent": None, "parent_deleted": False,
+            "parent_lost": False, "sidecar": f"{image}.lrct", "sidecar_deleted": False, "former_sidecar": None, "read_only": True, "size": GIB,
             "tracking": "on", "reason": "unclean", "unit": 16384, "io": "direct",
             "scan": "pending"}]}
 
@@ -205,10 +205,14 @@ def test_info():
             "container_deleted": False, "sidecar": f"{image}.lrct", "sidecar_deleted": False,
             "former_sidecar": None, "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
-            "physical_sector_size": 4096, "read_only": False, "log_replayed": False,
+            "physical_sector_size": 4096, "read_only": False, "log_replayed": False, "log_unwritten": False,
             "write_failed": False, "container_lost": False, "io": "direct", "scan": "pending",
             "tracking": "on", "reason": None, "points": 0, "file": None,
-            "chain": None, "chain_fault": None}
+            "chain": [{"container": str(image), "virtual_disk_id": WHICH["virtual_disk_id"],
+                       "data_write_guid": "22222222-2222-2222-2222-222222222222", "size": GIB,
+                       "block_size": 8 << 20, "log_replayed": False, "log_unwritten": False,
+                       "container_deleted": False, "container_lost": False, "container_changed": False}],
+            "chain_fault": None}
         assert "Device:" in fake.ctl("info", "0").expect(0).lines[0]
 
 

@@ -170,6 +170,8 @@ static int check_log(struct vhdx_check_state *check)
 {
 	const struct vhdx_log_scan *log = &check->image.log;
 
+	if (log->unwritten)
+		return check->fn(check->context, VHDX_SEVERITY_ERROR, &check->unwritten);
 	if (!check->image.header.log_length)
 		return warn(check, "header %u: the log's length is 0: no block can be allocated without a log; copy the disk into a new container",
 			    check->image.header.slot + 1);
@@ -184,7 +186,7 @@ static int open_container(struct vhdx_check_state *check, struct vhdx_diag *diag
 	struct vhdx_store *store = check->store;
 	int err;
 
-	err = vhdx_image_open(&check->image, store, diag);
+	err = vhdx_image_open_to_read(&check->image, store, &check->unwritten, diag);
 	if (!err && check->image.log.dirty) {
 		err = vhdx_overlay_init(&check->overlay, store, &check->image, diag);
 		check->store = &check->overlay.store;

@@ -11,7 +11,7 @@
 enum vhdx_severity {
 	VHDX_SEVERITY_NOTE,	/* worth knowing */
 	VHDX_SEVERITY_WARNING,	/* not as it should be written, and does no harm */
-	VHDX_SEVERITY_ERROR,	/* a block can't be read, or none can be allocated */
+	VHDX_SEVERITY_ERROR,	/* a block can't be read, or none can be written */
 	VHDX_SEVERITY_FATAL,	/* it can't be attached */
 };
 
@@ -28,7 +28,8 @@ typedef int (*vhdx_finding_fn_t)(void *context, enum vhdx_severity severity,
  * @fixed_end:	the container has the size of a device: what is behind its blocks says nothing
  *
  * By the code of the attach path: what is fatal here is refused there, for the same reason; an
- * error here is one there when the block is read, or the first one is allocated. A child is looked
+ * error here is one there when the block is read, or the first one is allocated, or when it is to
+ * be written (image->log.unwritten: it can be read). A child is looked
  * at without its parent.
  *
  * Returns 0, whatever was found; what @fn returned; or -EIO/-ENOMEM.
@@ -46,8 +47,7 @@ enum vhdx_repair {
  * vhdx_repair_plan() - what can be mended?
  * @image:	filled in; vhdx_image_release() it whatever this returns
  *
- * QEMU names a log in the header before it writes the first entry of it; killed there, it leaves
- * what must be refused, by the letter of MS-VHDX 2.3.3, and where nothing was ever changed.
+ * A log of which nothing was written (image->log.unwritten) is closed: nothing was ever changed.
  *
  * Returns 0; or -errno, and the container can't be mended, for what @diag says.
  */

@@ -13,6 +13,7 @@
 /**
  * struct vhdx_check_state - a container under examination
  * @store:	its structures are read from: the container, or the overlay of its log
+ * @unwritten:	what is wrong with a log that was never begun
  * @told:	entries of the BAT, for each severity; beyond VHDX_CHECK_ENTRIES_MAX they count only
  * @padding:	entries that are not zero, and of a block behind the disk's end
  * @first_padding: index of the first of them
@@ -26,6 +27,7 @@ struct vhdx_check_state {
 	struct vhdx_image image;
 	struct vhdx_overlay overlay;
 	struct vhdx_space space;
+	struct vhdx_diag unwritten;
 	u64 told[VHDX_SEVERITY_FATAL + 1];
 	u64 padding;
 	u64 first_padding;

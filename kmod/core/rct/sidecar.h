@@ -31,6 +31,8 @@
 #include "timeline.h"
 #include "token.h"
 
+struct vhdx_locator;
+
 enum vhdx_sidecar_state {
 	VHDX_SIDECAR_ON = 1,
 	VHDX_SIDECAR_DISABLED = 2,	/* tracking is switched off: a gap */
@@ -250,6 +252,21 @@ int vhdx_sidecar_look(struct vhdx_store *store, enum vhdx_sidecar_content *conte
  * know, for one that went back in time. One that is not strict, or is closed, needs no token.
  */
 void vhdx_sidecar_bear_out(struct vhdx_sidecar *sidecar, u64 container_sequence);
+
+/**
+ * vhdx_sidecar_refuse_parents() - is it the sidecar of the container's parent?
+ * @sidecar:	loaded, not bound
+ * @data_write_guid: DataWriteGuid in the container's header
+ * @locator:	which parent it has; zero: none
+ * @diag:	that it is
+ *
+ * A child has the VirtualDiskId of its parent, and may have its size, so vhdx_sidecar_bind() would
+ * take such a sidecar, with a gap: from then on the parent would have lost it. Before that. Returns
+ * 0, or -ESTALE with CHANGED_OFFLINE. That of the parent's parent is not told from an older one.
+ */
+int vhdx_sidecar_refuse_parents(const struct vhdx_sidecar *sidecar,
+				const vhdx_guid *data_write_guid,
+				const struct vhdx_locator *locator, struct vhdx_diag *diag);
 
 /**
  * vhdx_sidecar_bind() - does this sidecar tell the truth about this container?

@@ -10,6 +10,7 @@
  *
  * Documentation/sidecar.rst has every crash point.
  */
+#include "core/vhdx/image.h"
 #include "sidecar_private.h"
 
 void vhdx_sidecar_bear_out(struct vhdx_sidecar *sidecar, u64 container_sequence)
@@ -74,6 +75,27 @@ static void explain(struct vhdx_diag *diag, u32 gap_reason, const struct vhdx_si
 			  SEAL_AFRESH,
 			  ours, theirs);
 	}
+}
+
+static bool names_parent(const struct vhdx_sidecar *sidecar, const vhdx_guid *linkage)
+{
+	return !vhdx_guid_is_zero(linkage) && knows(sidecar, linkage);
+}
+
+int vhdx_sidecar_refuse_parents(const struct vhdx_sidecar *sidecar,
+				const vhdx_guid *data_write_guid,
+				const struct vhdx_locator *locator, struct vhdx_diag *diag)
+{
+	char text[VHDX_GUID_TEXT];
+
+	if (knows(sidecar, data_write_guid) ||
+	    (!names_parent(sidecar, &locator->linkage) &&
+	     !names_parent(sidecar, &locator->linkage2)))
+		return 0;
+	vhdx_guid_format(&sidecar->current_guid, text);
+	return vhdx_fail(diag, -ESTALE, VHDX_REASON_CHANGED_OFFLINE,
+			 "sidecar: it is of the parent of this disk (it knows DataWriteGuid %s), and tells nothing of the disk itself: name another one (--sidecar)",
+			 text);
 }
 
 int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u64 disk_size,

@@ -40,6 +40,21 @@ int vhdx_image_open(struct vhdx_image *image, struct vhdx_store *store, struct v
 	return err;
 }
 
+int vhdx_image_open_to_read(struct vhdx_image *image, struct vhdx_store *store,
+			    struct vhdx_diag *unwritten, struct vhdx_diag *diag)
+{
+	struct vhdx_diag found = { 0 };
+	int err = vhdx_image_open(image, store, &found);
+
+	if (image->log.unwritten) {
+		err = 0;
+		diag = unwritten;
+	}
+	if (diag && !diag->text[0])
+		*diag = found;
+	return err;
+}
+
 /* A BAT region longer than needed is usual; a shorter one has no place for some blocks. */
 static int check_bat_length(const struct vhdx_geometry *geo, const struct vhdx_extent *bat,
 			    struct vhdx_diag *diag)

@@ -85,6 +85,8 @@ struct vhdx_locator {
 /**
  * struct vhdx_log_scan - what vhdx_log_scan() found, MS-VHDX 2.3.3
  * @dirty:	there is something to replay
+ * @unwritten:	the header names a log, and no entry of it was ever begun. QEMU names it first;
+ *		where it is killed there, the container is as it was before
  * @tail:	offset within the log of the first entry to replay
  * @head:	offset within the log just behind the last one
  * @entry_count: entries from @tail to @head
@@ -92,6 +94,7 @@ struct vhdx_locator {
  */
 struct vhdx_log_scan {
 	bool dirty;
+	bool unwritten;
 	u32 tail;
 	u32 head;
 	u32 entry_count;
@@ -124,6 +127,14 @@ struct vhdx_image {
  * Returns 0, -EMEDIUMTYPE (not a VHDX), -EUCLEAN, -EOPNOTSUPP, or -EIO/-ENOMEM.
  */
 int vhdx_image_open(struct vhdx_image *image, struct vhdx_store *store, struct vhdx_diag *diag);
+
+/**
+ * vhdx_image_open_to_read() - the same for whoever writes nothing
+ * @unwritten:	what is wrong where image->log.unwritten: by the letter that is damage (MS-VHDX
+ *		2.3.3), and whoever writes is told so; or NULL
+ */
+int vhdx_image_open_to_read(struct vhdx_image *image, struct vhdx_store *store,
+			    struct vhdx_diag *unwritten, struct vhdx_diag *diag);
 
 /**
  * vhdx_image_load() - second half, once the log is replayed

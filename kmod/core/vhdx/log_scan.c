@@ -279,21 +279,55 @@ static int check_sizes(const struct vhdx_log_ring *ring, const struct run *run)
 	return 0;
 }
 
+/* Does any sector begin an entry of the log, be it torn or damaged? */
+static int look_for_entry(struct vhdx_log_ring *ring, const vhdx_guid *guid, bool *found)
+{
+	const struct vhdx_ondisk_log_header *head;
+	const void *sector;
+	u32 position;
+	int err;
+
+	*found = false;
+	for (position = 0; position < ring->length && !*found; position += VHDX_LOG_SECTOR) {
+		err = vhdx_log_ring_sector(ring, position, &sector);
+		if (err)
+			return err;
+		head = sector;
+		*found = vhdx_guid_equal(&head->log_guid, guid);
+	}
+	return 0;
+}
+
+static int no_sequence(struct vhdx_log_ring *ring, const struct vhdx_header *header,
+		       struct vhdx_log_scan *scan)
+{
+	char guid[VHDX_GUID_TEXT];
+	bool found;
+	int err;
+
+	err = look_for_entry(ring, &header->log_guid, &found);
+	if (err)
+		return err;
+	vhdx_guid_format(&header->log_guid, guid);
+	scan->unwritten = !found;
+	if (scan->unwritten)
+		return vhdx_corrupt(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but nothing of it was ever written, as where QEMU is killed: run `vhdxctl check --repair` on it first, or attach it read-only",
+				    ring->offset, header->slot + 1, guid);
+	return vhdx_corrupt(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there: restore the container from a copy",
+			    ring->offset, header->slot + 1, guid);
+}
+
 static int scan_ring(struct vhdx_log_ring *ring, const struct vhdx_header *header, u8 *page,
 		     struct vhdx_log_scan *scan)
 {
-	char guid[VHDX_GUID_TEXT];
 	struct run run;
 	int err;
 
 	err = find_sequence(ring, &header->log_guid, page, &run);
 	if (err)
 		return err;
-	if (!run.length) {
-		vhdx_guid_format(&header->log_guid, guid);
-		return vhdx_corrupt(ring->diag, "log at 0x%llx: header %u says that log %s has to be replayed, but no complete sequence of its entries is there: try `vhdxctl check --repair`, or restore from a copy",
-				    ring->offset, header->slot + 1, guid);
-	}
+	if (!run.length)
+		return no_sequence(ring, header, scan);
 	err = check_sizes(ring, &run);
 	if (err)
 		return err;

@@ -407,12 +407,20 @@ struct vhdx_chain_options {
 /**
  * struct vhdx_chain_layer - one file of a chain
  * @size:	as it was given to vhdx_chain_list()
- * @path:	of the file or block device, symbolic links followed
+ * @path:	of the file or block device, symbolic links followed; of an attached disk as the
+ *		kernel sees it now
  * @virtual_disk_size: size of the disk in bytes
  * @virtual_disk_id: VirtualDiskId, MS-VHDX 2.6.2.4
  * @data_write_guid: DataWriteGuid, MS-VHDX 2.2.2: what its child knows it by
  * @block_size:	payload block size in bytes
- * @disk_flags:	VHDX_DISK_FIXED, VHDX_DISK_BLOCK; VHDX_DISK_REPLAYED: its log is dirty
+ * @disk_flags:	VHDX_DISK_FIXED, VHDX_DISK_BLOCK; VHDX_DISK_REPLAYED: its log is dirty;
+ *		VHDX_DISK_LOG_UNWRITTEN: see <linux/vhdx.h>. Of an attached disk all that
+ *		VHDX_GET_LAYERS tells
+ * @deleted:	of an attached disk: the file was removed: @path is what it was called
+ * @unlinked:	likewise: and it has no other name
+ * @changed:	likewise, of a parent: its header says that it was written since. What the disk has
+ *		from it is not what it was; there is no telling what it is. That nothing says so
+ *		does not mean that nobody wrote: it takes a program that keeps the rules of VHDX
  */
 struct vhdx_chain_layer {
 	size_t size;
@@ -422,6 +430,9 @@ struct vhdx_chain_layer {
 	uint8_t data_write_guid[16];
 	uint32_t block_size;
 	uint32_t disk_flags;
+	bool deleted;
+	bool unlinked;
+	bool changed;
 };
 
 #define VHDX_CHAIN_LAYER_SIZE_VER0 \
@@ -458,6 +469,20 @@ typedef int (*vhdx_chain_fn)(void *context, const struct vhdx_chain_layer *layer
  */
 VHDX_API int vhdx_chain_list(const char *container, const struct vhdx_chain_options *options,
 			     size_t layer_size, vhdx_chain_fn fn, void *context);
+
+/**
+ * vhdx_list_parents() - what sysfs shows of the parents of an attached disk, its own first
+ * @index:	N of /dev/vhdxN
+ * @layer_size:	sizeof(struct vhdx_chain_layer)
+ * @fn:		told of each: @path, @deleted, @unlinked; @disk_flags has VHDX_DISK_LOST alone; the
+ *		rest is zero
+ * @context:	handed to @fn
+ *
+ * Needs no permission. Whose number it is now, and whether it is anybody's, is not asked.
+ *
+ * Return: as vhdx_list().
+ */
+VHDX_API int vhdx_list_parents(int index, size_t layer_size, vhdx_chain_fn fn, void *context);
 
 /* ---- Disks ----------------------------------------------------------- */
 
@@ -533,6 +558,20 @@ VHDX_API int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info);
  * Return: 0 or a negative errno.
  */
 VHDX_API int vhdx_disk_get_sidecar(struct vhdx_disk *disk, char **path);
+
+/**
+ * vhdx_disk_list_chain() - tell of the files that an attached disk is made of, leaf first
+ * @disk:	open; attached
+ * @layer_size:	sizeof(struct vhdx_chain_layer)
+ * @fn:		told of each
+ * @context:	handed to @fn
+ *
+ * Parents are looked into, where the caller may read them, for @changed.
+ *
+ * Return: as vhdx_list(); -ENODEV: not attached, or not any more.
+ */
+VHDX_API int vhdx_disk_list_chain(struct vhdx_disk *disk, size_t layer_size, vhdx_chain_fn fn,
+				  void *context);
 
 /**
  * vhdx_disk_get_tracking_state() - is it tracked, and what is its newest point?
@@ -834,7 +873,7 @@ VHDX_API int vhdx_create(const char *path, const struct vhdx_create_options *opt
 /* How bad a finding is. */
 #define VHDX_FINDING_NOTE	0U	/* worth knowing */
 #define VHDX_FINDING_WARNING	1U	/* not as it should be written, and does no harm */
-#define VHDX_FINDING_ERROR	2U	/* a block can't be read, or none can be allocated */
+#define VHDX_FINDING_ERROR	2U	/* a block can't be read, or none can be written */
 #define VHDX_FINDING_FATAL	3U	/* it can't be attached */
 
 #define VHDX_FINDING_TEXT	256

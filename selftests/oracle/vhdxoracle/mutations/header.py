@@ -53,7 +53,7 @@ def _log_version_dirty(target):
         target.edit.put_header(slot, header.changed(log_version=1))
 
 
-@mutation("log-guid-without-entry", EUCLEAN, structure=("log",))
+@mutation("log-guid-without-entry", EUCLEAN, structure=("log",), readable=True)
 def _no_entry(target):
     """The header names a log, but the log's space is empty."""
     target.put(target.edit.header.log_offset, bytes(target.edit.header.log_length))

@@ -152,8 +152,8 @@ def _moves_bat(target):
                                      for at in range(0, TABLE_SIZE, PAGE)]))
 
 
-def _bad(name, build, note=""):
-    @mutation(f"log-{name}", EUCLEAN, structure=_LOG)
+def _bad(name, build, note="", **more):
+    @mutation(f"log-{name}", EUCLEAN, structure=_LOG, **more)
     def bad(target):
         _put_log(target, build(target))
     bad.__doc__ = note
@@ -188,7 +188,7 @@ _bad("tail-unaligned", _patched(12, struct.pack("<I", 512)))
 _bad("tail-over-log", _patched(12, struct.pack("<I", MIB)))
 _bad("tail-elsewhere", _patched(12, struct.pack("<I", 0x8000)), "The tail is no entry of the sequence.")
 _bad("sequence-zero", lambda t: _entry(t, number=0))
-_bad("other-guid", lambda t: _entry(t, guid=UUID(int=1)))
+_bad("other-guid", lambda t: _entry(t, guid=UUID(int=1)), readable=True)
 _bad("descriptor-count-max", _patched(24, struct.pack("<I", 0xFFFFFFFF)))
 _bad("descriptor-count-too-many", _patched(24, struct.pack("<I", 127)))
 _bad("descriptor-signature", _patched(64, b"DESC"))

@@ -28,6 +28,7 @@ class Mutation:
     base: str                      # "dynamic" or "differencing"
     same_content: bool             # after a successful attach the disk reads as before
     alloc_refused: bool            # ... and writes that need a new block must fail
+    readable: bool                 # an attach that only reads succeeds, whatever .attach has
     note: str
 
 
@@ -40,16 +41,19 @@ class Expectation:
     note: str
     same_content: bool
     alloc_refused: bool
+    readable: bool = False
     eio: list = field(default_factory=list)    # (offset, length) of the disk that must not read
 
 
-def mutation(name, *attach, structure=(), base="dynamic", same_content=True, alloc_refused=False):
+# pylint: disable-next=too-many-arguments
+def mutation(name, *attach, structure=(), base="dynamic", same_content=True, alloc_refused=False,
+             readable=False):
     """Register a function that changes a Target; its docstring is the note."""
     def register(function):
         if name in REGISTER:
             raise ValueError(f"two mutations are named {name}")
         REGISTER[name] = Mutation(name, function, attach, structure, base, same_content,
-                                  alloc_refused, (function.__doc__ or "").strip())
+                                  alloc_refused, readable, (function.__doc__ or "").strip())
         return function
     return register
 
@@ -135,7 +139,7 @@ def mutate(name, destination, source=None, seed=1):
     finally:
         target.close()
     expectation = Expectation(name, list(chosen.attach), list(chosen.structure), chosen.note,
-                              chosen.same_content, chosen.alloc_refused)
+                              chosen.same_content, chosen.alloc_refused, chosen.readable)
     if OK in chosen.attach:
         try:
             with open_disk(destination) as image:

@@ -348,12 +348,19 @@ class _Appender:
                 delta.gap_reason, 0, changed)
 
 
-def replace(path, deltas, live=Delta({}, 0, 0)):
-    """New points instead of those there are: deltas[i] lies before point i; live behind all."""
+def replace(path, deltas, live=Delta({}, 0, 0), pending=False):
+    """New points instead of those there are: deltas[i] lies before point i; live behind all.
+
+    pending     the last one was not issued, and no block is free: what was there is written over
+    """
     header = Sidecar(path).header
     with open(path, "r+b") as file:
         out = _Appender(file, header)
-        records = [_POINT.pack(uuid.uuid4().bytes_le, number, number, 1, 1, *out.delta(delta),
+        if pending:
+            out.end = _fixed_blocks(header)
+            file.truncate(out.end * BLOCK)
+        records = [_POINT.pack(uuid.uuid4().bytes_le, number, number, 1,
+                               not pending or number < len(deltas), *out.delta(delta),
                                header["disk_size"], 0, 0, b"")
                    for number, delta in enumerate(deltas, 1)]
         points = dict(zip(("points_block", "points_crc", "points_count"),

@@ -32,10 +32,11 @@ ATTACH_NO_TRACK = 1 << 1
 ATTACH_FAIL_TRACKING = 1 << 2
 ATTACH_STRICT = 1 << 3
 ATTACH_AUTOCLEAR = 1 << 4
+ATTACH_WILL_TRACK = 1 << 5
 INDEX_ANY = -1
 
 DISK_READ_ONLY, DISK_FIXED, DISK_REPLAYED, DISK_DIRECT_IO, DISK_BLOCK, DISK_POISONED, \
-    DISK_LOST = (1 << bit for bit in range(7))
+    DISK_LOST, DISK_LOG_UNWRITTEN = (1 << bit for bit in range(8))
 
 ENABLE_OVERWRITE = 1 << 0
 CHANGES_BITMAP, CHANGES_COUNT = 1 << 0, 1 << 1
@@ -243,7 +244,8 @@ class LayerInfo(ctypes.Structure):
 
     _fields_ = [("data_write_guid", u8 * 16), ("container_size", u64), ("container_inode", u64),
                 ("container_major", u32), ("container_minor", u32), ("disk_flags", u32),
-                ("reserved", u32)]
+                ("reserved", u32), ("virtual_disk_size", u64), ("virtual_disk_id", u8 * 16),
+                ("block_size", u32), ("reserved2", u32)]
     __repr__ = fields_of
 
 
