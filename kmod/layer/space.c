@@ -330,20 +330,23 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
  * One bad sector of the container should not fail every new block from then on: a place
  * that could not be written is the last to be tried again. Without memory a place is lost
  * until the next attach, whose scan finds it free; so is one of another length than blocks have,
- * behind which there are others.
+ * behind which there are others, or which could not be written.
  */
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
+	bool bad = err != -ENOSPC && err != -ENOMEM;
 	u64 *spare;
 
 	mutex_lock(&a->lock);
 	if (!may_be_spare(layer, length)) {
-		if (a->end == offset + length)
+		if (bad && a->lost_count < VHDX_BAD_PLACES)
+			a->lost_count++;
+		else if (a->end == offset + length)
 			a->end = offset;
 		goto out;
 	}
-	if (err != -ENOSPC && err != -ENOMEM && a->bad_count < VHDX_BAD_PLACES) {
+	if (bad && a->bad_count < VHDX_BAD_PLACES) {
 		a->bad[a->bad_count++] = offset;
 		goto out;
 	}

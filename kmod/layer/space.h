@@ -40,6 +40,7 @@ enum vhdx_scan_state {
  * @spare_capacity: room in @spare
  * @bad:	some that could not be written, longest ago first: for when there is no other
  * @bad_count:	how many
+ * @lost_count:	how many of another length than blocks have could not be written
  */
 struct vhdx_allocator {
 	struct mutex lock;
@@ -58,6 +59,7 @@ struct vhdx_allocator {
 	unsigned int spare_capacity;
 	u64 bad[VHDX_BAD_PLACES];
 	unsigned int bad_count;
+	unsigned int lost_count;
 };
 
 struct vhdx_open_layer;

@@ -9,6 +9,9 @@
 # no flush had made durable; and judged, see vhdxtest/aftermath.py. From one of these a machine
 # starts again, recovers, and its writes are recorded and judged in the same way.
 #
+# One of two disks is the leaf of a chain, the seed decides which: sectors that it does not have
+# hold what its parents have, before and after, and no machine writes those.
+#
 # VHDX_CRASH_POINTS=N judges N moments of each recording; the number of violations is printed.
 #
 # vm: on=uml
@@ -26,7 +29,9 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
+import layers  # noqa: E402
 import plans  # noqa: E402
+from layers import FILES  # noqa: E402
 from plans import CONTAINER, SIDECAR  # noqa: E402
 from vhdxtest import ktap, log_writes  # noqa: E402
 from vhdxtest.aftermath import Aftermath  # noqa: E402
@@ -34,7 +39,9 @@ from vhdxtest.chronicle import Chronicle  # noqa: E402
 
 KERNEL = os.environ.get("VHDX_TEST_KERNEL", "uml")
 POINTS = int(os.environ.get("VHDX_CRASH_POINTS") or 100)
-FILES = ("container", "sidecar")
+# Layers below the disk of the sessions, and below the one that has a file system.
+PARENTS = plans.chain(ktap.chance("chain"))
+PARENTS_OF_EXT4 = 0 if PARENTS else 1
 # What the machines do.
 SESSIONS = ("/src/selftests/crash/guest/sessions.py", "recorded")
 FILE_SYSTEM = "/src/selftests/crash/guest/file_system.py"
@@ -116,7 +123,7 @@ def record(directory, program, todo, chronicle, aftermath):
     os.truncate(log, 2 << 30)
     (directory / "in").mkdir()
     (directory / "in/plan").write_text(json.dumps(todo), encoding="ascii")
-    plans.machine(KERNEL, directory / "in", program, backing, log,
+    plans.machine(KERNEL, directory / "in", program, backing, log, *aftermath.parents,
                   options=("--out", directory / "out"))
     backing.unlink()
     return Recorded(directory, todo, chronicle, aftermath)
@@ -140,6 +147,8 @@ def judged(work):
 
 # What the processes that judge have from their parent.
 being_judged = None
+# Whose parents no machine is to write.
+NEW_DISKS = []
 
 
 def judge(recorded, seed):
@@ -150,9 +159,12 @@ def judge(recorded, seed):
     workers = os.cpu_count()
     with multiprocessing.get_context("fork").Pool(workers) as pool:
         parts = pool.map(judged, [(cuts[one::workers], seed) for one in range(workers)], 1)
+    for disk in NEW_DISKS:
+        disk.same_parents()
     counts = sum((part[0] for part in parts), collections.Counter())
     violations = [violation for part in parts for violation in part[1]]
-    ktap.diag(f"{sum(map(len, recorded.recording.groups))} writes, "
+    ktap.diag(f"{len(recorded.aftermath.parents)} parents, "
+              f"{sum(map(len, recorded.recording.groups))} writes, "
               f"{len(recorded.recording.groups)} flushes; " +
               ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) +
               f"; {len(violations)} violations")
@@ -161,13 +173,16 @@ def judge(recorded, seed):
     ktap.check(not violations, f"{len(violations)} violations")
 
 
-def record_new(name, program, stamped, **size):
+def record_new(name, program, stamped, **shape):
     """What a machine does to a new disk."""
     directory = WORK / name
     directory.mkdir()
-    plans.new_disk(*(directory / file for file in FILES))
-    todo = plans.plan(ktap.chance(name), **size)
-    return record(directory, program, todo, Chronicle(), Aftermath(None, None, stamped))
+    todo = plans.plan(ktap.chance(name), **shape)
+    disk = layers.Disk(directory, todo, ktap.chance(f"{name} layers"))
+    chronicle, aftermath = Chronicle(), Aftermath(*disk.files, stamped, disk.parents)
+    disk.tell(chronicle, aftermath)
+    NEW_DISKS.append(disk)
+    return record(directory, program, todo, chronicle, aftermath)
 
 
 def record_behind(before, cut, program, chance):
@@ -194,7 +209,8 @@ def record_behind(before, cut, program, chance):
 @functools.cache
 def first_sessions():
     """Of a new disk."""
-    return record_new("sessions", SESSIONS, True, sessions=3, writes=45, pause=0.15)
+    return record_new("sessions", SESSIONS, True, sessions=3, writes=45, pause=0.15,
+                      parents=PARENTS)
 
 
 @ktap.case
@@ -216,7 +232,8 @@ def recovery_of_a_file_system():
     """The disk is attached after a power loss, and the first that is written is the journal's
     replay of an ext4 on it: tracked from the first write."""
     chance = ktap.chance("third")
-    before = record_new("ext4", (FILE_SYSTEM, "write"), False, sessions=1, writes=0, pause=0)
+    before = record_new("ext4", (FILE_SYSTEM, "write"), False, sessions=1, writes=0, pause=0,
+                        parents=PARENTS_OF_EXT4)
     after = record_behind(before, before.between("point", "written", chance),
                           (FILE_SYSTEM, "recover"), chance)
     judge(after, chance.random())

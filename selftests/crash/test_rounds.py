@@ -6,7 +6,8 @@
 # Round after round, the same disk: attached, written, sealed, and at some moment the machine is
 # gone, now and then before the attach has ended or at the first writes behind a recovery. What it
 # leaves is judged as in test_log_writes, by the library; and the driver, when it attaches it the
-# next time, has to say the same.
+# next time, has to say the same. The seed decides whether the disk is a child; of a chain, parents
+# are as they were in the end.
 #
 # VHDX_CRASH_ROUNDS=N goes round so often.
 #
@@ -19,6 +20,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
+import layers  # noqa: E402
 import plans  # noqa: E402
 from vhdxtest import ktap  # noqa: E402
 from vhdxtest.aftermath import Aftermath  # noqa: E402
@@ -37,10 +39,12 @@ class Disk:
 
     def __init__(self, directory, chance):
         self.directory, self.chance = directory, chance
-        self.files = directory / "container", directory / "sidecar"
-        plans.new_disk(*self.files)
-        self.chronicle, self.aftermath = Chronicle(), Aftermath(*self.files)
-        self.plan = plans.plan(chance, sessions=1, writes=ENOUGH, pause=0.2)
+        self.plan = plans.plan(chance, sessions=1, writes=ENOUGH, pause=0.2,
+                               parents=plans.chain(chance))
+        self.made = layers.Disk(directory, self.plan, chance)
+        self.chronicle = Chronicle()
+        self.aftermath = Aftermath(*self.made.files, parents=self.made.parents)
+        self.made.tell(self.chronicle, self.aftermath)
         self.answers = None
 
     def _told(self, path):
@@ -65,7 +69,8 @@ class Disk:
         told.touch()
         os.truncate(told, 256 << 20)
         plans.machine(KERNEL, inside, ["/src/selftests/crash/guest/sessions.py", "until-killed"],
-                      *self.files, told, options=("--kill-after", f"{seconds:.3f}"))
+                      *self.made.files, told, *self.made.parents,
+                      options=("--kill-after", f"{seconds:.3f}"))
         for event in self._told(told):
             self._take(event)
 
@@ -88,13 +93,15 @@ def killed_again_and_again():
         for number in range(ROUNDS):
             seconds = chance.uniform(*KILLED_AFTER[number % len(KILLED_AFTER)])
             disk.lose_power(seconds)
-            done = len(disk.chronicle.done_at)
+            done = len(disk.chronicle.done_at) - len(disk.made.written)
             disk.judge()
-            ktap.diag(f"killed after {seconds:.1f} s: {done} writes, "
+            ktap.diag(f"{len(disk.made.parents)} parents, killed after {seconds:.1f} s: "
+                      f"{done} writes, "
                       f"{len(disk.chronicle.points)} points; " + ", ".join(
                           f"{count} {what}" for what, count in
                           sorted(disk.aftermath.counts.items())))
-        ktap.check(disk.chronicle.points and disk.chronicle.done_at, "no machine got to write")
+        disk.made.same_parents()
+        ktap.check(disk.chronicle.points and done, "no machine got to write")
 
 
 ktap.main()

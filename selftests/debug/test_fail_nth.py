@@ -11,6 +11,7 @@
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import pathlib
 import sys
@@ -19,7 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import dio, images, inject, judge, ktap, uapi, udev  # noqa: E402
-from vhdxtest.chains import random_chain  # noqa: E402
+from vhdxtest.chains import Chain, random_chain  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl, label_array  # noqa: E402
 from vhdxtest.disk import Disk, detach_index, opened  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -573,6 +574,84 @@ def io():
             s.ledger.judge(s.disk.handle)
             s.ledger.sealed(s.disk.handle.seal())
         s.truth.write(0, bytes(4096))
+
+
+class ChildIO:
+    """Reads and writes of a disk with parents; each write of a block that none was to before."""
+
+    def __init__(self, disk, truth):
+        self.disk, self.truth = disk, truth
+        self.blocks = itertools.count()
+
+    def write(self, offset, length):
+        """errno of a write; either content may be there after an error."""
+        data = dio.aligned(length)
+        data[:] = CHANCE.randbytes(length)
+        result = errno_of(os.pwritev, self.disk.data.fd, [data], offset)
+        if result:
+            found = self.disk.read(offset, length)
+            ktap.check(found in (bytes(data), self.truth.read(offset, length)), "neither, nor")
+            self.truth.write(offset, found)
+        else:
+            self.truth.write(offset, bytes(data))
+        return result
+
+    def first_part(self):
+        """A first write to a part of a block."""
+        return self.write(next(self.blocks) * MIB + 12 * KIB, 4 * KIB)
+
+    def prepared_block(self):
+        """One of which the leaf has all but a sector, and where that is."""
+        start = next(self.blocks) * MIB
+        ktap.equal(self.write(start, 4 * KIB), 0, "errno")
+        ktap.equal(self.write(start + 4 * KIB + 512, MIB - 4 * KIB - 512), 0, "errno")
+        return start + 4 * KIB
+
+    def read(self, offset, length):
+        """errno of a read, which gives what it must or nothing."""
+        data = dio.aligned(length)
+        try:
+            count = os.preadv(self.disk.data.fd, [data], offset)
+        except OSError as error:
+            return error.errno
+        ktap.check(bytes(data[:count]) == self.truth.read(offset, count), "another content")
+        return 0
+
+
+@ktap.case
+def child_io():
+    """First writes to a part of a block, and the one that fills it up; reads through all layers;
+    and what the layers are. Each works or fails, and parents are not written."""
+    with images.directory() as directory:
+        chain = Chain(directory, CHANCE, depth=3, size=512 * MIB, blocks=MIB, sector=512, pieces=60)
+        before = chain.fingerprints()[1:]
+        with chain.truth(directory / "truth") as truth:
+            with chain.attached(0) as disk:
+                child = ChildIO(disk, truth)
+                for number, result in inject.sweep(child.first_part):
+                    short_of_memory(number, result, (errno.EIO,))
+                last = child.prepared_block()
+                for number, result in inject.sweep(lambda: child.write(last, 512)):
+                    if short_of_memory(number, result, (errno.EIO,)):
+                        last = child.prepared_block()
+                length = min(next(child.blocks), 64) * MIB
+                for number, result in inject.sweep(lambda: child.read(length - 2 * MIB, 2 * MIB)):
+                    short_of_memory(number, result, (errno.EIO,))
+                layers = (uapi.LayerInfo * 3)()
+                argument = uapi.GetLayers(output=ctypes.addressof(layers), output_capacity=3)
+                disk.data.flush()
+                right = bytes((uapi.LayerInfo * 3)(*disk.handle.layers()[1]))
+                for number, result in inject.sweep(
+                        lambda: ioctl(disk.handle.fd, uapi.GET_LAYERS, argument)):
+                    if short_of_memory(number, result):
+                        ktap.equal((argument.output_count, bytes(layers)), (3, right), "layers")
+                    ctypes.memset(layers, 0, ctypes.sizeof(layers))
+                judge.same_disk(disk, truth)
+                ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+            judge.valid(chain.leaf, strict=False)       # the oracle made it odd
+            with vhdxoracle.open_disk(chain.leaf, chain.parents) as image:
+                judge.same_image(image, truth)
+        ktap.check(chain.fingerprints()[1:] == before, "a parent was written")
 
 
 inject.require()

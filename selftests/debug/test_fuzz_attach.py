@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# test_fuzz_attach - damaged containers and sidecars, thousands of them
+# test_fuzz_attach - damaged containers, sidecars and parents, thousands of them
 #
 #	test_fuzz_attach.py [--seed N] [--seconds N] [--first ROUND --rounds N] [--workers N]
 #
@@ -9,7 +9,8 @@
 # oracle. What fails is in /out, and "--seed S --first N --rounds 1 --workers 1" does it again.
 #
 # vm: mem=3G timeout=900 takes=35
-"""No damaged container or sidecar harms the kernel, hangs it, or makes it lie."""
+"""No damaged container, sidecar or parent harms the kernel, hangs it, or makes it lie; and no
+parent is ever written."""
 
 import argparse
 import contextlib
@@ -26,7 +27,8 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vhdx/lib"))
 from vhdxtest import images, knob, ktap, udev
 from vhdxtest.disk import attached
-from vhdxtest.images import KIB, MIB
+from vhdxtest.images import GIB, KIB, MIB
+import vhdxoracle
 from vhdxoracle import check, dirty, faults
 from vhdxoracle.findings import FATAL
 
@@ -74,6 +76,24 @@ def containers(directory):
           {7: "ZERO"}, stale=2, applied=1, seed=2)
     dirty(create("wrapped", block_size=MIB, content=CONTENT), [(MIB, b"d" * 4096)],
           wrap=True, zeros=[(3 * MIB + 64 * KIB, 8192)], guid_per_entry=False, seed=3)
+
+
+def children(directory):
+    """Children, each with its parent: some sectors of blocks, all of one, and what hides a
+    parent's; bits of a sector bitmap that are in the log; several bitmaps."""
+    def create_both(name, size, content, **shape):
+        parent = images.create(directory / f"{name}.vhdx.parent", size, block_size=MIB, seed=4,
+                               content=CONTENT)
+        child = directory / f"{name}.vhdx"
+        vhdxoracle.create(child, parent=parent, block_size=MIB, seed=5, content=content, **shape)
+        return child
+
+    parts = [(4096, b"p" * 512), (3 * MIB - 4096, b"q" * 12288), (5 * MIB, b"r" * MIB)]
+    create_both("child", 8 * MIB, parts, states={4: "ZERO", 6: "UNMAPPED+"})
+    dirty(create_both("dirty_child", 8 * MIB, parts),
+          [(MIB + 512, b"s" * 8192), (8192, b"t" * 512)], stale=1, seed=6)
+    create_both("wide_child", 12 * GIB + MIB,
+                parts + [(at * GIB - 512, b"u" * 1024) for at in (4, 8, 12)])
 
 
 def tracked(directory):
@@ -189,6 +209,7 @@ def damaged_containers_and_sidecars():
         seeds = directory / "seeds"
         seeds.mkdir()
         containers(seeds)
+        children(seeds)
         tracked(seeds)
         real_ones(seeds)
         with udev.asleep():

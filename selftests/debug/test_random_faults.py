@@ -7,9 +7,11 @@
 # wrong and no answer ever too small, and once nothing fails any more everything works, or
 # the disk is poisoned and whole after a reattach. On a block device a commit needs no memory:
 # there a lack of it never poisons the disk (rule K3). Nor does anybody wait for memory that is
-# his own to give back.
+# his own to give back. Half of the disks are children, the seed decides which: no write is of all
+# of a block, and all else is the parent's.
 #
 # vm: mem=3G timeout=300 takes=35
+import collections
 import contextlib
 import errno
 import pathlib
@@ -41,9 +43,39 @@ GAPS = ((errno.ESTALE, uapi.TRACKING_ERROR), (errno.ESTALE, uapi.UNCLEAN),
 OFF = (errno.EOPNOTSUPP, uapi.TRACKING_ERROR)
 
 
-def make(path):
-    """A container without a block."""
-    images.create(path, DISK, MIB)
+class Layers:
+    """A container, which may be a child, and its parents."""
+
+    def __init__(self, scratch, slots):
+        self.scratch, self.slots = scratch, slots
+        self.parents = [scratch / "parent.vhdx"] if slots.child else []
+        for parent in self.parents:
+            images.create(parent, DISK, 2 * MIB, content=slots.of_parent())
+        self.before = self._fingerprints()
+
+    def _fingerprints(self):
+        return [judge.fingerprint(parent) for parent in self.parents]
+
+    def make(self, path):
+        """The container, without a block."""
+        vhdxoracle.create(path, DISK, block_size=MIB, parent=next(iter(self.parents), None))
+
+    def truth(self):
+        """What the disk holds at first."""
+        truth = judge.Truth(self.scratch / "truth", DISK)
+        for offset, data in self.slots.of_parent() if self.parents else ():
+            truth.write(offset, data)
+        return truth
+
+    def judge(self, path, truth):
+        """The container as it is now, perhaps dirty; and no parent was written."""
+        if self.parents:
+            judge.valid(path, clean=False)
+            with vhdxoracle.open_disk(path, self.parents) as image:
+                judge.same_image(image, truth)
+        else:
+            judge.same_after_replay(path, self.scratch / "copy", truth)
+        ktap.check(self._fingerprints() == self.before, "a parent was written")
 
 
 def may_fail(call, *arguments):
@@ -134,9 +166,10 @@ def renewed(disk, sidecar, ledger):
         ledger.sealed(disk.handle.enable(fd, UNIT, uapi.ENABLE_OVERWRITE))
 
 
-def look(disk, sidecar, slots, ledger):
+def look(disk, subject):
     """Nothing fails any more: everything works."""
-    renewed(disk, sidecar, ledger)
+    slots, ledger = subject.slots, subject.ledger
+    renewed(disk, subject.sidecar, ledger)
     with dio.Direct(disk.node, True) as data:
         for number in range(slots.count):
             ledger.wrote(slots.offset(number), 4 * KIB)
@@ -146,9 +179,10 @@ def look(disk, sidecar, slots, ledger):
     slots.judge(disk.read, slots.written)
 
 
-def session(path, sidecar, slots, ledger, percent, failing):
+def session(subject, percent, failing):
     """One attach: a load while something fails. True if it left the disk poisoned."""
-    with raw_attached(path, sidecar, closes=None) as disk:
+    slots, ledger = subject.slots, subject.ledger
+    with subject.attached(closes=None) as disk:
         load = Load(disk, slots, ledger)
         load.run(failing)
         ktap.diag(f"{percent}%: {sum(slots.tried)} writes, {load.refused} refused, "
@@ -159,7 +193,7 @@ def session(path, sidecar, slots, ledger, percent, failing):
             ledger.judge(disk.handle, GAPS)
             slots.judge(disk.read, slots.written)
         else:
-            look(disk, sidecar, slots, ledger)
+            look(disk, subject)
     return poisoned
 
 
@@ -175,57 +209,95 @@ def requests(place, percent):
 
 def sessions(where, fault, poisons):
     """Some, in each of which more fails than in the one before."""
-    with images.directory() as scratch, where(scratch, make) as place, \
-            judge.Truth(scratch / "truth", DISK) as truth:
-        slots, ledger = Slots(40, 14 * MIB + 20 * KIB), Ledger()
-        sidecar = scratch / "sidecar"
-        sidecar.touch()
-        with raw_attached(place.path) as disk, opened(sidecar) as fd:
-            ledger.sealed(disk.handle.enable(fd, UNIT))
-        for percent in PERCENT:
-            before = ledger.taken_down()
-            poisoned = session(place.path, sidecar, slots, ledger, percent,
-                               fault(place, percent))
-            ktap.check(poisons or not poisoned, "a commit needs memory")
-            with vhdxoracle.open_disk(place.path) as image:
-                slots.judge(image.read, slots.flushed)
-                # The first thing that failed may have been a look at the header, and no write
-                # left the driver.
-                if all(image.read(*where) == truth.read(*where) for where in slots.ranges()):
-                    ledger.nothing_of_it(before)
-                for offset, length in slots.ranges():
-                    truth.write(offset, image.read(offset, length))
-            # What was written and not flushed may be lost; it is known now what there is.
-            slots.written = list(slots.flushed)
-            judge.same_after_replay(place.path, scratch / "copy", truth)
-        with raw_attached(place.path, sidecar) as disk:
-            ledger.judge(disk.handle, GAPS)
-            look(disk, sidecar, slots, ledger)
-        judge.valid(place.path)
+    child = ktap.chance(f"{fault.__name__} {where.__name__}").randrange(2)
+    slots, ledger = Slots(40, 14 * MIB + 20 * KIB, child), Ledger()
+    with images.directory() as scratch:
+        layers = Layers(scratch, slots)
+        ktap.diag(f"{len(layers.parents)} parents")
+        with where(scratch, layers.make) as place, layers.truth() as truth:
+            lose_some(Subject(layers, place, truth, slots, ledger), fault, poisons)
 
 
-@ktap.case
-def no_memory_on_a_block_device():
-    """Nothing at all can be allocated: blocks are read, written and made all the same, and
-    pages of the BAT come and go (rule K3)."""
+class Subject(collections.namedtuple("Subject", "layers place truth slots ledger")):
+    """A tracked disk, and what is known of it."""
+
+    @property
+    def sidecar(self):
+        """Its path."""
+        return self.layers.scratch / "sidecar"
+
+    def attached(self, **how):
+        """The disk."""
+        return raw_attached(self.place.path, self.sidecar, parents=self.layers.parents, **how)
+
+    def settle(self, before):
+        """It is known now what is there of the writes since the ledger was taken down."""
+        with vhdxoracle.open_disk(self.place.path, self.layers.parents) as image:
+            self.slots.judge(image.read, self.slots.flushed)
+            # The first thing that failed may have been a look at the header, and no write
+            # left the driver.
+            if all(image.read(*where) == self.truth.read(*where) for where in self.slots.ranges()):
+                self.ledger.nothing_of_it(before)
+            for offset, length in self.slots.ranges():
+                self.truth.write(offset, image.read(offset, length))
+        # What was written and not flushed may be lost.
+        self.slots.written = list(self.slots.flushed)
+
+
+def lose_some(subject, fault, poisons):
+    """See sessions()."""
+    subject.sidecar.touch()
+    with raw_attached(subject.place.path, parents=subject.layers.parents) as disk, \
+            opened(subject.sidecar) as fd:
+        subject.ledger.sealed(disk.handle.enable(fd, UNIT))
+    for percent in PERCENT:
+        before = subject.ledger.taken_down()
+        poisoned = session(subject, percent, fault(subject.place, percent))
+        ktap.check(poisons or not poisoned, "a commit needs memory")
+        subject.settle(before)
+        subject.layers.judge(subject.place.path, subject.truth)
+    with subject.attached() as disk:
+        subject.ledger.judge(disk.handle, GAPS)
+        look(disk, subject)
+    judge.valid(subject.place.path)
+
+
+def no_memory(child):
+    """Nothing at all can be allocated: blocks are read, written and made all the same, and pages
+    of the BAT, and of sector bitmaps, come and go (rule K3)."""
     where = [page * 512 * MIB + 4 * KIB * page for page in range(PAGES)]
-    with images.directory() as scratch, faulty.on_device(
-            scratch, lambda path: images.create(path, PAGES * 512 * MIB, MIB)) as place:
-        with raw_attached(place.path) as disk:
-            # The session, the scan of the BAT, a first commit.
-            disk.write(MIB, judge.pattern(0, 4 * KIB))
-            disk.data.flush()
-            with inject.failing(100, inject.NEAR):
-                for page, offset in enumerate(where):
-                    disk.write(offset, judge.pattern(page, 4 * KIB))
-                for page, offset in enumerate(where):
-                    ktap.equal(disk.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB), "content")
+    old = [(offset + 8 * KIB, judge.pattern(PAGES + page, 4 * KIB))
+           for page, offset in enumerate(where)] if child else []
+    with images.directory() as scratch:
+        size, parents, shape = PAGES * 512 * MIB, [], {}
+        if child:
+            parents.append(images.create(scratch / "parent", size, MIB, content=old))
+            shape["parent"] = parents[0]
+        with faulty.on_device(scratch,
+                              lambda path: images.create(path, size, MIB, **shape)) as place:
+            with raw_attached(place.path, parents=parents) as disk:
+                # The session, the scan of the BAT, a first commit.
+                disk.write(MIB, judge.pattern(0, 4 * KIB))
                 disk.data.flush()
-            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
-        with vhdxoracle.open_disk(place.path) as image:
-            for page, offset in enumerate(where):
-                ktap.equal(image.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB), "content")
-        judge.valid(place.path)
+                with inject.failing(100, inject.NEAR):
+                    for page, offset in enumerate(where):
+                        disk.write(offset, judge.pattern(page, 4 * KIB))
+                    for page, offset in enumerate(where):
+                        ktap.equal(disk.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB),
+                                   "content")
+                    for offset, data in old:
+                        ktap.equal(disk.read(offset, 4 * KIB), data, "a parent's content")
+                    disk.data.flush()
+                ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+            with vhdxoracle.open_disk(place.path, parents) as image:
+                for page, offset in enumerate(where):
+                    ktap.equal(image.read(offset, 4 * KIB), judge.pattern(page, 4 * KIB),
+                               "content")
+            judge.valid(place.path)
+
+
+ktap.add("no_memory_on_a_block_device", no_memory, False)
+ktap.add("no_memory_for_a_child", no_memory, True)
 
 
 @ktap.case

@@ -4,6 +4,7 @@
  * whose pages are mutated. Checksums are made right again, most of the time.
  */
 #include "core/vhdx/private.h"
+#include "core/vhdx/bitmap.h"
 #include "core/vhdx/overlay.h"
 #include "core/vhdx/space.h"
 #include "sparse.h"
@@ -51,6 +52,27 @@ static void check_geometry(const struct vhdx_geometry *geo, u64 size)
 	MUST(geo->block_count == DIV_ROUND_UP(geo->disk_size, geo->block_size));
 	MUST(geo->bat_entry_count >= geo->block_count);
 	MUST(geo->bat_offset <= size && geo->bat_entry_count * 8 <= size - geo->bat_offset);
+}
+
+/* Whatever byte of the disk is asked for, its entries and its bit are where they may be. */
+static void check_child(const struct vhdx_image *image)
+{
+	const struct vhdx_geometry *geo = &image->geo;
+	u64 offset, index;
+
+	if (!geo->has_parent)
+		return;
+	MUST(!vhdx_guid_is_zero(&image->locator.linkage) ||
+	     !vhdx_guid_is_zero(&image->locator.linkage2));
+	MUST(vhdx_bitmap_index(geo, geo->block_count - 1) < geo->bat_entry_count);
+	for (offset = geo->disk_size - 1;; offset /= 2) {
+		index = vhdx_bitmap_index(geo, offset >> geo->block_shift);
+		MUST(vhdx_bat_index_is_bitmap(geo, index));
+		MUST(vhdx_bitmap_page(geo, offset) <= VHDX_BITMAP_BLOCK_SIZE - VHDX_PAGE);
+		MUST(vhdx_bitmap_bit(geo, offset) < VHDX_BITMAP_PAGE_BITS);
+		if (!offset)
+			return;
+	}
 }
 
 static void check_entry(const struct vhdx_image *image, u64 index, u64 raw, u64 size)
@@ -145,6 +167,7 @@ int LLVMFuzzerTestOneInput(const u8 *input, size_t length)
 		if (!err) {
 			check_extents(&image, overlay.store.size);
 			check_geometry(&image.geo, overlay.store.size);
+			check_child(&image);
 			check_bat(&image, &overlay.store);
 		}
 		vhdx_overlay_release(&overlay);

@@ -85,6 +85,22 @@ CORE = [
     Mutant("others_stay", "T3: setting a region leaves its neighbours set",
            edits=((f"{RCT}/regions.c", "regions->ondisk[i] |= regions->taken[i];",
                    "regions->ondisk[i] = regions->taken[i];"),)),
+    Mutant("around_set", "T3: what is set around is in the coarse area before writes find it armed",
+           edits=((f"{RCT}/regions.c",
+                   "\t\t\tregions->taken[i] = with_groups(regions, i, regions->taken[i]);\n"
+                   "\t\t\tregions->set += hweight64(regions->taken[i] & ~regions->ondisk[i]);\n"
+                   "\t\t\tregions->ondisk[i] |= regions->taken[i];\n",
+                   "\t\t\tregions->ondisk[i] |= regions->taken[i];\n"
+                   "\t\t\tregions->taken[i] = with_groups(regions, i, regions->taken[i]);\n"),)),
+    Mutant("around_cleared", "T3: what is being cleared beside a wanted region stays so",
+           by="unit/regions",
+           edits=((f"{RCT}/regions.c", "regions_in(regions, word) & ~regions->ondisk[word]);",
+                   "regions_in(regions, word));"),)),
+    Mutant("around_end", "T3: no region behind the disk's end is set around one",
+           by="unit/regions",
+           edits=((f"{RCT}/regions.c",
+                   "(groups & regions_in(regions, word) & ~regions->ondisk[word]);",
+                   "(groups & ~regions->ondisk[word]);"),)),
     Mutant("other_leaves", "T3: a checkpoint keeps the leaves that it does not save",
            edits=((f"{RCT}/sidecar_checkpoint.c",
                    "err = vhdx_delta_writer_put(&checkpoint->writer, entry);", "err = 0;"),)),
@@ -115,6 +131,10 @@ CORE = [
     Mutant("joined_deltas", "Invariant 1: forgetting a point joins the deltas beside it",
            edits=((f"{RCT}/sidecar_forget.c", "\t\tvhdx_changemap_or(live, map);\n",
                    "\t\t;\n"),)),
+    Mutant("linked_guid", "V7: a parent whose DataWriteGuid its child does not name is refused",
+           by="unit/locator",
+           edits=(("kmod/core/vhdx/locator.c",
+                   "if (!is_linked(locator, &parent->header.data_write_guid))", "if (0)"),)),
     Mutant("no_memory", "T8: a leaf without memory is all changed", by="unit/changemap",
            edits=((f"{RCT}/changemap.c",
                    "return publish(map, leaf, words ? words : VHDX_LEAF_ALL);",
@@ -132,6 +152,11 @@ LONG_EXCHANGE = ("kmod/points/seal.c",
                  "\tfor (i = 0; i < count; i++)\n\t\tvhdx_seal_exchange(&m[i].part);\n",
                  "\tfor (i = 0; i < count; i++) {\n\t\tvhdx_seal_exchange(&m[i].part);\n"
                  "\t\tschedule_timeout_uninterruptible(HZ / 50);\n\t}\n")
+
+# A commit of few pages is one entry of the log, in whatever order they are taken: here each page
+# has an entry of its own, which does no harm.
+SHORT_ENTRIES = ("kmod/layer/journal.c", "j->copies, j->pages,\n\t\t\t\t\t\t   "
+                 "VHDX_LOG_PAGES_MAX);", "j->copies, j->pages, 1);")
 
 # What only the driver has. Each builds the module and boots a machine.
 KERNEL = [
@@ -169,4 +194,43 @@ KERNEL = [
                    "err = told ? write_copies(layer, &header, 2) : 0;"),)),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL
+# Of chains.
+CHAINS = [
+    Mutant("kernel_bits", "V7: of a block that is there in part its bits say what is its own",
+           by="vhdx/chains:reads_1",
+           edits=(("kmod/layer/bat.c",
+                   "\t\tvhdx_bitmap_look(layer, offset, wanted, write, extent);\n",
+                   "\t\textent->kind = VHDX_MAPPING_DATA;\n"),)),
+    Mutant("kernel_zeroes", "V7: ZERO in a child is a change, and hides what its parent has",
+           by="vhdx/chains:reads_*",
+           edits=(("kmod/layer/bat.c", "\telse if (state == VHDX_BLOCK_NOT_PRESENT)\n", "\telse\n"),)),
+    Mutant("kernel_gaps", "V7: a block is fully present only if no sector of it is its parent's",
+           by="vhdx/chains:writes_22",
+           edits=(("kmod/layer/bitmap_make.c", "\t*whole = !ret;\n", "\t*whole = true;\n"),)),
+    Mutant("kernel_stale_bits", "V7: bits of a block that is not there are cleared before it is",
+           by="vhdx/chains:stale_bits",
+           edits=(("kmod/layer/bitmap_make.c",
+                   "\t\treturn each_page(layer, where, begin, end, clear);\n", "\t\treturn 0;\n"),)),
+    Mutant("kernel_bits_last", "V1: bits are set when their sectors are written",
+           by="debug/chain_errors:leaf_payload_write*",
+           edits=(("kmod/disk/io_slow.c", "\tio->op = op;\n\tio->commit",
+                   "\tleaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);\n"
+                   "\tio->op = op;\n\tio->commit"),)),
+    Mutant("kernel_sectors_first", "V4: sectors are durable before the entry that has their bits",
+           by="vhdx/io_power_loss:child_on_a_device",
+           edits=(("kmod/layer/journal.c", "? -EIO : store->flush(store);", "? -EIO : 0;"),)),
+    Mutant("kernel_bits_first", "V7: bits are in the log with the entry of their block, or before",
+           by="vhdx/io_power_loss:first_parts_of_blocks",
+           edits=(SHORT_ENTRIES,
+                  ("kmod/layer/pages.c", "\tlist_move_tail(&page->link, &cache->dirty);\n", ""))),
+    Mutant("kernel_bitmap_first", "V7: a sector bitmap is durable before an entry needs it",
+           by="vhdx/io_power_loss:first_parts_of_blocks",
+           edits=(SHORT_ENTRIES,
+                  ("kmod/layer/bitmap_make.c", "return is_young(bitmaps, chunk) ? -EAGAIN : 0;",
+                   "return 0;"),
+                  ("kmod/layer/bitmap_make.c", "READ_ONCE(page->changed_in);\n\treturn -EAGAIN;",
+                   "READ_ONCE(page->changed_in);\n"
+                   "\t*where = vhdx_bat_read(page, vhdx_bat_slot_of(entry_at)).offset;\n\treturn 0;"))),
+]
+
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS

@@ -59,7 +59,8 @@ def refused(name):
                        f"'{message}' names none of {wanted.structure}")
             ktap.check(got != "EUCLEAN" or re.search(r"0x[0-9a-f]+|\d+ bytes", message),
                        f"'{message}' names no place")
-            judge.agreed(name, verdicts.refused(uapi.REASONS[reason], message))
+            verdict = verdicts.refused(uapi.REASONS[reason], message)
+            judge.agreed(name, verdicts.read_only(verdict) if wanted.readable else verdict)
         ktap.check(judge.fingerprint(path) == before, "the container was changed")
         log.expect_quiet(("nothing was ever written",) if wanted.readable else ())
 

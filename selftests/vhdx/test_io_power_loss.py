@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=80
+# vm: takes=84
 """Power loss at any sector: dm-log-writes records what the driver sends to a container,
 and at many moments of the recording the container is judged as it would be found.
 
@@ -22,7 +22,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import dio, images, judge, ktap, uapi
 from vhdxtest.disk import attached, raw_attached
-from vhdxtest.images import KIB, MIB, sparse
+from vhdxtest.images import GIB, KIB, MIB, sparse
 from vhdxtest.log_writes import SECTOR, Recording, recorded, torn
 import vhdxoracle
 from vhdxoracle.container import is_zero
@@ -250,6 +250,60 @@ ktap.add("container_on_a_device", on_a_device, MIB, False)
 # Partially present blocks are never there without their bits, nor bits before their sectors.
 ktap.add("child_on_a_device", on_a_device, MIB, True)
 ktap.add("child_of_large_blocks", on_a_device, 4 * MIB, True)
+
+
+def is_old_or_new(found, old, new):
+    """Each sector of a block is one of both."""
+    return found in (old, new) or all(
+        found[at:at + SECTOR] in (old[at:at + SECTOR], new[at:at + SECTOR])
+        for at in range(0, MIB, SECTOR))
+
+
+def stale_child(path, parent):
+    """A child on a device that had another owner; a crash left bits of blocks that it lacks."""
+    vhdxoracle.create(path, parent=parent, block_size=MIB, content=[(0, b"x" * SECTOR)])
+    end = path.stat().st_size
+    os.truncate(path, CONTAINER)
+    judge.fill(path, STALE, end, CONTAINER)
+    with vhdxoracle.Image(path) as image:
+        at = next(image.bitmap_blocks())[1]
+    judge.fill(path, 0xff, at + MIB // SECTOR // 8, at + 64 * MIB // SECTOR // 8)
+
+
+@ktap.case
+def first_parts_of_blocks():
+    """Of a child, one after the other, and then a flush: at every moment each sector is the
+    parent's, or what was written (rule V7). The first blocks have bits in several pages of a sector bitmap,
+    and stale ones; the entry of the last one is in the page of the BAT that names the bitmap which
+    both of the last need."""
+    blocks = (1, 20, 40, 4097, 8191)
+    old, new = judge.pattern(1, MIB), judge.pattern(2, 3 * SECTOR)
+    written = old[:5 * SECTOR] + new + old[8 * SECTOR:]
+    with images.directory() as scratch:
+        parent = images.create(scratch / "parent.vhdx", 8 * GIB, MIB,
+                               content=[(block * MIB, old) for block in blocks])
+        backing, log = scratch / "backing", sparse(scratch / "log", 512 * MIB)
+        stale_child(backing, parent)
+        image = scratch / "image"
+        judge.snapshot(backing, image)
+        with images.loop(backing) as device, images.loop(log) as log_device:
+            with recorded(device, log_device, CONTAINER) as recorder:
+                with raw_attached(recorder.path, parents=[parent]) as disk:
+                    for block in blocks:
+                        disk.write(block * MIB + 5 * SECTOR, new)
+                    disk.data.flush()
+                    recorder.acknowledge(1)
+        recording = Recording(log)
+        cuts = recording.boundaries()
+        ktap.diag(f"{len(cuts)} moments")
+        for moment in recording.moments([(image, CONTAINER)], cuts, 0):
+            judge.valid(image, clean=False)
+            with vhdxoracle.open_disk(image, [parent]) as found:
+                for block in blocks:
+                    data = found.read(block * MIB, MIB)
+                    ktap.check(data == written or not moment.acknowledged and
+                               is_old_or_new(data, old, written), f"block {block} at {moment.cut}")
+        recording.close()
 
 
 @ktap.case

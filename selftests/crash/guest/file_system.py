@@ -14,7 +14,7 @@ import random
 import sys
 
 sys.path.insert(0, "/src/selftests/vhdx/lib")
-from recorded import recorded  # noqa: E402
+from recorded import below, recorded  # noqa: E402
 from vhdxtest import udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, command  # noqa: E402
@@ -70,7 +70,7 @@ def main(job, options):
             listener(len(events), event)
             events.append(event)
 
-        with attached(container, "--sidecar", sidecar, *options) as disk:
+        with attached(container, "--sidecar", sidecar, *below(plan), *options) as disk:
             job(disk, random.Random(plan["seed"]), note)
         note("detached")
 

@@ -3,7 +3,8 @@
 """The guest's part of test_power: power.py prepare|write|verify LAYOUT...
 
 LAYOUT is "file" (the container is a file on the file system of disk 0) or "block" (it is
-disk 1 itself). The sidecar is always on disk 0.
+disk 1 itself). The sidecar is always on disk 0. One of the two is a child, the seed decides which:
+its parent, on disk 0, has some slots at version 0.
 
 write tells what was acknowledged: a line "LAYOUT SLOT VERSION" for each write that power loss
 must not take back, printed after the flush or the FUA write returned. verify gets those
@@ -26,6 +27,10 @@ import vhdxoracle  # noqa: E402
 SLOT = 4096
 SLOTS = 2048
 STRIDE = 12 * SLOT		# slots in many blocks, at many places of them
+SIZE = 128 << 20
+# Slots that a parent has.
+OLD = range(0, SLOTS, 6)
+CHILD = ("file", "block")[int(os.environ.get("VHDX_SEED") or 0) % 2]
 MOUNT = pathlib.Path("/mnt")
 
 
@@ -48,6 +53,16 @@ def sidecar(layout):
     return MOUNT / f"{layout}.lrct"
 
 
+def parents(layout):
+    """The containers below it."""
+    return [MOUNT / "parent.vhdx"] if layout == CHILD else []
+
+
+def below(layout):
+    """The same, as options of attach."""
+    return [word for parent in parents(layout) for word in ("--parent", str(parent))]
+
+
 def saved_point(layout):
     """Where the point to ask from is written down."""
     return MOUNT / f"{layout}.point"
@@ -65,10 +80,10 @@ def content(slot, version):
     return head.ljust(64, b".") + seed * ((SLOT - 64) // len(seed))
 
 
-def version_in(slot, data):
-    """The version that a slot holds; 0: never written; None: garbage."""
+def version_in(slot, data, child):
+    """The version that a slot holds; 0: never written; None: garbage, or not what a parent has."""
     if not any(data):
-        return 0
+        return None if child and slot in OLD else 0
     try:
         found_slot, version = data[:64].split(b" ")[:2]
         if int(found_slot) == slot and data == content(slot, int(version)):
@@ -82,13 +97,20 @@ def prepare_one(layout):
     """Makes the container, the sidecar, and a point to ask from."""
     image = container(layout)
     new = MOUNT / "new.vhdx"
-    run("qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", str(new), "128M")
+    if layout == CHILD:
+        parent, = parents(layout)
+        vhdxoracle.create(str(parent), SIZE, block_size=2 << 20,
+                          content=[(slot * STRIDE, content(slot, 0)) for slot in OLD])
+        vhdxoracle.create(str(new), parent=str(parent), block_size=1 << 20)
+    else:
+        run("qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", str(new), str(SIZE))
     if layout == "file":
         new.rename(image)
     else:
         run("dd", f"if={new}", f"of={image}", "bs=1M", "conv=fsync", "status=none")
         new.unlink()
-    device = run("vhdxctl", "attach", "--track", "--sidecar", str(sidecar(layout)), str(image))
+    device = run("vhdxctl", "attach", "--track", "--sidecar", str(sidecar(layout)), *below(layout),
+                 str(image))
     saved_point(layout).write_text(run("vhdxctl", "seal", device), encoding="ascii")
     run("vhdxctl", "detach", device)
 
@@ -123,7 +145,7 @@ def writer(layout, device, number, flags):
 def write(layouts):
     """Writes until the power goes: with flushes, and with FUA."""
     mount()
-    devices = {layout: run("vhdxctl", "attach", "--sidecar", str(sidecar(layout)),
+    devices = {layout: run("vhdxctl", "attach", "--sidecar", str(sidecar(layout)), *below(layout),
                            str(container(layout))) for layout in layouts}
     threads = [threading.Thread(target=writer, args=(layout, device, number, flags))
                for layout, device in devices.items()
@@ -138,12 +160,14 @@ def check_container(layout):
     image = container(layout)
     faults = vhdxoracle.faults(vhdxoracle.check(str(image)))
     assert not faults, "\n".join(map(str, faults))
+    with vhdxoracle.open_disk(str(image), parents(layout)) as disk:
+        vhdxoracle.write_raw(disk, "/tmp/oracle.raw")
+    if layout == CHILD:
+        return          # QEMU opens none
     copy = pathlib.Path("/tmp/copy.vhdx")
     run("dd", f"if={image}", f"of={copy}", "bs=1M", "conv=sparse", "status=none")
     run("qemu-img", "check", "-q", "-r", "all", str(copy))
     run("qemu-img", "convert", "-O", "raw", str(copy), "/tmp/qemu.raw")
-    with vhdxoracle.open_disk(str(image)) as disk:
-        vhdxoracle.write_raw(disk, "/tmp/oracle.raw")
     run("cmp", "/tmp/qemu.raw", "/tmp/oracle.raw")
 
 
@@ -156,20 +180,20 @@ def check_content(layout):
             wanted[int(slot)] = max(int(version), wanted.get(int(slot), 0))
     data = pathlib.Path("/tmp/ours.raw").read_bytes()
     for slot in range(SLOTS):
-        found = version_in(slot, data[slot * STRIDE:slot * STRIDE + SLOT])
+        found = version_in(slot, data[slot * STRIDE:slot * STRIDE + SLOT], layout == CHILD)
         assert found is not None, f"slot {slot} holds garbage"
         assert found >= wanted.get(slot, 0), \
             f"slot {slot} is back at version {found}; {wanted[slot]} was acknowledged"
     return wanted
 
 
-def check_changes(changes):
+def check_changes(layout, changes):
     """All that was written since the point, acknowledged or not, is told, if coarsely."""
     data = pathlib.Path("/tmp/ours.raw").read_bytes()
     told = [(one["offset"], one["offset"] + one["length"]) for one in changes["ranges"]]
     for slot in range(SLOTS):
         first = slot * STRIDE
-        if any(data[first:first + SLOT]):
+        if version_in(slot, data[first:first + SLOT], layout == CHILD):
             assert any(begin <= first and first + SLOT <= end for begin, end in told), \
                 f"slot {slot} was written, and nobody is told"
     assert changes["coarse"], "the answer does not say that it has more"
@@ -181,7 +205,7 @@ def check_tracking(layout, device):
     status = json.loads(run("vhdxctl", "track", "status", "--json", device))
     assert status["enabled"] and status["reason"] is None, status
     assert status["most_recent_id"] == point, status
-    check_changes(json.loads(run("vhdxctl", "changes", "--json", device, "--since", point)))
+    check_changes(layout, json.loads(run("vhdxctl", "changes", "--json", device, "--since", point)))
     fresh = run("vhdxctl", "seal", device)
     run("dd", "if=/dev/urandom", f"of={device}", "bs=4k", "count=1", "seek=100", "oflag=direct",
         "status=none")
@@ -197,7 +221,7 @@ def verify(layouts):
         mount()
     check_container(layout)
     image = str(container(layout))
-    device = run("vhdxctl", "attach", "--sidecar", str(sidecar(layout)), image)
+    device = run("vhdxctl", "attach", "--sidecar", str(sidecar(layout)), *below(layout), image)
     run("dd", f"if={device}", "of=/tmp/ours.raw", "bs=1M", "iflag=direct", "status=none")
     run("cmp", "/tmp/ours.raw", "/tmp/oracle.raw")
     slots = check_content(layout)

@@ -4,8 +4,8 @@
     with recorded(plan) as (container, sidecar, listener):
         listener(0, ["seal"])           the first event
 
-Disk 0 has both files, disk 1 the log. The events are lines of /out/events; the number of each is
-a mark in the recording.
+Disk 0 has both files, disk 1 the log, and the next ones are the layers below. The events are
+lines of /out/events; the number of each is a mark in the recording.
 """
 
 import contextlib
@@ -25,3 +25,9 @@ def recorded(plan):
             recorder.acknowledge(position)
 
         yield *recorder.paths, listener
+
+
+def below(plan, first=2):
+    """Options of vhdxctl attach: layers below the container are this disk and the next ones."""
+    return [word for number in range(plan["parents"])
+            for word in ("--parent", os.environ[f"VHDX_DISK{first + number}"])]

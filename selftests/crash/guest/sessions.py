@@ -5,7 +5,8 @@ may end at any moment, and a chronicle of them.
 
     sessions.py recorded        see recorded.py
     sessions.py until-killed    the container is disk 0, the sidecar disk 1; the chronicle is on
-                                disk 2, an event in each sector, before what it tells of begins
+                                disk 2, an event in each sector, before what it tells of begins;
+                                the next ones are the layers below
 
 /in/plan says what: see plan() in selftests/crash/lib/plans.py.
 """
@@ -20,7 +21,7 @@ import threading
 import time
 
 sys.path.insert(0, "/src/selftests/vhdx/lib")
-from recorded import recorded  # noqa: E402
+from recorded import below, recorded  # noqa: E402
 from vhdxtest import dio, stamps, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 
@@ -139,9 +140,10 @@ class Load:
 
 
 @contextlib.contextmanager
-def session(container, sidecar, plan, diary):
+def session(files, parents, plan, diary):
     """An attached disk. The first session of a disk enables tracking."""
-    options = ["--track", "--unit", "4K"] if plan["new"] else []
+    container, sidecar = files
+    options = [*parents, *(["--track", "--unit", "4K"] if plan["new"] else [])]
     pathlib.Path(REGIONS_AROUND).write_text(str(plan["around"]), encoding="ascii")
     if plan["new"]:
         diary.note("seal")
@@ -155,18 +157,18 @@ def session(container, sidecar, plan, diary):
     diary.note("detached")
 
 
-def sessions(container, sidecar, plan, diary):
+def sessions(files, parents, plan, diary):
     """As many as are planned."""
     chance = random.Random(plan["seed"])
     for _ in range(plan["sessions"]):
-        with session(container, sidecar, plan, diary) as disk:
+        with session(files, parents, plan, diary) as disk:
             Load(disk, plan, diary, chance).run(plan["writes"])
 
 
 def until_the_end(plan):
     """See the module's text."""
     with recorded(plan) as (container, sidecar, listener):
-        sessions(container, sidecar, plan, Diary(plan, listener))
+        sessions((container, sidecar), below(plan), plan, Diary(plan, listener))
 
 
 def until_killed(plan):
@@ -176,7 +178,8 @@ def until_killed(plan):
             text = json.dumps(event).encode()
             told.write(position * plan["room"], text.ljust(plan["room"], b" "))
 
-        sessions(os.environ["VHDX_DISK0"], os.environ["VHDX_DISK1"], plan, Diary(plan, listener))
+        files = os.environ["VHDX_DISK0"], os.environ["VHDX_DISK1"]
+        sessions(files, below(plan, first=3), plan, Diary(plan, listener))
 
 
 with udev.asleep():

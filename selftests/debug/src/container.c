@@ -11,22 +11,20 @@
 #include "core/vhdx/ondisk.h"
 #include "victim.h"
 
-/* A field of a structure: where, and how wide. */
-struct field {
-	unsigned short offset;
-	unsigned short width;
-};
-
-static void damage_field(struct victim *v, uint64_t base, const struct field *fields,
-			 unsigned int count)
+/**
+ * damage_field() - another number in one of the fields of a structure
+ * @v:		a container
+ * @base:	where the structure is
+ * @fields:	of it
+ * @count:	how many
+ */
+void damage_field(struct victim *v, uint64_t base, const struct field *fields, unsigned int count)
 {
 	const struct field *f = &fields[random_below(count)];
 	uint64_t now = victim_get(v, base + f->offset, f->width);
 
 	victim_put(v, base + f->offset, f->width, interesting(v, f->width, now));
 }
-
-#define DAMAGE_FIELD(v, base, fields) damage_field(v, base, fields, ARRAY_SIZE(fields))
 
 /* ---- headers and region tables: two copies, both if it is to be believed ----------- */
 
@@ -286,7 +284,10 @@ void damage_container(struct victim *v)
 		damage_log, damage_log, plant_log_entry, damage_anything,
 	};
 
-	ways[random_below(ARRAY_SIZE(ways))](v);
+	if (v->locator && one_in(2))
+		damage_child(v);
+	else
+		ways[random_below(ARRAY_SIZE(ways))](v);
 }
 
 static void repair_block(struct victim *v, uint64_t at, uint64_t length)

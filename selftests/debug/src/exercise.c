@@ -66,46 +66,60 @@ static int control(void)
  * attach_disk() - attach it, or don't
  * @container:	path
  * @sidecar:	path, or NULL
+ * @parent:	path of what must be its only parent, or NULL
  * @read_only:	or for writing
  *
  * Returns the index, or -errno.
  */
-int attach_disk(const char *container, const char *sidecar, bool read_only)
+int attach_disk(const char *container, const char *sidecar, const char *parent, bool read_only)
 {
 	int mode = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
 	char message[512] = "";
-	struct vhdx_layer layer = {
-		.container_fd = open(container, mode),
-		.sidecar_fd = sidecar ? open(sidecar, mode) : -1,
+	struct vhdx_layer layers[2] = {
+		{
+			.container_fd = open(container, mode),
+			.sidecar_fd = sidecar ? open(sidecar, mode) : -1,
+		},
+		{
+			.container_fd = parent ? open(parent, O_RDONLY | O_CLOEXEC) : -1,
+			.sidecar_fd = -1,
+		},
 	};
 	struct vhdx_attach argument = {
 		.size = sizeof(argument),
 		.flags = read_only ? VHDX_ATTACH_READ_ONLY : 0,
-		.layers = (uintptr_t)&layer,
-		.layer_count = 1,
-		.layer_size = sizeof(layer),
+		.layers = (uintptr_t)layers,
+		.layer_count = parent ? 2 : 1,
+		.layer_size = sizeof(layers[0]),
 		.index = VHDX_INDEX_ANY,
 		.message = (uintptr_t)message,
 		.message_capacity = sizeof(message),
 	};
 	int result;
 
-	if (layer.container_fd < 0 || (sidecar && layer.sidecar_fd < 0))
+	if (layers[0].container_fd < 0 || (sidecar && layers[0].sidecar_fd < 0) ||
+	    (parent && layers[1].container_fd < 0))
 		err(2, "%s", container);
 	result = WATCHED("ATTACH", ioctl(control(), VHDX_ATTACH, &argument)) ? -errno
 									       : argument.index;
-	close(layer.container_fd);
+	close(layers[0].container_fd);
 	if (sidecar)
-		close(layer.sidecar_fd);
+		close(layers[0].sidecar_fd);
+	if (parent)
+		close(layers[1].container_fd);
 	switch (result) {
 	default:
 		if (result >= 0)
 			return result;
 		failed("attach fails with errno %d: %s", -result, message);
 		break;
+	case -EINVAL:
 	case -EMEDIUMTYPE:
 	case -EUCLEAN:
 	case -EOPNOTSUPP:
+		/* One layer too many, for what says that it is no child any more. */
+		if (result == -EINVAL && !parent)
+			failed("attach fails with EINVAL: %s", message);
 		if (!*message)
 			failed("a refusal with errno %d and without a message", -result);
 		break;

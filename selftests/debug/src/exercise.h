@@ -24,7 +24,7 @@ struct attachment {
 	int sidecar_fd;
 };
 
-int attach_disk(const char *container, const char *sidecar, bool read_only);
+int attach_disk(const char *container, const char *sidecar, const char *parent, bool read_only);
 int detach_disk(int index);
 void exercise(struct attachment *a);
 

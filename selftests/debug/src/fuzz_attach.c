@@ -4,10 +4,11 @@
  *
  *	fuzz_attach SEEDS WORK SAVE SEED FIRST ROUNDS SECONDS JUDGE
  *
- * SEEDS is a directory with good containers NAME.vhdx, some with a sidecar
- * NAME.vhdx.lrct. Round number N, counted from FIRST, damages one of them in a way that
- * only SEED and N decide, as WORK/disk.vhdx, and attaches it for reading and for writing.
- * It ends after ROUNDS rounds or SECONDS seconds, whichever is first.
+ * SEEDS is a directory with good containers NAME.vhdx, some with a sidecar NAME.vhdx.lrct, some
+ * with a parent NAME.vhdx.parent, which the driver never changes. Round number N, counted from
+ * FIRST, damages one of them in a way that only SEED and N decide, as WORK/disk.vhdx, and attaches
+ * it for reading and for writing. It ends after ROUNDS rounds or SECONDS seconds, whichever is
+ * first.
  *
  * One container in JUDGE that attached and was written is handed over to be judged: a
  * line "judge BEFORE AFTER" on standard output, which a line on standard input answers
@@ -47,6 +48,7 @@ struct original {
 	char *name;
 	struct file container;
 	struct file sidecar;
+	struct file parent;
 };
 
 /* What the driver gets; mapped, since copying would cost more than all the rest. */
@@ -58,7 +60,7 @@ struct place {
 
 static struct original originals[ORIGINALS];
 static unsigned int original_count;
-static struct place container_place, sidecar_place;
+static struct place container_place, sidecar_place, parent_place;
 
 static struct {
 	const char *work, *save;
@@ -104,7 +106,7 @@ static void load(struct file *file, const char *path, uint8_t *bad)
 
 static void load_originals(const char *directory)
 {
-	uint8_t *bad_container = canvas(), *bad_sidecar = canvas();
+	uint8_t *bad_container = canvas(), *bad_sidecar = canvas(), *bad_parent = canvas();
 	struct dirent **names;
 	char path[512];
 	int i, count = scandir(directory, &names, NULL, alphasort);
@@ -119,8 +121,13 @@ static void load_originals(const char *directory)
 		snprintf(path, sizeof(path), "%s/%s", directory, o->name);
 		load(&o->container, path, bad_container);
 		victim_survey(&o->container.good);
+		survey_child(&o->container.good);
 		strcat(path, ".lrct");
 		load(&o->sidecar, path, bad_sidecar);
+		snprintf(path, sizeof(path), "%s/%s.parent", directory, o->name);
+		load(&o->parent, path, bad_parent);
+		if (o->parent.is_there)
+			victim_survey(&o->parent.good);
 		original_count++;
 	}
 	if (!original_count)
@@ -186,19 +193,24 @@ static void save_file(const char *path, const uint8_t *bytes, uint64_t size)
 
 /* ---- failures ----------------------------------------------------------------------------- */
 
-static void save_input(void)
+static void save_bad(const struct file *file, const char *suffix)
 {
 	char path[512];
 
+	if (!file->is_there)
+		return;
+	snprintf(path, sizeof(path), "%s/fuzz-%lu-%lu.vhdx%s", options.save, options.seed,
+		 options.round, suffix);
+	save_file(path, file->bad.bytes, file->bad.size);
+}
+
+static void save_input(void)
+{
 	if (!victim_now)
 		return;
-	snprintf(path, sizeof(path), "%s/fuzz-%lu-%lu.vhdx", options.save, options.seed,
-		 options.round);
-	save_file(path, victim_now->container.bad.bytes, victim_now->container.bad.size);
-	if (!victim_now->sidecar.is_there)
-		return;
-	strcat(path, ".lrct");
-	save_file(path, victim_now->sidecar.bad.bytes, victim_now->sidecar.bad.size);
+	save_bad(&victim_now->container, "");
+	save_bad(&victim_now->sidecar, ".lrct");
+	save_bad(&victim_now->parent, ".parent");
 }
 
 static void report(void)
@@ -260,20 +272,26 @@ static void reset(struct file *file)
 	file->bad.bytes = bytes;
 }
 
-/* Either or both; a sidecar is never read where the container is refused. */
+/* One of them or several; a sidecar is never read where the container is refused. */
 static void make_victim(struct original *o)
 {
 	bool sidecar = o->sidecar.is_there && !one_in(3);
+	bool parent = o->parent.is_there && one_in(4);
 
 	reset(&o->container);
 	reset(&o->sidecar);
+	reset(&o->parent);
 	if (sidecar)
 		spoil(&o->sidecar, damage_sidecar, repair_sidecar);
-	if (!sidecar || one_in(4))
+	if (parent)
+		spoil(&o->parent, damage_container, repair_container);
+	if (!(sidecar || parent) || one_in(4))
 		spoil(&o->container, damage_container, repair_container);
 	put_in_place(&container_place, &o->container.bad);
 	if (o->sidecar.is_there)
 		put_in_place(&sidecar_place, &o->sidecar.bad);
+	if (o->parent.is_there)
+		put_in_place(&parent_place, &o->parent.bad);
 }
 
 static void have_judged(struct original *o)
@@ -298,6 +316,12 @@ static void have_judged(struct original *o)
 	}
 }
 
+static void expect_parent_unchanged(struct original *o)
+{
+	if (o->parent.is_there && !is_unchanged(&parent_place, &o->parent.bad))
+		failed("the parent was changed");
+}
+
 static void expect_unchanged(struct original *o, const char *by)
 {
 	if (!is_unchanged(&container_place, &o->container.bad))
@@ -309,10 +333,11 @@ static void expect_unchanged(struct original *o, const char *by)
 static void try_to_attach(struct original *o, bool read_only)
 {
 	const char *sidecar = o->sidecar.is_there && !one_in(6) ? sidecar_place.path : NULL;
+	const char *parent = o->parent.is_there ? parent_place.path : NULL;
 	struct attachment a = { .read_only = read_only, .sidecar_fd = -1 };
 	int error;
 
-	a.index = attach_disk(container_place.path, sidecar, read_only);
+	a.index = attach_disk(container_place.path, sidecar, parent, read_only);
 	if (a.index < 0) {
 		counts.refused++;
 		expect_unchanged(o, "an attach that was refused");
@@ -335,7 +360,7 @@ static void try_to_attach(struct original *o, bool read_only)
 	counts.written++;
 	/* What was written and closed can be attached again. */
 	if (one_in(4)) {
-		a.index = attach_disk(container_place.path, sidecar, true);
+		a.index = attach_disk(container_place.path, sidecar, parent, true);
 		if (a.index < 0)
 			failed("what was written is refused with errno %d", -a.index);
 		else if (detach_disk(a.index))
@@ -358,6 +383,7 @@ static void run_round(void)
 	make_victim(victim_now);
 	try_to_attach(victim_now, true);
 	try_to_attach(victim_now, false);
+	expect_parent_unchanged(victim_now);
 	defect = kernel_log_defect();
 	if (defect)
 		failed("the kernel says: %s", defect);
@@ -386,6 +412,7 @@ int main(int argc, char **argv)
 	load_originals(argv[1]);
 	open_place(&container_place, "disk.vhdx");
 	open_place(&sidecar_place, "disk.vhdx.lrct");
+	open_place(&parent_place, "parent.vhdx");
 	kernel_log_open();
 	watch_start(PATIENCE, hung);
 	begin = time(NULL);

@@ -8,6 +8,7 @@ compare what they find with it, so that neither comes to differ from the other u
     NAME  accepted
     NAME  accepted, no new blocks: STRUCTURE
     NAME  REASON: STRUCTURE
+    NAME  read-only; REASON: STRUCTURE          the reason why it is not attached for writing
 
 REASON is the reason of the refusal (VHDX_REASON_* of uapi/linux/vhdx.h), in lower case. STRUCTURE
 is what the message names first.
@@ -37,13 +38,22 @@ def refused(reason, message):
     return f"{reason}: {structure_of(message)}"
 
 
+def read_only(refusal):
+    """It is attached, and can't be written."""
+    return f"read-only; {refusal}"
+
+
 def no_new_blocks(message):
     """It is attached, and never gets another block."""
     return f"{ACCEPTED}, no new blocks: {structure_of(message)}"
 
 
 def accepted(errors, warnings):
-    """It is attached. Errors of the BAT keep it from new blocks, and so does what says that."""
+    """It is attached. An error of the log keeps it from being written. Errors of the BAT keep it
+    from new blocks, and so does what says that."""
+    never_begun = [message for message in errors if structure_of(message) == "log"]
+    if never_begun:
+        return read_only(refused("corrupt", never_begun[0]))
     against = [message for message in errors if structure_of(message) == "BAT"]
     against += [message for message in warnings if "no block can be allocated" in message]
     return no_new_blocks(against[0]) if against else ACCEPTED

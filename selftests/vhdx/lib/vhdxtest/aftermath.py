@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What must be true of a container and its sidecar when the power was lost.
 
-    aftermath = Aftermath(container, sidecar)
+    aftermath = Aftermath(container, sidecar)   parents=[...] where the container is a child
     aftermath.remember(point, chronicle)        what the disk holds when a point was given out
     aftermath.judge(chronicle)                  at a later crash
 
@@ -63,8 +63,8 @@ _ZEROS = Content(bytes(BLOCK))
 class Aftermath:
     """See the module's text."""
 
-    def __init__(self, container, sidecar, stamped=True):
-        self.container, self.sidecar = container, sidecar
+    def __init__(self, container, sidecar, stamped=True, parents=()):
+        self.container, self.sidecar, self.parents = container, sidecar, parents
         self.stamped = stamped      # or else the content is anybody's
         self.last = {}              # block: its Content when it was read last
         self.at_points = {}         # id: {block: its Content then}
@@ -76,7 +76,7 @@ class Aftermath:
 
     def moved(self, container, sidecar):
         """One that knows as much, for files elsewhere."""
-        other = Aftermath(container, sidecar, self.stamped)
+        other = Aftermath(container, sidecar, self.stamped, self.parents)
         other.at_points, other.unsure = dict(self.at_points), dict(self.unsure)
         return other
 
@@ -86,7 +86,7 @@ class Aftermath:
         faults = vhdxoracle.faults(vhdxoracle.check(container))
         ktap.check(not faults, "; ".join(map(str, faults[:5])))
         found = {}
-        with vhdxoracle.open_disk(container) as image:
+        with vhdxoracle.open_disk(container, self.parents) as image:
             for start, end in image.touched():
                 for block in range(start // BLOCK, -(-end // BLOCK)):
                     data = image.read(block * BLOCK, BLOCK).ljust(BLOCK, b"\0")
@@ -241,7 +241,10 @@ class Aftermath:
         return found
 
     def judge_by_qemu(self, copy):
-        """QEMU repairs a copy of the container, and it has the same content then."""
+        """QEMU repairs a copy of the container, and it has the same content then. It opens no
+        child."""
+        if self.parents:
+            return
         before = self.read()
         judge.snapshot(self.container, copy)
         command("qemu-img", "check", "-q", "-r", "all", "-f", "vhdx", copy)

@@ -23,10 +23,10 @@ def _stamped(number, version):
 
 
 class Slots:
-    """Of one disk: count of them, one every stride bytes."""
+    """Of one disk: count of them, one every stride bytes; of a child, all are in its parent."""
 
-    def __init__(self, count, stride):
-        self.count, self.stride = count, stride
+    def __init__(self, count, stride, child=False):
+        self.count, self.stride, self.child = count, stride, child
         self.tried = [0] * count
         self.written = [0] * count
         self.flushed = [0] * count
@@ -38,6 +38,10 @@ class Slots:
     def ranges(self):
         """(offset, length) of all."""
         return [(self.offset(number), LENGTH) for number in range(self.count)]
+
+    def of_parent(self):
+        """[(offset, content)] of all, not written yet."""
+        return [(self.offset(number), _stamped(number, 0)) for number in range(self.count)]
 
     def write(self, target, number):
         """The next version."""
@@ -60,7 +64,8 @@ class Slots:
             if magic == b"SLOT":
                 ktap.equal(slot, number, "slot")
             else:
-                ktap.check(not any(data[at:at + SECTOR]), f"slot {number} holds {data[at:at + 16]}")
+                ktap.check(not self.child and not any(data[at:at + SECTOR]),
+                           f"slot {number} holds {data[at:at + 16]}")
                 version = 0
             ktap.check(least <= version <= self.tried[number],
                        f"slot {number} has version {version}, not {least} "
