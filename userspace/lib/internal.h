@@ -357,7 +357,7 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 /* Call and, on failure, note the error. The argument's size is at least the first one. */
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument);
 
-/* ---- create.c ---- */
+/* ---- new_vhdx.c ---- */
 
 /* Never drawn before. */
 void random_guid(vhdx_guid *guid);
