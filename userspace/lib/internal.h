@@ -120,6 +120,11 @@ struct container {
 /* A descriptor with @flags, or -errno, not noted: -EROFS also for a read-only block device. */
 int open_for(const char *path, bool write, int flags);
 int open_container(struct container *container, const char *path, bool write);
+/*
+ * For reading, whatever is in it: a device exclusively, since what is mounted, or part of something
+ * else, changes while it is read.
+ */
+int open_raw(struct container *container, const char *path);
 /* For reading: what an O_PATH descriptor leads to. A descriptor or -errno, not noted. */
 int reopen(int found);
 /* The same as a container; @path is for messages. */
@@ -130,6 +135,8 @@ int check_kind(const char *path, const struct stat *st);
 bool leads_nowhere(const char *path, char target[VHDX_PATH_TEXT]);
 /* stat() of it failed with @err: note that, and return it. */
 int explain_missing(int err, const char *path);
+/* Is it the file or device @st? */
+bool is_same_file(const struct container *container, const struct stat *st);
 void close_container(struct container *container);
 /* Path and owner of a disk's container, attached or not, without opening it. */
 int locate_container(struct container *container, const char *name);

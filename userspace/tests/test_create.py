@@ -29,9 +29,9 @@ def expect_sound(image, clean=True):
     assert not found, "\n".join(map(str, found))
 
 
-def create(image, *options):
-    done = ctl("create", *options, image).expect(0)
-    assert not done.out and not done.err, done.out + done.err
+def create(image, *options, warning=""):
+    done = ctl("create", *options, image).expect(0, warning)
+    assert not done.out and bool(done.err) == bool(warning), done.out + done.err
     expect_sound(image)
     with Image(image) as opened:
         return opened.parameters, opened.geometry
@@ -77,7 +77,8 @@ def test_ids_are_drawn():
         for number in range(3):
             reply = ctl("create", "--json", "--size", "1M", path / f"{number}").expect(0).json
             assert reply.pop("container") == str(path / f"{number}")
-            assert (reply["size"], reply["block_size"]) == (MIB, 32 * MIB)
+            assert (reply["size"], reply["block_size"], reply["type"], reply["warning"]) == \
+                (MIB, 32 * MIB, "dynamic", None)
             seen |= {reply["virtual_disk_id"], reply["data_write_guid"]}
             # Version 4, of the usual variant.
             assert all(text[14] == "4" and text[19] in "89ab" for text in seen)
@@ -307,6 +308,14 @@ int fsync(int fd)
 """
 
 
+def compile_shim(path, text):
+    """A library to be preloaded."""
+    (path / "shim.c").write_text(text)
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-w", "-o", path / "shim.so",
+                    path / "shim.c"], check=True)
+    return path / "shim.so"
+
+
 def shimmed(path, image, crash, *options):
     """The calls of a run that ends at one of them."""
     log = path / "log"
@@ -319,9 +328,7 @@ def shimmed(path, image, crash, *options):
 def test_crash():
     """Whenever it is killed, what is there is no VHDX. All is durable before it becomes one."""
     with directory() as path:
-        (path / "shim.c").write_text(SHIM)
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-w", "-o",
-                        path / "shim.so", path / "shim.c"], check=True)
+        compile_shim(path, SHIM)
         for options in (("--size", "10M"), ("--size", "10M", "--type", "fixed")):
             code, calls = shimmed(path, path / "whole", -1, *options)
             (path / "whole").unlink()
@@ -346,23 +353,31 @@ def test_ended():
                 assert got == wanted and not os.listdir(path), (kind, got)
 
 
+SLOW = """
+#include <sys/types.h>
+#include <unistd.h>
+int fallocate64(int f, int m, off_t o, off_t l)
+{
+	usleep(100000);
+	return 0;
+}
+int fallocate(int f, int m, off_t o, off_t l)
+{
+	return fallocate64(f, m, o, l);
+}
+"""
+
+
 def test_interrupted():
     """^C, or a signal to end: no file is left, and the status says so."""
     with directory() as path:
-        slow = path / "slow.c"
-        slow.write_text("#include <errno.h>\n#include <unistd.h>\n#include <sys/types.h>\n"
-                        "int fallocate(int f, int m, off_t o, off_t l)"
-                        "{ (void)f; (void)m; (void)o; (void)l; usleep(100000); return 0; }\n"
-                        "int fallocate64(int f, int m, off_t o, off_t l)"
-                        "{ return fallocate(f, m, o, l); }\n")
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", path / "slow.so",
-                        slow], check=True)
+        slow = compile_shim(path, SLOW)
         image = path / "disk.vhdx"
         for number in (signal.SIGINT, signal.SIGTERM):
             with subprocess.Popen([BUILD / "vhdxctl", "create", "--json", "--type", "fixed",
                                    "--size", "16G", image], stdout=subprocess.PIPE, text=True,
                                   stderr=subprocess.PIPE,
-                                  env={**os.environ, "LD_PRELOAD": str(path / "slow.so")}) as run:
+                                  env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
                 while not image.exists():
                     time.sleep(0.01)
                 run.send_signal(number)
@@ -372,20 +387,25 @@ def test_interrupted():
             assert not image.exists()
 
 
+def on_terminal(command):
+    """What a terminal with 80 columns gets to see of it."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(["sh", "-c", f"stty cols 80; exec {command}"], stdin=child,
+                          stderr=child, stdout=child) as run:
+        run.wait(30)
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(parent, 65536):
+            shown += data
+    os.close(parent)
+    return shown
+
+
 def test_bar():
     """On a terminal there is one, and it is wiped away; elsewhere there is none."""
     with directory() as path:
-        parent, child = pty.openpty()
-        with subprocess.Popen(["sh", "-c", f"stty cols 80; exec {BUILD}/vhdxctl create --type "
-                               f"fixed --size 2G {path}/disk.vhdx"], stdin=child,
-                              stderr=child, stdout=child) as run:
-            run.wait(30)
-        os.close(child)
-        shown = b""
-        with contextlib.suppress(OSError):
-            while data := os.read(parent, 65536):
-                shown += data
-        os.close(parent)
+        shown = on_terminal(f"{BUILD}/vhdxctl create --type fixed --size 2G {path}/disk.vhdx")
         assert b"\rcreate [" in shown and b"% of 2.0G" in shown, shown
         assert shown.endswith(b"\r\x1b[K"), shown
 
