@@ -71,6 +71,8 @@ int vhdx_create(const char *path, const struct vhdx_create_options *options)
 		err = write_structures(&creating);
 	if (err)
 		take_back(&creating.target);
+	else if (known.parent)
+		note_lost_parents(&creating);
 	close_target(&creating.target);
 	close_container(&creating.parent);
 	free(creating.locator);

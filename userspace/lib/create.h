@@ -23,5 +23,7 @@ struct creating {
 
 /* Size, sectors, id and linkage come from options->parent. 0 or -errno, noted. */
 int take_from_parent(struct creating *creating);
+/* The child is there. Where an attach won't find what it is made of, that is noted. */
+void note_lost_parents(const struct creating *creating);
 
 #endif

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 
 from common import BUILD, TREE, ctl, directory, load_library, need, need_root, qemu_io
+from test_chain import LAYERS_MAX, make_chain
 
 sys.path.append(str(TREE / "selftests/oracle"))
 
@@ -195,7 +197,9 @@ def test_child():
                 (umlaut, "a/b/child2", "..\\übér \U0001F600.vhdx"),
                 (umlaut, "other dir/child2", "..\\a\\übér \U0001F600.vhdx")):
             before = hashlib.sha256(above.read_bytes()).digest()
-            create(path / where, "--parent", above)
+            found = not relative.startswith("..")
+            create(path / where, "--parent", above, warning="" if found else
+                   f"warning: {path / where}: made, but attach looks for parents only below")
             expect_child(path / where, above, relative)
             assert hashlib.sha256(above.read_bytes()).digest() == before
         # Named as one would, from where one is.
@@ -204,6 +208,52 @@ def test_child():
         # A child is a parent, too; and another block size may suit.
         create(path / "grandchild", "--parent", path / "child", "--block-size", "1M")
         expect_child(path / "grandchild", path / "child", r".\child")
+
+
+def map_advised(warning):
+    """The option that the warning names, without its quotes."""
+    return re.search(r"\((--map-path [^()]+)\)$", warning).group(1).split(" ", 1)
+
+
+def test_child_that_is_elsewhere():
+    """Whoever attaches it has to say where its parent lies: what the warning advises works."""
+    with directory() as path:
+        path = path.resolve()
+        for name in ("a b", "c"):
+            (path / name).mkdir()
+        parent, child = path / "a b/parent.vhdx", path / "c/child.vhdx"
+        create(parent, "--size", "8M")
+        reply = ctl("create", "--json", "--parent", parent, child).expect(0, "warning: ")
+        warning = reply.json["warning"]
+        assert reply.err == f"vhdxctl: warning: {warning}\n"
+        assert reply.json["type"] == "differencing"
+        assert f"(--parent {parent})" in warning, warning
+        assert ctl("info", "--json", child).json["chain_fault"]
+        for advice in (["--parent", str(parent)], map_advised(warning)):
+            chain = ctl("info", "--json", *advice, child).expect(0).json
+            assert not chain["chain_fault"], (advice, chain)
+            assert [one["container"] for one in chain["chain"]] == [str(child), str(parent)]
+        # Beside its child, but that one's own parent is not.
+        grandchild = path / "c/grandchild.vhdx"
+        create(grandchild, "--parent", child, warning=f"{grandchild}: made, but attach will not "
+               f"find all of its chain: {child}: a differencing disk, whose parent is not found")
+
+
+def test_long_chains():
+    """A child that could not be attached is not made."""
+    with directory() as path:
+        # 000.avhdx is made of 001.avhdx, and so on.
+        make_chain(path, LAYERS_MAX)
+        child = path / "child.vhdx"
+        ctl("create", "--parent", path / "000.avhdx", child).expect(
+            1, f"{path / '000.avhdx'}: its chain is {LAYERS_MAX} files long already",
+            "vhdxctl convert")
+        assert not child.exists()
+        create(child, "--parent", path / "001.avhdx")
+        assert len(ctl("info", "--json", child).json["chain"]) == LAYERS_MAX
+        # What the message advises.
+        ctl("convert", path / "000.avhdx", path / "one.vhdx").expect(0)
+        create(path / "new.vhdx", "--parent", path / "one.vhdx")
 
 
 def test_child_of_libvhdi():

@@ -720,10 +720,12 @@ struct vhdx_create_options {
  * leaves a file that is no VHDX.
  *
  * A differencing disk names its parent by the state that this has now, and by its paths: relative
- * to the new file, and as a whole.
+ * to the new file, and as a whole. On success vhdx_error_message() is empty, or says that an attach
+ * will not find the parents by these paths, and has to be told where they are.
  *
  * Return: 0, a negative errno, or the positive number that the caller's function returned;
- * -EEXIST where something is there already.
+ * -EEXIST where something is there already; -EOPNOTSUPP where the chain would be longer than
+ * VHDX_LAYERS_MAX.
  */
 VHDX_API int vhdx_create(const char *path, const struct vhdx_create_options *options);
 
