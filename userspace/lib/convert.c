@@ -15,7 +15,9 @@
 #include "new_vhdx.h"
 #include "source.h"
 
-#define WINDOW		VHDX_BLOCK_SIZE_MIN
+#define WINDOW		VHDX_MIB
+
+static_assert((u32)WINDOW == VHDX_BLOCK_SIZE_MIN);
 
 /* Runs of zeroes that are worth a hole in a file; on a device, worth a request of their own. */
 #define GRAIN_OF_FILE	4096U

@@ -152,6 +152,18 @@ def test_parent_with_a_dirty_log():
         assert digest(base) == before
 
 
+def test_log_over_a_hole():
+    """A block that is a hole of the file, and that a log has something for."""
+    with directory() as path:
+        image, raw = path / "disk.vhdx", path / "disk.raw"
+        vhdxoracle.create(image, 4 * MIB, block_size=MIB, states={1: "FULLY_PRESENT"})
+        with Image(image) as opened:
+            at = opened.block_entry(1)[1]
+        vhdxoracle.dirty(image, pages=[(at + 8192, b"L" * 4096)])
+        convert(image, raw, "--type", "raw")
+        assert content(raw) == bytes(MIB + 8192) + b"L" * 4096 + bytes(3 * MIB - 12288)
+
+
 def test_larger_child():
     """What lies behind the parent's end is zeroes."""
     with directory() as path:
@@ -482,9 +494,11 @@ def test_interrupted():
         source, target = path / "source.vhdx", path / "new"
         vhdxoracle.create(source, 64 * MIB, content=[(0, b"x" * 64 * MIB)])
         slow = compile_shim(path, SLOW)
-        for number, kind in ((signal.SIGINT, "raw"), (signal.SIGTERM, "fixed")):
-            with subprocess.Popen([BUILD / "vhdxctl", "convert", "--json", "--type", kind, source,
-                                   target], stdout=subprocess.PIPE, text=True,
+        for number, kind in ((signal.SIGINT, "raw"), (signal.SIGTERM, "fixed"),
+                             (signal.SIGHUP, "dynamic")):
+            with subprocess.Popen(["env", "--default-signal", BUILD / "vhdxctl", "convert",
+                                   "--json", "--type", kind, source, target],
+                                  stdout=subprocess.PIPE, text=True,
                                   stderr=subprocess.PIPE,
                                   env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
                 while not target.exists():
@@ -512,6 +526,37 @@ def test_no_room():
                 assert not os.listdir(small)
         finally:
             subprocess.run(["umount", small], check=True)
+
+
+def test_limit():
+    """A file that may not become so large is an error, and no end in the middle of it."""
+    with directory() as path:
+        source, target = path / "source.vhdx", path / "new"
+        vhdxoracle.create(source, 16 * MIB, content=[(0, b"x" * 16 * MIB)])
+        for kind in TYPES:
+            done = subprocess.run(["bash", "-c", 'ulimit -f 8192; exec "$@"', "-",
+                                   BUILD / "vhdxctl", "convert", "--type", kind, source, target],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and f"{target}: " in done.stderr and \
+                "File too large" in done.stderr, done.stderr
+            assert os.listdir(path) == ["source.vhdx"]
+
+
+def test_ignored_signals():
+    """What whoever started it has ignored does not end it."""
+    with directory() as path:
+        source = path / "source.vhdx"
+        vhdxoracle.create(source, 8 * MIB, content=[(0, b"x" * 8 * MIB)])
+        slow = compile_shim(path, SLOW)
+        with subprocess.Popen(["bash", "-c", 'trap "" INT HUP; exec "$@"', "-", BUILD / "vhdxctl",
+                               "convert", "--type", "raw", source, path / "new"],
+                              env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
+            while not (path / "new").exists():
+                time.sleep(0.01)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                run.send_signal(number)
+            assert not run.wait(30)
+        assert content(source) == (path / "new").read_bytes()
 
 
 def shimmed(path, source, target, crash, kind):

@@ -424,8 +424,9 @@ def test_interrupted():
         slow = compile_shim(path, SLOW)
         image = path / "disk.vhdx"
         for number in (signal.SIGINT, signal.SIGTERM):
-            with subprocess.Popen([BUILD / "vhdxctl", "create", "--json", "--type", "fixed",
-                                   "--size", "16G", image], stdout=subprocess.PIPE, text=True,
+            with subprocess.Popen(["env", "--default-signal", BUILD / "vhdxctl", "create",
+                                   "--json", "--type", "fixed", "--size", "16G", image],
+                                  stdout=subprocess.PIPE, text=True,
                                   stderr=subprocess.PIPE,
                                   env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
                 while not image.exists():
