@@ -3,6 +3,7 @@
  * A container, from its identifier to its BAT. Built once for each parser: FOCUS says
  * whose pages are mutated. Checksums are made right again, most of the time.
  */
+#include "core/offline/content.h"
 #include "core/vhdx/private.h"
 #include "core/vhdx/bitmap.h"
 #include "core/vhdx/overlay.h"
@@ -113,6 +114,33 @@ static void check_bat(const struct vhdx_image *image, struct vhdx_store *store)
 	vhdx_free(entries);
 }
 
+/* Where the disk's bytes are, for who copies them: within the container, and it comes to an end. */
+static void check_content(const struct vhdx_image *image, struct vhdx_store *store)
+{
+	u64 size = image->geo.disk_size;
+	struct vhdx_content content;
+	struct vhdx_diag diag = { 0 };
+	struct vhdx_piece piece;
+	u64 offset = 0;
+	u32 pieces;
+	int err = 0;
+
+	MUST(!vhdx_content_init(&content, 1, &diag));
+	vhdx_content_add(&content, image, store);
+	for (pieces = 0; pieces < 512 && offset < size && !err; pieces++) {
+		err = vhdx_content_find(&content, offset, &piece, &diag);
+		if (err)
+			break;
+		MUST(piece.length && piece.length <= size - offset);
+		MUST(!(piece.length % image->geo.logical_sector_size));
+		if (piece.layer != VHDX_NO_LAYER)
+			MUST(piece.at <= store->size && piece.length <= store->size - piece.at);
+		offset += piece.length;
+	}
+	MUST(!err || diag.text[0]);
+	vhdx_content_release(&content);
+}
+
 static void check_same(struct vhdx_store *overlay, const struct sparse *replayed,
 		       const struct sparse *before)
 {
@@ -169,6 +197,7 @@ int LLVMFuzzerTestOneInput(const u8 *input, size_t length)
 			check_geometry(&image.geo, overlay.store.size);
 			check_child(&image);
 			check_bat(&image, &overlay.store);
+			check_content(&image, &overlay.store);
 		}
 		vhdx_overlay_release(&overlay);
 	}

@@ -7,6 +7,7 @@
 #include "core/offline/census.h"
 #include "core/offline/create.h"
 #include "core/offline/locator_write.h"
+#include "core/offline/place.h"
 #include "core/vhdx/bat.h"
 #include "core/vhdx/locator.h"
 
@@ -260,6 +261,90 @@ CASE(failing_writes)
 		EXPECT_EQ(vhdx_image_open(&image, &made.store, NULL), -EMEDIUMTYPE);
 		done();
 	}
+}
+
+static struct vhdx_placing placing;
+
+static void begin_placing(u64 limit)
+{
+	ask();
+	/* A BAT of three MiB, each with 131072 entries. */
+	recipe.geo.disk_size = 300 * GIB;
+	recipe.geo.block_size = 1 * MIB;
+	ASSERT_EQ(vhdx_recipe_check(&recipe, &diag), 0);
+	ASSERT_EQ(recipe.bat_length, 3 * MIB);
+	memory_store_open(&made, recipe.size);
+	ASSERT_EQ(vhdx_placing_init(&placing, &recipe, &made.store, limit, &diag), 0);
+}
+
+static void end_placing(void)
+{
+	vhdx_placing_release(&placing);
+	memory_store_close(&made);
+}
+
+static u64 entry_at(u64 block)
+{
+	__le64 raw;
+
+	memcpy(&raw, made.bytes + recipe.geo.bat_offset + 8 * vhdx_bat_index(&recipe.geo, block),
+	       sizeof(raw));
+	return le64_to_cpu(raw);
+}
+
+/* One behind the other in the container, wherever they are on the disk; no other has an entry. */
+CASE(blocks_are_placed)
+{
+	/* Both sides of where a part of the BAT ends; or none of a part. */
+	static const u64 blocks[][6] = {
+		{ 0, 1, 131007, 131040, 131072, 307199 },
+		{ 5, 4095, 4096, 262143, 262144, 307198 },
+		{ 262000, 262079, 262080, 262081, 300000, 307199 },
+	};
+	u64 offset, index, used;
+	unsigned int i, k;
+
+	for (i = 0; i < ARRAY_SIZE(blocks); i++) {
+		begin_placing(~0ULL);
+		for (k = 0; k < 6; k++) {
+			ASSERT_EQ(vhdx_place(&placing, blocks[i][k], &offset, &diag), 0);
+			EXPECT_EQ(offset, recipe.blocks_offset + k * MIB);
+		}
+		EXPECT_EQ(vhdx_placing_finish(&placing, &diag), 0);
+		EXPECT_EQ(placing.end, recipe.blocks_offset + 6 * MIB);
+		for (k = 0; k < 6; k++)
+			EXPECT_EQ(entry_at(blocks[i][k]), (recipe.blocks_offset + k * MIB) | 6);
+		for (index = 0, used = 0; index < 3 * MIB / 8; index++)
+			used += !!memchr_inv(made.bytes + recipe.geo.bat_offset + 8 * index, 0, 8);
+		EXPECT_EQ(used, 6);
+		end_placing();
+	}
+}
+
+CASE(no_place_is_left)
+{
+	u64 offset;
+
+	begin_placing(~0ULL);
+	placing.limit = recipe.blocks_offset + 2 * MIB - 512;
+	EXPECT_EQ(vhdx_place(&placing, 7, &offset, &diag), 0);
+	EXPECT_EQ(vhdx_place(&placing, 9, &offset, &diag), -ENOSPC);
+	EXPECT_EQ(diag.reason, VHDX_REASON_HOST_FULL);
+	end_placing();
+}
+
+CASE(failing_writes_of_places)
+{
+	u64 offset;
+
+	begin_placing(~0ULL);
+	made.fail_at = recipe.geo.bat_offset;
+	made.error = -ENOSPC;
+	EXPECT_EQ(vhdx_place(&placing, 0, &offset, &diag), 0);
+	EXPECT_EQ(vhdx_place(&placing, 200000, &offset, &diag), -ENOSPC);
+	EXPECT_HAS(diag.text, "writing the BAT at");
+	EXPECT_EQ(vhdx_placing_finish(&placing, &diag), -ENOSPC);
+	end_placing();
 }
 
 SUITE("create")

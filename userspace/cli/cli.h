@@ -69,6 +69,7 @@ extern const struct command points_command;
 extern const struct command forget_command;
 extern const struct command changes_command;
 extern const struct command create_command;
+extern const struct command convert_command;
 extern const struct command check_command;
 
 /* ---- Output ---- */

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <inttypes.h>
 #include <string.h>
 #include "cli.h"
-#include "json.h"
+#include "made.h"
 #include "progress.h"
 
 static struct {
@@ -41,15 +40,6 @@ static int take_type(struct vhdx_create_options *create)
 	return 0;
 }
 
-/* What no size of its kind can be is wrong usage; the rest the library judges. */
-static int take_size(const char *option, uint64_t size, uint32_t *field)
-{
-	if (size > UINT32_MAX)
-		return usage_error("--%s: %" PRIu64 " is too large", option, size);
-	*field = size;
-	return 0;
-}
-
 static int take_options(struct vhdx_create_options *create)
 {
 	int code;
@@ -70,29 +60,6 @@ static int take_options(struct vhdx_create_options *create)
 		code = take_size("physical-sector-size", wanted.physical_sector_size,
 				 &create->physical_sector_size);
 	return code;
-}
-
-static int print_json(const char *path)
-{
-	struct vhdx_info info = { .size = sizeof(info) };
-	struct json_object *reply;
-	struct vhdx_disk *disk;
-	int err;
-
-	err = vhdx_disk_open(path, NULL, 0, &disk);
-	if (err)
-		return report(err);
-	err = vhdx_disk_get_info(disk, &info);
-	vhdx_disk_close(disk);
-	if (err)
-		return report(err);
-	reply = json_reply();
-	json_text(reply, "container", path);
-	json_uuid(reply, "virtual_disk_id", info.virtual_disk_id);
-	json_uuid(reply, "data_write_guid", info.data_write_guid);
-	json_bytes(reply, "size", info.virtual_disk_size);
-	json_bytes(reply, "block_size", info.block_size);
-	return json_finish(reply);
 }
 
 static int create(int count, char **arguments)
@@ -116,7 +83,9 @@ static int create(int count, char **arguments)
 		return progress_report_end(path, "what was there of it was removed again");
 	if (err)
 		return report(err);
-	return output.json ? print_json(path) : EXIT_DONE;
+	if (wanted.parent)
+		return report_made_vhdx(path, "differencing");
+	return report_made_vhdx(path, wanted.type ? wanted.type : "dynamic");
 }
 
 const struct command create_command = {

@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
 	&forget_command,
 	&changes_command,
 	&create_command,
+	&convert_command,
 	&check_command,
 };
 

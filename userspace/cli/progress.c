@@ -15,9 +15,13 @@
 #define MARGIN		40	/* what stands beside the bar */
 #define INTERVAL_NS	100000000ULL
 
+static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
+
+#define ENDING	(sizeof(ending) / sizeof(ending[0]))
+
 static volatile sig_atomic_t ended;
-static struct sigaction interrupt_before;
-static struct sigaction terminate_before;
+static struct sigaction ending_before[ENDING];
+static struct sigaction limit_before;
 
 static struct {
 	const char *what;
@@ -34,11 +38,19 @@ static void note_end(int signal)
 void progress_begin(const char *what)
 {
 	struct sigaction action = { .sa_handler = note_end };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	size_t i;
 
 	memset(&bar, 0, sizeof(bar));
 	bar.what = what;
-	sigaction(SIGINT, &action, &interrupt_before);
-	sigaction(SIGTERM, &action, &terminate_before);
+	/* Too large a file is an error, and not the end of us. */
+	sigaction(SIGXFSZ, &ignore, &limit_before);
+	for (i = 0; i < ENDING; i++) {
+		sigaction(ending[i], &action, &ending_before[i]);
+		/* Whoever started us in the background, or by nohup(1), wants that kept. */
+		if (ending_before[i].sa_handler == SIG_IGN)
+			sigaction(ending[i], &ignore, NULL);
+	}
 }
 
 static uint64_t now_ns(void)
@@ -86,10 +98,13 @@ int progress_tell(void *context, uint64_t done, uint64_t total)
 
 void progress_end(void)
 {
+	size_t i;
+
 	if (bar.shown)
 		fputs("\r\033[K", stderr);
-	sigaction(SIGINT, &interrupt_before, NULL);
-	sigaction(SIGTERM, &terminate_before, NULL);
+	for (i = 0; i < ENDING; i++)
+		sigaction(ending[i], &ending_before[i], NULL);
+	sigaction(SIGXFSZ, &limit_before, NULL);
 }
 
 int progress_report_end(const char *path, const char *what_became_of_it)

@@ -36,7 +36,7 @@ static int refuse_strangers(const struct container *container)
 		return 0;
 	return explain_foreign_image(container) ?:
 	       fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-		    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0",
+		    "%s: not a VHDX: no signature '" VHDX_FILE_SIGNATURE "' at offset 0 (of a raw disk image `vhdxctl convert --from raw` makes one)",
 		    container->path);
 }
 
@@ -123,34 +123,32 @@ int open_for(const char *path, bool write, int flags)
 	return -EROFS;
 }
 
-/* It is open: what is it, and may it be used? Closes it where that fails. */
-static int settle(struct container *container, const char *path)
+/* It is open: whatever is in it, may it be used? */
+static int take(struct container *container, const char *path)
 {
 	int err;
 
-	if (fstat(container->fd, &container->st)) {
-		err = fail_errno(-errno, "%s", path);
-		goto out_close;
-	}
+	if (fstat(container->fd, &container->st))
+		return fail_errno(-errno, "%s", path);
 	err = check_kind(path, &container->st);
 	if (err)
-		goto out_close;
+		return err;
 	container->path = path_of(container->fd);
-	if (!container->path) {
-		err = fail_errno(-errno, "%s: cannot tell its path (is /proc mounted?)", path);
-		goto out_close;
-	}
+	if (!container->path)
+		return fail_errno(-errno, "%s: cannot tell its path (is /proc mounted?)", path);
 	err = lock_container(container->fd, container->write, container->path);
-	if (err == -EBUSY)
-		err = explain_busy(container);
+	return err == -EBUSY ? explain_busy(container) : err;
+}
+
+/* And is it a container? Closes it where that fails. */
+static int settle(struct container *container, const char *path)
+{
+	int err = take(container, path);
+
 	if (!err)
 		err = refuse_strangers(container);
 	if (err)
-		goto out_close;
-	return 0;
-
-out_close:
-	close_container(container);
+		close_container(container);
 	return err;
 }
 
@@ -176,6 +174,29 @@ int open_container(struct container *container, const char *path, bool write)
 	return fail_errno(err, "%s", path);
 }
 
+int open_raw(struct container *container, const char *path)
+{
+	int err;
+
+	container->write = false;
+	if (stat(path, &container->st))
+		return explain_missing(-errno, path);
+	err = check_kind(path, &container->st);
+	if (err)
+		return err;
+	container->fd = open_for(path, false, is_block(container) ? O_EXCL : 0);
+	if (container->fd == -EBUSY)
+		return fail(-EBUSY, VHDX_REASON_IN_USE,
+			    "%s: in use: mounted, or a part of something else (swap, device mapper, md): end that, or take a snapshot and read that",
+			    path);
+	if (container->fd < 0)
+		return fail_errno(container->fd, "%s", path);
+	err = take(container, path);
+	if (err)
+		close_container(container);
+	return err;
+}
+
 int reopen(int found)
 {
 	char link[32];
@@ -196,6 +217,13 @@ int open_found(struct container *container, int found, const char *path)
 		return err;
 	container->fd = reopen(found);
 	return container->fd < 0 ? fail_errno(container->fd, "%s", path) : settle(container, path);
+}
+
+bool is_same_file(const struct container *container, const struct stat *st)
+{
+	if (is_block(container))
+		return S_ISBLK(st->st_mode) && container->st.st_rdev == st->st_rdev;
+	return container->st.st_dev == st->st_dev && container->st.st_ino == st->st_ino;
 }
 
 void close_container(struct container *container)

@@ -183,6 +183,24 @@ static int take_from(struct creating *creating, const struct vhdx_image *parent)
 	return make_locator(creating, &parent->header.data_write_guid);
 }
 
+/* As far as the paths in the files lead: where they don't, nobody can tell. */
+static int check_chain_length(const struct creating *creating, struct image_file *image)
+{
+	static const struct vhdx_chain_options nowhere_else = { .size = sizeof(nowhere_else) };
+	struct parents parents;
+	size_t count;
+
+	open_parents(&parents, &creating->parent, image, &nowhere_else, NULL, NULL);
+	count = 1 + parents.count;
+	release_parents(&parents);
+	clear_error();
+	if (count < VHDX_LAYERS_MAX)
+		return 0;
+	return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
+		    "%s: its chain is %u files long already, and a longer one can't be attached: make one file of it (vhdxctl convert), and go on from that",
+		    creating->parent.path, VHDX_LAYERS_MAX);
+}
+
 int take_from_parent(struct creating *creating)
 {
 	struct image_file image;
@@ -193,7 +211,57 @@ int take_from_parent(struct creating *creating)
 		return err;
 	err = open_image(&image, &creating->parent);
 	if (!err)
+		err = check_chain_length(creating, &image);
+	if (!err)
 		err = take_from(creating, &image.image);
 	close_image(&image);
 	return err;
+}
+
+/* ---- The child ---- */
+
+/* What maps a path of the locator to where the parent lies, as FROM=TO. */
+static void note_unfound(const struct creating *creating)
+{
+	const char *parent = creating->parent.path;
+	const char *name = strrchr(parent, '/');
+	int length = name - parent;
+
+	/* A device is no file of its directory; and the root is no beginning of a path. */
+	if (!length || is_block(&creating->parent))
+		length = strlen(parent);
+	fail(0, VHDX_REASON_NONE,
+	     "%s: made, but attach looks for parents only below the directory of their child, and will not find %s: name it (--parent %s), or say where it lies (--map-path %.*s=%.*s)",
+	     creating->path, parent, parent, length, parent, length, parent);
+}
+
+/* @image is the child's, by its own paths. */
+static void look_for_parents(const struct creating *creating, const struct container *child,
+			     struct image_file *image)
+{
+	static const struct vhdx_chain_options nowhere_else = { .size = sizeof(nowhere_else) };
+	struct parents parents;
+
+	if (!open_parents(&parents, child, image, &nowhere_else, NULL, NULL))
+		clear_error();
+	else if (!parents.count)
+		note_unfound(creating);
+	else
+		fail(0, vhdx_error_reason(), "%s: made, but attach will not find all of its chain: %s",
+		     creating->path, vhdx_error_message());
+	release_parents(&parents);
+}
+
+void note_lost_parents(const struct creating *creating)
+{
+	struct container child = creating->target.container;
+	struct image_file image;
+
+	child.path = realpath(creating->path, NULL);
+	if (!child.path)
+		return;
+	if (!open_image(&image, &child))
+		look_for_parents(creating, &child, &image);
+	close_image(&image);
+	free(child.path);
 }

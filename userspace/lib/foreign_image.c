@@ -12,17 +12,17 @@
 /* The first row that fits. Negative: so far before the end. */
 static const struct {
 	const char *name;
-	const char *qemu;	/* what qemu-img calls it */
+	const char *remedy;	/* makes a VHDX of it */
 	off_t offset;
 	size_t length;
 	const char *magic;
 } formats[] = {
-	{ "a VHD", "vpc", 0, 8, "conectix" },
-	{ "a VHD", "vpc", -FOOTER, 8, "conectix" },
-	{ "a QCOW2 image", "qcow2", 0, 4, "QFI\xfb" },
-	{ "a VMDK", "vmdk", 0, 4, "KDMV" },
-	{ "a VDI", "vdi", 64, 4, "\x7f\x10\xda\xbe" },
-	{ "a raw image with a boot sector", "raw", 510, 2, "\x55\xaa" },
+	{ "a VHD", "qemu-img convert -f vpc -O vhdx", 0, 8, "conectix" },
+	{ "a VHD", "qemu-img convert -f vpc -O vhdx", -FOOTER, 8, "conectix" },
+	{ "a QCOW2 image", "qemu-img convert -f qcow2 -O vhdx", 0, 4, "QFI\xfb" },
+	{ "a VMDK", "qemu-img convert -f vmdk -O vhdx", 0, 4, "KDMV" },
+	{ "a VDI", "qemu-img convert -f vdi -O vhdx", 64, 4, "\x7f\x10\xda\xbe" },
+	{ "a raw image with a boot sector", "vhdxctl convert --from raw", 510, 2, "\x55\xaa" },
 };
 
 static bool has_at(const struct container *container, off_t offset, const char *magic,
@@ -43,7 +43,7 @@ int explain_foreign_image(const struct container *container)
 	for (i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
 		if (has_at(container, formats[i].offset, formats[i].magic, formats[i].length))
 			return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-				    "%s: not a VHDX: it is %s; convert it with `qemu-img convert -f %s -O vhdx IMAGE NEW.vhdx`",
-				    container->path, formats[i].name, formats[i].qemu);
+				    "%s: not a VHDX: it is %s; convert it with `%s IMAGE NEW.vhdx`",
+				    container->path, formats[i].name, formats[i].remedy);
 	return 0;
 }

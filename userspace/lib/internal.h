@@ -134,6 +134,11 @@ struct container {
 /* A descriptor with @flags, or -errno, not noted: -EROFS also for a read-only block device. */
 int open_for(const char *path, bool write, int flags);
 int open_container(struct container *container, const char *path, bool write);
+/*
+ * For reading, whatever is in it: a device exclusively, since what is mounted, or part of something
+ * else, changes while it is read.
+ */
+int open_raw(struct container *container, const char *path);
 /* For reading: what an O_PATH descriptor leads to. A descriptor or -errno, not noted. */
 int reopen(int found);
 /* The same as a container; @path is for messages. */
@@ -144,6 +149,8 @@ int check_kind(const char *path, const struct stat *st);
 bool leads_nowhere(const char *path, char target[VHDX_PATH_TEXT]);
 /* stat() of it failed with @err: note that, and return it. */
 int explain_missing(int err, const char *path);
+/* Is it the file or device @st? */
+bool is_same_file(const struct container *container, const struct stat *st);
 void close_container(struct container *container);
 /* Path and owner of a disk's container, attached or not, without opening it. */
 int locate_container(struct container *container, const char *name);
@@ -393,7 +400,7 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 /* Call and, on failure, note the error. The argument's size is at least the first one. */
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument);
 
-/* ---- create.c ---- */
+/* ---- new_vhdx.c ---- */
 
 /* Never drawn before. */
 void random_guid(vhdx_guid *guid);

@@ -28,13 +28,6 @@ struct walk {
 	struct image_file images[2];
 };
 
-static bool is_same(const struct container *container, const struct stat *st)
-{
-	if (is_block(container))
-		return S_ISBLK(st->st_mode) && container->st.st_rdev == st->st_rdev;
-	return container->st.st_dev == st->st_dev && container->st.st_ino == st->st_ino;
-}
-
 /* Before it is locked: our own lock on the leaf would look like somebody else's. */
 static int refuse_cycle(const struct walk *walk, const struct found_parent *found)
 {
@@ -45,9 +38,9 @@ static int refuse_cycle(const struct walk *walk, const struct found_parent *foun
 
 	if (fstat(found->fd, &st))
 		return fail_errno(-errno, "%s", found->path);
-	known = is_same(walk->leaf, &st);
+	known = is_same_file(walk->leaf, &st);
 	for (i = 0; i < parents->count; i++)
-		known = known || is_same(&parents->layers[i], &st);
+		known = known || is_same_file(&parents->layers[i], &st);
 	if (!known)
 		return 0;
 	return fail(-EUCLEAN, VHDX_REASON_CORRUPT,

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import uuid
 
-from common import (ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root, qemu_io,
-                    TREE)
+from common import (BUILD, ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root,
+                    qemu_io, TREE)
 
 sys.path.append(str(TREE / "selftests/oracle"))
 import vhdxoracle  # noqa: E402
@@ -850,8 +850,10 @@ def test_images_of_other_formats():
             subprocess.run(["qemu-img", "convert", "-O", *form, raw, image], check=True)
             for command in ("attach", "info"):
                 done = fake.ctl(command, image).expect(1, f"not a VHDX: it is {name}")
-            advice = re.search("`(qemu-img .* IMAGE NEW.vhdx)`", done.err).group(1).split()
-            subprocess.run([*advice[:-2], image, new], check=True)
+            advice = re.search("`(.* convert .* IMAGE NEW.vhdx)`", done.err).group(1).split()
+            env = {**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}"}
+            new.unlink(missing_ok=True)
+            subprocess.run([*advice[:-2], image, new], env=env, check=True)
             fake.ctl("info", new).expect(0)
             done = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vhdx", raw, new],
                                   stdout=subprocess.DEVNULL, check=False)

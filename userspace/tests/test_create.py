@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 
 from common import BUILD, TREE, ctl, directory, load_library, need, need_root, qemu_io
+from test_chain import LAYERS_MAX, make_chain
 
 sys.path.append(str(TREE / "selftests/oracle"))
 
@@ -29,9 +31,9 @@ def expect_sound(image, clean=True):
     assert not found, "\n".join(map(str, found))
 
 
-def create(image, *options):
-    done = ctl("create", *options, image).expect(0)
-    assert not done.out and not done.err, done.out + done.err
+def create(image, *options, warning=""):
+    done = ctl("create", *options, image).expect(0, warning)
+    assert not done.out and bool(done.err) == bool(warning), done.out + done.err
     expect_sound(image)
     with Image(image) as opened:
         return opened.parameters, opened.geometry
@@ -77,7 +79,8 @@ def test_ids_are_drawn():
         for number in range(3):
             reply = ctl("create", "--json", "--size", "1M", path / f"{number}").expect(0).json
             assert reply.pop("container") == str(path / f"{number}")
-            assert (reply["size"], reply["block_size"]) == (MIB, 32 * MIB)
+            assert (reply["size"], reply["block_size"], reply["type"], reply["warning"]) == \
+                (MIB, 32 * MIB, "dynamic", None)
             seen |= {reply["virtual_disk_id"], reply["data_write_guid"]}
             # Version 4, of the usual variant.
             assert all(text[14] == "4" and text[19] in "89ab" for text in seen)
@@ -194,7 +197,9 @@ def test_child():
                 (umlaut, "a/b/child2", "..\\übér \U0001F600.vhdx"),
                 (umlaut, "other dir/child2", "..\\a\\übér \U0001F600.vhdx")):
             before = hashlib.sha256(above.read_bytes()).digest()
-            create(path / where, "--parent", above)
+            found = not relative.startswith("..")
+            create(path / where, "--parent", above, warning="" if found else
+                   f"warning: {path / where}: made, but attach looks for parents only below")
             expect_child(path / where, above, relative)
             assert hashlib.sha256(above.read_bytes()).digest() == before
         # Named as one would, from where one is.
@@ -203,6 +208,52 @@ def test_child():
         # A child is a parent, too; and another block size may suit.
         create(path / "grandchild", "--parent", path / "child", "--block-size", "1M")
         expect_child(path / "grandchild", path / "child", r".\child")
+
+
+def map_advised(warning):
+    """The option that the warning names, without its quotes."""
+    return re.search(r"\((--map-path [^()]+)\)$", warning).group(1).split(" ", 1)
+
+
+def test_child_that_is_elsewhere():
+    """Whoever attaches it has to say where its parent lies: what the warning advises works."""
+    with directory() as path:
+        path = path.resolve()
+        for name in ("a b", "c"):
+            (path / name).mkdir()
+        parent, child = path / "a b/parent.vhdx", path / "c/child.vhdx"
+        create(parent, "--size", "8M")
+        reply = ctl("create", "--json", "--parent", parent, child).expect(0, "warning: ")
+        warning = reply.json["warning"]
+        assert reply.err == f"vhdxctl: warning: {warning}\n"
+        assert reply.json["type"] == "differencing"
+        assert f"(--parent {parent})" in warning, warning
+        assert ctl("info", "--json", child).json["chain_fault"]
+        for advice in (["--parent", str(parent)], map_advised(warning)):
+            chain = ctl("info", "--json", *advice, child).expect(0).json
+            assert not chain["chain_fault"], (advice, chain)
+            assert [one["container"] for one in chain["chain"]] == [str(child), str(parent)]
+        # Beside its child, but that one's own parent is not.
+        grandchild = path / "c/grandchild.vhdx"
+        create(grandchild, "--parent", child, warning=f"{grandchild}: made, but attach will not "
+               f"find all of its chain: {child}: a differencing disk, whose parent is not found")
+
+
+def test_long_chains():
+    """A child that could not be attached is not made."""
+    with directory() as path:
+        # 000.avhdx is made of 001.avhdx, and so on.
+        make_chain(path, LAYERS_MAX)
+        child = path / "child.vhdx"
+        ctl("create", "--parent", path / "000.avhdx", child).expect(
+            1, f"{path / '000.avhdx'}: its chain is {LAYERS_MAX} files long already",
+            "vhdxctl convert")
+        assert not child.exists()
+        create(child, "--parent", path / "001.avhdx")
+        assert len(ctl("info", "--json", child).json["chain"]) == LAYERS_MAX
+        # What the message advises.
+        ctl("convert", path / "000.avhdx", path / "one.vhdx").expect(0)
+        create(path / "new.vhdx", "--parent", path / "one.vhdx")
 
 
 def test_child_of_libvhdi():
@@ -307,6 +358,14 @@ int fsync(int fd)
 """
 
 
+def compile_shim(path, text):
+    """A library to be preloaded."""
+    (path / "shim.c").write_text(text)
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-w", "-o", path / "shim.so",
+                    path / "shim.c"], check=True)
+    return path / "shim.so"
+
+
 def shimmed(path, image, crash, *options):
     """The calls of a run that ends at one of them."""
     log = path / "log"
@@ -319,9 +378,7 @@ def shimmed(path, image, crash, *options):
 def test_crash():
     """Whenever it is killed, what is there is no VHDX. All is durable before it becomes one."""
     with directory() as path:
-        (path / "shim.c").write_text(SHIM)
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-w", "-o",
-                        path / "shim.so", path / "shim.c"], check=True)
+        compile_shim(path, SHIM)
         for options in (("--size", "10M"), ("--size", "10M", "--type", "fixed")):
             code, calls = shimmed(path, path / "whole", -1, *options)
             (path / "whole").unlink()
@@ -346,23 +403,32 @@ def test_ended():
                 assert got == wanted and not os.listdir(path), (kind, got)
 
 
+SLOW = """
+#include <sys/types.h>
+#include <unistd.h>
+int fallocate64(int f, int m, off_t o, off_t l)
+{
+	usleep(100000);
+	return 0;
+}
+int fallocate(int f, int m, off_t o, off_t l)
+{
+	return fallocate64(f, m, o, l);
+}
+"""
+
+
 def test_interrupted():
     """^C, or a signal to end: no file is left, and the status says so."""
     with directory() as path:
-        slow = path / "slow.c"
-        slow.write_text("#include <errno.h>\n#include <unistd.h>\n#include <sys/types.h>\n"
-                        "int fallocate(int f, int m, off_t o, off_t l)"
-                        "{ (void)f; (void)m; (void)o; (void)l; usleep(100000); return 0; }\n"
-                        "int fallocate64(int f, int m, off_t o, off_t l)"
-                        "{ return fallocate(f, m, o, l); }\n")
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", path / "slow.so",
-                        slow], check=True)
+        slow = compile_shim(path, SLOW)
         image = path / "disk.vhdx"
         for number in (signal.SIGINT, signal.SIGTERM):
-            with subprocess.Popen([BUILD / "vhdxctl", "create", "--json", "--type", "fixed",
-                                   "--size", "16G", image], stdout=subprocess.PIPE, text=True,
+            with subprocess.Popen(["env", "--default-signal", BUILD / "vhdxctl", "create",
+                                   "--json", "--type", "fixed", "--size", "16G", image],
+                                  stdout=subprocess.PIPE, text=True,
                                   stderr=subprocess.PIPE,
-                                  env={**os.environ, "LD_PRELOAD": str(path / "slow.so")}) as run:
+                                  env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
                 while not image.exists():
                     time.sleep(0.01)
                 run.send_signal(number)
@@ -372,20 +438,25 @@ def test_interrupted():
             assert not image.exists()
 
 
+def on_terminal(command):
+    """What a terminal with 80 columns gets to see of it."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(["sh", "-c", f"stty cols 80; exec {command}"], stdin=child,
+                          stderr=child, stdout=child) as run:
+        run.wait(30)
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(parent, 65536):
+            shown += data
+    os.close(parent)
+    return shown
+
+
 def test_bar():
     """On a terminal there is one, and it is wiped away; elsewhere there is none."""
     with directory() as path:
-        parent, child = pty.openpty()
-        with subprocess.Popen(["sh", "-c", f"stty cols 80; exec {BUILD}/vhdxctl create --type "
-                               f"fixed --size 2G {path}/disk.vhdx"], stdin=child,
-                              stderr=child, stdout=child) as run:
-            run.wait(30)
-        os.close(child)
-        shown = b""
-        with contextlib.suppress(OSError):
-            while data := os.read(parent, 65536):
-                shown += data
-        os.close(parent)
+        shown = on_terminal(f"{BUILD}/vhdxctl create --type fixed --size 2G {path}/disk.vhdx")
         assert b"\rcreate [" in shown and b"% of 2.0G" in shown, shown
         assert shown.endswith(b"\r\x1b[K"), shown
 

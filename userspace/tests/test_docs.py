@@ -97,6 +97,7 @@ def test_json_keys():
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
         found["info of a file"] = ctl("info", "--json", make_image(fake.root / "d.vhdx"))
         found["create"] = ctl("create", "--json", "--size", "1M", fake.root / "e.vhdx")
+        found["convert"] = ctl("convert", "--json", fake.root / "e.vhdx", fake.root / "f.vhdx")
         found["check"] = ctl("check", "--json", fake.root / "d.vhdx")
         found["a failure"] = fake.ctl("info", "--json", "7")
         fake.ctl("attach", make_image(fake.root / "c.vhdx")).expect(0)

@@ -2,7 +2,8 @@
 """Wrong usage is exit 2 and changes nothing; sizes."""
 from common import ID, Fake, attached, ctl, directory
 
-COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "create", "check"]
+COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "create", "convert",
+            "check"]
 WORDS = ["enable", "disable", "status", "reset", "verify"]
 
 WRONG = [
@@ -58,6 +59,13 @@ WRONG = [
     ["create", "--size", "1G", "--type", "thick", "x"],
     ["create", "--size", "1G", "--block-size", "4G", "x"],
     ["create", "--size", "1G", "x", "y"],
+    ["convert"],
+    ["convert", "x"],
+    ["convert", "x", "y", "z"],
+    ["convert", "--from", "qcow2", "x", "y"],
+    ["convert", "--type", "thick", "x", "y"],
+    ["convert", "--sector-size", "4G", "x", "y"],
+    ["convert", "--map-path", "=x", "x", "y"],
 ]
 
 # An option where the value of another one is missing.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "core/vhdx/log.h"
 #include "core/vhdx/private.h"
-#include "create.h"
+#include "place.h"
 
 #define METADATA_LENGTH	VHDX_MIB
 #define CHUNK		VHDX_MIB	/* the BAT is written in these */
@@ -214,8 +214,7 @@ static int put_bat(struct maker *maker)
 			slot = vhdx_bat_slot(&recipe->geo, first + i);
 			if (!slot.used)
 				continue;
-			block.offset = recipe->blocks_offset +
-				       (slot.number << recipe->geo.block_shift);
+			block.offset = vhdx_place_of_fixed(recipe, slot.number);
 			entries[i] = cpu_to_le64(vhdx_bat_encode(block));
 		}
 		err = put(maker, vhdx_bat_entry_offset(&recipe->geo, first), CHUNK, "BAT");

@@ -5,6 +5,7 @@
  * Order, so that nothing looks like a VHDX before it is a whole one:
  *	vhdx_recipe_check()	what is asked for is judged, and laid out
  *	vhdx_recipe_write()	all structures but the file identifier
+ *	place.h			blocks of a dynamic disk, if it has any from the beginning
  *	flush
  *	vhdx_recipe_sign()	the identifier
  *	flush

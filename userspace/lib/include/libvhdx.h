@@ -818,6 +818,7 @@ typedef int (*vhdx_progress_fn)(void *context, uint64_t done, uint64_t total);
 /* Types of disks without a parent. */
 #define VHDX_TYPE_DYNAMIC	0U	/* grows as it is written */
 #define VHDX_TYPE_FIXED		1U	/* has all of its space from the beginning */
+#define VHDX_TYPE_RAW		2U	/* no VHDX, for vhdx_convert() alone: the disk's bytes */
 
 /**
  * struct vhdx_create_options - what the new disk is to be like
@@ -861,12 +862,77 @@ struct vhdx_create_options {
  * leaves a file that is no VHDX.
  *
  * A differencing disk names its parent by the state that this has now, and by its paths: relative
- * to the new file, and as a whole.
+ * to the new file, and as a whole. On success vhdx_error_message() is empty, or says that an attach
+ * will not find the parents by these paths, and has to be told where they are.
  *
  * Return: 0, a negative errno, or the positive number that the caller's function returned;
- * -EEXIST where something is there already.
+ * -EEXIST where something is there already; -EOPNOTSUPP where the chain would be longer than
+ * VHDX_LAYERS_MAX.
  */
 VHDX_API int vhdx_create(const char *path, const struct vhdx_create_options *options);
+
+/* ---- Converting a container ------------------------------------------ */
+
+/* The source is a raw image: whatever is in it is the content of the disk. */
+#define VHDX_CONVERT_FROM_RAW	(1U << 0)
+
+/**
+ * struct vhdx_convert_options - from what to what
+ * @size:	sizeof(struct vhdx_convert_options)
+ * @flags:	VHDX_CONVERT_*
+ * @type:	VHDX_TYPE_*: what is made
+ * @parents:	of the source, as in struct vhdx_chain_options
+ * @path_maps:	likewise
+ * @block_size:	of the new VHDX, as in struct vhdx_create_options; so are the next three
+ * @logical_sector_size: 0: the source's, which it has to be if that is a VHDX; of a raw image 512,
+ *		or its device's
+ * @physical_sector_size: 0: the source's; of a raw image 4096, or its device's
+ * @log_size:	0: 1 MiB
+ * @progress:	told how much of a fixed disk's space is there, and then how much of the content of
+ *		any disk; may be NULL
+ * @context:	handed to @progress
+ */
+struct vhdx_convert_options {
+	size_t size;
+	unsigned int flags;
+	unsigned int type;
+	const char *const *parents;
+	const char *const *path_maps;
+	uint32_t block_size;
+	uint32_t logical_sector_size;
+	uint32_t physical_sector_size;
+	uint64_t log_size;
+	vhdx_progress_fn progress;
+	void *context;
+};
+
+#define VHDX_CONVERT_OPTIONS_SIZE_VER0 \
+	(offsetof(struct vhdx_convert_options, context) + sizeof(void *))
+
+/**
+ * vhdx_convert() - copy a disk into a new file of another kind
+ * @source:	a VHDX that is not attached for writing, whose parents are found as
+ *		vhdx_chain_list() says; or a raw image
+ * @target:	a file that is not there yet, or a block device whose first MiB is zero
+ * @options:	from what to what; NULL: from a VHDX to a dynamic one
+ *
+ * The source and its parents are read, never written, under the locks that keep QEMU and an attach
+ * from writing them meanwhile; a dirty log is replayed in memory. A raw image on a device is opened
+ * exclusively. The new disk has no parent and ids of its own, so it has no history of changes. What
+ * reads as zeroes takes no space in it, unless it is fixed.
+ *
+ * Whatever happens, nothing looks like a VHDX until it is a whole one, which is durable when this
+ * returns; of a raw image the first MiB is written last. After a failure the file is gone, or the
+ * first MiB of the device zero again.
+ *
+ * The size of a raw image is rounded up to whole sectors. On success vhdx_error_message() is empty,
+ * or says that it was, or that the device is larger than the raw disk on it.
+ *
+ * Return: 0, a negative errno, or the positive number that the caller's function returned;
+ * -EEXIST where something is there already, -EINVAL where it is the source, -ENOSPC.
+ */
+VHDX_API int vhdx_convert(const char *source, const char *target,
+			  const struct vhdx_convert_options *options);
 
 /* ---- Checking a container -------------------------------------------- */
 

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "source.h"
+
+/* ---- Opening it ---- */
+
+static int add_layer(struct source *source, const struct container *container)
+{
+	struct image_file *image = &source->images[source->content.count];
+	int err = open_image(image, container);
+
+	if (err) {
+		close_image(image);
+		return err;
+	}
+	vhdx_content_add(&source->content, &image->image, image_store(image));
+	return 0;
+}
+
+static int add_layers(struct source *source, const struct vhdx_chain_options *options)
+{
+	size_t i;
+	int err;
+
+	err = add_layer(source, &source->leaf);
+	if (err)
+		return err;
+	err = open_parents(&source->parents, &source->leaf, source->images, options, NULL, NULL);
+	for (i = 0; i < source->parents.count && !err; i++)
+		err = add_layer(source, &source->parents.layers[i]);
+	return err;
+}
+
+int open_vhdx_source(struct source *source, const char *path,
+		     const struct vhdx_chain_options *options)
+{
+	struct vhdx_diag diag = { 0 };
+	const struct vhdx_geometry *geo;
+	int err;
+
+	err = open_container(&source->leaf, path, false);
+	if (err)
+		return err;
+	source->images = calloc(VHDX_LAYERS_MAX, sizeof(*source->images));
+	if (!source->images || vhdx_content_init(&source->content, VHDX_LAYERS_MAX, &diag))
+		return fail_errno(-ENOMEM, "%s", path);
+	err = add_layers(source, options);
+	if (err)
+		return err;
+	geo = &source->images[0].image.geo;
+	source->size = geo->disk_size;
+	source->logical_sector_size = geo->logical_sector_size;
+	source->physical_sector_size = geo->physical_sector_size;
+	return 0;
+}
+
+static int ask_sectors(struct source *source)
+{
+	int logical;
+	unsigned int physical;
+
+	if (!is_block(&source->leaf))
+		return 0;
+	if (ioctl(source->leaf.fd, BLKSSZGET, &logical) ||
+	    ioctl(source->leaf.fd, BLKPBSZGET, &physical))
+		return fail_errno(-errno, "%s: it does not tell its sector size",
+				  source->leaf.path);
+	source->logical_sector_size = logical;
+	/* A disk has no others than these. */
+	source->physical_sector_size = physical == 512 ? 512 : 4096;
+	return 0;
+}
+
+int open_raw_source(struct source *source, const char *path)
+{
+	int err;
+
+	err = open_raw(&source->leaf, path);
+	if (!err)
+		err = ask_sectors(source);
+	if (err)
+		return err;
+	err = file_store_init(&source->raw, source->leaf.fd);
+	if (err)
+		return fail_errno(err, "%s", path);
+	source->size = source->raw.store.size;
+	return 0;
+}
+
+void close_source(struct source *source)
+{
+	u32 i;
+
+	for (i = 0; i < source->content.count; i++)
+		close_image(&source->images[i]);
+	vhdx_content_release(&source->content);
+	free(source->images);
+	release_parents(&source->parents);
+	close_container(&source->leaf);
+}
+
+bool source_has(const struct source *source, const struct stat *st)
+{
+	bool has = is_same_file(&source->leaf, st);
+	size_t i;
+
+	for (i = 0; i < source->parents.count; i++)
+		has = has || is_same_file(&source->parents.layers[i], st);
+	return has;
+}
+
+/* ---- Reading it ---- */
+
+static const struct container *container_of_layer(const struct source *source, u32 layer)
+{
+	return layer ? &source->parents.layers[layer - 1] : &source->leaf;
+}
+
+/*
+ * A file may have a hole there. In whole pages, which sectors are parts of; and not where a log
+ * would be replayed, which knows nothing of holes.
+ */
+static void look_for_hole(const struct source *source, struct vhdx_piece *piece)
+{
+	const struct container *container = container_of_layer(source, piece->layer);
+	const u64 page = VHDX_PAGE - 1;
+	off_t data;
+	off_t hole;
+
+	if (is_block(container) ||
+	    (source->images && source->images[piece->layer].image.log.dirty))
+		return;
+	data = lseek(container->fd, piece->at, SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		return;
+	if (data < 0 || data - piece->at > page) {
+		piece->layer = VHDX_NO_LAYER;
+		if (data >= 0)
+			piece->length = min(piece->length, (data - piece->at) & ~page);
+		return;
+	}
+	hole = lseek(container->fd, data, SEEK_HOLE);
+	if (hole > 0)
+		piece->length = min(piece->length, (hole - piece->at + page) & ~page);
+}
+
+int source_find(struct source *source, u64 offset, struct vhdx_piece *piece)
+{
+	struct vhdx_diag diag = { 0 };
+	int err;
+
+	if (source->images) {
+		err = vhdx_content_find(&source->content, offset, piece, &diag);
+		if (err)
+			return fail_kernel(err, diag.reason,
+					   container_of_layer(source, piece->layer)->path,
+					   diag.text);
+	} else {
+		*piece = (struct vhdx_piece) { .length = source->size - offset, .at = offset };
+	}
+	if (piece->layer != VHDX_NO_LAYER)
+		look_for_hole(source, piece);
+	return 0;
+}
+
+int source_read(struct source *source, const struct vhdx_piece *piece, void *buf, size_t length)
+{
+	struct vhdx_store *store = source->images ? image_store(&source->images[piece->layer]) :
+						    &source->raw.store;
+	int err = store->read(store, piece->at, buf, length);
+
+	if (!err)
+		return 0;
+	return fail(err, VHDX_REASON_IO, "%s: reading 0x%llx bytes at 0x%llx failed: %s",
+		    container_of_layer(source, piece->layer)->path, (u64)length, piece->at,
+		    strerror(-err));
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is copied from: a VHDX with all of its parents, or a raw image. It is never written.
+ */
+#ifndef LIBVHDX_SOURCE_H
+#define LIBVHDX_SOURCE_H
+
+#include <core/offline/content.h>
+#include "image_file.h"
+
+/**
+ * struct source - open, and locked against writers
+ * @leaf:	or the raw image
+ * @images:	of a VHDX: of all its layers, leaf first; NULL: it is a raw image
+ * @raw:	the bytes of a raw image
+ * @size:	in bytes; of a raw image it may be any number
+ * @logical_sector_size: of a raw image on a device, the device's; of a file 0: nobody can say
+ * @physical_sector_size: likewise
+ */
+struct source {
+	struct container leaf;
+	struct parents parents;
+	struct image_file *images;
+	struct vhdx_content content;
+	struct file_store raw;
+	u64 size;
+	u32 logical_sector_size;
+	u32 physical_sector_size;
+};
+
+#define SOURCE_NONE	{ .leaf = CONTAINER_NONE }
+
+/* close_source() it whatever these return. 0 or -errno, noted. */
+int open_vhdx_source(struct source *source, const char *path,
+		     const struct vhdx_chain_options *options);
+int open_raw_source(struct source *source, const char *path);
+void close_source(struct source *source);
+
+/* Is it one of the files or devices that are read? */
+bool source_has(const struct source *source, const struct stat *st);
+
+/*
+ * Where the bytes from @offset on are, which is below the size, or that they are zeroes, because
+ * nobody wrote them: holes of a file are that, too. 0 or -errno, noted.
+ */
+int source_find(struct source *source, u64 offset, struct vhdx_piece *piece);
+/* The first @length bytes of a piece that is in a layer. 0 or -errno, noted. */
+int source_read(struct source *source, const struct vhdx_piece *piece, void *buf, size_t length);
+
+#endif
