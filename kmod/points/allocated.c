@@ -59,21 +59,23 @@ static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_map
 	extent->length = min(extent->length, wanted);
 }
 
-/* The same with its pages in memory. 0 or -errno. */
+/* With its pages in memory, which may take more than one time. 0 or -errno. */
 static int find(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
 {
 	struct vhdx_chain_pins pins;
 	int err;
 
 	look(disk, offset, wanted, extent);
-	if (extent->kind != VHDX_MAPPING_UNKNOWN)
-		return 0;
-	err = vhdx_chain_load(disk, offset, false, &pins);
-	if (err)
-		return err;
-	look(disk, offset, wanted, extent);
-	vhdx_chain_unload(disk, &pins);
-	return extent->kind == VHDX_MAPPING_UNKNOWN ? -EIO : 0;
+	while (extent->kind == VHDX_MAPPING_UNKNOWN) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		err = vhdx_chain_load(disk, offset, wanted, false, &pins);
+		if (err)
+			return err;
+		look(disk, offset, wanted, extent);
+		vhdx_chain_unload(disk, &pins);
+	}
+	return 0;
 }
 
 /*
@@ -103,9 +105,12 @@ static int run_batch(struct scan *scan, struct vhdx_disk *disk)
 
 	for (count = 0; count < BATCH_EXTENTS && scan->offset < scan->end; count++) {
 		err = find(disk, scan->offset, scan->end - scan->offset, &extent);
+		if (err == -EINTR)
+			return err;
 		if (err)
 			return err == -ENOMEM ? vhdx_no_memory(scan->diag) :
-			       vhdx_io_failed(scan->diag, err, "where offset %llu is mapped",
+			       vhdx_io_failed(scan->diag, err,
+					      "where offset %llu of the disk is can't be read",
 					      scan->offset);
 		if (!tell(scan, &extent) || fatal_signal_pending(current))
 			break;

@@ -74,7 +74,7 @@ bool sysfs_exists(int index);
 /* Of which attachment the disk's number is now; 0: nobody knows. */
 uint64_t sysfs_disk_seq(int index);
 /* The directory below /sys/block/vhdxN of one of its files, 0: the leaf. */
-#define SYSFS_LAYER	16
+#define SYSFS_LAYER	20
 void sysfs_layer(unsigned int position, char directory[SYSFS_LAYER]);
 /* An attribute there. 0 or -errno, as sysfs_read(). */
 int sysfs_read_layer(int index, unsigned int position, const char *attribute, char *text,
