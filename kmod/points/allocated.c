@@ -184,36 +184,17 @@ static int run(struct vhdx_cdev *cdev, struct scan *scan)
 	return put(scan, 0);
 }
 
-static int judge(const struct vhdx_get_allocated_ranges *args, struct vhdx_diag *diag)
-{
-	if (args->flags & VHDX_ALLOCATED_ZEROES && args->range_size == VHDX_RANGE_SIZE_VER0)
-		return vhdx_bad_argument(diag,
-			"range_size %u: with VHDX_ALLOCATED_ZEROES ranges need their flags",
-			args->range_size);
-	if (args->flags & VHDX_ALLOCATED_ZEROES && args->min_gap)
-		return vhdx_bad_argument(diag,
-			"min_gap: with VHDX_ALLOCATED_ZEROES there are no gaps");
-	return vhdx_report_check_ranges(args->range_size, args->output_capacity, diag);
-}
-
 static int begin(struct vhdx_cdev *cdev, struct scan *scan)
 {
 	struct vhdx_get_allocated_ranges *args = scan->args;
 	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
-	u64 size;
-	int err;
 
 	if (!disk)
 		return vhdx_cdev_is_gone(scan->diag);
-	size = vhdx_disk_leaf(disk)->image.geo.disk_size;
-	args->virtual_disk_size = size;
+	args->virtual_disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size;
 	args->disk_seq = disk->gd->diskseq;
 	vhdx_cdev_leave(cdev);
-	err = judge(args, scan->diag);
-	if (!err)
-		err = vhdx_report_check_place(args->byte_offset, args->byte_length, size,
-					      scan->diag);
-	return err;
+	return vhdx_report_check_allocated(args, scan->diag);
 }
 
 /**

@@ -10,9 +10,11 @@
 #include <core/argument.h>
 #include <core/rct/report.h>
 #include "image_file.h"
+#include "offline_chain.h"
 
 /**
  * struct offline_disk - a container and its sidecar, for reading
+ * @chain:		with its parents, once somebody asked for content
  * @live:		the live delta; empty unless tracking is on
  * @sidecar_fd:		-1: there is none
  * @sidecar_path:	of what is open, or was looked for; NULL: nothing was
@@ -24,6 +26,7 @@ struct offline_disk {
 	struct vhdx_disk disk;
 	struct container container;
 	struct image_file image;
+	struct offline_chain chain;
 	int sidecar_fd;
 	char *sidecar_path;
 	struct file_store sidecar_file;
@@ -211,12 +214,26 @@ static int get_changes_of(const struct vhdx_history *history,
 	return err ? err : answer(history, &span, query, diag);
 }
 
+static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated_ranges *query,
+			 struct vhdx_diag *diag)
+{
+	int err;
+
+	query->virtual_disk_size = offline->image.image.geo.disk_size;
+	err = vhdx_report_check_allocated(query, diag);
+	if (!err)
+		err = open_offline_chain(&offline->chain, &offline->container, &offline->image,
+					 diag);
+	return err ? err : offline_allocated(&offline->chain, query, diag);
+}
+
 static int run(struct offline_disk *offline, unsigned long command,
 	       union vhdx_any_argument *argument, struct vhdx_diag *diag)
 {
 	struct vhdx_history history = history_of(offline);
 
-	if (offline->disk.unreadable && command != VHDX_GET_INFO)
+	if (offline->disk.unreadable && command != VHDX_GET_INFO &&
+	    command != VHDX_GET_ALLOCATED_RANGES)
 		return offline->sidecar_error;
 	switch (command) {
 	case VHDX_GET_INFO:
@@ -231,6 +248,8 @@ static int run(struct offline_disk *offline, unsigned long command,
 		return get_points(&history, &argument->points, diag);
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
 		return get_changes_of(&history, &argument->changes, diag);
+	case VHDX_GET_ALLOCATED_RANGES:
+		return get_allocated(offline, &argument->allocated, diag);
 	default:
 		return vhdx_unsupported(diag, "a disk that is not attached can't do this");
 	}
@@ -284,6 +303,7 @@ static void offline_close(struct vhdx_disk *disk)
 
 	vhdx_changemap_release(&offline->live);
 	vhdx_sidecar_release(&offline->sidecar);
+	close_offline_chain(&offline->chain);
 	close_image(&offline->image);
 	if (offline->sidecar_fd >= 0)
 		close(offline->sidecar_fd);

@@ -182,7 +182,7 @@ int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_point
 	return 0;
 }
 
-int vhdx_report_check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag)
+static int check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag)
 {
 	if (!capacity)
 		return vhdx_bad_argument(diag, "output_capacity is 0");
@@ -192,7 +192,7 @@ int vhdx_report_check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *dia
 	return 0;
 }
 
-int vhdx_report_check_place(u64 offset, u64 length, u64 disk_size, struct vhdx_diag *diag)
+static int check_place(u64 offset, u64 length, u64 disk_size, struct vhdx_diag *diag)
 {
 	u64 end;
 
@@ -232,7 +232,7 @@ static int check_form(const struct vhdx_get_virtual_disk_changes *args, struct v
 		return vhdx_bad_argument(diag, "with VHDX_CHANGES_COUNT there is no output");
 	if (sums && !args->range_size)
 		return 0;
-	return vhdx_report_check_ranges(args->range_size, sums ? 1 : args->output_capacity, diag);
+	return check_ranges(args->range_size, sums ? 1 : args->output_capacity, diag);
 }
 
 int vhdx_report_check(const struct vhdx_history *history,
@@ -240,8 +240,26 @@ int vhdx_report_check(const struct vhdx_history *history,
 {
 	int err = check_form(args, diag);
 
-	return err ? err : vhdx_report_check_place(args->byte_offset, args->byte_length,
-						   history->disk_size, diag);
+	return err ? err : check_place(args->byte_offset, args->byte_length, history->disk_size,
+				       diag);
+}
+
+int vhdx_report_check_allocated(const struct vhdx_get_allocated_ranges *args,
+				struct vhdx_diag *diag)
+{
+	const bool zeroes = args->flags & VHDX_ALLOCATED_ZEROES;
+	int err;
+
+	if (zeroes && args->range_size == VHDX_RANGE_SIZE_VER0)
+		return vhdx_bad_argument(diag,
+			"range_size %u: with VHDX_ALLOCATED_ZEROES ranges need their flags",
+			args->range_size);
+	if (zeroes && args->min_gap)
+		return vhdx_bad_argument(diag,
+			"min_gap: with VHDX_ALLOCATED_ZEROES there are no gaps");
+	err = check_ranges(args->range_size, args->output_capacity, diag);
+	return err ? err : check_place(args->byte_offset, args->byte_length,
+				       args->virtual_disk_size, diag);
 }
 
 int vhdx_report_span(const struct vhdx_history *history,

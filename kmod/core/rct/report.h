@@ -79,11 +79,15 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history);
 int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
 		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
 
-/* Is this an array of ranges? 0 or -EINVAL. */
-int vhdx_report_check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag);
-
-/* Does this lie on the disk? 0 or -EINVAL. */
-int vhdx_report_check_place(u64 offset, u64 length, u64 disk_size, struct vhdx_diag *diag);
+/**
+ * vhdx_report_check_allocated() - is this a question about what is allocated?
+ * @args:	known flags, nothing that is reserved; virtual_disk_size is filled in
+ * @diag:	what is wrong
+ *
+ * 0 or -EINVAL.
+ */
+int vhdx_report_check_allocated(const struct vhdx_get_allocated_ranges *args,
+				struct vhdx_diag *diag);
 
 /**
  * vhdx_report_check() - is this a question?

@@ -769,6 +769,45 @@ VHDX_API int vhdx_disk_get_change_bitmap(struct vhdx_disk *disk, struct vhdx_bit
 					 void *bits, size_t bits_size);
 
 /**
+ * struct vhdx_allocated - a question about what a disk has at all
+ * @size:	sizeof(struct vhdx_allocated)
+ * @flags:	VHDX_ALLOCATED_ZEROES: told of the rest, too, with VHDX_RANGE_ZERO
+ * @offset:	where to begin, in bytes
+ * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
+ * @min_gap:	ranges closer to each other than so many bytes are told as one; 0: none
+ * @processed:	out: how much of it the answer covers: all of it on success
+ * @disk_size:	out: size of the disk in bytes
+ */
+struct vhdx_allocated {
+	size_t size;
+	unsigned int flags;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t min_gap;
+	uint64_t processed;
+	uint64_t disk_size;
+};
+
+#define VHDX_ALLOCATED_SIZE_VER0 \
+	(offsetof(struct vhdx_allocated, disk_size) + sizeof(uint64_t))
+
+/**
+ * vhdx_disk_get_allocated() - what a first, full backup has to copy
+ * @disk:	the disk; of a file that is not attached, with the parents that are found below its
+ *		directory
+ * @question:	and what is known of the answer
+ * @fn:		told of each range; what is not told reads as zeroes
+ * @context:	handed to @fn
+ *
+ * Seal a point first: what is written from then on is in the changes since that point.
+ *
+ * Return: 0 when all of it was processed, a negative errno, or the positive number that @fn
+ * returned. Ranges told before a failure are not all.
+ */
+VHDX_API int vhdx_disk_get_allocated(struct vhdx_disk *disk, struct vhdx_allocated *question,
+				     vhdx_range_fn fn, void *context);
+
+/**
  * vhdx_disk_get_changes_once() - the ioctl as it is, of a file that is not attached too
  * @disk:	the disk
  * @query:	see <linux/vhdx.h>; size, and that of a range, are the caller's

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <core/ranges.h>
+#include <core/rct/report.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "offline_chain.h"
+
+static int add_parents(struct offline_chain *chain)
+{
+	size_t i;
+	int err = 0;
+
+	chain->images = calloc(chain->parents.count + 1, sizeof(*chain->images));
+	if (!chain->images)
+		return fail_errno(-ENOMEM, "the chain");
+	for (i = 0; i < chain->parents.count && !err; i++) {
+		err = open_image(&chain->images[i], &chain->parents.layers[i]);
+		if (err)
+			close_image(&chain->images[i]);
+		else
+			vhdx_content_add(&chain->content, &chain->images[i].image,
+					 image_store(&chain->images[i]));
+	}
+	return err;
+}
+
+int open_offline_chain(struct offline_chain *chain, const struct container *leaf,
+		       struct image_file *image, struct vhdx_diag *diag)
+{
+	static const struct vhdx_chain_options nowhere_else = { .size = sizeof(nowhere_else) };
+	int err;
+
+	if (chain->content.count)
+		return 0;
+	err = vhdx_content_init(&chain->content, VHDX_LAYERS_MAX, diag);
+	if (err)
+		return err;
+	vhdx_content_add(&chain->content, &image->image, image_store(image));
+	err = open_parents(&chain->parents, leaf, image, &nowhere_else, NULL, NULL);
+	if (!err)
+		err = add_parents(chain);
+	if (err) {
+		vhdx_fail(diag, err, vhdx_error_reason(), "%s", vhdx_error_message());
+		close_offline_chain(chain);
+	}
+	return err;
+}
+
+void close_offline_chain(struct offline_chain *chain)
+{
+	u32 i;
+
+	for (i = 1; i < chain->content.count; i++)
+		close_image(&chain->images[i - 1]);
+	vhdx_content_release(&chain->content);
+	free(chain->images);
+	release_parents(&chain->parents);
+	memset(chain, 0, sizeof(*chain));
+}
+
+/* Of an entry that can't be used the rest of its block is all that is known. */
+static int find(struct vhdx_content *content, u64 offset, struct vhdx_piece *piece,
+		struct vhdx_diag *diag)
+{
+	struct vhdx_diag wrong = { };
+	int err = vhdx_content_find(content, offset, piece, &wrong);
+	u32 block_size;
+
+	if (err == -EUCLEAN) {
+		block_size = content->layers[piece->layer].image->geo.block_size;
+		piece->length = block_size - (offset & (block_size - 1));
+		return 0;
+	}
+	if (err)
+		*diag = wrong;
+	return err;
+}
+
+static bool tell(struct vhdx_ranges *ranges, const struct vhdx_get_allocated_ranges *args,
+		 u64 offset, u64 to, bool zero)
+{
+	if (zero && !(args->flags & VHDX_ALLOCATED_ZEROES))
+		return true;
+	return vhdx_ranges_add(ranges, offset, to, zero ? VHDX_RANGE_ZERO : 0);
+}
+
+static u64 now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ranges *args,
+		      struct vhdx_diag *diag)
+{
+	const u64 deadline = args->time_limit_ms ? now_ms() + args->time_limit_ms : ~0ULL;
+	const u64 end = args->byte_offset + args->byte_length;
+	const u32 sector = chain->content.layers->image->geo.logical_sector_size;
+	struct vhdx_ranges ranges = {
+		.array = (void *)(uintptr_t)args->output,
+		.size = args->range_size,
+		.capacity = args->output_capacity,
+		.min_gap = args->min_gap,
+	};
+	u64 offset = args->byte_offset;
+	struct vhdx_piece piece;
+	u64 start, to;
+	int err;
+
+	while (offset < end) {
+		start = offset & ~(u64)(sector - 1);
+		err = find(&chain->content, start, &piece, diag);
+		if (err)
+			return err;
+		to = min(end, start + piece.length);
+		if (!tell(&ranges, args, offset, to, piece.layer == VHDX_NO_LAYER))
+			break;
+		offset = to;
+		if (now_ms() >= deadline)
+			break;
+	}
+	args->output_count = ranges.count;
+	args->processed_byte_length = offset - args->byte_offset;
+	args->allocated_bytes = ranges.sum;
+	return 0;
+}
