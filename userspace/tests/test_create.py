@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from common import BUILD, TREE, ctl, directory, load_library, need, need_root, qemu_io
+from common import BUILD, TREE, ctl, directory, load_library, loop, need, qemu_io
 from test_chain import LAYERS_MAX, make_chain
 
 sys.path.append(str(TREE / "selftests/oracle"))
@@ -463,20 +463,11 @@ def test_bar():
 
 @contextlib.contextmanager
 def loop_device(path, size, sector=512):
-    need_root()
-    need("losetup")
     file = path / "device"
     file.write_bytes(b"")
     os.truncate(file, size)
-    done = subprocess.run(["losetup", "-f", "--show", "-b", str(sector), file], text=True,
-                          capture_output=True, check=False)
-    if done.returncode:
-        from common import ktap  # pylint: disable=import-outside-toplevel
-        ktap.skip(f"no loop device: {done.stderr.strip()}")
-    try:
-        yield done.stdout.strip()
-    finally:
-        subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
+    with loop.device(file, "-b", str(sector)) as device:
+        yield device
 
 
 def test_block_device():

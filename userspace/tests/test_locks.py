@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The locks on a container are QEMU's: both sides refuse each other as two QEMUs would."""
 import contextlib
-import os
 import subprocess
 
-from common import BUILD, Fake, ctl, directory, ktap, make_image, make_sidecar, need, qemu_io
+from common import BUILD, Fake, ctl, directory, loop, make_image, make_sidecar, need, qemu_io
 
 READ = ["read", "0", "512"]
 WRITE = ["write", "0", "512"]
@@ -123,30 +122,16 @@ def test_query_while_qemu_writes():
         ctl("changes", image, "--since", first).expect(0)
 
 
-def loop_device(image):
-    if os.geteuid():
-        return None
-    done = subprocess.run(["losetup", "--find", "--show", image], text=True,
-                          capture_output=True, check=False)
-    return done.stdout.strip() if not done.returncode else None
-
-
 def test_block_device():
-    with directory() as path:
-        device = loop_device(make_image(path / "disk.vhdx"))
-        if not device:
-            ktap.skip("no loop devices here")
-        try:
-            with held("w", device):
-                assert qemu_fails(device, ["-f", "vhdx"], WRITE)
-                assert hold_fails("r", device)
-            with qemu_holds("w", device):
-                assert hold_fails("w", device)
-            ctl("info", device).expect(0)
-            fake = Fake(path)
-            fake.ctl("attach", "--track", device).expect(1, "--sidecar")
-            assert not fake.calls
-            fake.ctl("attach", device).expect(0)
-            assert fake.calls == ["ATTACH flags=0 index=-1 writable=1 sidecar=0"]
-        finally:
-            subprocess.run(["losetup", "-d", device], check=True)
+    with directory() as path, loop.device(make_image(path / "disk.vhdx")) as device:
+        with held("w", device):
+            assert qemu_fails(device, ["-f", "vhdx"], WRITE)
+            assert hold_fails("r", device)
+        with qemu_holds("w", device):
+            assert hold_fails("w", device)
+        ctl("info", device).expect(0)
+        fake = Fake(path)
+        fake.ctl("attach", "--track", device).expect(1, "--sidecar")
+        assert not fake.calls
+        fake.ctl("attach", device).expect(0)
+        assert fake.calls == ["ATTACH flags=0 index=-1 writable=1 sidecar=0"]
