@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "source.h"
 
@@ -105,14 +108,37 @@ void close_source(struct source *source)
 	close_container(&source->leaf);
 }
 
-bool source_has(const struct source *source, const struct stat *st)
+static bool is_one(const struct source *source, const struct stat *st)
 {
-	bool has = is_same_file(&source->leaf, st);
+	bool is = is_same_file(&source->leaf, st);
 	size_t i;
 
 	for (i = 0; i < source->parents.count; i++)
-		has = has || is_same_file(&source->parents.layers[i], st);
-	return has;
+		is = is || is_same_file(&source->parents.layers[i], st);
+	return is;
+}
+
+/* A loop device, or a partition of one: what is written to it is written to a file. */
+static bool is_above_one(const struct source *source, const struct stat *st)
+{
+	static const char *const places[] = { "loop", "../loop" };
+	char path[64 + sizeof("/sys/dev/block//backing_file")];
+	char file[PATH_MAX];
+	struct stat below;
+	size_t i;
+
+	for (i = 0; S_ISBLK(st->st_mode) && i < ARRAY_SIZE(places); i++) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/backing_file",
+			 major(st->st_rdev), minor(st->st_rdev), places[i]);
+		if (!sysfs_read_path(path, file, sizeof(file)) && !stat(file, &below))
+			return is_one(source, &below);
+	}
+	return false;
+}
+
+bool source_has(const struct source *source, const struct stat *st)
+{
+	return is_one(source, st) || is_above_one(source, st);
 }
 
 /* ---- Reading it ---- */

@@ -36,7 +36,7 @@ int open_vhdx_source(struct source *source, const char *path,
 int open_raw_source(struct source *source, const char *path);
 void close_source(struct source *source);
 
-/* Is it one of the files or devices that are read? */
+/* Is it one of the files or devices that are read, or a loop device on one? */
 bool source_has(const struct source *source, const struct stat *st);
 
 /*

@@ -16,7 +16,6 @@ TREE = USERSPACE.parent
 sys.path.append(str(TREE / "selftests/lib"))
 
 import ktap  # noqa: E402
-import loop  # noqa: E402,F401
 
 BUILD = pathlib.Path(os.environ.get("VHDX_BUILD", TREE / "build/userspace"))
 

@@ -658,6 +658,18 @@ def test_devices_that_do_not_fit():
         assert not any((path / "device").read_bytes()[:MIB])
 
 
+def test_device_on_the_source():
+    """A loop device on what is read is what is read, also where it begins with zeroes."""
+    with directory() as path, loop_device(path, 24 * MIB) as device:
+        with open(path / "device", "r+b") as file:
+            file.seek(10 * MIB)
+            file.write(b"precious" * 512)
+        before = (path / "device").read_bytes()
+        ctl("convert", "--from", "raw", path / "device", device).expect(
+            1, f"{device}: it is read to make the new disk")
+        assert (path / "device").read_bytes() == before
+
+
 def test_mounted_device():
     """What is mounted changes while it is read."""
     with directory() as path, loop_device(path, 8 * MIB) as device:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 
-from common import BUILD, TREE, ctl, directory, load_library, loop, need, qemu_io
+from common import BUILD, TREE, ctl, directory, load_library, need, qemu_io
+import loop
 from test_chain import LAYERS_MAX, make_chain
 
 sys.path.append(str(TREE / "selftests/oracle"))

@@ -3,7 +3,8 @@
 import contextlib
 import subprocess
 
-from common import BUILD, Fake, ctl, directory, loop, make_image, make_sidecar, need, qemu_io
+from common import BUILD, Fake, ctl, directory, make_image, make_sidecar, need, qemu_io
+import loop
 
 READ = ["read", "0", "512"]
 WRITE = ["write", "0", "512"]
