@@ -13,11 +13,15 @@
 #include "disk/cdev.h"
 #include "disk/chain.h"
 #include "disk/disk.h"
+#include "store/scope.h"
 
 #include <linux/blkdev.h>
+#include <linux/completion.h>
 #include <linux/ktime.h>
+#include <linux/refcount.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 /* Ranges between two calls of the sink. */
 #define BATCH_RANGES	512
@@ -59,23 +63,95 @@ static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_map
 	extent->length = min(extent->length, wanted);
 }
 
-/* With its pages in memory, which may take more than one time. 0 or -errno. */
-static int find(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
+/**
+ * struct errand - pages that a worker loads, and what it finds then
+ * @cdev:	held, and so the disk is
+ * @refs:	of the worker, and of the task that asks, which may be killed
+ * @extent:	receives what is mapped at @offset, of @wanted bytes
+ */
+struct errand {
+	struct work_struct work;
+	struct vhdx_cdev *cdev;
+	struct vhdx_disk *disk;
+	refcount_t refs;
+	struct completion done;
+	u64 offset;
+	u64 wanted;
+	struct vhdx_mapping extent;
+	int err;
+};
+
+static void put_errand(struct errand *errand)
 {
+	if (refcount_dec_and_test(&errand->refs))
+		kfree(errand);
+}
+
+static int load_and_look(struct errand *errand)
+{
+	struct vhdx_disk *disk = errand->disk;
 	struct vhdx_chain_pins pins;
 	int err;
 
-	look(disk, offset, wanted, extent);
-	while (extent->kind == VHDX_MAPPING_UNKNOWN) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		err = vhdx_chain_load(disk, offset, wanted, false, &pins);
-		if (err)
-			return err;
-		look(disk, offset, wanted, extent);
-		vhdx_chain_unload(disk, &pins);
-	}
+	err = vhdx_chain_load(disk, errand->offset, errand->wanted, false, &pins);
+	if (err)
+		return err;
+	look(disk, errand->offset, errand->wanted, &errand->extent);
+	vhdx_chain_unload(disk, &pins);
 	return 0;
+}
+
+/* Where a write, or a read, changes meanwhile what is needed, it takes more than one time. */
+static void errand_work(struct work_struct *work)
+{
+	struct errand *errand = container_of(work, struct errand, work);
+	struct vhdx_cdev *cdev = errand->cdev;
+	unsigned int flags = vhdx_scope_enter();
+
+	do {
+		errand->err = load_and_look(errand);
+	} while (!errand->err && errand->extent.kind == VHDX_MAPPING_UNKNOWN);
+	vhdx_scope_leave(flags);
+	complete(&errand->done);
+	put_errand(errand);
+	vhdx_cdev_drop(cdev);
+}
+
+/*
+ * Locks of pages are taken that I/O waits for: by a worker, in a scope (rule K3), and it is not
+ * killed while it reads. Who asks can be, also where a container hangs (invariant 9).
+ */
+static int load(struct vhdx_cdev *cdev, struct vhdx_disk *disk, u64 offset, u64 wanted,
+		struct vhdx_mapping *extent)
+{
+	struct errand *errand = kzalloc(sizeof(*errand), GFP_KERNEL);
+	int err = -EINTR;
+
+	if (!errand)
+		return -ENOMEM;
+	errand->cdev = cdev;
+	errand->disk = disk;
+	errand->offset = offset;
+	errand->wanted = wanted;
+	refcount_set(&errand->refs, 2);
+	init_completion(&errand->done);
+	INIT_WORK(&errand->work, errand_work);
+	vhdx_cdev_hold(cdev);
+	queue_work(disk->slow_wq, &errand->work);
+	if (!wait_for_completion_killable(&errand->done)) {
+		err = errand->err;
+		*extent = errand->extent;
+	}
+	put_errand(errand);
+	return err;
+}
+
+/* 0 or -errno. */
+static int find(struct vhdx_cdev *cdev, struct vhdx_disk *disk, u64 offset, u64 wanted,
+		struct vhdx_mapping *extent)
+{
+	look(disk, offset, wanted, extent);
+	return extent->kind == VHDX_MAPPING_UNKNOWN ? load(cdev, disk, offset, wanted, extent) : 0;
 }
 
 /*
@@ -97,14 +173,14 @@ static bool tell(struct scan *scan, const struct vhdx_mapping *extent)
 }
 
 /* Some of it. 0 or -errno. */
-static int run_batch(struct scan *scan, struct vhdx_disk *disk)
+static int run_batch(struct scan *scan, struct vhdx_cdev *cdev, struct vhdx_disk *disk)
 {
 	struct vhdx_mapping extent;
 	u32 count;
 	int err;
 
 	for (count = 0; count < BATCH_EXTENTS && scan->offset < scan->end; count++) {
-		err = find(disk, scan->offset, scan->end - scan->offset, &extent);
+		err = find(cdev, disk, scan->offset, scan->end - scan->offset, &extent);
 		if (err == -EINTR)
 			return err;
 		if (err)
@@ -158,7 +234,7 @@ static int run_once(struct vhdx_cdev *cdev, struct scan *scan)
 		return vhdx_cdev_is_gone(scan->diag);
 	err = vhdx_loss_settle(disk);
 	if (!err)
-		err = run_batch(scan, disk);
+		err = run_batch(scan, cdev, disk);
 	vhdx_loss_explain(disk, err, scan->diag);
 	vhdx_cdev_leave(cdev);
 	if (!err)

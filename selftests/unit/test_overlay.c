@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A replay in memory gives the bytes that a replay on disk would give. */
+#include "alloc.h"
 #include "judge.h"
 #include "core/vhdx/overlay.h"
 #include "test_log.h"
@@ -207,6 +208,43 @@ CASE(errors_from_below)
 	EXPECT_EQ(overlay.store.read(&overlay.store, PLACE + SECTOR, buf, SECTOR), 0);
 	finish();
 	vhdx_free(buf);
+}
+
+/* A header claims what it likes, and a chain may be of hundreds of such containers. */
+CASE(memory_is_for_what_the_log_has)
+{
+	const unsigned int mib = 64;
+
+	test_log_begin(&file, &fields, mib);
+	put_entry(&file, &fields, 0, 1, 0, (const struct log_effect[]) {
+		DATA((2 + mib) * MIB, 1),
+	}, 1);
+	ASSERT_EQ(vhdx_image_open(&image, &file.memory.store, &diag), 0);
+	alloc_fail(0, 0);
+	EXPECT_EQ(vhdx_overlay_init(&overlay, &file.memory.store, &image, &diag), 0);
+	EXPECT(alloc_bytes() < 256 * 1024);
+	vhdx_overlay_release(&overlay);
+	release();
+}
+
+CASE(many_pages)
+{
+	const unsigned int mib = 4;
+	struct log_effect effects[100];
+	u32 position = 0, entry, i;
+
+	test_log_begin(&file, &fields, mib);
+	for (entry = 0; entry < 8; entry++) {
+		for (i = 0; i < ARRAY_SIZE(effects); i++)
+			effects[i] = (struct log_effect)DATA((2 + mib) * MIB +
+							     random_below(256) * SECTOR,
+							     entry * 1000 + i);
+		position = put_entry(&file, &fields, position, 1 + entry, 0, effects,
+				     ARRAY_SIZE(effects));
+	}
+	ASSERT(prepare());
+	EXPECT(same(0, replayed.length));
+	finish();
 }
 
 /* A sequence of random entries over a small place, so that effects meet each other. */

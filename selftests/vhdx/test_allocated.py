@@ -8,12 +8,15 @@
 # vm: takes=10
 import errno
 import itertools
+import os
 import pathlib
 import random
+import signal
 import sys
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, ktap, uapi  # noqa: E402
+from vhdxtest import images, ktap, mapper, slow, uapi  # noqa: E402
 from vhdxtest.chains import random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attached, raw_attached  # noqa: E402
@@ -133,6 +136,32 @@ def what_can_not_be_read_is_told():
             ktap.expect_errno(errno.EIO, disk.read, 5 * MIB, 4096)
             found = as_set(told(disk.handle, 0, disk.size, 16))
         ktap.equal(found, RangeSet([(3 * MIB, 4 * MIB), (5 * MIB, 6 * MIB)]))
+
+
+@ktap.case
+def killed_while_the_container_hangs():
+    """Where a page of the BAT is read that nobody has asked for: a worker waits for it."""
+    with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below:
+        images.create(below.path, 16 * GIB, block_size=MIB)
+        with raw_attached(below.path) as disk:
+            told(disk.handle, 0, MIB, 1)
+            with mapper.hanging(below.name):
+                child = os.fork()
+                if not child:
+                    disk.handle.allocated(15 * GIB, MIB)
+                    os._exit(0)
+                time.sleep(0.5)
+                os.kill(child, signal.SIGKILL)
+                status = None
+                for _ in range(20):
+                    time.sleep(0.05)
+                    pid, status = os.waitpid(child, os.WNOHANG)
+                    if pid:
+                        break
+            if not pid:
+                os.waitpid(child, 0)
+            ktap.check(pid and os.WIFSIGNALED(status), "it did not die")
+            ktap.equal(told(disk.handle, 15 * GIB, MIB, 1), [], "afterwards")
 
 
 @ktap.case

@@ -157,7 +157,8 @@ static int answer_bits(struct vhdx_answer *answer, struct vhdx_span_source *sour
 	answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(u64));
 	if (!answer->bits)
 		return -ENOMEM;
-	while (answer->offset < limit && now_ms() < deadline) {
+	/* Once at least: there is progress, however short the time is. */
+	do {
 		vhdx_answer_bits_begin(answer, limit);
 		do {
 			more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
@@ -167,7 +168,7 @@ static int answer_bits(struct vhdx_answer *answer, struct vhdx_span_source *sour
 		bytes = sizeof(u64) * vhdx_answer_bits_finish(answer);
 		memcpy(output + query->output_count, answer->bits, bytes);
 		query->output_count += bytes;
-	}
+	} while (answer->offset < limit && now_ms() < deadline);
 	vhdx_free(answer->bits);
 	return more;
 }

@@ -42,7 +42,12 @@ static int open_device_for_it(struct target *target)
 	container->fd = open_for(target->path, true, O_EXCL);
 	if (container->fd < 0)
 		return fail_errno(container->fd, "%s: cannot open it for writing", target->path);
-	return 0;
+	/* What its name leads to may be another's to change: a file is never written over. */
+	if (!fstat(container->fd, &container->st) && is_block(container))
+		return 0;
+	return fail(-EBUSY, VHDX_REASON_IN_USE,
+		    "%s: it was a block device, and is none any more: somebody changed it just now",
+		    target->path);
 }
 
 int open_target(struct target *target, const char *path, mode_t mode)

@@ -586,6 +586,37 @@ def test_crash():
                 target.unlink()
 
 
+WAS_A_DEVICE = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+int stat(const char *path, struct stat *st)
+{
+	int err = fstatat(AT_FDCWD, path, st, 0);
+	if (strstr(path, "victim"))
+		st->st_mode = S_IFBLK | 0600;
+	return err;
+}
+int stat64(const char *path, struct stat64 *st) __attribute__((alias("stat")));
+"""
+
+
+def test_exchanged():
+    """Where its name led to a device when it was looked at, and leads to a file when it is opened."""
+    with directory() as path:
+        source, victim = path / "source.vhdx", path / "victim"
+        vhdxoracle.create(source, 4 * MIB, content=[(0, b"x" * MIB)])
+        victim.write_bytes(bytes(MIB) + b"precious")
+        before = digest(victim)
+        shim = compile_shim(path, WAS_A_DEVICE)
+        for kind in TYPES:
+            done = ctl("convert", "--type", kind, source, victim,
+                       env={"LD_PRELOAD": str(shim)}).expect(1)
+            assert "none any more" in done.err, done.err
+            assert digest(victim) == before
+
+
 def test_bar():
     """On a terminal there is one."""
     with directory() as path:

@@ -20,10 +20,18 @@ struct vhdx_overlay_zero {
 	u32 order;
 };
 
-/* While the log is walked. */
+#define FEW_PAGES	256U
+
+/**
+ * struct gathering - while the log is walked
+ * @page_capacity: there is room for so many pages
+ * @pages_max:	there are no more of them
+ * @order:	of the next effect
+ */
 struct gathering {
 	struct vhdx_overlay *overlay;
 	unsigned int page_capacity;
+	unsigned int pages_max;
 	u32 order;
 	struct vhdx_diag *diag;
 };
@@ -34,12 +42,36 @@ static int too_many(const struct gathering *gathering, const char *what, unsigne
 				most, what);
 }
 
+/* A header may claim a log of any length, and a chain has many: room is for what is in it. */
+static int make_room(struct gathering *gathering)
+{
+	struct vhdx_overlay *overlay = gathering->overlay;
+	struct vhdx_overlay_page *pages;
+	unsigned int capacity;
+
+	if (overlay->page_count < gathering->page_capacity)
+		return 0;
+	if (gathering->page_capacity == gathering->pages_max)
+		return too_many(gathering, "data descriptors", gathering->pages_max);
+	capacity = min(max(2 * gathering->page_capacity, FEW_PAGES), gathering->pages_max);
+	pages = vhdx_alloc(capacity * sizeof(*pages));
+	if (!pages)
+		return vhdx_no_memory(gathering->diag);
+	if (overlay->page_count)
+		memcpy(pages, overlay->pages, overlay->page_count * sizeof(*pages));
+	vhdx_free(overlay->pages);
+	overlay->pages = pages;
+	gathering->page_capacity = capacity;
+	return 0;
+}
+
 static int gather(void *context, u64 offset, const void *sector, u64 length, u64 log_offset)
 {
 	struct gathering *gathering = context;
 	struct vhdx_overlay *overlay = gathering->overlay;
 	struct vhdx_overlay_page *page;
 	struct vhdx_overlay_zero *zero;
+	int err;
 
 	if (!sector) {
 		if (overlay->zero_count == VHDX_OVERLAY_ZEROES_MAX)
@@ -50,8 +82,9 @@ static int gather(void *context, u64 offset, const void *sector, u64 length, u64
 		zero->order = gathering->order++;
 		return 0;
 	}
-	if (overlay->page_count == gathering->page_capacity)
-		return too_many(gathering, "data descriptors", gathering->page_capacity);
+	err = make_room(gathering);
+	if (err)
+		return err;
 	page = &overlay->pages[overlay->page_count++];
 	page->offset = offset;
 	page->log_offset = log_offset;
@@ -220,11 +253,10 @@ int vhdx_overlay_init(struct vhdx_overlay *overlay, struct vhdx_store *below,
 	overlay->store.size = max(below->size, image->log.last_file_offset);
 
 	/* Each data descriptor has its sector in the log: that many at most. */
-	gathering.page_capacity = min_t(u64, image->header.log_length / VHDX_PAGE,
-					VHDX_OVERLAY_PAGES_MAX);
-	overlay->pages = vhdx_alloc(gathering.page_capacity * sizeof(*overlay->pages));
+	gathering.pages_max = min_t(u64, image->header.log_length / VHDX_PAGE,
+				    VHDX_OVERLAY_PAGES_MAX);
 	overlay->zeroes = vhdx_alloc(VHDX_OVERLAY_ZEROES_MAX * sizeof(*overlay->zeroes));
-	if (!overlay->pages || !overlay->zeroes)
+	if (!overlay->zeroes)
 		err = vhdx_no_memory(diag);
 	else
 		err = vhdx_log_walk(below, &image->header, &image->log, gather, &gathering, diag);
