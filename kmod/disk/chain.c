@@ -3,6 +3,7 @@
 #include "core/vhdx/locator.h"
 #include "disk.h"
 
+#include <linux/sched/signal.h>
 #include <uapi/linux/vhdx.h>
 
 /* ---- opened --------------------------------------------------------------------------------- */
@@ -82,7 +83,8 @@ static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
  * @diag:	what is wrong, and with which of the parents
  *
  * The leaf is opened last: once its log is replayed on disk, it must not be refused any more.
- * Process context. Returns 0; what vhdx_layer_open() says; what vhdx_chain_judge() says.
+ * Process context. Returns 0; -EINTR killed; what vhdx_layer_open() says; what vhdx_chain_judge()
+ * says.
  */
 int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 		    struct vhdx_diag *diag)
@@ -90,8 +92,12 @@ int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 	unsigned int i;
 	int err = 0;
 
-	for (i = disk->layer_count; i && !err; i--)
+	for (i = disk->layer_count; i && !err; i--) {
+		/* A hostile file may take a second to be judged, and there may be 256 of them. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		err = open_layer(disk, i - 1, layers[i - 1].container_fd, diag);
+	}
 	return err;
 }
 
