@@ -22,7 +22,7 @@ BY = pathlib.Path("/dev/disk")
 def install_rules():
     """Where an administrator's own are."""
     shutil.copy(RULES, "/etc/udev/rules.d/")
-    command("udevadm", "control", "--reload")
+    udev.reload()
 
 
 def wait_for(link, node, patience=20):

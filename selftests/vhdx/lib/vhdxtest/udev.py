@@ -4,6 +4,7 @@
 import contextlib
 import pathlib
 import subprocess
+import time
 
 from .images import command
 
@@ -39,6 +40,20 @@ def settle():
             _stop()
             _start()
     raise AssertionError("udev has been busy for 120 seconds")
+
+
+def reload():
+    """Rules are read again. A daemon that was just started may break the connection off ("Failed to
+    wait for daemon to reply: Broken pipe"): then it is asked again, and at last another one."""
+    for asked in range(1, 11):
+        done = subprocess.run(["udevadm", "control", "--reload"], check=False)
+        if not done.returncode:
+            return
+        if asked % 5 == 0:
+            _stop()
+            _start()
+        time.sleep(0.5)
+    raise AssertionError("udev does not read its rules")
 
 
 @contextlib.contextmanager
