@@ -220,19 +220,42 @@ int take_from_parent(struct creating *creating)
 
 /* ---- The child ---- */
 
-/* What maps a path of the locator to where the parent lies, as FROM=TO. */
+/*
+ * What maps a path of the locator to where the parent lies, as FROM=TO; free() it. "" where no
+ * FROM can: the first = ends it. NULL: no memory.
+ */
+static char *map_to(const struct container *parent)
+{
+	const char *path = parent->path;
+	int length = strrchr(path, '/') - path;
+	char *word;
+	char *map;
+
+	/* A device is no file of its directory; and the root would map all that there is. */
+	if (!length || is_block(parent))
+		length = strlen(path);
+	if (memchr(path, '=', length))
+		return strdup("");
+	if (asprintf(&map, "%.*s=%.*s", length, path, length, path) < 0)
+		return NULL;
+	word = shell_word(map);
+	free(map);
+	return word;
+}
+
 static void note_unfound(const struct creating *creating)
 {
 	const char *parent = creating->parent.path;
-	const char *name = strrchr(parent, '/');
-	int length = name - parent;
+	char *map = map_to(&creating->parent);
+	char *word = shell_word(parent);
+	bool maps = map && *map;
 
-	/* A device is no file of its directory; and the root is no beginning of a path. */
-	if (!length || is_block(&creating->parent))
-		length = strlen(parent);
 	fail(0, VHDX_REASON_NONE,
-	     "%s: made, but attach looks for parents only below the directory of their child, and will not find %s: name it (--parent %s), or say where it lies (--map-path %.*s=%.*s)",
-	     creating->path, parent, parent, length, parent, length, parent);
+	     "%s: made, but attach looks for parents only below the directory of their child, and will not find %s: name it (--parent %s)%s%s%s",
+	     creating->path, parent, word ?: "FILE",
+	     maps ? ", or say where it lies (--map-path " : "", maps ? map : "", maps ? ")" : "");
+	free(word);
+	free(map);
 }
 
 /* @image is the child's, by its own paths. */
