@@ -260,6 +260,26 @@ def test_advice_is_of_any_path():
             child.unlink()
 
 
+def test_damaged_parent():
+    """It can be attached, and so can its child; but there is something to be looked at."""
+    with directory() as path:
+        path = path.resolve()
+        for place in ("a", "b c"):
+            (path / place).mkdir()
+        parent, child = path / "b c/parent.vhdx", path / "a/child.vhdx"
+        create(parent, "--size", "8M", "--block-size", "1M")
+        with vhdxoracle.Editor(str(parent)) as edit:
+            edit.put_bat(1, (1 << 50) | 6)
+        before = parent.read_bytes()
+        for made, words in ((child, "will not find"), (path / "b c/child.vhdx", "made, but `")):
+            done = ctl("create", "--json", "--parent", parent, made).expect(0, "warning: ", words)
+            advice = re.search("`(vhdxctl check .*)`", done.json["warning"]).group(1)
+            assert shlex.split(advice)[2:] == [str(parent)], done.err
+            expect_sound(made)
+        assert ctl("check", parent).code == 4 and parent.read_bytes() == before
+        assert ctl("create", "--parent", made, path / "b c/next").expect(0).err == ""
+
+
 def test_long_chains():
     """A child that could not be attached is not made."""
     with directory() as path:
@@ -305,7 +325,7 @@ def test_refused_parents():
         ctl("create", "--parent", back, child).expect(1, "a backslash in its path")
         odd = os.fsdecode(bytes(path) + b"/odd\xff")
         os.link(parent, odd)
-        ctl("create", "--parent", odd, child).expect(1, "no UTF-8")
+        ctl("create", "--parent", odd, child).expect(1, "no UTF-8", "rename")
         with qemu_io(parent, commands=("write 0 512",)):
             ctl("create", "--parent", parent, child).expect(1, f"{parent}: in use")
         for options in (("--size", "8M"), ("--type", "fixed"), ("--sector-size", "512")):
