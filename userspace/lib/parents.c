@@ -13,6 +13,8 @@
 /* Parents that advice names; their paths may be long. */
 #define NAMED_MAX	8
 
+#define NAMED_IN_ORDER	"; each parent has a --parent of its own, that of the leaf first"
+
 /**
  * struct walk - down a chain
  * @child:	the layer whose parent is next
@@ -62,7 +64,7 @@ static int check_parent(const struct walk *walk, const struct container *parent,
 		return 0;
 	return fail(err, diag.reason, "%s: %s is not its parent: %s%s", walk->child->path,
 		    parent->path, diag.text,
-		    walk->options->parents ? "; each parent has a --parent of its own, that of the leaf first" : "");
+		    walk->options->parents ? NAMED_IN_ORDER : "");
 }
 
 /* What is wrong with the parent was noted, with its name. */

@@ -35,6 +35,7 @@ char *shell_word(const char *text)
 		else
 			*to++ = *from;
 	}
-	strcpy(to, "'");
+	*to++ = '\'';
+	*to = '\0';
 	return word;
 }
