@@ -24,7 +24,8 @@ enum option_kind {
 	OPTION_FLAG,	/* bool */
 	OPTION_TEXT,	/* const char * */
 	OPTION_FILE,	/* const char *, a path: not empty */
-	OPTION_SIZE,	/* uint64_t, with a suffix */
+	OPTION_SIZE,	/* uint64_t, with a suffix; not 0 */
+	OPTION_BYTES,	/* the same, or 0 */
 	OPTION_NUMBER,	/* int, not negative */
 	OPTION_LIST,	/* const char **, ended by NULL: as often as it is given; none is empty */
 };

@@ -149,7 +149,7 @@ static int detach_once(const struct attachment *disk)
 		complain("warning: %s: %s had been removed, or another file renamed over it; the file has other names, and what was on the disk is there",
 			 status.device, status.container);
 	if (!err && gone[0])
-		complain("warning: %s: its parent %s had been removed, or another file renamed over it: it can't be attached again without that one; next time, copy the disk before you detach it",
+		complain("warning: %s: its parent %s had been removed, or another file renamed over it: unless a file of the same content is there now, it can't be attached again; next time, copy the disk before you detach it",
 			 status.device, gone);
 	return err;
 }

@@ -63,6 +63,14 @@ static int add_to_list(const char ***list, const char *text)
 	return 0;
 }
 
+/* What was left out is 0, too: so whoever writes it would get what he did not ask for. */
+static int check_zero(const struct cli_option *option)
+{
+	if (option->kind == OPTION_BYTES || *(uint64_t *)option->value)
+		return 0;
+	return usage_error("--%s: 0 is no size", option->name);
+}
+
 static int set_option(const struct cli_option *option, const char *text)
 {
 	switch (option->kind) {
@@ -73,8 +81,9 @@ static int set_option(const struct cli_option *option, const char *text)
 		*(const char **)option->value = text;
 		return 0;
 	case OPTION_SIZE:
+	case OPTION_BYTES:
 		if (!parse_size(text, option->value))
-			return 0;
+			return check_zero(option);
 		return usage_error("--%s: \"%s\" is not a size (such as 65536, 64K, 1.5M)",
 				   option->name, text);
 	case OPTION_NUMBER:

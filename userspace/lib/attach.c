@@ -488,11 +488,15 @@ static void warn_of_stray(struct attaching *attaching)
 /* The driver attaches it for reading; one that is written it has refused. */
 static void warn_of_log(struct attaching *attaching)
 {
+	char *word;
+
 	if (!attaching->unwritten)
 		return;
+	word = shell_word(attaching->unwritten);
 	fail(0, VHDX_REASON_NONE,
 	     "%s: its header names a log of which nothing was ever written, as where QEMU is killed; it is read as it is, and `vhdxctl check --repair %s` closes the log, once it is detached",
-	     attaching->unwritten, attaching->unwritten);
+	     attaching->unwritten, word ?: "FILE");
+	free(word);
 	warn(attaching, vhdx_error_message());
 }
 

@@ -72,7 +72,7 @@ int vhdx_create(const char *path, const struct vhdx_create_options *options)
 	if (err)
 		take_back(&creating.target);
 	else if (known.parent)
-		note_lost_parents(&creating);
+		note_parents(&creating);
 	close_target(&creating.target);
 	close_container(&creating.parent);
 	free(creating.locator);

@@ -10,6 +10,7 @@
 /**
  * struct creating - a container being made
  * @parent:	open and locked until the child is there: nobody writes it meanwhile
+ * @parent_errors: that `vhdxctl check` tells of it
  * @locator:	what leads the child to it
  */
 struct creating {
@@ -17,13 +18,17 @@ struct creating {
 	const struct vhdx_create_options *options;
 	struct target target;
 	struct container parent;
+	unsigned int parent_errors;
 	void *locator;
 	struct vhdx_recipe recipe;
 };
 
 /* Size, sectors, id and linkage come from options->parent. 0 or -errno, noted. */
 int take_from_parent(struct creating *creating);
-/* The child is there. Where an attach won't find what it is made of, that is noted. */
-void note_lost_parents(const struct creating *creating);
+/*
+ * The child is there. Where an attach won't find what it is made of, or its parent is damaged, that
+ * is noted.
+ */
+void note_parents(const struct creating *creating);
 
 #endif

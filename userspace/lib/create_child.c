@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <core/offline/check.h>
 #include <core/offline/locator_write.h>
+#include <core/utf8.h>
 #include "create.h"
 #include "image_file.h"
 
@@ -20,6 +22,31 @@ static int refuse_name(const char *path)
 	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 		    "%s: a backslash in its path is taken for what separates names: rename it",
 		    path);
+}
+
+static int refuse_bytes(const char *path)
+{
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: its path is no UTF-8, and a parent locator can't have it: rename what is not",
+		    path);
+}
+
+/* A child can name it. */
+static int check_name_of(const char *path)
+{
+	const u8 *at = (const u8 *)path;
+	size_t rest = strlen(path);
+	u32 character;
+	size_t bytes;
+
+	if (strchr(path, '\\'))
+		return refuse_name(path);
+	for (; rest; at += bytes, rest -= bytes) {
+		bytes = vhdx_utf8_decode(at, rest, &character);
+		if (!bytes)
+			return refuse_bytes(path);
+	}
+	return 0;
 }
 
 static void to_backslashes(char *path)
@@ -114,8 +141,9 @@ static int make_locator(struct creating *creating, const vhdx_guid *linkage)
 	char *directory;
 	int err;
 
-	if (strchr(parent, '\\'))
-		return refuse_name(parent);
+	err = check_name_of(parent);
+	if (err)
+		return err;
 	directory = directory_of(creating->path);
 	if (!directory)
 		return fail_errno(-errno, "%s: cannot tell where it is to be", creating->path);
@@ -201,6 +229,26 @@ static int check_chain_length(const struct creating *creating, struct image_file
 		    creating->parent.path, VHDX_LAYERS_MAX);
 }
 
+static int count_error(void *context, enum vhdx_severity severity, const struct vhdx_diag *diag)
+{
+	struct creating *creating = context;
+
+	(void)diag;
+	if (severity > VHDX_SEVERITY_WARNING)
+		creating->parent_errors++;
+	return 0;
+}
+
+/* What is fatal has been refused; with all else it can be read, but for some blocks. */
+static int look_for_damage(struct creating *creating, struct image_file *image)
+{
+	struct vhdx_diag diag = { 0 };
+	int err = vhdx_check_store(&image->file.store, is_block(&creating->parent), count_error,
+				   creating, &diag);
+
+	return err ? fail_kernel(err, diag.reason, creating->parent.path, diag.text) : 0;
+}
+
 int take_from_parent(struct creating *creating)
 {
 	struct image_file image;
@@ -213,6 +261,8 @@ int take_from_parent(struct creating *creating)
 	if (!err)
 		err = check_chain_length(creating, &image);
 	if (!err)
+		err = look_for_damage(creating, &image);
+	if (!err)
 		err = take_from(creating, &image.image);
 	close_image(&image);
 	return err;
@@ -220,19 +270,42 @@ int take_from_parent(struct creating *creating)
 
 /* ---- The child ---- */
 
-/* What maps a path of the locator to where the parent lies, as FROM=TO. */
+/*
+ * What maps a path of the locator to where the parent lies, as FROM=TO; free() it. "" where no
+ * FROM can: the first = ends it. NULL: no memory.
+ */
+static char *map_to(const struct container *parent)
+{
+	const char *path = parent->path;
+	int length = strrchr(path, '/') - path;
+	char *word;
+	char *map;
+
+	/* A device is no file of its directory; and the root would map all that there is. */
+	if (!length || is_block(parent))
+		length = strlen(path);
+	if (memchr(path, '=', length))
+		return strdup("");
+	if (asprintf(&map, "%.*s=%.*s", length, path, length, path) < 0)
+		return NULL;
+	word = shell_word(map);
+	free(map);
+	return word;
+}
+
 static void note_unfound(const struct creating *creating)
 {
 	const char *parent = creating->parent.path;
-	const char *name = strrchr(parent, '/');
-	int length = name - parent;
+	char *map = map_to(&creating->parent);
+	char *word = shell_word(parent);
+	bool maps = map && *map;
 
-	/* A device is no file of its directory; and the root is no beginning of a path. */
-	if (!length || is_block(&creating->parent))
-		length = strlen(parent);
 	fail(0, VHDX_REASON_NONE,
-	     "%s: made, but attach looks for parents only below the directory of their child, and will not find %s: name it (--parent %s), or say where it lies (--map-path %.*s=%.*s)",
-	     creating->path, parent, parent, length, parent, length, parent);
+	     "%s: made, but attach looks for parents only below the directory of their child, and will not find %s: name it (--parent %s)%s%s%s",
+	     creating->path, parent, word ?: "FILE",
+	     maps ? ", or say where it lies (--map-path " : "", maps ? map : "", maps ? ")" : "");
+	free(word);
+	free(map);
 }
 
 /* @image is the child's, by its own paths. */
@@ -252,7 +325,7 @@ static void look_for_parents(const struct creating *creating, const struct conta
 	release_parents(&parents);
 }
 
-void note_lost_parents(const struct creating *creating)
+static void note_lost_parents(const struct creating *creating)
 {
 	struct container child = creating->target.container;
 	struct image_file image;
@@ -264,4 +337,25 @@ void note_lost_parents(const struct creating *creating)
 		look_for_parents(creating, &child, &image);
 	close_image(&image);
 	free(child.path);
+}
+
+/* Beside what is noted already. */
+static void note_damaged_parent(const struct creating *creating)
+{
+	const char *noted = vhdx_error_message();
+	char *word;
+
+	if (!creating->parent_errors)
+		return;
+	word = shell_word(creating->parent.path);
+	fail(0, VHDX_REASON_CORRUPT,
+	     "%s%s `vhdxctl check %s` finds damage in its parent: what can't be read there, can't be read here",
+	     *noted ? noted : creating->path, *noted ? "; and" : ": made, but", word ?: "FILE");
+	free(word);
+}
+
+void note_parents(const struct creating *creating)
+{
+	note_lost_parents(creating);
+	note_damaged_parent(creating);
 }

@@ -230,7 +230,7 @@ static int look_by_locator(struct search *search, struct image_file *image,
 
 int find_parent(struct found_parent *found, const struct container *child,
 		struct image_file *image, const struct origin *origin,
-		const char *const *path_maps)
+		const char *const *path_maps, const char *named)
 {
 	struct search search = { .origin = origin, .path_maps = path_maps, .found = found };
 	char *tried = NULL;
@@ -245,8 +245,8 @@ int find_parent(struct found_parent *found, const struct container *child,
 		err = fail_errno(-ENOMEM, "%s", child->path);
 	else if (!err)
 		err = fail(search.err ? search.err : -ENOENT, VHDX_REASON_NONE,
-			   "%s: a differencing disk, whose parent is not found: %s: name it (--parent), or say where such paths lie (--map-path)",
-			   child->path, search.any ? tried : "it has no path to it");
+			   "%s: a differencing disk, whose parent is not found: %s: name it (%s--parent FILE), or say where such paths lie (--map-path FROM=TO)",
+			   child->path, search.any ? tried : "it has no path to it", named);
 	free(tried);
 	return err > 0 ? 0 : err;
 }

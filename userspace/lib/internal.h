@@ -160,11 +160,20 @@ static inline bool is_block(const struct container *container)
 	return S_ISBLK(container->st.st_mode);
 }
 
+/* ---- shell_word.c ---- */
+
+/* @text as one word of a command, quoted where that is needed; free() it. NULL: no memory. */
+char *shell_word(const char *text);
+
 /* ---- windows_path.c ---- */
 
 /* Does it begin where the file that names it lies? No drive, no server, no root. */
 bool is_relative_path(const char *path);
-/* What is behind @from in @path, without a separator in front; NULL: it doesn't begin so. */
+/*
+ * What is behind @from in @path, without a separator in front; NULL: it doesn't begin so. A "./" in
+ * front of either says nothing; a lone separator is what every path begins with that names no
+ * drive and no server.
+ */
 const char *path_behind(const char *path, const char *from);
 /* @directory and @path behind it, backslashes turned; to be freed. NULL: out of memory. */
 char *path_beneath(const char *directory, const char *path);
@@ -216,10 +225,13 @@ struct found_parent {
 
 struct image_file;
 
-/* By the first path of @child's locator that leads to a file. -ENOENT and others, noted. */
+/*
+ * By the first path of @child's locator that leads to a file. -ENOENT and others, noted: @named is
+ * what advice has to name before it, "" for a leaf's own parent.
+ */
 int find_parent(struct found_parent *found, const struct container *child,
 		struct image_file *image, const struct origin *origin,
-		const char *const *path_maps);
+		const char *const *path_maps, const char *named);
 int find_named_parent(struct found_parent *found, const char *path);
 void release_found(struct found_parent *found);
 

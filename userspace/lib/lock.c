@@ -90,7 +90,7 @@ int lock_container(int fd, bool write, const char *path)
 		return 0;
 	if (err == -EBUSY)
 		return fail(err, VHDX_REASON_IN_USE,
-			    "%s: in use by another process (QEMU or another attach), which holds a lock on it; stop that first%s",
+			    "%s: in use by another process (QEMU, vhdxctl, another attach), which holds a lock on it; stop that first%s",
 			    path, write ? ", or attach read-only if it only reads" : "");
 	return fail_errno(err, "%s: cannot lock it as QEMU does", path);
 }

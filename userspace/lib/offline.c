@@ -266,6 +266,13 @@ static int offline_sidecar(struct vhdx_disk *disk, char **path)
 	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
 }
 
+/* The driver's advice is for a disk that is attached. */
+static void advise_to_track(struct vhdx_diag *diag)
+{
+	snprintf(diag->text, sizeof(diag->text),
+		 "change tracking is not enabled; `vhdxctl attach --track FILE` enables it");
+}
+
 /* Without a message: the caller has it from the library. */
 static int offline_call(struct vhdx_disk *disk, unsigned long command, void *theirs)
 {
@@ -281,6 +288,9 @@ static int offline_call(struct vhdx_disk *disk, unsigned long command, void *the
 	vhdx_argument_clear(known, &argument, VHDX_FIELD_VERDICT);
 	if (!err)
 		err = run(to_offline(disk), command, &argument, &diag);
+	if (err == -EOPNOTSUPP && diag.reason == VHDX_REASON_DISABLED &&
+	    !to_offline(disk)->sidecar_error)
+		advise_to_track(&diag);
 	if (err)
 		vhdx_argument_clear(known, &argument, VHDX_FIELD_RESULT);
 	*vhdx_argument_reason(known, &argument) = diag.reason;
@@ -355,7 +365,7 @@ static void look_for_sidecar(struct offline_disk *offline)
 		break;
 	default:
 		no_sidecar(offline,
-			   "change tracking is not enabled (there is no %.130s); `vhdxctl track enable` enables it",
+			   "change tracking is not enabled (there is no %.120s); `vhdxctl attach --track FILE` enables it",
 			   path);
 		break;
 	}
@@ -437,7 +447,7 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 	err = load_sidecar(offline);
 	if (err == -ENODATA)
 		no_sidecar(offline,
-			   "change tracking is not enabled (%.140s is empty); `vhdxctl track enable` enables it",
+			   "change tracking is not enabled (%.130s is empty); `vhdxctl attach --track FILE` enables it",
 			   offline->sidecar_path);
 	else
 		offline->sidecar_error = err == -EUCLEAN ? -ESTALE : err;

@@ -4,10 +4,16 @@
  * them open, locked against writers, and the one that its child was made of.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <core/vhdx/locator.h>
 #include "image_file.h"
+
+/* Parents that advice names; their paths may be long. */
+#define NAMED_MAX	8
+
+#define NAMED_IN_ORDER	"; each parent has a --parent of its own, that of the leaf first"
 
 /**
  * struct walk - down a chain
@@ -56,8 +62,9 @@ static int check_parent(const struct walk *walk, const struct container *parent,
 
 	if (!err)
 		return 0;
-	return fail(err, diag.reason, "%s: %s is not its parent: %s", walk->child->path,
-		    parent->path, diag.text);
+	return fail(err, diag.reason, "%s: %s is not its parent: %s%s", walk->child->path,
+		    parent->path, diag.text,
+		    walk->options->parents ? NAMED_IN_ORDER : "");
 }
 
 /* What is wrong with the parent was noted, with its name. */
@@ -126,6 +133,47 @@ static int descend(struct walk *walk, struct found_parent *found)
 	return move_origin(walk, found, walk->child);
 }
 
+/*
+ * "--parent FILE " for each parent so far: none can be named without those before it. Of a long
+ * chain only that they are to be named: there is no room for more. free() it; NULL: no memory.
+ */
+static char *name_parents(const struct parents *parents)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *names;
+	char *word;
+	size_t i;
+
+	if (parents->count > NAMED_MAX)
+		return strdup("all parents, that of the leaf first: --parent FILE … ");
+	names = open_memstream(&text, &length);
+	if (!names)
+		return NULL;
+	for (i = 0; i < parents->count; i++) {
+		word = shell_word(parents->layers[i].path);
+		fprintf(names, "--parent %s ", word ?: "FILE");
+		free(word);
+	}
+	if (!fclose(names))
+		return text;
+	free(text);
+	return NULL;
+}
+
+static int find_in_locator(const struct walk *walk, struct found_parent *found)
+{
+	char *named = name_parents(walk->parents);
+	int err;
+
+	if (!named)
+		return fail_errno(-ENOMEM, "%s", walk->child->path);
+	err = find_parent(found, walk->child, walk->image, &walk->origin,
+			  walk->options->path_maps, named);
+	free(named);
+	return err;
+}
+
 static int find_next(struct walk *walk, struct found_parent *found)
 {
 	if (walk->parents->count + 1 >= VHDX_LAYERS_MAX)
@@ -134,8 +182,7 @@ static int find_next(struct walk *walk, struct found_parent *found)
 			    walk->child->path, walk->leaf->path, VHDX_LAYERS_MAX);
 	if (walk->named && *walk->named)
 		return find_named_parent(found, *walk->named++);
-	return find_parent(found, walk->child, walk->image, &walk->origin,
-			   walk->options->path_maps);
+	return find_in_locator(walk, found);
 }
 
 static int step(struct walk *walk)

@@ -30,7 +30,21 @@ static bool same_character(char one, char other)
 	return one == other;
 }
 
-const char *path_behind(const char *path, const char *from)
+/* Behind any "./" that it begins with. */
+static const char *skip_here(const char *path)
+{
+	while (path[0] == '.' && is_separator(path[1]))
+		for (path++; is_separator(*path); path++)
+			;
+	return path;
+}
+
+static const char *behind_root(const char *path)
+{
+	return is_separator(path[0]) && !is_separator(path[1]) ? path + 1 : NULL;
+}
+
+static const char *behind(const char *path, const char *from)
 {
 	size_t length = strlen(from);
 	size_t i;
@@ -48,14 +62,19 @@ const char *path_behind(const char *path, const char *from)
 	return path;
 }
 
+const char *path_behind(const char *path, const char *from)
+{
+	if (is_separator(from[0]) && !from[1])
+		return behind_root(path);
+	return behind(path, from) ?: behind(skip_here(path), skip_here(from));
+}
+
 char *path_beneath(const char *directory, const char *path)
 {
 	char *joined;
 	char *c;
 
-	while (path[0] == '.' && is_separator(path[1]))
-		path += 2;
-	if (asprintf(&joined, "%s%s%s", directory, *directory ? "/" : "", path) < 0)
+	if (asprintf(&joined, "%s%s%s", directory, *directory ? "/" : "", skip_here(path)) < 0)
 		return NULL;
 	for (c = joined + strlen(directory); *c; c++)
 		if (*c == '\\')

@@ -5,6 +5,8 @@ import errno
 import lzma
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import sys
 from uuid import UUID
@@ -182,6 +184,42 @@ def test_paths_that_are_mapped():
         fake.refuse("--map-path", f"C:={path}/srv/vms/sub/x", leaf, said=("leads out",))
         for nonsense in ("C:", "=/srv", "C:="):
             fake.ctl("attach", "--map-path", nonsense, leaf).expect(2, "--map-path", "FROM=TO")
+
+
+def test_maps_of_whole_trees():
+    """All that names no drive and no server; and the same directory, with and without "./"."""
+    with directory() as path:
+        fake = Driver(path)
+        base = make_base(path / "elsewhere/sub/base.vhdx")
+        leaf = make_child(path / "disks/leaf.avhdx", base)
+        for text, origin, to in (("\\sub\\base.vhdx", "/", "elsewhere"),
+                                 ("/sub/base.vhdx", "\\", "elsewhere"),
+                                 ("sub\\base.vhdx", ".\\sub", "elsewhere/sub"),
+                                 (".\\sub\\base.vhdx", "sub", "elsewhere/sub"),
+                                 (".\\.\\sub\\base.vhdx", "./SUB/", "elsewhere/sub"),
+                                 (".\\sub\\base.vhdx", ".", "elsewhere")):
+            put_locator(leaf, pairs_of(base, absolute_win32_path=text))
+            fake.refuse(leaf)
+            assert fake.parents("--map-path", f"{origin}={path / to}", leaf) == [base], text
+        for text in ("C:\\sub\\base.vhdx", "\\\\sub\\base.vhdx", "sub\\base.vhdx"):
+            put_locator(leaf, pairs_of(base, absolute_win32_path=text))
+            fake.refuse("--map-path", f"/={path / 'elsewhere'}", leaf)
+
+
+def test_grandparent_that_is_not_found():
+    """The advice names all that were found, and works with the file in its place."""
+    with directory() as path:
+        fake = Driver(path)
+        base = make_base(path / "g h/a.vhdx")
+        middle = make_child(path / "g h/b.avhdx", base)
+        leaf = make_child(path / "g h/c.avhdx", middle)
+        moved = base.rename(path / "moved.vhdx")
+        done = fake.refuse(leaf, said=(f"(--parent '{middle}' --parent FILE)",))
+        advice = shlex.split(re.search(r"\((--parent .*?FILE)\)", done.err).group(1))
+        assert fake.parents(*[moved if word == "FILE" else word for word in advice],
+                            leaf) == [middle, moved]
+        fake.refuse("--parent", moved, leaf, said=(f"{moved} is not its parent",
+                                                   "each parent has a --parent of its own"))
 
 
 def test_order_of_the_paths():
@@ -513,7 +551,8 @@ def test_parent_that_was_removed():
         paths[1].unlink()
         fake.write("sys/block/vhdx0/parent1/container", f"{paths[1]} (deleted)\n")
         fake.write("sys/block/vhdx0/parent1/container_unlinked", "1\n")
-        fake.ctl("detach", "0").expect(0, f"/dev/vhdx0: its parent {paths[1]} had been removed")
+        fake.ctl("detach", "0").expect(0, f"/dev/vhdx0: its parent {paths[1]} had been removed",
+                                       "unless a file of the same content is there now")
 
 
 def test_parent_in_use():

@@ -649,6 +649,9 @@ def test_devices():
                 assert found[:len(wanted)] == wanted
                 assert found[len(wanted):] == b"\xee" * (60 * MIB - len(wanted))
                 ctl("convert", device, path / "x").expect(1, f"{device}: not a VHDX")
+                for command, code in (("check", 8), ("info", 1)):
+                    ctl(command, device).expect(code, f"{device}: not a VHDX: ",
+                                                "vhdxctl convert --from raw")
                 convert(device, path / "back.vhdx", "--from", "raw")
                 assert content(path / "back.vhdx") == found
             else:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -212,8 +213,8 @@ def test_child():
 
 
 def map_advised(warning):
-    """The option that the warning names, without its quotes."""
-    return re.search(r"\((--map-path [^()]+)\)$", warning).group(1).split(" ", 1)
+    """The option that the warning names, as a shell reads it."""
+    return shlex.split(re.search(r"\((--map-path .+)\)$", warning).group(1))
 
 
 def test_child_that_is_elsewhere():
@@ -228,7 +229,7 @@ def test_child_that_is_elsewhere():
         warning = reply.json["warning"]
         assert reply.err == f"vhdxctl: warning: {warning}\n"
         assert reply.json["type"] == "differencing"
-        assert f"(--parent {parent})" in warning, warning
+        assert f"(--parent '{parent}')" in warning, warning
         assert ctl("info", "--json", child).json["chain_fault"]
         for advice in (["--parent", str(parent)], map_advised(warning)):
             chain = ctl("info", "--json", *advice, child).expect(0).json
@@ -238,6 +239,45 @@ def test_child_that_is_elsewhere():
         grandchild = path / "c/grandchild.vhdx"
         create(grandchild, "--parent", child, warning=f"{grandchild}: made, but attach will not "
                f"find all of its chain: {child}: a differencing disk, whose parent is not found")
+
+
+def test_advice_is_of_any_path():
+    """What a shell would take for something else is quoted; what no map can have, is not advised."""
+    with directory() as path:
+        path = path.resolve()
+        (path / "c").mkdir()
+        child = path / "c/child.vhdx"
+        for name in ("it's", "$(x) `y`", "a;b&c", "a\"b*", "a(b)", "#~!", "öde", "a=b", "a= b"):
+            parent = path / name / "parent.vhdx"
+            parent.parent.mkdir()
+            create(parent, "--size", "8M")
+            warning = ctl("create", "--json", "--parent", parent, child).expect(0).json["warning"]
+            named = shlex.split(re.search(r"\((--parent .+?)\)(, or|$)", warning).group(1))
+            advices = [named] + ([] if "=" in name else [map_advised(warning)])
+            assert ("--map-path" in warning) == ("=" not in name), warning
+            for advice in advices:
+                assert not ctl("info", "--json", *advice, child).json["chain_fault"], warning
+            child.unlink()
+
+
+def test_damaged_parent():
+    """It can be attached, and so can its child; but there is something to be looked at."""
+    with directory() as path:
+        path = path.resolve()
+        for place in ("a", "b c"):
+            (path / place).mkdir()
+        parent, child = path / "b c/parent.vhdx", path / "a/child.vhdx"
+        create(parent, "--size", "8M", "--block-size", "1M")
+        with vhdxoracle.Editor(str(parent)) as edit:
+            edit.put_bat(1, (1 << 50) | 6)
+        before = parent.read_bytes()
+        for made, words in ((child, "will not find"), (path / "b c/child.vhdx", "made, but `")):
+            done = ctl("create", "--json", "--parent", parent, made).expect(0, "warning: ", words)
+            advice = re.search("`(vhdxctl check .*)`", done.json["warning"]).group(1)
+            assert shlex.split(advice)[2:] == [str(parent)], done.err
+            expect_sound(made)
+        assert ctl("check", parent).code == 4 and parent.read_bytes() == before
+        assert ctl("create", "--parent", made, path / "b c/next").expect(0).err == ""
 
 
 def test_long_chains():
@@ -285,7 +325,7 @@ def test_refused_parents():
         ctl("create", "--parent", back, child).expect(1, "a backslash in its path")
         odd = os.fsdecode(bytes(path) + b"/odd\xff")
         os.link(parent, odd)
-        ctl("create", "--parent", odd, child).expect(1, "no UTF-8")
+        ctl("create", "--parent", odd, child).expect(1, "no UTF-8", "rename")
         with qemu_io(parent, commands=("write 0 512",)):
             ctl("create", "--parent", parent, child).expect(1, f"{parent}: in use")
         for options in (("--size", "8M"), ("--type", "fixed"), ("--sector-size", "512")):

@@ -38,6 +38,13 @@ def test_commands_and_options():
             assert f"--{option}" in text, (word, option)
 
 
+def test_examples_are_not_torn():
+    """A tab is as wide as nroff has it, which no example means."""
+    for path in MAN.glob("*.[0-9]"):
+        for example in re.findall(r"^\.nf\n(.*?)^\.fi", path.read_text(), re.M | re.S):
+            assert "\t" not in example, path
+
+
 def test_no_invented_options():
     known = {option for command in COMMANDS for option in options_of(command)}
     known |= {option for word in WORDS for option in options_of("track", word)}

@@ -89,7 +89,7 @@ def test_qemu_writer_keeps_us_out():
         with qemu_holds("w", image):
             assert hold_fails("w", image)
             assert hold_fails("r", image)
-            ctl("info", image).expect(1, "in use by another process (QEMU or another attach)")
+            ctl("info", image).expect(1, "in use by another process (QEMU, vhdxctl, another attach)")
         assert not hold_fails("w", image)
 
 

@@ -25,7 +25,8 @@ def ranges(image, since, *options):
 def test_no_sidecar():
     with directory() as path:
         image = make_image(path / "disk.vhdx")
-        ctl("changes", image, "--since", FOREIGN).expect(3, "not enabled", "full backup")
+        ctl("changes", image, "--since", FOREIGN).expect(
+            3, "not enabled", "`vhdxctl attach --track FILE`", "full backup")
         points = ctl("points", image, "--json").expect(0).json
         assert points["points"] == [] and points["disk_seq"] is None
         state = ctl("track", "status", image, "--json").expect(0).json
@@ -38,7 +39,8 @@ def test_empty_sidecar():
     with directory() as path:
         image = make_image(path / "disk.vhdx")
         (path / "disk.vhdx.lrct").touch()
-        ctl("changes", image, "--since", FOREIGN).expect(3, "not enabled")
+        ctl("changes", image, "--since", FOREIGN).expect(
+            3, "not enabled", "`vhdxctl attach --track FILE`")
         ctl("track", "verify", image).expect(1, "never enabled")
 
 

@@ -98,6 +98,15 @@ def test_wrong_usage():
         assert not fake.calls
 
 
+def test_zero_is_no_size():
+    """What was not given is 0 for the library: whoever gives it is told."""
+    for command in (["create", "--size", "0", "x"], ["convert", "--block-size", "0K", "x", "y"],
+                    ["create", "--size", "1G", "--log-size", "0", "x"],
+                    ["attach", "--unit", "0", "x"], ["track", "enable", "--unit", "0", "x"]):
+        option = next(word for word, value in zip(command, command[1:]) if value[0] == "0")
+        ctl(*command).expect(2, f"{option}: 0 is no size")
+
+
 def test_help():
     for command in [[], *([name] for name in COMMANDS), *(["track", word] for word in WORDS),
                     ["track"]]:
