@@ -372,10 +372,15 @@ static int make_raw(struct converting *converting)
 	err = copy(converting, first, converting->size);
 	if (err)
 		return err;
+	err = source_unchanged(&converting->source);
+	if (err)
+		return err;
 	err = target->file.store.flush(&target->file.store);
 	if (err)
 		return write_failed(target, err, NULL);
 	err = copy(converting, 0, first);
+	if (!err)
+		err = source_unchanged(&converting->source);
 	return err ? err : settle_target(target);
 }
 
@@ -448,6 +453,8 @@ static int make_vhdx(struct converting *converting)
 	if (err)
 		return write_failed(target, err, &diag);
 	err = is_dynamic(converting) ? fill_dynamic(converting) : fill_fixed(converting);
+	if (!err)
+		err = source_unchanged(&converting->source);
 	return err ? err : finish_vhdx(target, &converting->recipe);
 }
 

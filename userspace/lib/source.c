@@ -195,14 +195,47 @@ int source_find(struct source *source, u64 offset, struct vhdx_piece *piece)
 	return 0;
 }
 
+/* A device says nothing but its size; its users were kept away when it was opened. */
+static int layer_unchanged(const struct source *source, u32 layer)
+{
+	const struct container *container = container_of_layer(source, layer);
+	const struct file_store *file = source->images ? &source->images[layer].file :
+							 &source->raw;
+	const struct timespec *before = &container->st.st_mtim;
+	struct stat now;
+	off_t end = lseek(file->fd, 0, SEEK_END);
+
+	if (end < 0 || fstat(file->fd, &now))
+		return fail_errno(-errno, "%s", container->path);
+	if ((u64)end == file->store.size &&
+	    (is_block(container) || (now.st_mtim.tv_sec == before->tv_sec &&
+				     now.st_mtim.tv_nsec == before->tv_nsec)))
+		return 0;
+	return fail(-EBUSY, VHDX_REASON_IN_USE,
+		    "%s: it was changed while it was converted: end what writes it, and convert it again",
+		    container->path);
+}
+
+int source_unchanged(const struct source *source)
+{
+	u32 layer;
+	int err;
+
+	err = layer_unchanged(source, 0);
+	for (layer = 1; layer < source->content.count && !err; layer++)
+		err = layer_unchanged(source, layer);
+	return err;
+}
+
 int source_read(struct source *source, const struct vhdx_piece *piece, void *buf, size_t length)
 {
 	struct vhdx_store *store = source->images ? image_store(&source->images[piece->layer]) :
 						    &source->raw.store;
 	int err = store->read(store, piece->at, buf, length);
 
+	/* What is behind the end was read as zeroes. */
 	if (!err)
-		return 0;
+		return layer_unchanged(source, piece->layer);
 	return fail(err, VHDX_REASON_IO, "%s: reading 0x%llx bytes at 0x%llx failed: %s",
 		    container_of_layer(source, piece->layer)->path, (u64)length, piece->at,
 		    strerror(-err));

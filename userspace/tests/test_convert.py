@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`vhdxctl convert`: content that is the same in every kind, and nothing left where it fails."""
 import ctypes
+import errno
 import gzip
 import hashlib
 import json
@@ -379,6 +380,53 @@ def test_damaged():
             edit.put_bat(edit.geometry.bitmap_index(0), 0)
         ctl("convert", leaf, path / "new").expect(1, f"{leaf}: BAT entry", "no sector bitmap")
         assert sorted(os.listdir(path)) == ["base.vhdx", "leaf.vhdx"]
+
+
+def cut(file):
+    os.truncate(file, os.stat(file).st_size // 2)
+
+
+def grow(file):
+    os.truncate(file, os.stat(file).st_size + MIB)
+
+
+def write(file):
+    with open(file, "r+b", buffering=0) as opened:
+        os.pwrite(opened.fileno(), b"w", os.stat(file).st_size - 512)
+
+
+def change_meanwhile(source, target, changed, change, at, **options):
+    """What the library says where @change comes at a beginning (0) or at an end (1)."""
+    before, pending = changed.read_bytes(), [change]
+    # Later than the time that it has from being made.
+    time.sleep(0.01)
+
+    def progress(_, done, total):
+        if pending and done >= at * total:
+            pending.pop()(changed)
+        return 0
+    code = by_library(source, target, progress, **options)
+    said = load_library().vhdx_error_message().decode()
+    changed.write_bytes(before)
+    return code, said
+
+
+def test_changed_meanwhile():
+    """Who asks for no lock is noticed: what was cut or written is no success."""
+    with directory() as path:
+        base, leaf, raw = path / "base.vhdx", path / "leaf.vhdx", path / "raw"
+        vhdxoracle.create(base, 4 * MIB, block_size=MIB, content=[(0, b"p" * 4 * MIB)])
+        vhdxoracle.create(leaf, parent=base, content=[(0, b"c" * 512)])
+        raw.write_bytes(b"r" * 4 * MIB)
+        for source, changed, kind, flags in ((leaf, leaf, 0, 0), (leaf, base, 1, 0),
+                                             (leaf, base, 2, 0), (raw, raw, 0, 1)):
+            for change in (cut, grow, write):
+                for at in (0, 1):
+                    code, said = change_meanwhile(source, path / "new", changed, change, at,
+                                                  type=kind, flags=flags)
+                    assert code == -errno.EBUSY, (changed, kind, change, at, code)
+                    assert said.startswith(f"{changed}: it was changed while"), said
+                    assert sorted(os.listdir(path)) == ["base.vhdx", "leaf.vhdx", "raw"]
 
 
 def judge(name, path):
