@@ -9,15 +9,30 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <core/offline/overlap.h>
 #include "source.h"
 
 /* ---- Opening it ---- */
+
+/* One of the blocks would be read with the other's content, and the copy look sound. */
+static int refuse_overlaps(struct image_file *image, const struct container *container)
+{
+	struct vhdx_diag diag = { 0 };
+	int err = vhdx_refuse_overlaps(image_store(image), &image->image, &diag);
+
+	if (err != -EUCLEAN)
+		return err ? fail_kernel(err, diag.reason, container->path, diag.text) : 0;
+	return fail(err, diag.reason, "%s: %s (`vhdxctl check %s` tells of all that is wrong)",
+		    container->path, diag.text, container->path);
+}
 
 static int add_layer(struct source *source, const struct container *container)
 {
 	struct image_file *image = &source->images[source->content.count];
 	int err = open_image(image, container);
 
+	if (!err)
+		err = refuse_overlaps(image, container);
 	if (err) {
 		close_image(image);
 		return err;
