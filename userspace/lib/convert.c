@@ -177,13 +177,11 @@ static int make_target(struct converting *converting, const char *path)
 	struct vhdx_recipe *recipe = &converting->recipe;
 	struct target *target = &converting->target;
 	const u64 needed = is_raw(converting) ? converting->size : recipe->size;
-	/* Nobody who may not read the source may read its copy. */
-	const mode_t mode = converting->source.leaf.st.st_mode & 0666;
 	int err;
 
 	err = refuse_source(converting, path);
 	if (!err)
-		err = open_target(target, path, mode);
+		err = open_target(target, path, 0600);
 	if (!err)
 		err = check_target_device(target, needed, is_raw(converting) ? UINT32_MAX :
 					  recipe->geo.logical_sector_size);
@@ -191,6 +189,8 @@ static int make_target(struct converting *converting, const char *path)
 		return err;
 	recipe->is_zero = target_is_zero(target);
 	target->made = true;
+	if (!is_block(&target->container))
+		share_as_source(&converting->source, target->container.fd);
 	return set_target_size(target, needed);
 }
 

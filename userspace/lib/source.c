@@ -156,6 +156,66 @@ bool source_has(const struct source *source, const struct stat *st)
 	return is_one(source, st) || is_above_one(source, st);
 }
 
+/* ---- Who may read it ---- */
+
+#define NOBODY	((uid_t)-1)	/* no file is theirs, and fchown() leaves what there is */
+
+/* What all files have in common: no owner or group, where they differ. */
+static void find_access(const struct source *source, struct stat *common)
+{
+	const struct stat *st;
+	size_t i;
+
+	*common = source->leaf.st;
+	for (i = 0; i < source->parents.count; i++) {
+		st = &source->parents.layers[i].st;
+		common->st_mode &= st->st_mode;
+		if (st->st_uid != common->st_uid)
+			common->st_uid = NOBODY;
+		if (st->st_gid != common->st_gid)
+			common->st_gid = NOBODY;
+	}
+}
+
+/* To ask umask() would change it, for other threads as well. */
+static mode_t umask_of_caller(void)
+{
+	FILE *status = fopen("/proc/thread-self/status", "re");
+	unsigned int mask = 0077;
+	char line[256];
+
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "Umask: %o", &mask) == 1)
+			break;
+	if (status)
+		fclose(status);
+	return mask;
+}
+
+/*
+ * Its group may read it if it is the group of all of them; another one as far as everybody may,
+ * which those are not who are kept out of one file by its group. A file system that knows
+ * no owners or modes shows what it has been told to: failures leave the file to its owner.
+ */
+void share_as_source(const struct source *source, int fd)
+{
+	struct stat common, made;
+	mode_t everybody;
+	mode_t mode;
+
+	find_access(source, &common);
+	if (!geteuid() && fchown(fd, common.st_uid, common.st_gid))
+		common.st_gid = NOBODY;
+	if (fstat(fd, &made))
+		return;
+	mode = common.st_mode & 0666;
+	if (made.st_gid != common.st_gid) {
+		everybody = mode & mode >> 3 & 06;
+		mode = (mode & 0600) | everybody << 3 | everybody;
+	}
+	fchmod(fd, mode & ~umask_of_caller());
+}
+
 /* ---- Reading it ---- */
 
 static const struct container *container_of_layer(const struct source *source, u32 layer)

@@ -40,6 +40,12 @@ void close_source(struct source *source);
 bool source_has(const struct source *source, const struct stat *st);
 
 /*
+ * Before anything is written to the new file @fd, which its owner alone may read: owner, group and
+ * mode so that only those may read it who may read all of what it is made of. The umask counts.
+ */
+void share_as_source(const struct source *source, int fd);
+
+/*
  * Where the bytes from @offset on are, which is below the size, or that they are zeroes, because
  * nobody wrote them: holes of a file are that, too. 0 or -errno, noted.
  */

@@ -256,6 +256,36 @@ def test_kept_and_new():
             1, f"{source}: it has logical sectors of 4096 bytes", "leave that out")
 
 
+def test_who_may_read():
+    """Nobody who may not read all that it is made of; the umask counts."""
+    need_root()
+    with directory() as path:
+        base, leaf, target = path / "base.vhdx", path / "leaf.vhdx", path / "new"
+        vhdxoracle.create(base, MIB)
+        vhdxoracle.create(leaf, parent=base)
+        for parent, child, umask, wanted in (
+                ((0, 0, 0o600), (0, 0, 0o644), 0o022, (0, 0, 0o600)),
+                ((7, 8, 0o640), (7, 8, 0o664), 0o022, (7, 8, 0o640)),
+                ((7, 8, 0o660), (7, 8, 0o660), 0o027, (7, 8, 0o640)),
+                ((7, 9, 0o640), (7, 8, 0o640), 0o022, (7, 0, 0o600)),
+                ((6, 8, 0o640), (7, 8, 0o640), 0o022, (0, 8, 0o640)),
+                ((7, 9, 0o664), (7, 8, 0o644), 0o022, (7, 0, 0o644)),
+                ((7, 9, 0o604), (7, 8, 0o644), 0o022, (7, 0, 0o600))):
+            for file, (uid, gid, mode) in ((base, parent), (leaf, child)):
+                os.chown(file, uid, gid)
+                file.chmod(mode)
+            for kind in TYPES:
+                before = os.umask(umask)
+                try:
+                    convert(leaf, target, "--type", kind)
+                finally:
+                    os.umask(before)
+                made = os.stat(target)
+                found = made.st_uid, made.st_gid, made.st_mode & 0o777
+                assert found == wanted, (parent, child, umask, found)
+                target.unlink()
+
+
 # ---- how much room it takes ----
 
 
