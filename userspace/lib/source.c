@@ -108,7 +108,10 @@ int open_raw_source(struct source *source, const char *path)
 	if (err)
 		return fail_errno(err, "%s", path);
 	source->size = source->raw.store.size;
-	return 0;
+	if (source->size)
+		return 0;
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: a size of 0 bytes: there is nothing that a disk could be made of", path);
 }
 
 void close_source(struct source *source)

@@ -40,6 +40,10 @@ static int open_device_for_it(struct target *target)
 	struct container *container = &target->container;
 
 	container->fd = open_for(target->path, true, O_EXCL);
+	if (container->fd == -EBUSY)
+		return fail(-EBUSY, VHDX_REASON_IN_USE,
+			    "%s: in use: mounted, or a part of something else (swap, device mapper, md): end that, or choose another device",
+			    target->path);
 	if (container->fd < 0)
 		return fail_errno(container->fd, "%s: cannot open it for writing", target->path);
 	/* What its name leads to may be another's to change: a file is never written over. */

@@ -224,7 +224,7 @@ def test_odd_sizes():
             assert content(made) == b"r" * size + bytes(rounded - size)
             made.unlink()
         raw.write_bytes(b"")
-        ctl("convert", "--from", "raw", raw, made).expect(1, "a size of 0 bytes")
+        ctl("convert", "--from", "raw", raw, made).expect(1, f"{raw}: a size of 0 bytes")
         assert os.listdir(path) == ["raw"]
 
 
@@ -361,7 +361,8 @@ def test_refused():
         ctl("convert", path / "none", new).expect(1, f"{path / 'none'}: No such file")
         ctl("convert", raw, new).expect(1, f"{raw}: not a VHDX", "vhdxctl convert --from raw")
         ctl("convert", path, new).expect(1, "neither a regular file nor a block device")
-        ctl("convert", "--from", "raw", "/dev/zero", new).expect(1, "neither a regular file")
+        ctl("convert", "--from", "raw", "/dev/zero", new).expect(
+            1, "/dev/zero: not a raw image: neither a regular file")
         ctl("convert", "--from", "raw", "--type", "raw", raw, new).expect(1, "nothing to convert",
                                                                           "cp --sparse=always")
         ctl("convert", "--from", "raw", "--parent", source, raw, new).expect(1, "has no parent")
@@ -784,6 +785,30 @@ def test_devices():
                                                   "not a VHDX")
 
 
+def test_ended_on_a_device():
+    """^C clears its beginning, and says that; after SIGKILL the advice that is given works."""
+    with directory() as path, loop_device(path, 80 * MIB) as device:
+        source, slow = path / "source.vhdx", compile_shim(path, SLOW)
+        vhdxoracle.create(source, 64 * MIB, content=[(0, b"x" * 64 * MIB)])
+        for kind, number in (("dynamic", signal.SIGINT), ("raw", signal.SIGKILL),
+                             ("dynamic", signal.SIGKILL)):
+            with subprocess.Popen(["env", "--default-signal", BUILD / "vhdxctl", "convert",
+                                   "--type", kind, source, device], stderr=subprocess.PIPE,
+                                  text=True, env={**os.environ, "LD_PRELOAD": str(slow)}) as run:
+                time.sleep(1)
+                run.send_signal(number)
+                _, err = run.communicate(timeout=30)
+            if number == signal.SIGINT:
+                assert "its first MiB was cleared" in err and "removed" not in err, err
+            if kind == "raw" or number == signal.SIGINT:
+                assert not any((path / "device").read_bytes()[:MIB])
+        said = ctl("convert", source, device).expect(1, f"{device}: something is on this device")
+        advice = said.err[said.err.index("dd if="):].split("\n")[0]
+        subprocess.run(advice.split(), check=True, stderr=subprocess.DEVNULL)
+        convert(source, device)
+        expect_sound(device)
+
+
 def test_devices_that_do_not_fit():
     with directory() as path, loop_device(path, 8 * MIB, 4096) as device:
         source = path / "source.vhdx"
@@ -828,6 +853,10 @@ def test_mounted_device():
         try:
             ctl("convert", "--from", "raw", device, path / "new").expect(
                 1, f"{device}: in use: mounted")
+            vhdxoracle.create(path / "source.vhdx", MIB)
+            for kind in TYPES:
+                ctl("convert", "--type", kind, path / "source.vhdx", device).expect(
+                    1, f"{device}: in use: mounted", "choose another device")
         finally:
             subprocess.run(["umount", path / "mnt"], check=True)
         convert(device, path / "new.vhdx", "--from", "raw")
