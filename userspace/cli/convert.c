@@ -100,7 +100,7 @@ static int convert(int count, char **arguments)
 	err = vhdx_convert(arguments[0], target, &convert);
 	progress_end();
 	if (err > 0)
-		return progress_report_end(target, "what was there of it was removed again");
+		return progress_report_taken_back(target);
 	if (err)
 		return report(err);
 	return convert.type == VHDX_TYPE_RAW ? report_made_raw(target, size) :

@@ -80,7 +80,7 @@ static int create(int count, char **arguments)
 	err = vhdx_create(path, &create);
 	progress_end();
 	if (err > 0)
-		return progress_report_end(path, "what was there of it was removed again");
+		return progress_report_taken_back(path);
 	if (err)
 		return report(err);
 	if (wanted.parent)

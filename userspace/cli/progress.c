@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "cli.h"
@@ -120,4 +121,13 @@ int progress_report_end(const char *path, const char *what_became_of_it)
 		json_finish(reply);
 	}
 	return EXIT_FAILED;
+}
+
+int progress_report_taken_back(const char *path)
+{
+	struct stat st;
+
+	if (!stat(path, &st) && S_ISBLK(st.st_mode))
+		return progress_report_end(path, "its first MiB was cleared");
+	return progress_report_end(path, "what was there of it was removed again");
 }

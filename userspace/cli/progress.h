@@ -18,5 +18,7 @@ int progress_tell(void *context, uint64_t done, uint64_t total);
 void progress_end(void);
 /* Say that the user ended the work, and what became of @path; returns an exit code. */
 int progress_report_end(const char *path, const char *what_became_of_it);
+/* The same of what is made: a file was removed again, a device cleared. */
+int progress_report_taken_back(const char *path);
 
 #endif

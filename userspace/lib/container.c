@@ -97,12 +97,17 @@ int explain_missing(int err, const char *path)
 }
 
 /* Opening a pipe would wait, opening a tape would wind it. */
-int check_kind(const char *path, const struct stat *st)
+static int check_kind_of(const char *path, const struct stat *st, const char *wanted)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
 	return fail(-EMEDIUMTYPE, VHDX_REASON_BAD_TYPE,
-		    "%s: not a VHDX: neither a regular file nor a block device", path);
+		    "%s: not a %s: neither a regular file nor a block device", path, wanted);
+}
+
+int check_kind(const char *path, const struct stat *st)
+{
+	return check_kind_of(path, st, "VHDX");
 }
 
 int open_for(const char *path, bool write, int flags)
@@ -179,7 +184,7 @@ int open_raw(struct container *container, const char *path)
 	container->write = false;
 	if (stat(path, &container->st))
 		return explain_missing(-errno, path);
-	err = check_kind(path, &container->st);
+	err = check_kind_of(path, &container->st, "raw image");
 	if (err)
 		return err;
 	container->fd = open_for(path, false, is_block(container) ? O_EXCL : 0);

@@ -177,13 +177,11 @@ static int make_target(struct converting *converting, const char *path)
 	struct vhdx_recipe *recipe = &converting->recipe;
 	struct target *target = &converting->target;
 	const u64 needed = is_raw(converting) ? converting->size : recipe->size;
-	/* Nobody who may not read the source may read its copy. */
-	const mode_t mode = converting->source.leaf.st.st_mode & 0666;
 	int err;
 
 	err = refuse_source(converting, path);
 	if (!err)
-		err = open_target(target, path, mode);
+		err = open_target(target, path, 0600);
 	if (!err)
 		err = check_target_device(target, needed, is_raw(converting) ? UINT32_MAX :
 					  recipe->geo.logical_sector_size);
@@ -191,6 +189,8 @@ static int make_target(struct converting *converting, const char *path)
 		return err;
 	recipe->is_zero = target_is_zero(target);
 	target->made = true;
+	if (!is_block(&target->container))
+		share_as_source(&converting->source, target->container.fd);
 	return set_target_size(target, needed);
 }
 
@@ -372,10 +372,15 @@ static int make_raw(struct converting *converting)
 	err = copy(converting, first, converting->size);
 	if (err)
 		return err;
+	err = source_unchanged(&converting->source);
+	if (err)
+		return err;
 	err = target->file.store.flush(&target->file.store);
 	if (err)
 		return write_failed(target, err, NULL);
 	err = copy(converting, 0, first);
+	if (!err)
+		err = source_unchanged(&converting->source);
 	return err ? err : settle_target(target);
 }
 
@@ -448,6 +453,8 @@ static int make_vhdx(struct converting *converting)
 	if (err)
 		return write_failed(target, err, &diag);
 	err = is_dynamic(converting) ? fill_dynamic(converting) : fill_fixed(converting);
+	if (!err)
+		err = source_unchanged(&converting->source);
 	return err ? err : finish_vhdx(target, &converting->recipe);
 }
 

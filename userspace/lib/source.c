@@ -9,15 +9,30 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <core/offline/overlap.h>
 #include "source.h"
 
 /* ---- Opening it ---- */
+
+/* One of the blocks would be read with the other's content, and the copy look sound. */
+static int refuse_overlaps(struct image_file *image, const struct container *container)
+{
+	struct vhdx_diag diag = { 0 };
+	int err = vhdx_refuse_overlaps(image_store(image), &image->image, &diag);
+
+	if (err != -EUCLEAN)
+		return err ? fail_kernel(err, diag.reason, container->path, diag.text) : 0;
+	return fail(err, diag.reason, "%s: %s (`vhdxctl check %s` tells of all that is wrong)",
+		    container->path, diag.text, container->path);
+}
 
 static int add_layer(struct source *source, const struct container *container)
 {
 	struct image_file *image = &source->images[source->content.count];
 	int err = open_image(image, container);
 
+	if (!err)
+		err = refuse_overlaps(image, container);
 	if (err) {
 		close_image(image);
 		return err;
@@ -93,7 +108,10 @@ int open_raw_source(struct source *source, const char *path)
 	if (err)
 		return fail_errno(err, "%s", path);
 	source->size = source->raw.store.size;
-	return 0;
+	if (source->size)
+		return 0;
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: a size of 0 bytes: there is nothing that a disk could be made of", path);
 }
 
 void close_source(struct source *source)
@@ -139,6 +157,66 @@ static bool is_above_one(const struct source *source, const struct stat *st)
 bool source_has(const struct source *source, const struct stat *st)
 {
 	return is_one(source, st) || is_above_one(source, st);
+}
+
+/* ---- Who may read it ---- */
+
+#define NOBODY	((uid_t)-1)	/* no file is theirs, and fchown() leaves what there is */
+
+/* What all files have in common: no owner or group, where they differ. */
+static void find_access(const struct source *source, struct stat *common)
+{
+	const struct stat *st;
+	size_t i;
+
+	*common = source->leaf.st;
+	for (i = 0; i < source->parents.count; i++) {
+		st = &source->parents.layers[i].st;
+		common->st_mode &= st->st_mode;
+		if (st->st_uid != common->st_uid)
+			common->st_uid = NOBODY;
+		if (st->st_gid != common->st_gid)
+			common->st_gid = NOBODY;
+	}
+}
+
+/* To ask umask() would change it, for other threads as well. */
+static mode_t umask_of_caller(void)
+{
+	FILE *status = fopen("/proc/thread-self/status", "re");
+	unsigned int mask = 0077;
+	char line[256];
+
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "Umask: %o", &mask) == 1)
+			break;
+	if (status)
+		fclose(status);
+	return mask;
+}
+
+/*
+ * Its group may read it if it is the group of all of them; another one as far as everybody may,
+ * which those are not who are kept out of one file by its group. A file system that knows
+ * no owners or modes shows what it has been told to: failures leave the file to its owner.
+ */
+void share_as_source(const struct source *source, int fd)
+{
+	struct stat common, made;
+	mode_t everybody;
+	mode_t mode;
+
+	find_access(source, &common);
+	if (!geteuid() && fchown(fd, common.st_uid, common.st_gid))
+		common.st_gid = NOBODY;
+	if (fstat(fd, &made))
+		return;
+	mode = common.st_mode & 0666;
+	if (made.st_gid != common.st_gid) {
+		everybody = mode & mode >> 3 & 0006;
+		mode = (mode & 0600) | everybody << 3 | everybody;
+	}
+	fchmod(fd, mode & ~umask_of_caller());
 }
 
 /* ---- Reading it ---- */
@@ -195,14 +273,47 @@ int source_find(struct source *source, u64 offset, struct vhdx_piece *piece)
 	return 0;
 }
 
+/* A device says nothing but its size; its users were kept away when it was opened. */
+static int layer_unchanged(const struct source *source, u32 layer)
+{
+	const struct container *container = container_of_layer(source, layer);
+	const struct file_store *file = source->images ? &source->images[layer].file :
+							 &source->raw;
+	const struct timespec *before = &container->st.st_mtim;
+	struct stat now;
+	off_t end = lseek(file->fd, 0, SEEK_END);
+
+	if (end < 0 || fstat(file->fd, &now))
+		return fail_errno(-errno, "%s", container->path);
+	if ((u64)end == file->store.size &&
+	    (is_block(container) || (now.st_mtim.tv_sec == before->tv_sec &&
+				     now.st_mtim.tv_nsec == before->tv_nsec)))
+		return 0;
+	return fail(-EBUSY, VHDX_REASON_IN_USE,
+		    "%s: it was changed while it was converted: end what writes it, and convert it again",
+		    container->path);
+}
+
+int source_unchanged(const struct source *source)
+{
+	u32 layer;
+	int err;
+
+	err = layer_unchanged(source, 0);
+	for (layer = 1; layer < source->content.count && !err; layer++)
+		err = layer_unchanged(source, layer);
+	return err;
+}
+
 int source_read(struct source *source, const struct vhdx_piece *piece, void *buf, size_t length)
 {
 	struct vhdx_store *store = source->images ? image_store(&source->images[piece->layer]) :
 						    &source->raw.store;
 	int err = store->read(store, piece->at, buf, length);
 
+	/* What is behind the end was read as zeroes. */
 	if (!err)
-		return 0;
+		return layer_unchanged(source, piece->layer);
 	return fail(err, VHDX_REASON_IO, "%s: reading 0x%llx bytes at 0x%llx failed: %s",
 		    container_of_layer(source, piece->layer)->path, (u64)length, piece->at,
 		    strerror(-err));

@@ -40,11 +40,25 @@ void close_source(struct source *source);
 bool source_has(const struct source *source, const struct stat *st);
 
 /*
+ * Before anything is written to the new file @fd, which its owner alone may read: owner, group and
+ * mode so that only those may read it who may read all of what it is made of. The umask counts.
+ */
+void share_as_source(const struct source *source, int fd);
+
+/*
  * Where the bytes from @offset on are, which is below the size, or that they are zeroes, because
  * nobody wrote them: holes of a file are that, too. 0 or -errno, noted.
  */
 int source_find(struct source *source, u64 offset, struct vhdx_piece *piece);
-/* The first @length bytes of a piece that is in a layer. 0 or -errno, noted. */
+/*
+ * The first @length bytes of a piece that is in a layer. 0 or -errno, noted: also where the file
+ * does not reach so far any more.
+ */
 int source_read(struct source *source, const struct vhdx_piece *piece, void *buf, size_t length);
+/*
+ * When all has been read: is every file still what it was when it was opened? Locks keep only
+ * those away who ask for them. 0 or -EBUSY, noted.
+ */
+int source_unchanged(const struct source *source);
 
 #endif

@@ -40,6 +40,10 @@ static int open_device_for_it(struct target *target)
 	struct container *container = &target->container;
 
 	container->fd = open_for(target->path, true, O_EXCL);
+	if (container->fd == -EBUSY)
+		return fail(-EBUSY, VHDX_REASON_IN_USE,
+			    "%s: in use: mounted, or a part of something else (swap, device mapper, md): end that, or choose another device",
+			    target->path);
 	if (container->fd < 0)
 		return fail_errno(container->fd, "%s: cannot open it for writing", target->path);
 	/* What its name leads to may be another's to change: a file is never written over. */
@@ -198,6 +202,20 @@ int write_failed(const struct target *target, int err, const struct vhdx_diag *d
 	return fail(err, VHDX_REASON_IO, "%s: cannot write it: %s", target->path, strerror(-err));
 }
 
+/* What has no name any more is gone when it is closed. */
+static int check_there(const struct target *target)
+{
+	struct stat now;
+
+	if (fstat(target->container.fd, &now))
+		return fail_errno(-errno, "%s", target->path);
+	if (now.st_nlink)
+		return 0;
+	return fail(-ENOENT, VHDX_REASON_NONE,
+		    "%s: somebody removed it while it was written: nothing is left of it",
+		    target->path);
+}
+
 int settle_target(struct target *target)
 {
 	struct vhdx_store *store = &target->file.store;
@@ -205,7 +223,10 @@ int settle_target(struct target *target)
 
 	if (err)
 		return write_failed(target, err, NULL);
-	return is_block(&target->container) ? 0 : sync_directory(target->path);
+	if (is_block(&target->container))
+		return 0;
+	err = check_there(target);
+	return err ? err : sync_directory(target->path);
 }
 
 void take_back(struct target *target)
