@@ -213,7 +213,7 @@ void share_as_source(const struct source *source, int fd)
 		return;
 	mode = common.st_mode & 0666;
 	if (made.st_gid != common.st_gid) {
-		everybody = mode & mode >> 3 & 0006;
+		everybody = mode & (mode >> 3) & 0006;
 		mode = (mode & 0600) | everybody << 3 | everybody;
 	}
 	fchmod(fd, mode & ~umask_of_caller());
