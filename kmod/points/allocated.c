@@ -65,9 +65,15 @@ static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_map
 
 /**
  * struct errand - pages that a worker loads, and what it finds then
+ * @work:	in the disk's slow_wq
  * @cdev:	held, and so the disk is
+ * @disk:	of it
  * @refs:	of the worker, and of the task that asks, which may be killed
- * @extent:	receives what is mapped at @offset, of @wanted bytes
+ * @done:	@extent and @err are there
+ * @offset:	of the disk, what is asked about
+ * @wanted:	bytes from there on
+ * @extent:	receives what is mapped there
+ * @err:	0 or -errno
  */
 struct errand {
 	struct work_struct work;

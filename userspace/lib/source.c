@@ -183,13 +183,17 @@ static void find_access(const struct source *source, struct stat *common)
 /* To ask umask() would change it, for other threads as well. */
 static mode_t umask_of_caller(void)
 {
+	static const char name[] = "Umask:";
 	FILE *status = fopen("/proc/thread-self/status", "re");
-	unsigned int mask = 0077;
+	mode_t mask = 0077;
 	char line[256];
 
-	while (status && fgets(line, sizeof(line), status))
-		if (sscanf(line, "Umask: %o", &mask) == 1)
-			break;
+	while (status && fgets(line, sizeof(line), status)) {
+		if (strncmp(line, name, strlen(name)) != 0)
+			continue;
+		mask = strtoul(line + strlen(name), NULL, 8);
+		break;
+	}
 	if (status)
 		fclose(status);
 	return mask;

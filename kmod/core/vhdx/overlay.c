@@ -24,9 +24,11 @@ struct vhdx_overlay_zero {
 
 /**
  * struct gathering - while the log is walked
+ * @overlay:	is filled
  * @page_capacity: there is room for so many pages
  * @pages_max:	there are no more of them
  * @order:	of the next effect
+ * @diag:	what is wrong
  */
 struct gathering {
 	struct vhdx_overlay *overlay;
