@@ -451,5 +451,7 @@ int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range
 /* @disk_seq: the attachment that is meant; 0: whichever has the index. -ENODEV: gone. */
 int open_device(int index, uint64_t disk_seq, bool write, struct vhdx_disk **disk);
 int open_offline(const char *path, const char *sidecar, struct vhdx_disk **disk);
+/* Of a clock that nobody sets: for time limits of questions to files. */
+uint64_t now_ms(void);
 
 #endif

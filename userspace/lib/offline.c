@@ -116,7 +116,7 @@ static int get_points(const struct vhdx_history *history, struct vhdx_get_points
 	return err;
 }
 
-static uint64_t now_ms(void)
+uint64_t now_ms(void)
 {
 	struct timespec now;
 

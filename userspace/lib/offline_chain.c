@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "offline_chain.h"
 
 static int add_parents(struct offline_chain *chain)
@@ -84,14 +83,6 @@ static bool tell(struct vhdx_ranges *ranges, const struct vhdx_get_allocated_ran
 	if (zero && !(args->flags & VHDX_ALLOCATED_ZEROES))
 		return true;
 	return vhdx_ranges_add(ranges, offset, to, zero ? VHDX_RANGE_ZERO : 0);
-}
-
-static u64 now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (u64)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ranges *args,
