@@ -15,7 +15,7 @@
 struct raw_header {
 	u64 sequence;
 	vhdx_guid dwg;
-	u64 filler[WORDS - 4];		/* the sequence again: a torn header is none */
+	u64 filler[WORDS - 4];		/* of this header alone: a torn one is none */
 	u64 checksum;
 };
 
@@ -68,6 +68,10 @@ static u64 checksum(const struct raw_header *raw)
 	return vhdx_crc32c(~0U, raw, offsetof(struct raw_header, checksum));
 }
 
+/*
+ * Two may have the same number, where the first one was torn by a power loss. What is left of it
+ * does not become whole when the second one is torn, too: a real header is whole in one sector.
+ */
 static void encode(const struct header *header, struct raw_header *raw)
 {
 	u32 i;
@@ -75,7 +79,7 @@ static void encode(const struct header *header, struct raw_header *raw)
 	raw->sequence = header->sequence;
 	raw->dwg = header->dwg;
 	for (i = 0; i < ARRAY_SIZE(raw->filler); i++)
-		raw->filler[i] = header->sequence;
+		raw->filler[i] = vhdx_crc32c(header->sequence, &header->dwg, sizeof(header->dwg));
 	raw->checksum = checksum(raw);
 }
 
