@@ -15,15 +15,15 @@ crash_points() {
 	if [[ ${VHDX_LONG:-} ]]; then
 		"$fast" --from "$seed" --points 1000000
 	else
-		"$fast" --from "$seed" --seconds 12
+		"$fast" --from "$seed" --points 80000
 	fi
 }
 
 crash_points_under_sanitizers() {
-	local seconds=5
+	local points=10000
 
-	[[ ! ${VHDX_LONG:-} ]] || seconds=120
-	"$sanitized" --from "$((seed + 500000))" --seconds "$seconds"
+	[[ ! ${VHDX_LONG:-} ]] || points=250000
+	"$sanitized" --from "$((seed + 500000))" --points "$points"
 }
 
 # Of one round; the time that it took is none of them.
