@@ -218,6 +218,8 @@ static int make_refs(struct vhdx_disk *disk)
 
 /* A disk keeps no more than this many threads busy in each of its queues. */
 #define QUEUE_WORKERS	8
+/* Nor more than this for questions, which may all wait for one sidecar that hangs. */
+#define QUESTIONS	64
 
 static struct workqueue_struct *queue(const struct vhdx_disk *disk, const char *what)
 {
@@ -230,7 +232,7 @@ static void free_queues(struct vhdx_disk *disk)
 	struct vhdx_file_queue *file_queue = &vhdx_disk_container(disk)->queue;
 	struct workqueue_struct **all[] = {
 		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
-		&disk->swap_wq, &disk->commit_wq, &file_queue->workqueue,
+		&disk->swap_wq, &disk->commit_wq, &disk->question_wq, &file_queue->workqueue,
 	};
 	int i;
 
@@ -273,13 +275,16 @@ static int make_queues(struct vhdx_disk *disk)
 	disk->publish_wq = queue(disk, "publish");
 	disk->swap_wq = queue(disk, "swap");
 	disk->commit_wq = queue(disk, "commit");
+	disk->question_wq = alloc_workqueue("vhdx%d-question", WQ_UNBOUND, QUESTIONS,
+					    disk->index);
 	container->queue.workqueue = queue(disk, "file");
 	host->deadline_wq = disk->commit_wq;
 	host->resume_wq = disk->publish_wq;
 	host->resume = vhdx_io_covered;
 	err = -ENOMEM;
 	if (!disk->slow_wq || !disk->allocate_wq || !disk->publish_wq || !disk->swap_wq ||
-	    !disk->space_wq || !disk->commit_wq || !container->queue.workqueue)
+	    !disk->space_wq || !disk->commit_wq || !disk->question_wq ||
+	    !container->queue.workqueue)
 		goto fail;
 	err = bioset_init(&disk->io_bios, reserve, offsetof(struct vhdx_io, request.clone), 0);
 	if (!err)

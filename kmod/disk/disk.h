@@ -62,6 +62,7 @@ struct vhdx_sysfs;
  * @shortcuts:	several parents: which of them is the first to be asked
  * @commit_wq:	where the journal commits, and where a gap is written
  * @space_wq:	where room for new blocks is made
+ * @question_wq: where questions are answered that read something: who asks can be killed
  * @layer_count: how many
  * @layers:	the leaf first, which alone is written
  */
@@ -102,6 +103,7 @@ struct vhdx_disk {
 	struct workqueue_struct *swap_wq;
 	struct workqueue_struct *commit_wq;
 	struct workqueue_struct *space_wq;
+	struct workqueue_struct *question_wq;
 	unsigned int layer_count;
 	struct vhdx_layer_user layers[];
 };

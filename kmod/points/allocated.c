@@ -7,21 +7,17 @@
  * change tracking.
  */
 #include "allocated.h"
+#include "errand.h"
+#include "mapped.h"
 #include "query.h"
 #include "core/ranges.h"
 #include "core/rct/report.h"
 #include "disk/cdev.h"
-#include "disk/chain.h"
 #include "disk/disk.h"
-#include "store/scope.h"
 
 #include <linux/blkdev.h>
-#include <linux/completion.h>
 #include <linux/ktime.h>
-#include <linux/refcount.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
 /* Ranges between two calls of the sink. */
 #define BATCH_RANGES	512
@@ -30,135 +26,31 @@
 
 /**
  * struct scan - one call under way
+ * @errand:	of its batches; keeps all of this
+ * @disk:	while a batch is under way
  * @args:	what was asked
- * @sink:	where the answer goes
+ * @sink:	where the answer goes; not the worker's
  * @diag:	what is wrong
  * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
  * @offset:	everything before it is told
  * @end:	of the request
  * @ranges:	those that the sink has not taken
+ * @err:	what the last batch ended with
  * @put:	how many it has
  */
 struct scan {
-	struct vhdx_get_allocated_ranges *args;
+	struct vhdx_errand errand;
+	struct vhdx_disk *disk;
+	struct vhdx_get_allocated_ranges args;
 	struct vhdx_query_sink *sink;
-	struct vhdx_diag *diag;
+	struct vhdx_diag diag;
 	ktime_t deadline;
 	u64 offset;
 	u64 end;
 	struct vhdx_ranges ranges;
+	int err;
 	u32 put;
 };
-
-static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
-{
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
-	struct vhdx_container *container;
-
-	rcu_read_lock();
-	leaf->mapping->lookup(leaf, offset, wanted, false, extent);
-	if (extent->kind == VHDX_MAPPING_PARENT)
-		vhdx_chain_look(disk, offset, wanted, extent, &container);
-	rcu_read_unlock();
-	extent->length = min(extent->length, wanted);
-}
-
-/**
- * struct errand - pages that a worker loads, and what it finds then
- * @work:	in the disk's slow_wq
- * @cdev:	held, and so the disk is
- * @disk:	of it
- * @refs:	of the worker, and of the task that asks, which may be killed
- * @done:	@extent and @err are there
- * @offset:	of the disk, what is asked about
- * @wanted:	bytes from there on
- * @extent:	receives what is mapped there
- * @err:	0 or -errno
- */
-struct errand {
-	struct work_struct work;
-	struct vhdx_cdev *cdev;
-	struct vhdx_disk *disk;
-	refcount_t refs;
-	struct completion done;
-	u64 offset;
-	u64 wanted;
-	struct vhdx_mapping extent;
-	int err;
-};
-
-static void put_errand(struct errand *errand)
-{
-	if (refcount_dec_and_test(&errand->refs))
-		kfree(errand);
-}
-
-static int load_and_look(struct errand *errand)
-{
-	struct vhdx_disk *disk = errand->disk;
-	struct vhdx_chain_pins pins;
-	int err;
-
-	err = vhdx_chain_load(disk, errand->offset, errand->wanted, false, &pins);
-	if (err)
-		return err;
-	look(disk, errand->offset, errand->wanted, &errand->extent);
-	vhdx_chain_unload(disk, &pins);
-	return 0;
-}
-
-/* Where a write, or a read, changes meanwhile what is needed, it takes more than one time. */
-static void errand_work(struct work_struct *work)
-{
-	struct errand *errand = container_of(work, struct errand, work);
-	struct vhdx_cdev *cdev = errand->cdev;
-	unsigned int flags = vhdx_scope_enter();
-
-	do {
-		errand->err = load_and_look(errand);
-	} while (!errand->err && errand->extent.kind == VHDX_MAPPING_UNKNOWN);
-	vhdx_scope_leave(flags);
-	complete(&errand->done);
-	put_errand(errand);
-	vhdx_cdev_drop(cdev);
-}
-
-/*
- * Locks of pages are taken that I/O waits for: by a worker, in a scope (rule K3), and it is not
- * killed while it reads. Who asks can be, also where a container hangs (invariant 9).
- */
-static int load(struct vhdx_cdev *cdev, struct vhdx_disk *disk, u64 offset, u64 wanted,
-		struct vhdx_mapping *extent)
-{
-	struct errand *errand = kzalloc(sizeof(*errand), GFP_KERNEL);
-	int err = -EINTR;
-
-	if (!errand)
-		return -ENOMEM;
-	errand->cdev = cdev;
-	errand->disk = disk;
-	errand->offset = offset;
-	errand->wanted = wanted;
-	refcount_set(&errand->refs, 2);
-	init_completion(&errand->done);
-	INIT_WORK(&errand->work, errand_work);
-	vhdx_cdev_hold(cdev);
-	queue_work(disk->slow_wq, &errand->work);
-	if (!wait_for_completion_killable(&errand->done)) {
-		err = errand->err;
-		*extent = errand->extent;
-	}
-	put_errand(errand);
-	return err;
-}
-
-/* 0 or -errno. */
-static int find(struct vhdx_cdev *cdev, struct vhdx_disk *disk, u64 offset, u64 wanted,
-		struct vhdx_mapping *extent)
-{
-	look(disk, offset, wanted, extent);
-	return extent->kind == VHDX_MAPPING_UNKNOWN ? load(cdev, disk, offset, wanted, extent) : 0;
-}
 
 /*
  * Whatever can't be told to read as zeroes is allocated: a block that a write is just making, and
@@ -169,7 +61,7 @@ static bool tell(struct scan *scan, const struct vhdx_mapping *extent)
 	u64 to = scan->offset + extent->length;
 	bool zero = extent->kind == VHDX_MAPPING_ZERO;
 
-	if (!zero || scan->args->flags & VHDX_ALLOCATED_ZEROES) {
+	if (!zero || scan->args.flags & VHDX_ALLOCATED_ZEROES) {
 		if (!vhdx_ranges_add(&scan->ranges, scan->offset, to,
 				     zero ? VHDX_RANGE_ZERO : 0))
 			return false;
@@ -178,27 +70,41 @@ static bool tell(struct scan *scan, const struct vhdx_mapping *extent)
 	return true;
 }
 
+static int find(struct scan *scan, struct vhdx_mapping *extent)
+{
+	int err = vhdx_mapped_find(scan->disk, scan->offset, scan->end - scan->offset, extent);
+
+	if (!err)
+		return 0;
+	return err == -ENOMEM ? vhdx_no_memory(&scan->diag) :
+	       vhdx_io_failed(&scan->diag, err, "where offset %llu of the disk is can't be read",
+			      scan->offset);
+}
+
 /* Some of it. 0 or -errno. */
-static int run_batch(struct scan *scan, struct vhdx_cdev *cdev, struct vhdx_disk *disk)
+static int run_batch(struct scan *scan)
 {
 	struct vhdx_mapping extent;
 	u32 count;
 	int err;
 
 	for (count = 0; count < BATCH_EXTENTS && scan->offset < scan->end; count++) {
-		err = find(cdev, disk, scan->offset, scan->end - scan->offset, &extent);
-		if (err == -EINTR)
-			return err;
+		err = find(scan, &extent);
 		if (err)
-			return err == -ENOMEM ? vhdx_no_memory(scan->diag) :
-			       vhdx_io_failed(scan->diag, err,
-					      "where offset %llu of the disk is can't be read",
-					      scan->offset);
-		if (!tell(scan, &extent) || fatal_signal_pending(current))
+			return err;
+		if (!tell(scan, &extent) || vhdx_errand_is_killed(&scan->errand))
 			break;
 		cond_resched();
 	}
 	return 0;
+}
+
+static void run_errand(struct vhdx_errand *errand)
+{
+	struct scan *scan = container_of(errand, struct scan, errand);
+
+	scan->err = vhdx_loss_settle(scan->disk) ?: run_batch(scan);
+	vhdx_loss_explain(scan->disk, scan->err, &scan->diag);
 }
 
 /* The last range stays back while it may still grow. */
@@ -222,7 +128,7 @@ static int put(struct scan *scan, u32 keep)
 static bool make_room(struct scan *scan)
 {
 	scan->ranges.capacity = min_t(u32, BATCH_RANGES,
-				      scan->args->output_capacity - scan->put);
+				      scan->args.output_capacity - scan->put);
 	return !scan->ranges.count || scan->ranges.count < scan->ranges.capacity;
 }
 
@@ -237,11 +143,9 @@ static int run_once(struct vhdx_cdev *cdev, struct scan *scan)
 	int err;
 
 	if (!disk)
-		return vhdx_cdev_is_gone(scan->diag);
-	err = vhdx_loss_settle(disk);
-	if (!err)
-		err = run_batch(scan, cdev, disk);
-	vhdx_loss_explain(disk, err, scan->diag);
+		return vhdx_cdev_is_gone(&scan->diag);
+	scan->disk = disk;
+	err = vhdx_errand_run(&scan->errand, disk->question_wq) ?: scan->err;
 	vhdx_cdev_leave(cdev);
 	if (!err)
 		err = put(scan, 1);
@@ -268,15 +172,60 @@ static int run(struct vhdx_cdev *cdev, struct scan *scan)
 
 static int begin(struct vhdx_cdev *cdev, struct scan *scan)
 {
-	struct vhdx_get_allocated_ranges *args = scan->args;
+	struct vhdx_get_allocated_ranges *args = &scan->args;
 	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
 
 	if (!disk)
-		return vhdx_cdev_is_gone(scan->diag);
+		return vhdx_cdev_is_gone(&scan->diag);
 	args->virtual_disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size;
 	args->disk_seq = disk->gd->diskseq;
 	vhdx_cdev_leave(cdev);
-	return vhdx_report_check_allocated(args, scan->diag);
+	return vhdx_report_check_allocated(args, &scan->diag);
+}
+
+static void free_scan(struct vhdx_errand *errand)
+{
+	struct scan *scan = container_of(errand, struct scan, errand);
+
+	kvfree(scan->ranges.array);
+	kfree(scan);
+}
+
+static struct scan *new_scan(struct vhdx_cdev *cdev, const struct vhdx_get_allocated_ranges *args,
+			     struct vhdx_query_sink *sink)
+{
+	struct scan *scan = kzalloc(sizeof(*scan), GFP_KERNEL);
+
+	if (!scan)
+		return NULL;
+	vhdx_errand_init(&scan->errand, cdev, run_errand, free_scan);
+	scan->args = *args;
+	scan->sink = sink;
+	scan->offset = args->byte_offset;
+	scan->ranges.size = args->range_size;
+	scan->ranges.min_gap = args->min_gap;
+	if (args->time_limit_ms)
+		scan->deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
+	return scan;
+}
+
+static int ask(struct vhdx_cdev *cdev, struct scan *scan)
+{
+	int err = begin(cdev, scan);
+
+	if (err)
+		return err;
+	scan->end = scan->args.byte_offset + scan->args.byte_length;
+	scan->ranges.array = kvmalloc_array(BATCH_RANGES, scan->args.range_size, GFP_KERNEL);
+	if (!scan->ranges.array)
+		return vhdx_no_memory(&scan->diag);
+	err = run(cdev, scan);
+	if (err)
+		return err;
+	scan->args.output_count = scan->put;
+	scan->args.processed_byte_length = scan->offset - scan->args.byte_offset;
+	scan->args.allocated_bytes = scan->ranges.sum;
+	return 0;
 }
 
 /**
@@ -286,36 +235,22 @@ static int begin(struct vhdx_cdev *cdev, struct scan *scan)
  * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * Sleeps, as long as the containers take to be read. Returns 0; what the sink failed with; or
- * -errno, see the uapi header.
+ * Sleeps, as long as the containers take to be read, but for no longer than the caller lives.
+ * Returns 0; what the sink failed with; or -errno, see the uapi header.
  */
 int vhdx_query_allocated(struct vhdx_cdev *cdev, struct vhdx_get_allocated_ranges *args,
 			 struct vhdx_query_sink *sink, struct vhdx_diag *diag)
 {
-	struct scan scan = {
-		.args = args,
-		.sink = sink,
-		.diag = diag,
-		.offset = args->byte_offset,
-		.ranges = { .size = args->range_size, .min_gap = args->min_gap },
-	};
+	struct scan *scan = new_scan(cdev, args, sink);
 	int err;
 
-	if (args->time_limit_ms)
-		scan.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
-	err = begin(cdev, &scan);
-	if (err)
-		return err;
-	scan.end = args->byte_offset + args->byte_length;
-	scan.ranges.array = kvmalloc_array(BATCH_RANGES, args->range_size, GFP_KERNEL);
-	if (!scan.ranges.array)
+	if (!scan)
 		return vhdx_no_memory(diag);
-	err = run(cdev, &scan);
-	kvfree(scan.ranges.array);
-	if (err)
-		return err;
-	args->output_count = scan.put;
-	args->processed_byte_length = scan.offset - args->byte_offset;
-	args->allocated_bytes = scan.ranges.sum;
-	return 0;
+	err = ask(cdev, scan);
+	if (err != -EINTR) {
+		*args = scan->args;
+		*diag = scan->diag;
+	}
+	vhdx_errand_put(&scan->errand);
+	return err;
 }
