@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
 #include "visit.h"
+#include "zeroes.h"
 #include "disk/disk.h"
 #include "disk/cdev.h"
 #include "core/rct/report.h"
@@ -44,6 +45,7 @@ struct output {
  * @answer:	keeps ranges or bits in its buffer until the sink takes them
  * @limit:	where the answer ends at the latest: the request does, or the room for a bitmap
  * @visitor:	of the leaves; its question is the batch that is under way
+ * @zeroes:	of ranges with flags: which of them read as zeroes
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
  */
 struct query {
@@ -55,6 +57,7 @@ struct query {
 	struct vhdx_answer answer;
 	u64 limit;
 	struct vhdx_visitor visitor;
+	struct vhdx_zero_stage zeroes;
 	u32 put;
 };
 
@@ -181,6 +184,30 @@ static const struct output ranges = {
 	.comes_on = ranges_come_on,
 };
 
+/* Where their parts take all the room there is, the answer ends. */
+static int put_flagged(struct query *q, bool at_last)
+{
+	struct vhdx_ranges *list = &q->answer.ranges;
+	u32 keep = at_last || !list->count ? 0 : 1;
+	int ret = vhdx_zero_stage_put(&q->zeroes, list->array, list->count - keep);
+
+	q->put = q->zeroes.put;
+	if (ret == 1) {
+		q->answer.offset = q->zeroes.parts.done;
+		q->limit = q->answer.offset;
+		list->sum = q->zeroes.parts.sum;
+		keep = 0;
+	}
+	vhdx_ranges_taken(list, keep);
+	return min(ret, 0);
+}
+
+static const struct output flagged = {
+	.make_room = room_for_ranges,
+	.put = put_flagged,
+	.comes_on = ranges_come_on,
+};
+
 /* Bits that wait to be put are gone on with. */
 static bool room_for_bits(struct query *q)
 {
@@ -269,7 +296,9 @@ static int make_buffer(struct query *q)
 		a->bits = kvmalloc_array(VHDX_ANSWER_WORDS, sizeof(u64), GFP_KERNEL);
 	else
 		a->ranges.array = kvmalloc_array(BATCH_RANGES, a->ranges.size, GFP_KERNEL);
-	return a->bits || a->ranges.array ? 0 : -ENOMEM;
+	if (!a->bits && !a->ranges.array)
+		return -ENOMEM;
+	return q->output == &flagged ? vhdx_zero_stage_init(&q->zeroes) : 0;
 }
 
 static int answer(struct vhdx_cdev *cdev, struct query *q)
@@ -290,7 +319,34 @@ static int answer(struct vhdx_cdev *cdev, struct query *q)
 	kvfree(a->words);
 	kvfree(a->bits);
 	kvfree(a->ranges.array);
+	vhdx_zero_stage_release(&q->zeroes);
 	return err == -ENOMEM ? vhdx_no_memory(q->diag) : err;
+}
+
+/* Who asks for the flags of ranges has them looked for. */
+static void choose_output(struct vhdx_cdev *cdev, struct query *q)
+{
+	struct vhdx_get_virtual_disk_changes *args = q->args;
+	struct vhdx_answer *a = &q->answer;
+
+	q->limit = a->end;
+	q->output = &ranges;
+	if (args->flags & VHDX_CHANGES_BITMAP) {
+		q->limit = vhdx_report_bitmap_end(args, a);
+		q->output = &bits;
+	} else if (args->range_size == sizeof(struct vhdx_range) &&
+		   !(args->flags & VHDX_CHANGES_COUNT)) {
+		q->output = &flagged;
+		q->zeroes = (struct vhdx_zero_stage) {
+			.cdev = cdev,
+			.sink = q->sink,
+			.diag = q->diag,
+			.deadline = q->deadline,
+			.begin = args->byte_offset,
+			.capacity = args->output_capacity,
+			.parts = { .granule_shift = a->granule_shift, .min_gap = args->min_gap },
+		};
+	}
 }
 
 /* All that can be said before the first range is looked for. */
@@ -312,15 +368,7 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	err = find_span(q, &question->history);
 	vhdx_tracker_look_away(question);
 	vhdx_tracker_end_question(question);
-	if (!err)
-		err = vhdx_report_begin(args, &q->answer, q->diag);
-	q->limit = q->answer.end;
-	q->output = &ranges;
-	if (args->flags & VHDX_CHANGES_BITMAP) {
-		q->limit = vhdx_report_bitmap_end(args, &q->answer);
-		q->output = &bits;
-	}
-	return err;
+	return err ?: vhdx_report_begin(args, &q->answer, q->diag);
 }
 
 /**
@@ -351,6 +399,7 @@ int vhdx_query_changes(struct vhdx_cdev *cdev, struct vhdx_get_virtual_disk_chan
 	if (err)
 		return err;
 
+	choose_output(cdev, &q);
 	if (args->byte_length)
 		err = answer(cdev, &q);
 	trace_vhdx_query(index, args->byte_offset, q.answer.offset - args->byte_offset, q.put,

@@ -10,7 +10,7 @@
 #include <core/argument.h>
 #include <core/rct/report.h>
 #include "image_file.h"
-#include "offline_chain.h"
+#include "offline_zeroes.h"
 
 /**
  * struct offline_disk - a container and its sidecar, for reading
@@ -129,13 +129,30 @@ static uint64_t deadline_of(const struct vhdx_get_virtual_disk_changes *query)
 	return query->time_limit_ms ? now_ms() + query->time_limit_ms : UINT64_MAX;
 }
 
+/* Where a parent is missing, what reads as zeroes is not known: nothing is said to. */
+static bool can_flag(struct offline_disk *offline,
+		     const struct vhdx_get_virtual_disk_changes *query)
+{
+	struct vhdx_diag missing = { 0 };
+
+	if (!wants_flags(query))
+		return false;
+	if (!open_offline_chain(&offline->chain, &offline->container, &offline->image, &missing))
+		return true;
+	clear_error();
+	return false;
+}
+
 /* 0: all of it; 1: the array is full, or the time is over. */
-static int answer_ranges(struct vhdx_answer *answer, struct vhdx_span_source *source,
+static int answer_ranges(struct offline_disk *offline, struct vhdx_answer *answer,
+			 struct vhdx_span_source *source,
 			 struct vhdx_get_virtual_disk_changes *query)
 {
 	const uint64_t deadline = deadline_of(query);
 	int more;
 
+	if (can_flag(offline, query))
+		return offline_flagged(&offline->chain, answer, source, query, deadline);
 	answer->ranges.array = (void *)(uintptr_t)query->output;
 	answer->ranges.capacity = query->output_capacity;
 	do {
@@ -173,8 +190,9 @@ static int answer_bits(struct vhdx_answer *answer, struct vhdx_span_source *sour
 	return more;
 }
 
-static int answer(const struct vhdx_history *history, const struct vhdx_span *span,
-		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
+static int answer(struct offline_disk *offline, const struct vhdx_history *history,
+		  const struct vhdx_span *span, struct vhdx_get_virtual_disk_changes *query,
+		  struct vhdx_diag *diag)
 {
 	struct vhdx_span_source source = { .history = *history, .span = *span };
 	struct vhdx_answer answer = {
@@ -191,7 +209,7 @@ static int answer(const struct vhdx_history *history, const struct vhdx_span *sp
 	if (answer.words && source.cache)
 		more = query->flags & VHDX_CHANGES_BITMAP ?
 		       answer_bits(&answer, &source, query) :
-		       answer_ranges(&answer, &source, query);
+		       answer_ranges(offline, &answer, &source, query);
 	if (more >= 0)
 		vhdx_report_end(query, &answer);
 	else
@@ -202,7 +220,7 @@ free:
 	return min(more, 0);
 }
 
-static int get_changes_of(const struct vhdx_history *history,
+static int get_changes_of(struct offline_disk *offline, const struct vhdx_history *history,
 			  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
 {
 	struct vhdx_span span;
@@ -212,7 +230,7 @@ static int get_changes_of(const struct vhdx_history *history,
 	err = vhdx_report_check(history, query, diag);
 	if (!err)
 		err = vhdx_report_span(history, query, &span, diag);
-	return err ? err : answer(history, &span, query, diag);
+	return err ? err : answer(offline, history, &span, query, diag);
 }
 
 static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated_ranges *query,
@@ -248,7 +266,7 @@ static int run(struct offline_disk *offline, unsigned long command,
 	case VHDX_GET_POINTS:
 		return get_points(&history, &argument->points, diag);
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
-		return get_changes_of(&history, &argument->changes, diag);
+		return get_changes_of(offline, &history, &argument->changes, diag);
 	case VHDX_GET_ALLOCATED_RANGES:
 		return get_allocated(offline, &argument->allocated, diag);
 	default:
