@@ -9,7 +9,16 @@
 
 /* ---- through all layers -------------------------------------------------------------------- */
 
-static void look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
+/**
+ * vhdx_mapped_look() - where bytes of the disk are, if that is in memory
+ * @disk:	held
+ * @offset:	of the first one
+ * @wanted:	how many are asked for
+ * @extent:	receives what is mapped there, for a read: never VHDX_MAPPING_PARENT
+ *
+ * Any context; waits for nothing.
+ */
+void vhdx_mapped_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
 	struct vhdx_container *container;
@@ -30,7 +39,7 @@ static int load_and_look(struct vhdx_disk *disk, u64 offset, u64 wanted,
 
 	if (err)
 		return err;
-	look(disk, offset, wanted, extent);
+	vhdx_mapped_look(disk, offset, wanted, extent);
 	vhdx_chain_unload(disk, &pins);
 	return 0;
 }
@@ -51,7 +60,7 @@ int vhdx_mapped_find(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx
 	int err = 0;
 
 	vhdx_scope_assert();
-	look(disk, offset, wanted, extent);
+	vhdx_mapped_look(disk, offset, wanted, extent);
 	while (!err && extent->kind == VHDX_MAPPING_UNKNOWN)
 		err = load_and_look(disk, offset, wanted, extent);
 	return err;

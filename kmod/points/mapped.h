@@ -22,6 +22,7 @@ struct vhdx_mapped {
 	const struct vhdx_errand *errand;
 };
 
+void vhdx_mapped_look(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent);
 int vhdx_mapped_find(struct vhdx_disk *disk, u64 offset, u64 wanted, struct vhdx_mapping *extent);
 int vhdx_mapped_in_layer(void *context, u32 layer, u64 offset, u64 *to);
 

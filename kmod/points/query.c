@@ -3,6 +3,7 @@
 #include "errand.h"
 #include "mapped.h"
 #include "visit.h"
+#include "zeroes.h"
 #include "disk/disk.h"
 #include "disk/cdev.h"
 #include "core/rct/report.h"
@@ -50,6 +51,7 @@ struct output {
  * @mapped:	who looks into layers
  * @deltas:	of those
  * @list:	all that the answer is made of
+ * @zeroes:	of ranges with flags: which of them read as zeroes
  * @reads:	it is not all in memory: batches are a worker's
  * @err:	what the last batch ended with
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
@@ -68,6 +70,7 @@ struct query {
 	struct vhdx_mapped mapped;
 	struct vhdx_derived_delta *deltas;
 	struct vhdx_delta_list list;
+	struct vhdx_zero_stage zeroes;
 	bool reads;
 	int err;
 	u32 put;
@@ -264,6 +267,30 @@ static const struct output ranges = {
 	.comes_on = ranges_come_on,
 };
 
+/* Where their parts take all the room there is, the answer ends. */
+static int put_flagged(struct query *q, bool at_last)
+{
+	struct vhdx_ranges *list = &q->answer.ranges;
+	u32 keep = at_last || !list->count ? 0 : 1;
+	int ret = vhdx_zero_stage_put(&q->zeroes, list->array, list->count - keep);
+
+	q->put = q->zeroes.put;
+	if (ret == 1) {
+		q->answer.offset = q->zeroes.parts.done;
+		q->limit = q->answer.offset;
+		list->sum = q->zeroes.parts.sum;
+		keep = 0;
+	}
+	vhdx_ranges_taken(list, keep);
+	return min(ret, 0);
+}
+
+static const struct output flagged = {
+	.make_room = room_for_ranges,
+	.put = put_flagged,
+	.comes_on = ranges_come_on,
+};
+
 /* Bits that wait to be put are gone on with. */
 static bool room_for_bits(struct query *q)
 {
@@ -358,7 +385,9 @@ static int make_buffer(struct query *q)
 	else
 		a->ranges.array = kvmalloc_array(min(BATCH_RANGES, q->args.output_capacity),
 						 a->ranges.size, GFP_KERNEL);
-	return a->bits || a->ranges.array ? 0 : -ENOMEM;
+	if (!a->bits && !a->ranges.array)
+		return -ENOMEM;
+	return q->output == &flagged ? vhdx_zero_stage_init(&q->zeroes) : 0;
 }
 
 /* What is read, and from where. */
@@ -386,6 +415,7 @@ static void free_query(struct vhdx_errand *errand)
 	kvfree(q->answer.words);
 	kvfree(q->answer.bits);
 	kvfree(q->answer.ranges.array);
+	vhdx_zero_stage_release(&q->zeroes);
 	kfree(q);
 }
 
@@ -418,6 +448,32 @@ static int answer(struct vhdx_cdev *cdev, struct query *q, u32 parents)
 	return err == -ENOMEM ? vhdx_no_memory(&q->diag) : err;
 }
 
+/* Who asks for the flags of ranges has them looked for. */
+static void choose_output(struct vhdx_cdev *cdev, struct query *q)
+{
+	struct vhdx_get_virtual_disk_changes *args = &q->args;
+	struct vhdx_answer *a = &q->answer;
+
+	q->limit = a->end;
+	q->output = &ranges;
+	if (args->flags & VHDX_CHANGES_BITMAP) {
+		q->limit = vhdx_report_bitmap_end(args, a);
+		q->output = &bits;
+	} else if (args->range_size == sizeof(struct vhdx_range) &&
+		   !(args->flags & VHDX_CHANGES_COUNT)) {
+		q->output = &flagged;
+		q->zeroes = (struct vhdx_zero_stage) {
+			.cdev = cdev,
+			.sink = q->sink,
+			.diag = &q->diag,
+			.deadline = q->deadline,
+			.begin = args->byte_offset,
+			.capacity = args->output_capacity,
+			.parts = { .granule_shift = a->granule_shift, .min_gap = args->min_gap },
+		};
+	}
+}
+
 /* All that can be said before the first range is looked for. */
 static int judge(struct vhdx_disk *disk, struct query *q)
 {
@@ -439,15 +495,7 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	vhdx_tracker_look_away(question);
 	vhdx_tracker_end_question(question);
 	q->reads = reads_something(&route);
-	if (!err)
-		err = vhdx_report_begin(args, &q->answer, &q->diag);
-	q->limit = q->answer.end;
-	q->output = &ranges;
-	if (args->flags & VHDX_CHANGES_BITMAP) {
-		q->limit = vhdx_report_bitmap_end(args, &q->answer);
-		q->output = &bits;
-	}
-	return err;
+	return err ?: vhdx_report_begin(args, &q->answer, &q->diag);
 }
 
 static int ask(struct vhdx_cdev *cdev, struct query *q)
@@ -464,6 +512,7 @@ static int ask(struct vhdx_cdev *cdev, struct query *q)
 	vhdx_cdev_leave(cdev);
 	if (err)
 		return err;
+	choose_output(cdev, q);
 	if (q->args.byte_length)
 		err = answer(cdev, q, parents);
 	/* Who was killed has let go of it. */

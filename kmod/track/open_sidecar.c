@@ -216,6 +216,7 @@ void vhdx_open_sidecar_arm(struct vhdx_open_sidecar *open)
 	open->sidecar.change = change;
 	open->sidecar.retire = retire;
 	open->sidecar.retired = retired;
+	vhdx_sidecar_cache_start(&open->cache, &open->sidecar);
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -277,6 +278,7 @@ static void close_work(struct work_struct *work)
 	struct vhdx_open_sidecar *open = container_of(work, struct vhdx_open_sidecar, close_work);
 
 	free_coarse(open);
+	vhdx_sidecar_cache_stop(&open->cache);
 	vhdx_sidecar_release(&open->sidecar);
 	/* No reader is left; a grace period that was only asked for may be under way. */
 	synchronize_srcu(&open->readers);
@@ -388,6 +390,10 @@ fail:
  */
 int vhdx_open_sidecar_init(void)
 {
+	int err = vhdx_sidecar_cache_init();
+
+	if (err)
+		return err;
 	close_wq = alloc_workqueue("vhdx-close", WQ_UNBOUND, 0);
 	vhdx_tracker_wq = alloc_workqueue("vhdx-tracker", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (close_wq && vhdx_tracker_wq)
@@ -405,4 +411,5 @@ void vhdx_open_sidecar_exit(void)
 		destroy_workqueue(vhdx_tracker_wq);
 	if (close_wq)
 		destroy_workqueue(close_wq);
+	vhdx_sidecar_cache_exit();
 }

@@ -16,6 +16,7 @@
 #define VHDX_OPEN_SIDECAR_H
 
 #include "coarse.h"
+#include "sidecar_cache.h"
 #include "core/rct/sidecar.h"
 #include "core/vhdx/image.h"
 #include "store/container.h"
@@ -83,6 +84,7 @@ struct vhdx_sidecar_errand {
  *		errands, while none is under way
  * @version:	changes with sidecar.timeline, under @timeline_lock
  * @readers:	of blocks, see the file comment
+ * @cache:	of its blocks
  * @coarse:	its coarse map, or NULL: it can only be read
  * @wq:		where errands run: of this sidecar alone, since they may hang
  * @coarse_wq:	where the coarse map's committer works: no write waits for an errand
@@ -105,6 +107,7 @@ struct vhdx_open_sidecar {
 	struct rw_semaphore timeline_lock;
 	u64 version;
 	struct srcu_struct readers;
+	struct vhdx_sidecar_cache cache;
 	struct vhdx_coarse *coarse;
 	struct workqueue_struct *wq;
 	struct workqueue_struct *coarse_wq;

@@ -139,8 +139,14 @@ struct vhdx_point_id {
 };
 
 /*
- * The range reads as zeroes now: discarded, or never written. There is no need to
- * copy it. Ranges without this flag may read as zeroes, too.
+ * The range reads as zeroes now: discarded, or never written, in any layer. There is no
+ * need to read it; a copy that had something there has to have zeroes now. Ranges without
+ * this flag may read as zeroes, too.
+ *
+ * Now is some moment of the call: what a write that was acknowledged before the call put
+ * there is never told as zeroes. That holds for a question between two points as well: the
+ * flag says what whoever reads the disk now finds, not what was there at the target. A
+ * write that comes later is a change of the next answer.
  */
 #define VHDX_RANGE_ZERO		(1U << 0)
 
@@ -772,6 +778,12 @@ struct vhdx_forget {
  * has itself, to the sector, and all that lies behind its parent's end. This needs no
  * sidecar. If the target is a reference in such a layer, all of that layer is reported, a
  * superset (VHDX_ANSWER_COARSE), which is an error if there is a gap behind the target.
+ *
+ * Ranges with flags, of sizeof(struct vhdx_range), are split where VHDX_RANGE_ZERO begins
+ * and ends: two of them that touch differ in it. It holds for whole granules. What is joined
+ * over min_gap is zero only if all of it is; zeroes shorter than min_gap are told as part of
+ * the data beside them. To find them, containers may have to be read: ranges of
+ * VHDX_RANGE_SIZE_VER0 cost nothing of that. Bitmaps and sums know no flags.
  *
  * Never empty in silence: whatever keeps the driver from being sure is an error.
  * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a

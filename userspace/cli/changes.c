@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "changes.h"
 #include "cli.h"
 #include "json.h"
@@ -37,17 +38,25 @@ static const struct cli_option options[] = {
 	{ 0 }
 };
 
-enum { OFFSET, LENGTH, COLUMN_COUNT };
+enum { OFFSET, LENGTH, ZERO, COLUMN_COUNT };
 
 static const struct column columns[COLUMN_COUNT] = {
 	[OFFSET] = { "OFFSET", .right = true },
 	[LENGTH] = { "LENGTH", .right = true },
+	[ZERO] = { "ZERO", .right = true, .hidden = true },
 };
+
+/* Otherwise nobody need look for them, and ranges stay whole. */
+static bool wants_zeroes(void)
+{
+	return output.json || (output.columns && strcasestr(output.columns, columns[ZERO].name));
+}
 
 static int keep(void *context, const struct vhdx_range *range)
 {
 	struct answer *answer = context;
 	struct vhdx_range *longer;
+	struct vhdx_range *kept;
 
 	if (answer->count == answer->capacity) {
 		answer->capacity = answer->capacity ? 2 * answer->capacity : 1024;
@@ -56,7 +65,10 @@ static int keep(void *context, const struct vhdx_range *range)
 			return ENOMEM;
 		answer->ranges = longer;
 	}
-	answer->ranges[answer->count++] = *range;
+	kept = &answer->ranges[answer->count++];
+	kept->byte_offset = range->byte_offset;
+	kept->byte_length = range->byte_length;
+	kept->flags = wants_zeroes() ? range->flags : 0;
 	return 0;
 }
 
@@ -79,7 +91,7 @@ static int ask(const char *name, struct answer *answer)
 		.size = sizeof(answer->changes),
 		.offset = wanted.offset,
 		.length = wanted.length,
-		.range_size = sizeof(struct vhdx_range),
+		.range_size = wants_zeroes() ? sizeof(struct vhdx_range) : VHDX_RANGE_SIZE_VER0,
 		.granularity = wanted.granularity,
 		.min_gap = wanted.min_gap,
 		.flags = wanted.summary ? VHDX_CHANGES_COUNT : 0,
@@ -96,6 +108,11 @@ static int ask(const char *name, struct answer *answer)
 					    wanted.summary ? NULL : keep, answer);
 	vhdx_disk_close(disk);
 	return err > 0 ? -err : err;
+}
+
+static bool is_zero(const struct vhdx_range *range)
+{
+	return range->flags & VHDX_RANGE_ZERO;
 }
 
 static int print_json(const struct answer *answer)
@@ -119,8 +136,9 @@ static int print_json(const struct answer *answer)
 		return json_finish(reply);
 	json_begin_long_list(reply, "ranges");
 	for (i = 0; i < answer->count; i++)
-		printf("%s{\"offset\":%llu,\"length\":%llu}", i ? "," : "",
-		       answer->ranges[i].byte_offset, answer->ranges[i].byte_length);
+		printf("%s{\"offset\":%llu,\"length\":%llu,\"zero\":%s}", i ? "," : "",
+		       answer->ranges[i].byte_offset, answer->ranges[i].byte_length,
+		       is_zero(&answer->ranges[i]) ? "true" : "false");
 	return json_end_long_list();
 }
 
@@ -137,6 +155,7 @@ static int print_table(const struct answer *answer)
 	for (i = 0; i < answer->count; i++) {
 		cells[OFFSET] = offset_text(answer->ranges[i].byte_offset, offset);
 		cells[LENGTH] = size_text(answer->ranges[i].byte_length, length);
+		cells[ZERO] = is_zero(&answer->ranges[i]) ? "1" : "0";
 		table_row(table, cells);
 	}
 	return table_finish(table);
@@ -196,5 +215,6 @@ const struct command changes_command = {
 	.maximum = 1,
 	.options = options,
 	.run = changes,
-	.notes = "Columns: OFFSET LENGTH, in bytes; LENGTH with a suffix on a terminal.",
+	.notes = "Columns: OFFSET LENGTH, in bytes; LENGTH with a suffix on a terminal. ZERO\n"
+		 "is 1 where a range reads as zeroes now.",
 };

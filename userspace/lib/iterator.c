@@ -13,6 +13,7 @@
  * struct vhdx_changes_iter - a question under way
  * @question:	and what is known of the answer
  * @length:	of the question, in bytes
+ * @range_size:	of those that are asked for; short ones where the caller knows no flags
  * @ranges:	of the last call; NULL: sums alone are wanted
  * @count:	how many
  * @at:		the next of them
@@ -25,7 +26,8 @@ struct vhdx_changes_iter {
 	struct vhdx_disk *disk;
 	struct vhdx_changes question;
 	uint64_t length;
-	struct vhdx_range *ranges;
+	uint32_t range_size;
+	char *ranges;
 	uint32_t count;
 	uint32_t at;
 	struct vhdx_range held;
@@ -83,11 +85,13 @@ int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
 	iter->question.answer_flags = 0;
 	iter->question.unit = 0;
 	iter->length = question->length;
+	iter->range_size = question->range_size && question->range_size < sizeof(iter->held) ?
+			   VHDX_RANGE_SIZE_VER0 : sizeof(iter->held);
 	err = check_question(disk, question);
 	if (!err)
 		err = resolve_length(disk, question->offset, &iter->length);
 	if (!err && !(question->flags & VHDX_CHANGES_COUNT)) {
-		iter->ranges = malloc(RANGES_PER_CALL * sizeof(*iter->ranges));
+		iter->ranges = malloc((size_t)RANGES_PER_CALL * iter->range_size);
 		if (!iter->ranges)
 			err = fail_errno(-ENOMEM, "%s", disk->name);
 	}
@@ -118,7 +122,7 @@ int ask_once(struct vhdx_changes_iter *iter)
 		.min_gap = question->min_gap,
 		.output = (uintptr_t)iter->ranges,
 		.output_capacity = iter->ranges ? RANGES_PER_CALL : 0,
-		.range_size = sizeof(*iter->ranges),
+		.range_size = iter->range_size,
 	};
 	int err;
 
@@ -143,14 +147,27 @@ int ask_once(struct vhdx_changes_iter *iter)
 	return 0;
 }
 
-/* A call knows nothing of what the one before ended with. */
+static struct vhdx_range range_at(const struct vhdx_changes_iter *iter, uint32_t index)
+{
+	struct vhdx_range range = { 0 };
+
+	memcpy(&range, iter->ranges + (size_t)index * iter->range_size, iter->range_size);
+	return range;
+}
+
+/*
+ * A call knows nothing of what the one before ended with. What reads as zeroes is joined only where
+ * it touches: of a gap that is not known.
+ */
 static bool joins(struct vhdx_changes_iter *iter, const struct vhdx_range *range)
 {
 	struct vhdx_range *held = &iter->held;
 	uint64_t end = held->byte_offset + held->byte_length;
 	uint64_t gap = range->byte_offset - end;
 
-	if (gap && gap >= iter->question.min_gap)
+	if (gap && (gap >= iter->question.min_gap || held->flags))
+		return false;
+	if (held->flags != range->flags)
 		return false;
 	held->byte_length += gap + range->byte_length;
 	iter->question.changed_bytes += gap;
@@ -171,13 +188,13 @@ static int take_held(struct vhdx_changes_iter *iter, const struct vhdx_range *ne
 /* 1: a range; 0: there is none in what was asked so far, beside the one that is held. */
 int next_range(struct vhdx_changes_iter *iter, struct vhdx_range *range)
 {
-	const struct vhdx_range *next;
+	struct vhdx_range next;
 
 	while (iter->at < iter->count) {
-		next = &iter->ranges[iter->at++];
-		if (iter->held.byte_length && joins(iter, next))
+		next = range_at(iter, iter->at++);
+		if (iter->held.byte_length && joins(iter, &next))
 			continue;
-		if (take_held(iter, next, range))
+		if (take_held(iter, &next, range))
 			return 1;
 	}
 	return is_all_asked(iter) ? take_held(iter, NULL, range) : 0;
@@ -229,7 +246,7 @@ uint64_t vhdx_changes_position(const struct vhdx_changes_iter *iter)
 	if (iter->held.byte_length)
 		return iter->held.byte_offset;
 	if (iter->at < iter->count)
-		return iter->ranges[iter->at].byte_offset;
+		return range_at(iter, iter->at).byte_offset;
 	return iter->question.offset + iter->question.processed;
 }
 

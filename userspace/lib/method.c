@@ -52,7 +52,10 @@ static int keep_range(void *context, const struct vhdx_range *range)
 		job->ranges = longer;
 		job->capacity = capacity;
 	}
-	job->ranges[job->count++] = *range;
+	job->ranges[job->count++] = (struct vhdx_range) {
+		.byte_offset = range->byte_offset,
+		.byte_length = range->byte_length,
+	};
 	return 0;
 }
 
@@ -128,7 +131,8 @@ static int prepare(struct vhdx_job **out, const char *path, const char *limit_id
 		.size = sizeof(job->changes),
 		.offset = byte_offset,
 		.length = byte_length,
-		.range_size = sizeof(struct vhdx_range),
+		/* The method knows no flags. */
+		.range_size = VHDX_RANGE_SIZE_VER0,
 	};
 	err = vhdx_id_parse(limit_id, &job->changes.limit);
 	/* The method knows no "to the end": this length goes beyond any disk. */

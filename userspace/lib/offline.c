@@ -10,6 +10,7 @@
 #include <core/rct/report.h>
 #include "image_file.h"
 #include "offline_changes.h"
+#include "offline_zeroes.h"
 
 /**
  * struct offline_disk - a container and its sidecar, for reading
@@ -159,6 +160,21 @@ static void look_at_parents(struct offline_disk *offline)
 	clear_error();
 }
 
+/*
+ * Ranges with flags are looked up in all layers. Where a parent is missing, what reads as zeroes is
+ * not known: nothing is said to.
+ */
+static int changes_of(struct offline_disk *offline, const struct vhdx_history *history,
+		      struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
+{
+	struct vhdx_diag missing = { 0 };
+
+	if (wants_flags(query) &&
+	    open_offline_chain(&offline->chain, &offline->container, &offline->image, &missing))
+		clear_error();
+	return offline_changes(history, &offline->chain, query, diag);
+}
+
 static bool is_about_points(unsigned long command)
 {
 	return command == VHDX_GET_POINTS || command == VHDX_GET_VIRTUAL_DISK_CHANGES;
@@ -188,7 +204,7 @@ static int run(struct offline_disk *offline, unsigned long command,
 	case VHDX_GET_POINTS:
 		return get_points(&history, &argument->points, diag);
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
-		return offline_changes(&history, &offline->chain, &argument->changes, diag);
+		return changes_of(offline, &history, &argument->changes, diag);
 	case VHDX_GET_ALLOCATED_RANGES:
 		return get_allocated(offline, &argument->allocated, diag);
 	default:

@@ -122,6 +122,22 @@ static int find(struct vhdx_content *content, u64 offset, struct vhdx_piece *pie
 	return err;
 }
 
+int offline_extent(struct offline_chain *chain, u64 offset, u64 *to, bool *zero,
+		   struct vhdx_diag *diag)
+{
+	const u32 sector = chain->content.layers->image->geo.logical_sector_size;
+	const u64 start = offset & ~(u64)(sector - 1);
+	struct vhdx_piece piece;
+	int err;
+
+	err = find(&chain->content, start, &piece, diag);
+	if (err)
+		return err;
+	*to = start + piece.length;
+	*zero = piece.layer == VHDX_NO_LAYER;
+	return 0;
+}
+
 static bool tell(struct vhdx_ranges *ranges, const struct vhdx_get_allocated_ranges *args,
 		 u64 offset, u64 to, bool zero)
 {
@@ -135,7 +151,6 @@ int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ran
 {
 	const u64 deadline = args->time_limit_ms ? now_ms() + args->time_limit_ms : ~0ULL;
 	const u64 end = args->byte_offset + args->byte_length;
-	const u32 sector = chain->content.layers->image->geo.logical_sector_size;
 	struct vhdx_ranges ranges = {
 		.array = (void *)(uintptr_t)args->output,
 		.size = args->range_size,
@@ -143,17 +158,16 @@ int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ran
 		.min_gap = args->min_gap,
 	};
 	u64 offset = args->byte_offset;
-	struct vhdx_piece piece;
-	u64 start, to;
+	bool zero;
+	u64 to;
 	int err;
 
 	while (offset < end) {
-		start = offset & ~(u64)(sector - 1);
-		err = find(&chain->content, start, &piece, diag);
+		err = offline_extent(chain, offset, &to, &zero, diag);
 		if (err)
 			return err;
-		to = min(end, start + piece.length);
-		if (!tell(&ranges, args, offset, to, piece.layer == VHDX_NO_LAYER))
+		to = min(end, to);
+		if (!tell(&ranges, args, offset, to, zero))
 			break;
 		offset = to;
 		if (now_ms() >= deadline)

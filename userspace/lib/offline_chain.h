@@ -41,6 +41,13 @@ int open_offline_chain(struct offline_chain *chain, const struct container *leaf
 		       struct image_file *image, struct vhdx_diag *diag);
 void close_offline_chain(struct offline_chain *chain);
 
+/*
+ * What lies at @offset goes on up to @to: nothing that any layer has, and so reads as zeroes; or
+ * else what some layer has, or what can't be told, since its entry can't be used. 0 or -errno.
+ */
+int offline_extent(struct offline_chain *chain, u64 offset, u64 *to, bool *zero,
+		   struct vhdx_diag *diag);
+
 /* VHDX_GET_ALLOCATED_RANGES, as the driver answers it. 0 or -errno. */
 int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ranges *args,
 		      struct vhdx_diag *diag);

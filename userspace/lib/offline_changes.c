@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "offline_changes.h"
+#include "offline_zeroes.h"
 
 uint64_t now_ms(void)
 {
@@ -23,12 +24,15 @@ static uint64_t deadline_of(const struct vhdx_get_virtual_disk_changes *query)
 }
 
 /* 0: all of it; 1: the array is full, or the time is over. */
-static int answer_ranges(struct vhdx_answer *answer, struct vhdx_delta_list *list,
+static int answer_ranges(struct offline_chain *chain, struct vhdx_answer *answer,
+			 struct vhdx_delta_list *list,
 			 struct vhdx_get_virtual_disk_changes *query)
 {
 	const uint64_t deadline = deadline_of(query);
 	int more;
 
+	if (wants_flags(query) && chain->content.count)
+		return offline_flagged(chain, answer, list, query, deadline);
 	answer->ranges.array = (void *)(uintptr_t)query->output;
 	answer->ranges.capacity = query->output_capacity;
 	do {
@@ -146,7 +150,7 @@ static int answer(struct sources *sources, const struct vhdx_route *route,
 	if (!more)
 		more = query->flags & VHDX_CHANGES_BITMAP ?
 		       answer_bits(&answer, &sources->list, query) :
-		       answer_ranges(&answer, &sources->list, query);
+		       answer_ranges(sources->chain, &answer, &sources->list, query);
 	if (more >= 0)
 		vhdx_report_end(query, &answer);
 	else

@@ -12,7 +12,7 @@
  *	points.N	"sequence gap_reason label" for each point
  *	layers.N	how many files it is made of
  *	guid.N.K	DataWriteGuid that its parent K had when it was attached
- *	ranges.N	"offset length" for each changed range
+ *	ranges.N	"offset length", or "offset length flags", for each changed range
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
  *	id.N		VirtualDiskId and DataWriteGuid of disk N
@@ -702,6 +702,7 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	__u64 end = start + step_of(index, args->byte_length);
 	struct state state = read_state(index);
 	__u64 offset, length;
+	char line[80];
 	FILE *file;
 	int error;
 
@@ -716,10 +717,14 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	args->unit = state.unit;
 	args->answer_flags = state.answer_flags;
 	file = open_file("r", "ranges.%d", index);
-	while (file && fscanf(file, "%llu %llu", &offset, &length) == 2) {
-		__u64 from = offset > start ? offset : start;
-		__u64 to = offset + length < end ? offset + length : end;
+	while (file && fgets(line, sizeof(line), file)) {
+		__u64 from, to;
 
+		range.flags = 0;
+		if (sscanf(line, "%llu %llu %u", &offset, &length, &range.flags) < 2)
+			abort();
+		from = offset > start ? offset : start;
+		to = offset + length < end ? offset + length : end;
 		if (from >= to)
 			continue;
 		if (!sums && args->output_count == args->output_capacity) {

@@ -3,10 +3,17 @@
 import ctypes
 import errno
 import random
+import sys
 
-from common import PointId, Range, ctl, directory, load_library, make_image, make_sidecar
+from common import (ID, TREE, PointId, Range, attached, ctl, directory, load_library, make_image,
+                    make_sidecar)
 
-SIZE, UNIT = 64 << 20, 4096
+sys.path.append(str(TREE / "selftests/oracle"))
+
+import vhdxoracle  # noqa: E402
+
+MIB = 1 << 20
+SIZE, UNIT = 64 * MIB, 4096
 TO_END = (1 << 64) - 1
 COUNT, BITMAP = 2, 1
 
@@ -37,11 +44,14 @@ class Bitmap(ctypes.Structure):
 class Disk:
     """A file with one delta behind its point."""
 
-    def __init__(self, path, pieces):
-        self.image = make_image(path, SIZE)
-        self.point, = make_sidecar(self.image, "seal a\n" + "".join(
-            f"mark {offset} {length}\n" for offset, length in pieces), UNIT)
-        self.units = {unit for offset, length in pieces
+    def __init__(self, path, pieces, make=True, point=None):
+        self.image = make_image(path, SIZE) if make else path
+        if point:
+            self.point = point
+        else:
+            self.point, = make_sidecar(self.image, "seal a\n" + "".join(
+                f"mark {offset} {length}\n" for offset, length in pieces), UNIT)
+        self.units = {unit for offset, length in pieces or ()
                       for unit in range(offset // UNIT, (offset + length - 1) // UNIT + 1)}
         self.handle = ctypes.c_void_p()
         assert not library.vhdx_disk_open(str(self.image).encode(), None, 0,
@@ -110,6 +120,59 @@ def test_range_by_range():
         err, answer = end(it)
         assert not err and answer.changed_bytes == SIZE - UNIT
         disk.close()
+
+
+def flagged(disk, **fields):
+    """[(offset, length, flags)] of what the iterator tells, and the sum."""
+    it, told, found = disk.begin(**fields), [], Range()
+    while library.vhdx_changes_next(it, ctypes.byref(found), ctypes.sizeof(found)) == 1:
+        told.append((found.offset, found.length, found.flags))
+    err, answer = end(it)
+    assert not err
+    return told, answer.changed_bytes
+
+
+def test_zeroes():
+    """Split where they begin and end; whole for who asks for no flags, or where a parent is missing."""
+    with directory() as path:
+        parent, child = path / "parent.vhdx", path / "disk.vhdx"
+        vhdxoracle.create(parent, SIZE, block_size=MIB, content=[(9 * MIB, b"p" * 512)])
+        vhdxoracle.create(child, SIZE, block_size=MIB, parent=parent, states={9: "NOT_PRESENT"},
+                          content=[(3 * MIB, b"c" * MIB), (5 * MIB + 512, b"c" * 512)])
+        disk = Disk(child, [(0, 12 * MIB), (20 * MIB, MIB)], make=False)
+        wanted = [(0, 3 * MIB, 1), (3 * MIB, MIB, 0), (4 * MIB, MIB, 1), (5 * MIB, UNIT, 0),
+                  (5 * MIB + UNIT, 4 * MIB - UNIT, 1), (9 * MIB, MIB, 0), (10 * MIB, 2 * MIB, 1),
+                  (20 * MIB, MIB, 1)]
+        assert flagged(disk) == (wanted, 13 * MIB), flagged(disk)
+        whole = [(0, 12 * MIB, 0), (20 * MIB, MIB, 0)]
+        assert flagged(disk, range_size=16) == (whole, 13 * MIB)
+        assert flagged(disk, min_gap=5 * MIB)[0] == [whole[0], (20 * MIB, MIB, 1)]
+        # What was joined over a gap is zeroes only if all of it is.
+        assert flagged(disk, min_gap=9 * MIB)[0] == \
+            [(0, 10 * MIB, 0), (10 * MIB, 11 * MIB, 1)]
+        disk.close()
+        parent.unlink()
+        disk = Disk(child, None, make=False, point=disk.point)
+        assert flagged(disk) == (whole, 13 * MIB)
+        disk.close()
+
+
+def test_zeroes_across_calls():
+    """What the end of a call cuts is one again, but for what its flags tell apart."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", "".join(f"{at} 4096 {flags}\n" for at, flags in (
+            (0, 1), (4096, 1), (8192, 0), (12288, 0), (20480, 0), (24576, 1), (32768, 1), (36864, 0))))
+        fake.write("step.0", "4096")
+
+        def told(*arguments):
+            reply = fake.ctl("changes", "0", "--since", ID, "--length", 40960, "--json",
+                             *arguments).expect(0).json
+            return [(one["offset"], one["length"], one["zero"]) for one in reply["ranges"]]
+        assert told() == [(0, 8192, True), (8192, 8192, False), (20480, 4096, False),
+                          (24576, 4096, True), (32768, 4096, True), (36864, 4096, False)]
+        assert told("--min-gap", 8192) == [
+            (0, 8192, True), (8192, 16384, False), (24576, 4096, True), (32768, 4096, True),
+            (36864, 4096, False)]
 
 
 def test_tail_is_not_lost():

@@ -295,16 +295,20 @@ def test_differencing():
 
 def test_changes():
     with attached() as (fake, _):
-        fake.write("ranges.0", "0 16384\n1048576 32768\n")
+        fake.write("ranges.0", "0 16384\n1048576 32768 1\n")
         reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
         assert reply == {
             **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
             "size": GIB, "unit": 16384, "coarse": False, "derived": False,
-            "ranges": [{"offset": 0, "length": 16384}, {"offset": 1048576, "length": 32768}]}
+            "ranges": [{"offset": 0, "length": 16384, "zero": False},
+                       {"offset": 1048576, "length": 32768, "zero": True}]}
         reply = fake.ctl("changes", "0", "--since", ID, "--target", SECOND, "--offset", "8K",
                          "--length", "16K", "--json").expect(0).json
         assert (reply["target"], reply["offset"], reply["length"]) == (SECOND, 8192, 16384)
-        assert reply["ranges"] == [{"offset": 8192, "length": 8192}]
+        assert reply["ranges"] == [{"offset": 8192, "length": 8192, "zero": False}]
+        lines = fake.ctl("changes", "0", "--since", ID, "-o", "+ZERO").expect(0).lines
+        assert [line.split() for line in lines] == [["OFFSET", "LENGTH", "ZERO"], ["0", "16384", "0"],
+                                                    ["1048576", "32768", "1"]]
 
 
 def test_changes_summary():

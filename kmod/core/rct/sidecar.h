@@ -27,6 +27,7 @@
 #ifndef VHDX_CORE_SIDECAR_H
 #define VHDX_CORE_SIDECAR_H
 
+#include "block_cache.h"
 #include "coarse.h"
 #include "timeline.h"
 #include "token.h"
@@ -147,6 +148,7 @@ struct vhdx_sidecar_points {
  * @retire:	called when blocks are free by a header that is durable: what reads them began
  *		before now. Returns a cookie. NULL: they are free at once
  * @retired:	have all of those readers ended? Later cookies include earlier ones
+ * @cache:	blocks that are kept in memory (vhdx_sidecar_keep_blocks()), or NULL
  * @change:	called before and after @timeline changes, or NULL: nothing is read, written or
  *		allocated in between. Set it after vhdx_sidecar_load() or vhdx_sidecar_format()
  * The rest is private to sidecar*.c.
@@ -171,6 +173,7 @@ struct vhdx_sidecar {
 	u64 sequence;
 	u64 (*retire)(struct vhdx_sidecar *sidecar);
 	bool (*retired)(struct vhdx_sidecar *sidecar, u64 cookie);
+	struct vhdx_block_cache *cache;
 	void (*change)(struct vhdx_sidecar *sidecar, bool begin);
 
 	unsigned int slot;	/* where the durable header is */
@@ -210,6 +213,15 @@ int vhdx_sidecar_load(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bo
 		      bool read_only, struct vhdx_diag *diag);
 
 void vhdx_sidecar_release(struct vhdx_sidecar *sidecar);
+
+/**
+ * vhdx_sidecar_keep_blocks() - from here on, keep some blocks in memory
+ * @sidecar:	loaded or formatted
+ * @cache:	of this sidecar alone, with its lock; empty. Released behind the last reader
+ *
+ * 0 or -ENOMEM: none are kept.
+ */
+int vhdx_sidecar_keep_blocks(struct vhdx_sidecar *sidecar, struct vhdx_block_cache *cache);
 
 /**
  * vhdx_sidecar_walk() - find out which blocks are free

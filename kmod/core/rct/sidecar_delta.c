@@ -144,6 +144,8 @@ int vhdx_sidecar_write_delta(struct vhdx_sidecar *sidecar, const struct vhdx_cha
 		return 0;
 	doomed = vhdx_sidecar_begin(sidecar);
 	err = vhdx_delta_writer_init(&writer, sidecar, VHDX_SIDECAR_SPARE_FOR_DELTAS);
+	/* Who seals asks for it next. */
+	writer.blocks.keep = true;
 	if (!err)
 		err = write_leaves(&writer, map);
 	if (!err)

@@ -216,6 +216,7 @@ static int take_table(const struct vhdx_sidecar *sidecar, const struct vhdx_tabl
 	slot->count = tables[i].count;
 	slot->from = i ? tables[i].first : 0;
 	slot->last = end - 1;
+	vhdx_block_cache_put(sidecar->cache, tables[i].block, tables[i].crc, page);
 	return 0;
 }
 
@@ -231,6 +232,7 @@ static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 	if (tables && page)
 		err = read_root(sidecar, delta, page, tables, &count, NULL);
 	if (!err) {
+		vhdx_block_cache_put(sidecar->cache, delta->index_block, delta->index_crc, page);
 		while (i + 1 < count && tables[i + 1].first <= leaf)
 			i++;
 		err = take_table(sidecar, tables, count, i, page, slot);
@@ -342,11 +344,15 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 		return 0;
 	if (entry->block == VHDX_DELTA_ALL)
 		return vhdx_sidecar_read_entry(sidecar, entry, words, NULL, NULL);
+	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, words))
+		return 0;
 	cache->reads++;
 	buf = vhdx_alloc(VHDX_SIDECAR_BLOCK);
 	if (!buf)
 		return -ENOMEM;
 	err = vhdx_sidecar_read_entry(sidecar, entry, words, buf, NULL);
+	if (!err)
+		vhdx_block_cache_put(sidecar->cache, entry->block, entry->crc, buf);
 	vhdx_free(buf);
 	return err;
 }

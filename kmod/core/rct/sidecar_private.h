@@ -97,14 +97,21 @@ int vhdx_sidecar_read_block(const struct vhdx_sidecar *sidecar, u64 block, u32 c
 int vhdx_sidecar_write_blocks(struct vhdx_sidecar *sidecar, u64 block, const void *buf,
 			      u32 count);
 
+/* Blocks written in one go. */
+#define VHDX_BLOCKS_AT_ONCE	16U
+
 /**
  * struct vhdx_block_writer - writes new blocks, neighbouring ones in one go
  * @spare:	what it leaves free
+ * @keep:	what it writes is soon read
+ * @crcs:	of the blocks that wait
  * @buf:	blocks that wait to be written, @pending of them, from @block on
  */
 struct vhdx_block_writer {
 	struct vhdx_sidecar *sidecar;
 	u32 spare;
+	bool keep;
+	u32 crcs[VHDX_BLOCKS_AT_ONCE];
 	void *buf;
 	u64 block;
 	u32 pending;

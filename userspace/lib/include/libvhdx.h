@@ -611,7 +611,8 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
  * @target:	changes until this point; all zero: until now
  * @offset:	where to begin, in bytes
  * @length:	how much of the disk to look at, in bytes, or VHDX_TO_END
- * @range_size:	sizeof(struct vhdx_range): what the callback is shown; 0: 24 bytes
+ * @range_size:	sizeof(struct vhdx_range): what the callback is shown; 0: 24 bytes. Less than
+ *		24: ranges without flags, for which the mapping need not be asked
  * @flags:	VHDX_CHANGES_COUNT: sums alone, there is no callback
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
@@ -650,7 +651,7 @@ struct vhdx_changes {
 /**
  * typedef vhdx_range_fn - told of every changed range
  * @context:	the caller's own
- * @range:	ascending, never touching the one before
+ * @range:	ascending, never touching the one before, unless its flags are others
  *
  * Return: 0 to go on; a positive number ends the query and is returned; a
  * negative one ends it too, and -ECANCELED is returned: an errno of the caller's
@@ -693,7 +694,7 @@ VHDX_API int vhdx_changes_begin(struct vhdx_disk *disk, const struct vhdx_change
  * vhdx_changes_next() - the next range
  * @iter:	see vhdx_changes_begin()
  * @range:	out: as for vhdx_range_fn
- * @range_size:	sizeof(struct vhdx_range)
+ * @range_size:	sizeof(struct vhdx_range); whether there are flags, the question's says
  *
  * Return: 1 a range; 0 all was told; a negative errno, which stays.
  */

@@ -201,7 +201,21 @@ class Handle(_Descriptor):
         call(self.fd, uapi.FORGET, uapi.Forget(id=point))
 
     def query(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096, **fields):
-        """One call: (struct vhdx_get_virtual_disk_changes, [(offset, length)])."""
+        """One call, of ranges without flags: (struct vhdx_get_virtual_disk_changes,
+        [(offset, length)])."""
+        if length is None:
+            length = self.info().virtual_disk_size - offset
+        output = (uapi.ShortRange * max(capacity, 1))()
+        fields = {"range_size": ctypes.sizeof(uapi.ShortRange)} | fields
+        argument = call(self.fd, uapi.GET_CHANGES,
+                        uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
+                                        byte_length=length, output=ctypes.addressof(output),
+                                        output_capacity=capacity, **fields))
+        return argument, [(one.byte_offset, one.byte_length)
+                          for one in output[:argument.output_count]]
+
+    def flagged(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096, **fields):
+        """The same with flags: (struct vhdx_get_virtual_disk_changes, [struct vhdx_range])."""
         if length is None:
             length = self.info().virtual_disk_size - offset
         output = (uapi.Range * max(capacity, 1))()
@@ -209,8 +223,7 @@ class Handle(_Descriptor):
                         uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
                                         byte_length=length, output=ctypes.addressof(output),
                                         output_capacity=capacity, **fields))
-        return argument, [(one.byte_offset, one.byte_length)
-                          for one in output[:argument.output_count]]
+        return argument, output[:argument.output_count]
 
     def bits(self, limit, target=uapi.NOW, offset=0, length=None, capacity=4096,
              granularity=0):

@@ -114,6 +114,13 @@ class Range(ctypes.Structure):
     __repr__ = fields_of
 
 
+class ShortRange(ctypes.Structure):
+    """Its first two fields: VHDX_RANGE_SIZE_VER0"""
+
+    _fields_ = [("byte_offset", u64), ("byte_length", u64)]
+    __repr__ = fields_of
+
+
 class Layer(ctypes.Structure):
     """struct vhdx_layer"""
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
+#include "block_cache.h"
+
+#define WORDS	(VHDX_PAGE / sizeof(u64))
+
+/**
+ * struct vhdx_block_slot - room for one block
+ * @block:	its number
+ * @page:	what is in it; NULL: the slot is empty
+ * @crc:	its checksum
+ * @used:	since reclaim last came by
+ */
+struct vhdx_block_slot {
+	u64 block;
+	void *page;
+	u32 crc;
+	bool used;
+};
+
+static void lock(struct vhdx_block_cache *cache)
+{
+	if (cache->lock)
+		cache->lock(cache, true);
+}
+
+static void unlock(struct vhdx_block_cache *cache)
+{
+	if (cache->lock)
+		cache->lock(cache, false);
+}
+
+int vhdx_block_cache_init(struct vhdx_block_cache *cache, u32 leaves)
+{
+	u32 count = 64;
+
+	while (count < VHDX_BLOCK_CACHE_MOST && count < leaves + leaves / 64 + 32)
+		count *= 2;
+	cache->slots = vhdx_alloc(count * sizeof(*cache->slots));
+	if (!cache->slots)
+		return -ENOMEM;
+	cache->slot_count = count;
+	cache->pages = 0;
+	cache->hand = 0;
+	return 0;
+}
+
+void vhdx_block_cache_release(struct vhdx_block_cache *cache)
+{
+	u32 i;
+
+	for (i = 0; i < cache->slot_count; i++)
+		vhdx_free(cache->slots[i].page);
+	vhdx_free(cache->slots);
+	cache->slots = NULL;
+	cache->slot_count = 0;
+	cache->pages = 0;
+}
+
+static bool is_there(const struct vhdx_block_cache *cache)
+{
+	return cache && cache->slot_count;
+}
+
+static struct vhdx_block_slot *slot_of(struct vhdx_block_cache *cache, u64 block)
+{
+	return &cache->slots[block & (cache->slot_count - 1)];
+}
+
+/* What is in the block; NULL: it is not here. The slots are locked. */
+static const void *find(struct vhdx_block_cache *cache, u64 block, u32 crc)
+{
+	struct vhdx_block_slot *slot = slot_of(cache, block);
+
+	if (!slot->page || slot->block != block || slot->crc != crc)
+		return NULL;
+	slot->used = true;
+	return slot->page;
+}
+
+bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
+{
+	const void *page;
+
+	if (!is_there(cache))
+		return false;
+	lock(cache);
+	page = find(cache, block, crc);
+	if (page)
+		memcpy(buf, page, VHDX_PAGE);
+	unlock(cache);
+	return page;
+}
+
+bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc, u64 *words)
+{
+	const __le64 *raw;
+	u32 i;
+
+	if (!is_there(cache))
+		return false;
+	lock(cache);
+	raw = find(cache, block, crc);
+	for (i = 0; raw && i < WORDS; i++)
+		words[i] |= le64_to_cpu(raw[i]);
+	unlock(cache);
+	return raw;
+}
+
+/* What was in the slot is the caller's to free. It is locked. */
+static void *take_out(struct vhdx_block_cache *cache, struct vhdx_block_slot *slot)
+{
+	void *page = slot->page;
+
+	slot->page = NULL;
+	cache->pages -= !!page;
+	return page;
+}
+
+static bool is_kept(struct vhdx_block_cache *cache, u64 block, u32 crc)
+{
+	bool kept;
+
+	lock(cache);
+	kept = find(cache, block, crc);
+	unlock(cache);
+	return kept;
+}
+
+/* No memory is made free for it: that is of more use to others. */
+void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, const void *buf)
+{
+	struct vhdx_block_slot *slot;
+	void *page, *former;
+
+	if (!is_there(cache) || is_kept(cache, block, crc))
+		return;
+	page = vhdx_alloc_atomic(VHDX_PAGE);
+	if (!page)
+		return;
+	memcpy(page, buf, VHDX_PAGE);
+	lock(cache);
+	slot = slot_of(cache, block);
+	former = take_out(cache, slot);
+	*slot = (struct vhdx_block_slot) { .block = block, .crc = crc, .page = page };
+	cache->pages++;
+	unlock(cache);
+	vhdx_free(former);
+}
+
+void vhdx_block_cache_drop(struct vhdx_block_cache *cache, u64 block, u32 count)
+{
+	struct vhdx_block_slot *slot;
+	void *page;
+
+	for (; is_there(cache) && count; count--, block++) {
+		lock(cache);
+		slot = slot_of(cache, block);
+		page = slot->block == block ? take_out(cache, slot) : NULL;
+		unlock(cache);
+		vhdx_free(page);
+	}
+}
+
+/* The next slot; whether it was used counts once. */
+static void *try_next(struct vhdx_block_cache *cache)
+{
+	struct vhdx_block_slot *slot;
+	void *page = NULL;
+
+	lock(cache);
+	slot = slot_of(cache, cache->hand++);
+	if (slot->used)
+		slot->used = false;
+	else
+		page = take_out(cache, slot);
+	unlock(cache);
+	return page;
+}
+
+u32 vhdx_block_cache_shrink(struct vhdx_block_cache *cache, u32 pages)
+{
+	u32 i, freed = 0;
+	void *page;
+
+	if (!is_there(cache))
+		return 0;
+	for (i = 0; i < 2 * cache->slot_count && freed < pages; i++) {
+		page = try_next(cache);
+		freed += !!page;
+		vhdx_free(page);
+	}
+	return freed;
+}
