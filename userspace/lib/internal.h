@@ -29,6 +29,13 @@ int fail_kernel(int err, unsigned int reason, const char *subject, const char *m
 int fail_history(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
 /*
+ * Of a chain it is this layer that failed, or what should be the parent of this one. Until the
+ * error is cleared. Nobody knows: "".
+ */
+void note_layers(const char *child, const char *parent);
+const char *failed_child(void);
+const char *failed_parent(void);
+/*
  * What a function of the caller's returned. A negative one may be any errno, and would be
  * taken for the library's own: it becomes -ECANCELED.
  */
@@ -424,6 +431,9 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms);
 
 /* ---- iterator.c ---- */
 
+/* A range of the first header of this library: for a caller who says nothing. */
+#define RANGE_SIZE_DEFAULT	24U
+
 /* VHDX_TO_END becomes what that is from @offset on. */
 int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);
 
@@ -431,20 +441,21 @@ int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);
 int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
 		  struct vhdx_changes_iter **iter);
 
+/* Can it be answered range by range? 0 or -EINVAL, noted; @name is for messages. */
+int check_changes(const char *name, const struct vhdx_changes *question);
+
+/* Each call comes back after so long, at the latest; unless a device does not answer. */
+void limit_calls(struct vhdx_changes_iter *iter, uint32_t time_limit_ms);
+
 /* The next call. All ranges so far were taken. */
 int ask_once(struct vhdx_changes_iter *iter);
 
 /* 1: a range; 0: there is none before the next call, which there is one of unless all is asked. */
 int next_range(struct vhdx_changes_iter *iter, struct vhdx_range *range);
 bool is_all_asked(const struct vhdx_changes_iter *iter);
+uint64_t bytes_asked(const struct vhdx_changes_iter *iter);
 
 void free_changes(struct vhdx_changes_iter *iter, struct vhdx_changes *answer);
-
-/* ---- changes.c ---- */
-
-/* vhdx_disk_get_changes() with a look at what is done so far after each call. */
-int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
-		int (*between)(void *context), void *context);
 
 /* ---- device.c, offline.c ---- */
 

@@ -195,6 +195,8 @@ static int step(struct walk *walk)
 		err = refuse_cycle(walk, &found);
 	if (!err)
 		err = descend(walk, &found);
+	if (err)
+		note_layers(walk->child->path, found.path ?: "");
 	release_found(&found);
 	return err;
 }
