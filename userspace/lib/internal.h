@@ -148,8 +148,10 @@ int open_container(struct container *container, const char *path, bool write);
 int open_raw(struct container *container, const char *path);
 /* For reading: what an O_PATH descriptor leads to. A descriptor or -errno, not noted. */
 int reopen(int found);
-/* The same as a container; @path is for messages. */
-int open_found(struct container *container, int found, const char *path);
+/* Likewise, as a container; @path is for messages. */
+int open_found(struct container *container, int found, const char *path, bool write);
+/* Where the kernel says that an open file lies: links are followed, no race. free() it. */
+char *realpath_of(int fd);
 /* Before it is opened: -EMEDIUMTYPE, noted, unless it is a regular file or a block device. */
 int check_kind(const char *path, const struct stat *st);
 /* Is it a symbolic link to what is not there? */
@@ -242,6 +244,29 @@ int find_parent(struct found_parent *found, const struct container *child,
 int find_named_parent(struct found_parent *found, const char *path);
 void release_found(struct found_parent *found);
 
+/* ---- vhd_set.c ---- */
+
+/**
+ * struct active_file - what a VHD Set says that its disk is in
+ * @fd:		an O_PATH descriptor
+ * @path:	for messages
+ */
+struct active_file {
+	int fd;
+	char *path;
+};
+
+#define ACTIVE_NONE	{ .fd = -1 }
+
+/* 1: @path is a set, and this is its file; 0: it is none, or can't be read; -errno, noted. */
+int find_active(struct active_file *active, const char *path);
+void release_active(struct active_file *active);
+bool is_vhd_set(const char *path);
+/* The disk whose container is the active file of the set @path; -ENODEV: none. */
+int find_by_set(const char *path, int *index);
+/* open_container(); of a set, its active file, and then it returns 1. */
+int open_disk_file(struct container *container, const char *path, bool write);
+
 /* ---- parents.c ---- */
 
 /**
@@ -287,6 +312,8 @@ void chain_telling_end(struct chain_telling *telling);
 
 /* -EBUSY, noted, where a file beside the container was made of it as it is. Else 0. */
 int refuse_with_children(const struct container *container, const struct image_file *image);
+/* The same, -EUCLEAN, of what a VHD Set says that its disk is in: it was left behind. */
+int refuse_left_behind(const struct container *container, const struct image_file *image);
 
 /* ---- foreign_image.c ---- */
 

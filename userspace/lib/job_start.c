@@ -66,6 +66,8 @@ static int judge(struct vhdx_job *job)
 
 	err = check_question(job);
 	if (!err)
+		err = check_snapshots(job->name, &job->changes);
+	if (!err)
 		err = open_method_disk(job->name, &job->disk);
 	return err ? err : check_range(job);
 }

@@ -7,6 +7,22 @@
 #include "job.h"
 #include "method.h"
 
+/* In a set, a snapshot; elsewhere there is none that could be a target. */
+static int read_target(const char *path, const char *text, struct vhdx_point_id *target)
+{
+	int err;
+
+	if (!is_vhd_set(path))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: a target snapshot is valid for VHD Set files only", path);
+	err = vhdx_id_parse(text, target);
+	if (!err && target->kind != VHDX_POINT_SNAPSHOT)
+		err = fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			   "%s: \"%.80s\" is the target, which has to be a snapshot: {GUID}", path,
+			   text);
+	return err;
+}
+
 static int read_question(const char *path, const char *limit_id, const char *target_snapshot_id,
 			 uint64_t byte_offset, uint64_t byte_length, struct vhdx_changes *question)
 {
@@ -29,8 +45,7 @@ static int read_question(const char *path, const char *limit_id, const char *tar
 			    path, (unsigned long long)byte_length);
 	err = vhdx_id_parse(limit_id, &question->limit);
 	if (!err && target_snapshot_id && *target_snapshot_id)
-		err = fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			   "%s: a target snapshot is valid for VHD Set files only", path);
+		err = read_target(path, target_snapshot_id, &question->target);
 	return err;
 }
 

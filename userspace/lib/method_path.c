@@ -22,7 +22,7 @@ int check_method_path(const char *path)
 			    path);
 	if (path[0] != '/')
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "\"%s\": an absolute path is wanted: of a container, or of a disk's device (/dev/vhdxN)",
+			    "\"%s\": an absolute path is wanted: of a container, of a VHD Set, or of a disk's device (/dev/vhdxN)",
 			    path);
 	return 0;
 }

@@ -79,7 +79,7 @@ static int open_parent(struct walk *walk, const struct found_parent *found,
 {
 	int err;
 
-	err = open_found(parent, found->fd, found->path);
+	err = open_found(parent, found->fd, found->path, false);
 	if (!err)
 		err = open_image(image, parent);
 	return err ? blame_parent(walk, err) : check_parent(walk, parent, image);

@@ -484,6 +484,70 @@ VHDX_API int vhdx_chain_list(const char *container, const struct vhdx_chain_opti
  */
 VHDX_API int vhdx_list_parents(int index, size_t layer_size, vhdx_chain_fn fn, void *context);
 
+/* ---- VHD Sets -------------------------------------------------------- */
+
+/*
+ * A VHD Set (.vhds) names the file beside it that its disk is in at present. Where a function takes
+ * the path of a container, to attach it or to ask about it, that of a set stands for this file. The
+ * list of snapshots in a set is not understood: those of the chain are known.
+ */
+
+/**
+ * vhdx_set_find_active() - the file that the disk of a VHD Set is in
+ * @path:	of any file
+ * @active:	out: its path, to be given to free(3); NULL where @path is no set
+ *
+ * It is a regular file beside the set, which no symbolic link leads to. It need not be a VHDX.
+ *
+ * Return: 1; 0: @path is no set; -EUCLEAN the set is damaged; -EOPNOTSUPP it is of a version that
+ * is not known; -ENOENT its file is not there; another negative errno.
+ */
+VHDX_API int vhdx_set_find_active(const char *path, char **active);
+
+/**
+ * struct vhdx_set_snapshot - a frozen file of a set's chain
+ * @size:	as it was given to vhdx_set_list_snapshots()
+ * @path:	of the file
+ * @id:		of the snapshot, as a limit or a target: the file's DataWriteGuid
+ * @parent:	that of the snapshot that it was made of; all zero: none
+ * @time_ns:	when the file was last written, which is before it was frozen: nanoseconds since
+ *		1970 UTC; 0: nobody knows
+ */
+struct vhdx_set_snapshot {
+	size_t size;
+	const char *path;
+	struct vhdx_point_id id;
+	struct vhdx_point_id parent;
+	uint64_t time_ns;
+};
+
+#define VHDX_SET_SNAPSHOT_SIZE_VER0 \
+	(offsetof(struct vhdx_set_snapshot, time_ns) + sizeof(uint64_t))
+
+/**
+ * typedef vhdx_set_snapshot_fn - told of every snapshot in a set's chain, newest first
+ * @context:	the caller's own
+ * @snapshot:	gone when the function returns
+ *
+ * Return: 0 to go on; a positive number ends the list and is returned; a negative
+ * one ends it too, and -ECANCELED is returned.
+ */
+typedef int (*vhdx_set_snapshot_fn)(void *context, const struct vhdx_set_snapshot *snapshot);
+
+/**
+ * vhdx_set_list_snapshots() - the snapshots that the active file of a VHD Set was made of
+ * @path:	of the set; its file may be attached
+ * @snapshot_size: sizeof(struct vhdx_set_snapshot): what @fn is shown
+ * @fn:		told of each
+ * @context:	handed to @fn
+ *
+ * Those that it was not made of, in other branches, are not among them.
+ *
+ * Return: as vhdx_chain_list(); -EMEDIUMTYPE where @path is no set.
+ */
+VHDX_API int vhdx_set_list_snapshots(const char *path, size_t snapshot_size,
+				     vhdx_set_snapshot_fn fn, void *context);
+
 /* ---- Disks ----------------------------------------------------------- */
 
 /**
@@ -1256,9 +1320,9 @@ struct vhdx_job;
 
 /**
  * vhdx_get_virtual_disk_changes() - Msvm_ImageManagementService.GetVirtualDiskChanges
- * @path:		of a container, or of a disk's device (/dev/vhdxN); absolute
+ * @path:		of a container, of a VHD Set, or of a disk's device (/dev/vhdxN); absolute
  * @limit_id:		text of the baseline's id
- * @target_snapshot_id: as in Windows only valid for VHD Sets: NULL or ""
+ * @target_snapshot_id: of a snapshot; as in Windows only valid for VHD Sets. NULL or "": none
  * @byte_offset:	where to begin
  * @byte_length:	how much of the disk to look at
  * @processed_byte_length: out: all of it, or 0 after a failure
