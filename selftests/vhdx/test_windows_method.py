@@ -22,6 +22,7 @@ from vhdxtest.method import (  # noqa: E402
     INVALID_STATE, JOB_STARTED, NOT_AVAILABLE, NOT_SUPPORTED, OK, OUT_OF_MEMORY, TIMEOUT, TO_END,
     UNKNOWN, Job)
 import vhdxoracle  # noqa: E402
+from vhdxoracle import vhd_set  # noqa: E402
 
 UNIT = 16 * KIB
 WRITTEN = [(MIB - UNIT, 2 * UNIT)]
@@ -398,6 +399,53 @@ def parent_of_an_attached_chain():
             ktap.equal(method.call(parent, second, length=16 * MIB), (OK, 16 * MIB, []))
             expect(parent, own, INVALID_STATE, uapi.ID_MISSING)
             ktap.equal(method.call(leaf, own, length=16 * MIB)[2], [(4 * MIB, UNIT)], "the leaf")
+
+
+# ---- VHD Sets -----------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def a_set():
+    """(set, the paths of its chain, leaf first); the leaf is tracked, and was written twice."""
+    with tracked() as (base, _, _):
+        middle, leaf = base.with_name("middle.avhdx"), base.with_name("leaf.avhdx")
+        for child, parent in ((middle, base), (leaf, middle)):
+            ctl.run("create", "--parent", parent, child)
+            with attached(child, "--track") as disk:
+                disk.write(4 * MIB, b"y" * 512)
+        vhds = base.with_name("disk.vhds")
+        vhd_set.write(vhds, leaf.name)
+        yield vhds, (leaf, middle, base)
+
+
+def snapshot_of(path):
+    """The id of a frozen file."""
+    return "{" + ctl.json("info", path)["data_write_guid"] + "}"
+
+
+@ktap.case
+def set_is_its_file():
+    """Attached by its name, asked about by it, attached and not; the parents stay closed to it."""
+    with a_set() as (vhds, (leaf, middle, base)):
+        snapshots = [snapshot_of(path) for path in (middle, base)]
+        with attached(vhds) as disk:
+            ktap.equal(disk.sysfs("container"), str(leaf), "container")
+            first = disk.handle.seal()
+            disk.write(8 * MIB, b"z" * 512)
+            want = (OK, 16 * MIB, [(8 * MIB, UNIT)])
+            for subject in (vhds, leaf, disk.node):
+                ktap.equal(method.call(subject, first, length=16 * MIB), want, str(subject))
+            found = ctl.json("info", vhds)
+            ktap.equal((found["device"], found["vhd_set"]), (disk.node, str(vhds)), "info")
+        ktap.equal(method.call(vhds, first, length=16 * MIB), want, "not attached")
+        for place in ("attached", "not attached"):
+            with attached(vhds) if place == "attached" else contextlib.nullcontext():
+                expect(vhds, first, INVALID_PARAMETER, uapi.ARGUMENT, "{GUID}", target=first)
+                foreign = "{12345678-1234-1234-1234-123456789abc}"
+                for question in ({"target": foreign}, {"limit": foreign}):
+                    expect(vhds, question.pop("limit", first), INVALID_STATE, uapi.ID_MISSING,
+                           ", ".join(snapshots), **question)
+                # Nobody makes it a point of another file.
+                expect(leaf, first, INVALID_PARAMETER, uapi.ARGUMENT, target=snapshots[0])
 
 
 # ---- jobs ---------------------------------------------------------------------------------
