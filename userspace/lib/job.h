@@ -28,7 +28,7 @@ struct job_end {
  * struct vhdx_job - one question, and its answer
  * @name:	for messages
  * @length:	of the question, in bytes
- * @range_size:	of an element of @ranges
+ * @element_size: of an element of @ranges
  * @timeout_ms:	and @deadline_ns: on the clock that nobody sets; 0: it has as long as it takes
  * @started_ns:	likewise on that clock; @start_time_ns: since 1970
  * @fd:		a timer that expires when the job has ended, or at @deadline_ns; -1: there is none
@@ -42,7 +42,7 @@ struct job_end {
 struct vhdx_job {
 	char *name;
 	uint64_t length;
-	size_t range_size;
+	size_t element_size;
 	size_t max_ranges;
 	unsigned int timeout_ms;
 	uint64_t deadline_ns;
@@ -86,10 +86,10 @@ int ask_job(struct vhdx_job *job);
 /* ---- job_start.c ---- */
 
 /*
- * A job that is only to be run; what can be judged before was. @options are whole. 0 or -errno,
- * noted.
+ * A job that is only to be run; what can be judged before was. Its ranges are kept as elements of
+ * @element_size; @options are whole. 0 or -errno, noted.
  */
-int prepare_job(const char *path, const struct vhdx_changes *question,
+int prepare_job(const char *path, const struct vhdx_changes *question, size_t element_size,
 		const struct vhdx_job_options *options, struct vhdx_job **job);
 /* In a thread of its own. VHDX_CODE_JOB_STARTED; or why not, and @job is gone. */
 unsigned int start_job(struct vhdx_job *job);

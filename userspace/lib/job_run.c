@@ -22,7 +22,7 @@ static int make_room(struct vhdx_job *job)
 		return 0;
 	if (capacity > job->max_ranges)
 		capacity = job->max_ranges;
-	longer = reallocarray(job->ranges, capacity, job->range_size);
+	longer = reallocarray(job->ranges, capacity, job->element_size);
 	if (!longer)
 		return fail_errno(-ENOMEM, "%s: %zu ranges", job->name, capacity);
 	job->ranges = longer;
@@ -36,7 +36,7 @@ static int keep_range(struct vhdx_job *job, const struct vhdx_range *range)
 
 	if (err)
 		return err;
-	give_element(job->ranges + job->count * job->range_size, job->range_size, range,
+	give_element(job->ranges + job->count * job->element_size, job->element_size, range,
 		     sizeof(*range));
 	job->count++;
 	return 0;

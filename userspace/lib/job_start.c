@@ -72,7 +72,7 @@ static int judge(struct vhdx_job *job)
 	return err ? err : check_range(job);
 }
 
-int prepare_job(const char *path, const struct vhdx_changes *question,
+int prepare_job(const char *path, const struct vhdx_changes *question, size_t element_size,
 		const struct vhdx_job_options *options, struct vhdx_job **out)
 {
 	struct vhdx_job *job;
@@ -85,7 +85,7 @@ int prepare_job(const char *path, const struct vhdx_changes *question,
 	if (!job)
 		return fail_errno(-ENOMEM, "%s", path);
 	job->changes = *question;
-	job->range_size = question->range_size ?: RANGE_SIZE_DEFAULT;
+	job->element_size = element_size;
 	job->max_ranges = options->max_ranges ?: RANGES_MAX_DEFAULT;
 	job->timeout_ms = options->timeout_ms;
 	if (options->timeout_ms)
@@ -172,7 +172,8 @@ unsigned int vhdx_job_start(const char *path, const struct vhdx_changes *questio
 	if (!err)
 		err = take_options(options, &known_options);
 	if (!err)
-		err = prepare_job(path, &known, &known_options, &prepared);
+		err = prepare_job(path, &known, known.range_size ?: RANGE_SIZE_DEFAULT,
+				  &known_options, &prepared);
 	if (err)
 		return vhdx_code_from_errno(err, vhdx_error_reason());
 	code = start_job(prepared);

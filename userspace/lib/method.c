@@ -32,7 +32,8 @@ static int read_question(const char *path, const char *limit_id, const char *tar
 		.size = sizeof(*question),
 		.offset = byte_offset,
 		.length = byte_length,
-		.range_size = sizeof(struct vhdx_range),
+		/* In Windows a range has no flags: none is to be cut for them. */
+		.range_size = VHDX_RANGE_SIZE_VER0,
 	};
 	if (err)
 		return err;
@@ -99,7 +100,7 @@ unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_i
 	err = read_question(path, limit_id, target_snapshot_id, byte_offset, byte_length,
 			    &question);
 	if (!err)
-		err = prepare_job(path, &question, &defaults, &call);
+		err = prepare_job(path, &question, sizeof(struct vhdx_range), &defaults, &call);
 	if (err)
 		return last_code(err);
 	if (job) {

@@ -185,6 +185,20 @@ static int find_next(struct walk *walk, struct found_parent *found)
 	return find_in_locator(walk, found);
 }
 
+/* It is not found: then by the first path that its child has to it, as Windows wrote it. */
+static void note_failure(const struct walk *walk, const struct found_parent *found)
+{
+	enum vhdx_locator_path which;
+	struct vhdx_diag diag = { 0 };
+	char *path = NULL;
+
+	for (which = 0; which < VHDX_LOCATOR_PATHS && !found->path && !path; which++)
+		vhdx_locator_path(image_store(walk->image), &walk->image->image.locator, which,
+				  &path, &diag);
+	note_layers(walk->child->path, found->path ?: path ?: "");
+	vhdx_free(path);
+}
+
 static int step(struct walk *walk)
 {
 	struct found_parent found = FOUND_PARENT_NONE;
@@ -196,7 +210,7 @@ static int step(struct walk *walk)
 	if (!err)
 		err = descend(walk, &found);
 	if (err)
-		note_layers(walk->child->path, found.path ?: "");
+		note_failure(walk, &found);
 	release_found(&found);
 	return err;
 }

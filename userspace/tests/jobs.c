@@ -346,6 +346,16 @@ static void progress(char **disks)
 	} while (info.cancellable);
 	EXPECT(seen >= 4 && percent == 100);
 	vhdx_job_free(job);
+
+	/* It would take more than a second. */
+	control("step.0", "16777216");
+	job = start(disks[0], NULL);
+	until_running(job);
+	EXPECT(!vhdx_job_request_state_change(job, VHDX_JOB_TERMINATE));
+	EXPECT(!vhdx_job_wait(job, 500));
+	info = info_of(job);
+	EXPECT(info.state == VHDX_JOB_TERMINATED && info.percent < 100);
+	vhdx_job_free(job);
 }
 
 /* What a caller has who knows more of a range. */

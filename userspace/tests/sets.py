@@ -8,6 +8,7 @@ from common import TREE, ctl, ktap
 
 sys.path.append(str(TREE / "selftests/oracle"))
 
+import vhdxoracle  # noqa: E402
 # pylint: disable=unused-import
 from vhdxoracle import crc32c  # noqa: E402, F401
 from vhdxoracle.vhd_set import HEADERS, NAME, SIZE, content, header  # noqa: E402, F401
@@ -21,6 +22,15 @@ def make_chain(path, names=("base.vhdx", "middle.avhdx", "leaf.avhdx")):
     for parent, child in zip(paths, paths[1:]):
         ctl("create", "--parent", parent, child).expect(0)
     return paths
+
+
+def make_written_chain(path):
+    """The same, where each child has half a KiB of its own; [(path, offset of that)], leaf last."""
+    chain = [(path / "base.vhdx", 0), (path / "middle.avhdx", 1 << 20), (path / "leaf.avhdx", 5 << 20)]
+    vhdxoracle.create(chain[0][0], 16 << 20, block_size=1 << 20)
+    for (parent, _), (child, offset) in zip(chain, chain[1:]):
+        vhdxoracle.create(child, parent=parent, block_size=1 << 20, content=[(offset, b"x" * 512)])
+    return chain
 
 
 def example():

@@ -6,8 +6,8 @@ import os
 import random
 
 import sets
-from common import (Fake, PointId, ctl, directory, ktap, load_library,
-                    make_sidecar)
+from common import (Changes, Fake, JobInfo, PointId, REASONS, ctl, directory, ktap,
+                    load_library, make_sidecar)
 from test_method import Call, refused
 
 library = load_library()
@@ -302,3 +302,60 @@ def test_method():
             bad(32775, "id_missing", wanted, there, limit=wanted)
         # Of a single file there is no chain to tell of.
         refused(32773, "VHD Set", path=leaf, limit=first.encode(), target=guid_of(middle).encode())
+
+
+# ---- points of the chain: as far as the library tells of changes across its files -------------
+
+def between(vhds, limit, target=None):
+    """[(offset, length)] of a call and of a job; a skip where files have no points in common."""
+    call = Call(vhds, limit.encode(), length=16 * MIB, target=target and target.encode())
+    if call.code == 32775 and call.reason != REASONS["id_missing"]:
+        ktap.skip("what changed across files of a chain is not told yet")
+    assert not call.code, call.message
+    pairs = call.pairs
+    job = Call(vhds, limit.encode(), length=16 * MIB, target=target and target.encode(), job=True)
+    assert job.result() == 0 and job.pairs == pairs, (job.message, job.pairs, pairs)
+    return pairs
+
+
+def has(pairs, *offsets):
+    """All of these half KiB, and nothing that is far from them."""
+    for offset in offsets:
+        assert any(at <= offset and at + length >= offset + 512 for at, length in pairs), pairs
+    for at, length in pairs:
+        assert any(abs(at - offset) < MIB and length < MIB for offset in offsets), pairs
+
+
+def test_target_snapshot():
+    """The answer is about the snapshot's state, whatever came after it."""
+    with directory() as path:
+        (base, _), (middle, second), (leaf, third) = sets.make_written_chain(path)
+        vhds = sets.make_set(path / "a.vhds", leaf.name)
+        has(between(vhds, guid_of(base)), second, third)
+        has(between(vhds, guid_of(base), guid_of(middle)), second)
+        has(between(vhds, guid_of(middle)), third)
+        assert between(vhds, guid_of(middle), guid_of(middle)) == []
+        refused(32773, path=vhds, limit=guid_of(middle).encode(), target=guid_of(base).encode())
+
+
+def test_layer_that_failed():
+    """A job says which file it was, and what its parent should be."""
+    with directory() as path:
+        (base, _), (middle, _), (leaf, _) = sets.make_written_chain(path)
+        vhds = sets.make_set(path / "a.vhds", leaf.name)
+        limit = guid_of(base)
+        between(vhds, limit)
+        base.unlink()
+        question = Changes(length=1 << 24)
+        assert not library.vhdx_id_parse(limit.encode(), ctypes.byref(question.limit))
+        job = ctypes.c_void_p()
+        code = library.vhdx_job_start(str(leaf).encode(), ctypes.byref(question), None,
+                                      ctypes.byref(job))
+        assert code == 4096, (code, message())
+        library.vhdx_job_wait(job, -1)
+        info = JobInfo()
+        assert not library.vhdx_job_get_info(job, ctypes.byref(info))
+        library.vhdx_job_free(job)
+        assert info.code == 32779, (info.code, info.description)
+        assert info.child.decode() == str(middle), info.child
+        assert info.parent.decode().endswith("base.vhdx"), info.parent
