@@ -247,29 +247,43 @@ void close_container(struct container *container)
 	container->path = NULL;
 }
 
-int locate_container(struct container *container, const char *name)
+static int locate(struct container *container, const char *path)
+{
+	container->path = realpath(path, NULL);
+	if (!container->path || stat(container->path, &container->st))
+		return explain_missing(-errno, path);
+	return check_kind(path, &container->st);
+}
+
+static int locate_attached(struct container *container, int index)
 {
 	struct vhdx_status status = { .size = sizeof(status) };
-	bool attached;
+	int err;
+
+	err = vhdx_get_status(index, &status);
+	if (!err)
+		err = locate(container, status.container);
+	if (!err && !is_container(index, &container->st))
+		err = fail(-ENOENT, VHDX_REASON_NONE,
+			   "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
+			   status.container, status.device);
+	return err;
+}
+
+int locate_container(struct container *container, const char *name)
+{
+	struct active_file active = ACTIVE_NONE;
 	int index;
 	int err;
 
 	err = find_disk(name, &index);
 	if (err < 0)
 		return err;
-	attached = !err;
-	if (attached) {
-		err = vhdx_get_status(index, &status);
-		if (err)
-			return err;
-		name = status.container;
-	}
-	container->path = realpath(name, NULL);
-	if (!container->path || stat(container->path, &container->st))
-		return explain_missing(-errno, name);
-	if (attached && !is_container(index, &container->st))
-		return fail(-ENOENT, VHDX_REASON_NONE,
-			    "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
-			    name, status.device);
-	return check_kind(name, &container->st);
+	if (!err)
+		return locate_attached(container, index);
+	err = find_active(&active, name);
+	if (err >= 0)
+		err = locate(container, err ? active.path : name);
+	release_active(&active);
+	return err;
 }

@@ -4,10 +4,11 @@ import ctypes
 import errno
 import os
 import random
+import subprocess
 
 import sets
 from common import (Changes, Fake, JobInfo, PointId, REASONS, ctl, directory, ktap,
-                    load_library, make_sidecar)
+                    load_library, make_sidecar, need)
 from test_method import Call, refused
 
 library = load_library()
@@ -214,9 +215,10 @@ def test_left_behind():
         _, middle, leaf = sets.make_chain(path)
         vhds = sets.make_set(path / "a.vhds", middle.name)
         fake = Fake(path)
-        for command in (["info"], ["points"], ["attach", "--read-only"], ["attach"],
-                        ["attach", "--force"]):
-            fake.ctl(*command, vhds).expect(1, "leaf.avhdx beside it was made of it")
+        for command in (["info", vhds], ["points", vhds], ["attach", "--read-only", vhds],
+                        ["attach", vhds], ["attach", "--force", vhds],
+                        ["convert", vhds, path / "new.vhdx"]):
+            fake.ctl(*command).expect(1, "leaf.avhdx beside it was made of it")
         assert not fake.calls
         refused(32776, path=vhds, limit=b"{01010101-0101-0101-0101-010101010101}")
         leaf.unlink()
@@ -245,6 +247,7 @@ def test_commands():
     """They say which file it is."""
     with directory() as path:
         base, _, leaf = sets.make_chain(path)
+        need("qemu-img")
         first, = make_sidecar(leaf, "seal a\nmark 0 1\n")
         vhds = sets.make_set(path / "a.vhds", leaf.name)
         info = ctl("info", "--json", vhds).json
@@ -256,6 +259,10 @@ def test_commands():
         assert ctl("points", "--json", vhds).json["points"][0]["id"] == first
         assert ctl("changes", "--since", first, vhds).out == \
             ctl("changes", "--since", first, leaf).out
+        ctl("track", "verify", vhds).expect(0)
+        for source, target in ((leaf, "d.vhdx"), (vhds, "e.vhdx")):
+            ctl("convert", source, path / target).expect(0)
+        subprocess.run(["qemu-img", "compare", "-q", path / "d.vhdx", path / "e.vhdx"], check=True)
         # What is about one file is not about a set.
         ctl("check", vhds).expect(8, "VHD Set", "name the .avhdx")
         ctl("create", "--parent", vhds, path / "c.avhdx").expect(1, "VHD Set", "name the .avhdx")
