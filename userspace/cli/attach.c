@@ -106,10 +106,12 @@ static void print_json(const struct vhdx_attached *attached)
 /* The path of the sidecar that --track will make, to be freed; NULL: it makes none. */
 static char *sidecar_to_make(const char *container)
 {
-	char *real = wanted.track ? realpath(container, NULL) : NULL;
+	char *real = NULL;
 	char *path = NULL;
 	struct stat st;
 
+	if (wanted.track && !vhdx_set_find_active(container, &real))
+		real = realpath(container, NULL);
 	if (real && wanted.sidecar)
 		path = strdup(wanted.sidecar);
 	else if (real && asprintf(&path, "%s.lrct", real) < 0)
@@ -184,5 +186,5 @@ const struct command attach_command = {
 	.maximum = 1,
 	.options = options,
 	.run = attach,
-	.notes = "VHD Sets (.vhds) are not supported yet.",
+	.notes = "Of a VHD Set (.vhds), the file is attached that its disk is in.",
 };

@@ -22,19 +22,24 @@ static const struct cli_option options[] = {
 
 /**
  * struct facts - all that is known of a disk
+ * @name:	of the disk; where a VHD Set was named, of the file that this says
+ * @set:	the VHD Set; or NULL
  * @status:	only of an attached one
  * @is_told:	@state is known
  * @sidecar:	in use, or what a file that is not attached is asked with; or NULL
+ * @active:	@name, where a set says it
  * @layout:	only of a file that is not attached
  */
 struct facts {
 	const char *name;
+	const char *set;
 	bool attached;
 	struct vhdx_status status;
 	struct vhdx_info info;
 	struct vhdx_tracking_state state;
 	bool is_told;
 	char *sidecar;
+	char *active;
 	struct layout layout;
 	struct chain chain;
 };
@@ -97,8 +102,7 @@ static int gather(const char *name, struct facts *facts)
 	struct vhdx_disk *disk;
 	int err;
 
-	memset(facts, 0, sizeof(*facts));
-	facts->name = name;
+	facts->name = facts->set ? facts->active : name;
 	facts->status.size = sizeof(facts->status);
 	facts->info.size = sizeof(facts->info);
 	facts->state.size = sizeof(facts->state);
@@ -145,6 +149,7 @@ static int print_json(const struct facts *facts)
 	json_disk(reply, facts->attached ? info->index : -1);
 	json_text(reply, "container", container_path(facts));
 	json_flag(reply, "container_deleted", facts->status.container_deleted);
+	json_text(reply, "vhd_set", facts->set);
 	json_text(reply, "sidecar", facts->sidecar);
 	json_flag(reply, "sidecar_deleted", facts->status.sidecar_deleted);
 	json_text(reply, "former_sidecar", text_or_null(facts->status.former_sidecar));
@@ -218,6 +223,7 @@ static int print_text(const struct facts *facts)
 {
 	const struct vhdx_info *info = &facts->info;
 
+	print_field("VHD Set:", facts->set);
 	print_field("Device:", facts->attached ? facts->status.device : "not attached");
 	print_field(facts->status.container_deleted ? "Container (removed):" : "Container:",
 		    container_path(facts));
@@ -257,7 +263,7 @@ static int print_text(const struct facts *facts)
 
 static int info(int count, char **arguments)
 {
-	struct facts facts;
+	struct facts facts = { 0 };
 	int code;
 	int err;
 
@@ -265,7 +271,11 @@ static int info(int count, char **arguments)
 	err = check_named_parents();
 	if (err)
 		return err;
-	err = gather(arguments[0], &facts);
+	err = vhdx_set_find_active(arguments[0], &facts.active);
+	if (err > 0)
+		facts.set = arguments[0];
+	if (err >= 0)
+		err = gather(arguments[0], &facts);
 	if (err)
 		code = report(err);
 	else
@@ -273,6 +283,7 @@ static int info(int count, char **arguments)
 	layout_release(&facts.layout);
 	chain_release(&facts.chain);
 	free(facts.sidecar);
+	free(facts.active);
 	return code;
 }
 

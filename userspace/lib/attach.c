@@ -20,6 +20,7 @@
 
 /**
  * struct attaching - an attach under way
+ * @of_set:	a VHD Set was named, and the container is what that says
  * @parents:	of a differencing disk
  * @unwritten:	of the container and its parents, the first with a log that was never begun; NULL:
  *		none
@@ -31,6 +32,7 @@ struct attaching {
 	const struct vhdx_attach_options *options;
 	struct vhdx_attached *attached;
 	struct container container;
+	bool of_set;
 	struct parents parents;
 	char *unwritten;
 	struct windows_rct rct;
@@ -196,9 +198,11 @@ static int refuse_untracked(const struct attaching *attaching)
 		    attaching->container.path);
 }
 
-/* The leaf is attached for writing: is it one, and not somebody's parent? */
+/* The leaf is attached for writing, or a set says that it is one: is it not somebody's parent? */
 static int check_leaf(struct attaching *attaching, const struct image_file *image)
 {
+	if (attaching->of_set)
+		return refuse_left_behind(&attaching->container, image);
 	if (!attaching->container.write || wants(attaching, VHDX_ATTACH_FORCE) ||
 	    is_block(&attaching->container))
 		return 0;
@@ -578,9 +582,11 @@ static int attach(struct attaching *attaching, const char *path)
 	attaching->control = open_control();
 	if (attaching->control < 0)
 		return attaching->control;
-	err = open_container(&attaching->container, path, !wants(attaching, VHDX_ATTACH_READ_ONLY));
-	if (err)
+	err = open_disk_file(&attaching->container, path,
+			     !wants(attaching, VHDX_ATTACH_READ_ONLY));
+	if (err < 0)
 		return err;
+	attaching->of_set = err;
 	err = find_chain(attaching);
 	if (!err)
 		err = find_sidecar(attaching);

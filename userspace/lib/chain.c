@@ -60,8 +60,8 @@ static int list(const char *path, const struct vhdx_chain_options *options,
 	int err;
 
 	memset(&image, 0, sizeof(image));
-	err = open_container(&leaf, path, false);
-	if (!err)
+	err = open_disk_file(&leaf, path, false);
+	if (err >= 0)
 		err = open_image(&image, &leaf);
 	if (!err)
 		err = open_parents(&parents, &leaf, &image, options, tell_layer, telling);

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include "internal.h"
 
-/* Of the first header of this library: for a caller who says nothing. */
-#define RANGE_SIZE_DEFAULT	24U
-
 /**
  * struct listener - who is told
  * @fn:		NULL: sums alone are wanted
@@ -33,8 +30,7 @@ static int tell_ranges(struct vhdx_changes_iter *iter, const struct listener *li
 	return err;
 }
 
-static int tell_all(struct vhdx_changes_iter *iter, const struct listener *listener,
-		    int (*between)(void *context))
+static int tell_all(struct vhdx_changes_iter *iter, const struct listener *listener)
 {
 	int err;
 
@@ -42,14 +38,12 @@ static int tell_all(struct vhdx_changes_iter *iter, const struct listener *liste
 		err = ask_once(iter);
 		if (!err && listener->fn)
 			err = tell_ranges(iter, listener);
-		if (!err && between)
-			err = between(listener->context);
 	} while (!err && !is_all_asked(iter));
 	return err;
 }
 
-int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
-		int (*between)(void *context), void *context)
+static int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
+		       void *context)
 {
 	struct listener listener = { .fn = fn, .context = context };
 	struct vhdx_changes_iter *iter;
@@ -66,7 +60,7 @@ int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range
 		return err;
 	listener.shown = malloc(listener.shown_size);
 	if (listener.shown)
-		err = tell_all(iter, &listener, between);
+		err = tell_all(iter, &listener);
 	else
 		err = fail_errno(-ENOMEM, "%s", disk->name);
 	free(listener.shown);
@@ -97,7 +91,7 @@ int vhdx_disk_get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, 
 	err = take_sized(&known, sizeof(known), changes, VHDX_CHANGES_SIZE_VER0, "vhdx_changes");
 	if (err)
 		return err;
-	err = get_changes(disk, &known, fn ? tell_caller : NULL, NULL, &caller);
+	err = get_changes(disk, &known, fn ? tell_caller : NULL, &caller);
 	give_sized(changes, &known, sizeof(known));
 	return err;
 }

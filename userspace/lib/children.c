@@ -77,12 +77,12 @@ static bool find_child(DIR *directory, const struct container *container,
 	return found;
 }
 
-int refuse_with_children(const struct container *container, const struct image_file *image)
+/* 1: there is one; 0: none was found; -errno, noted. */
+static int find_child_beside(const struct container *container, const struct image_file *image,
+			     char name[NAME_MAX + 1])
 {
 	struct origin origin = ORIGIN_NONE;
-	char name[NAME_MAX + 1];
 	DIR *directory = NULL;
-	bool found = false;
 	int err;
 	int fd;
 
@@ -92,18 +92,38 @@ int refuse_with_children(const struct container *container, const struct image_f
 	fd = openat(origin.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	directory = fd < 0 ? NULL : fdopendir(fd);
 	if (directory)
-		found = find_child(directory, container, &image->image.header.data_write_guid,
-				   name);
+		err = find_child(directory, container, &image->image.header.data_write_guid,
+				 name);
 	else if (fd >= 0)
 		close(fd);
 	clear_error();
-	if (found)
-		err = fail(-EBUSY, VHDX_REASON_IN_USE,
-			   "%s: the parent of %s beside it, which can't be used any more once this is written: attach that one, or this read-only; to give that one up, --force",
-			   container->path, name);
 out:
 	if (directory)
 		closedir(directory);
 	release_origin(&origin);
 	return err;
+}
+
+int refuse_with_children(const struct container *container, const struct image_file *image)
+{
+	char name[NAME_MAX + 1];
+	int found = find_child_beside(container, image, name);
+
+	if (found <= 0)
+		return found;
+	return fail(-EBUSY, VHDX_REASON_IN_USE,
+		    "%s: the parent of %s beside it, which can't be used any more once this is written: attach that one, or this read-only; to give that one up, --force",
+		    container->path, name);
+}
+
+int refuse_left_behind(const struct container *container, const struct image_file *image)
+{
+	char name[NAME_MAX + 1];
+	int found = find_child_beside(container, image, name);
+
+	if (found <= 0)
+		return found;
+	return fail(-EUCLEAN, VHDX_REASON_CORRUPT,
+		    "%s: the VHD Set says that its disk is in this file, but %s beside it was made of it: the set is damaged, or older than that; name the .avhdx that the disk is in",
+		    container->path, name);
 }

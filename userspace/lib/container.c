@@ -28,7 +28,7 @@ static int refuse_strangers(const struct container *container)
 		return fail_errno(-errno, "%s: cannot read it", container->path);
 	if (!memcmp(start, vhd_set_signature, sizeof(start)))
 		return fail(-EOPNOTSUPP, VHDX_REASON_UNSUPPORTED,
-			    "%s: a VHD Set (.vhds), which is not supported yet: its data lies in the .avhdx that it names",
+			    "%s: a VHD Set (.vhds), which is no disk itself: name the .avhdx that its disk is in (`vhdxctl info` tells)",
 			    container->path);
 	if (!memcmp(start, VHDX_FILE_SIGNATURE, sizeof(start)))
 		return 0;
@@ -38,8 +38,7 @@ static int refuse_strangers(const struct container *container)
 		    container->path);
 }
 
-/* Where the kernel says that the open file lies: links are followed, no race. */
-static char *path_of(int fd)
+char *realpath_of(int fd)
 {
 	char link[32];
 	char path[PATH_MAX];
@@ -136,7 +135,7 @@ static int take(struct container *container, const char *path)
 	err = check_kind(path, &container->st);
 	if (err)
 		return err;
-	container->path = path_of(container->fd);
+	container->path = realpath_of(container->fd);
 	if (!container->path)
 		return fail_errno(-errno, "%s: cannot tell its path (is /proc mounted?)", path);
 	err = lock_container(container->fd, container->write, container->path);
@@ -155,6 +154,16 @@ static int settle(struct container *container, const char *path)
 	return err;
 }
 
+/* It can't be opened: with advice where it was for writing. */
+static int explain_open(int err, const char *path, bool write)
+{
+	if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
+		return fail_errno(err,
+				  "%s: cannot open it for writing (a read-only attach%s may do)",
+				  path, geteuid() ? " by root" : "");
+	return fail_errno(err, "%s", path);
+}
+
 int open_container(struct container *container, const char *path, bool write)
 {
 	int err;
@@ -167,14 +176,8 @@ int open_container(struct container *container, const char *path, bool write)
 		return err;
 
 	container->fd = open_for(path, write, 0);
-	if (container->fd >= 0)
-		return settle(container, path);
-	err = container->fd;
-	if (write && (err == -EROFS || err == -EACCES || err == -EPERM))
-		return fail_errno(err,
-				  "%s: cannot open it for writing (a read-only attach%s may do)",
-				  path, geteuid() ? " by root" : "");
-	return fail_errno(err, "%s", path);
+	return container->fd < 0 ? explain_open(container->fd, path, write) :
+				   settle(container, path);
 }
 
 int open_raw(struct container *container, const char *path)
@@ -200,26 +203,32 @@ int open_raw(struct container *container, const char *path)
 	return err;
 }
 
-int reopen(int found)
+static int reopen_for(int found, bool write)
 {
 	char link[32];
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", found);
-	return open_for(link, false, 0);
+	return open_for(link, write, 0);
 }
 
-int open_found(struct container *container, int found, const char *path)
+int reopen(int found)
+{
+	return reopen_for(found, false);
+}
+
+int open_found(struct container *container, int found, const char *path, bool write)
 {
 	int err;
 
-	container->write = false;
+	container->write = write;
 	if (fstat(found, &container->st))
 		return fail_errno(-errno, "%s", path);
 	err = check_kind(path, &container->st);
 	if (err)
 		return err;
-	container->fd = reopen(found);
-	return container->fd < 0 ? fail_errno(container->fd, "%s", path) : settle(container, path);
+	container->fd = reopen_for(found, write);
+	return container->fd < 0 ? explain_open(container->fd, path, write) :
+				   settle(container, path);
 }
 
 bool is_same_file(const struct container *container, const struct stat *st)
@@ -238,29 +247,43 @@ void close_container(struct container *container)
 	container->path = NULL;
 }
 
-int locate_container(struct container *container, const char *name)
+static int locate(struct container *container, const char *path)
+{
+	container->path = realpath(path, NULL);
+	if (!container->path || stat(container->path, &container->st))
+		return explain_missing(-errno, path);
+	return check_kind(path, &container->st);
+}
+
+static int locate_attached(struct container *container, int index)
 {
 	struct vhdx_status status = { .size = sizeof(status) };
-	bool attached;
+	int err;
+
+	err = vhdx_get_status(index, &status);
+	if (!err)
+		err = locate(container, status.container);
+	if (!err && !is_container(index, &container->st))
+		err = fail(-ENOENT, VHDX_REASON_NONE,
+			   "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
+			   status.container, status.device);
+	return err;
+}
+
+int locate_container(struct container *container, const char *name)
+{
+	struct active_file active = ACTIVE_NONE;
 	int index;
 	int err;
 
 	err = find_disk(name, &index);
 	if (err < 0)
 		return err;
-	attached = !err;
-	if (attached) {
-		err = vhdx_get_status(index, &status);
-		if (err)
-			return err;
-		name = status.container;
-	}
-	container->path = realpath(name, NULL);
-	if (!container->path || stat(container->path, &container->st))
-		return explain_missing(-errno, name);
-	if (attached && !is_container(index, &container->st))
-		return fail(-ENOENT, VHDX_REASON_NONE,
-			    "%s: the container of %s is no longer found at this path: name its sidecar (--sidecar)",
-			    name, status.device);
-	return check_kind(name, &container->st);
+	if (!err)
+		return locate_attached(container, index);
+	err = find_active(&active, name);
+	if (err >= 0)
+		err = locate(container, err ? active.path : name);
+	release_active(&active);
+	return err;
 }

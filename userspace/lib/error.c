@@ -12,6 +12,8 @@
 static __thread struct {
 	unsigned int reason;
 	char message[VHDX_PATH_TEXT + 1024];
+	char child[VHDX_PATH_TEXT];
+	char parent[VHDX_PATH_TEXT];
 } last;
 
 const char *vhdx_error_message(void)
@@ -28,6 +30,24 @@ void clear_error(void)
 {
 	last.reason = VHDX_REASON_NONE;
 	last.message[0] = '\0';
+	last.child[0] = '\0';
+	last.parent[0] = '\0';
+}
+
+void note_layers(const char *child, const char *parent)
+{
+	snprintf(last.child, sizeof(last.child), "%s", child);
+	snprintf(last.parent, sizeof(last.parent), "%s", parent);
+}
+
+const char *failed_child(void)
+{
+	return last.child;
+}
+
+const char *failed_parent(void)
+{
+	return last.parent;
 }
 
 /* A path may have anything in it; a message is one line, and leaves the cursor alone. */
@@ -152,6 +172,9 @@ static const struct {
 	{ ENOMEM,	ANY_REASON,		VHDX_CODE_OUT_OF_MEMORY },
 	{ ETIMEDOUT,	ANY_REASON,		VHDX_CODE_TIMEOUT },
 	{ ENOENT,	ANY_REASON,		VHDX_CODE_FILE_NOT_FOUND },
+	{ ENOTDIR,	ANY_REASON,		VHDX_CODE_FILE_NOT_FOUND },
+	{ ELOOP,	ANY_REASON,		VHDX_CODE_FILE_NOT_FOUND },
+	{ ENAMETOOLONG,	ANY_REASON,		VHDX_CODE_FILE_NOT_FOUND },
 	{ ENODEV,	ANY_REASON,		VHDX_CODE_NOT_AVAILABLE },
 	{ ECANCELED,	ANY_REASON,		VHDX_CODE_UNKNOWN },
 };

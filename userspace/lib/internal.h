@@ -29,6 +29,13 @@ int fail_kernel(int err, unsigned int reason, const char *subject, const char *m
 int fail_history(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
 /*
+ * Of a chain it is this layer that failed, or what should be the parent of this one. Until the
+ * error is cleared. Nobody knows: "".
+ */
+void note_layers(const char *child, const char *parent);
+const char *failed_child(void);
+const char *failed_parent(void);
+/*
  * What a function of the caller's returned. A negative one may be any errno, and would be
  * taken for the library's own: it becomes -ECANCELED.
  */
@@ -141,8 +148,10 @@ int open_container(struct container *container, const char *path, bool write);
 int open_raw(struct container *container, const char *path);
 /* For reading: what an O_PATH descriptor leads to. A descriptor or -errno, not noted. */
 int reopen(int found);
-/* The same as a container; @path is for messages. */
-int open_found(struct container *container, int found, const char *path);
+/* Likewise, as a container; @path is for messages. */
+int open_found(struct container *container, int found, const char *path, bool write);
+/* Where the kernel says that an open file lies: links are followed, no race. free() it. */
+char *realpath_of(int fd);
 /* Before it is opened: -EMEDIUMTYPE, noted, unless it is a regular file or a block device. */
 int check_kind(const char *path, const struct stat *st);
 /* Is it a symbolic link to what is not there? */
@@ -237,6 +246,29 @@ int find_parent(struct found_parent *found, const struct container *child,
 int find_named_parent(struct found_parent *found, const char *path);
 void release_found(struct found_parent *found);
 
+/* ---- vhd_set.c ---- */
+
+/**
+ * struct active_file - what a VHD Set says that its disk is in
+ * @fd:		an O_PATH descriptor
+ * @path:	for messages
+ */
+struct active_file {
+	int fd;
+	char *path;
+};
+
+#define ACTIVE_NONE	{ .fd = -1 }
+
+/* 1: @path is a set, and this is its file; 0: it is none, or can't be read; -errno, noted. */
+int find_active(struct active_file *active, const char *path);
+void release_active(struct active_file *active);
+bool is_vhd_set(const char *path);
+/* The disk whose container is the active file of the set @path; -ENODEV: none. */
+int find_by_set(const char *path, int *index);
+/* open_container(); of a set, its active file, and then it returns 1. */
+int open_disk_file(struct container *container, const char *path, bool write);
+
 /* ---- parents.c ---- */
 
 /**
@@ -290,6 +322,8 @@ void chain_telling_end(struct chain_telling *telling);
 
 /* -EBUSY, noted, where a file beside the container was made of it as it is. Else 0. */
 int refuse_with_children(const struct container *container, const struct image_file *image);
+/* The same, -EUCLEAN, of what a VHD Set says that its disk is in: it was left behind. */
+int refuse_left_behind(const struct container *container, const struct image_file *image);
 
 /* ---- foreign_image.c ---- */
 
@@ -434,6 +468,9 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms);
 
 /* ---- iterator.c ---- */
 
+/* A range of the first header of this library: for a caller who says nothing. */
+#define RANGE_SIZE_DEFAULT	24U
+
 /* VHDX_TO_END becomes what that is from @offset on. */
 int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);
 
@@ -441,20 +478,21 @@ int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);
 int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
 		  struct vhdx_changes_iter **iter);
 
+/* Can it be answered range by range? 0 or -EINVAL, noted; @name is for messages. */
+int check_changes(const char *name, const struct vhdx_changes *question);
+
+/* Each call comes back after so long, at the latest; unless a device does not answer. */
+void limit_calls(struct vhdx_changes_iter *iter, uint32_t time_limit_ms);
+
 /* The next call. All ranges so far were taken. */
 int ask_once(struct vhdx_changes_iter *iter);
 
 /* 1: a range; 0: there is none before the next call, which there is one of unless all is asked. */
 int next_range(struct vhdx_changes_iter *iter, struct vhdx_range *range);
 bool is_all_asked(const struct vhdx_changes_iter *iter);
+uint64_t bytes_asked(const struct vhdx_changes_iter *iter);
 
 void free_changes(struct vhdx_changes_iter *iter, struct vhdx_changes *answer);
-
-/* ---- changes.c ---- */
-
-/* vhdx_disk_get_changes() with a look at what is done so far after each call. */
-int get_changes(struct vhdx_disk *disk, struct vhdx_changes *changes, vhdx_range_fn fn,
-		int (*between)(void *context), void *context);
 
 /* ---- device.c, offline.c ---- */
 

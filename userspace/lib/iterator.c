@@ -19,6 +19,7 @@
  * @at:		the next of them
  * @held:	told once it is known where it ends; no length: none is held
  * @asked:	once at least: a question about nothing can be wrong, too
+ * @time_limit_ms: of each call; 0: none
  * @ended:	all was told
  * @err:	the first failure, which stays
  */
@@ -31,6 +32,7 @@ struct vhdx_changes_iter {
 	uint32_t count;
 	uint32_t at;
 	struct vhdx_range held;
+	uint32_t time_limit_ms;
 	bool asked;
 	bool ended;
 	int err;
@@ -45,15 +47,15 @@ int vhdx_disk_get_changes_once(struct vhdx_disk *disk, struct vhdx_get_virtual_d
 	return disk_call(disk, VHDX_GET_VIRTUAL_DISK_CHANGES, query);
 }
 
-static int check_question(const struct vhdx_disk *disk, const struct vhdx_changes *question)
+int check_changes(const char *name, const struct vhdx_changes *question)
 {
 	if (question->range_size && question->range_size < VHDX_RANGE_SIZE_VER0)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "%s: ranges of %zu bytes: they have at least %u", disk->name,
+			    "%s: ranges of %zu bytes: they have at least %u", name,
 			    question->range_size, VHDX_RANGE_SIZE_VER0);
 	if (question->flags & VHDX_CHANGES_BITMAP)
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
-			    "%s: a bitmap is had from vhdx_disk_get_change_bitmap()", disk->name);
+			    "%s: a bitmap is had from vhdx_disk_get_change_bitmap()", name);
 	return 0;
 }
 
@@ -87,7 +89,7 @@ int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
 	iter->length = question->length;
 	iter->range_size = question->range_size && question->range_size < sizeof(iter->held) ?
 			   VHDX_RANGE_SIZE_VER0 : sizeof(iter->held);
-	err = check_question(disk, question);
+	err = check_changes(disk->name, question);
 	if (!err)
 		err = resolve_length(disk, question->offset, &iter->length);
 	if (!err && !(question->flags & VHDX_CHANGES_COUNT)) {
@@ -103,9 +105,19 @@ int begin_changes(struct vhdx_disk *disk, const struct vhdx_changes *question,
 	return 0;
 }
 
+void limit_calls(struct vhdx_changes_iter *iter, uint32_t time_limit_ms)
+{
+	iter->time_limit_ms = time_limit_ms;
+}
+
 bool is_all_asked(const struct vhdx_changes_iter *iter)
 {
 	return iter->asked && iter->question.processed == iter->length;
+}
+
+uint64_t bytes_asked(const struct vhdx_changes_iter *iter)
+{
+	return iter->question.processed;
 }
 
 int ask_once(struct vhdx_changes_iter *iter)
@@ -123,6 +135,7 @@ int ask_once(struct vhdx_changes_iter *iter)
 		.output = (uintptr_t)iter->ranges,
 		.output_capacity = iter->ranges ? RANGES_PER_CALL : 0,
 		.range_size = iter->range_size,
+		.time_limit_ms = iter->time_limit_ms,
 	};
 	int err;
 

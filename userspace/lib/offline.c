@@ -410,6 +410,20 @@ static int find_sidecar(struct offline_disk *offline, const char *given)
 	return 0;
 }
 
+static int open_disk_image(struct offline_disk *offline, const char *path)
+{
+	int found;
+	int err;
+
+	found = open_disk_file(&offline->container, path, false);
+	if (found < 0)
+		return found;
+	err = open_image(&offline->image, &offline->container);
+	if (!err && found)
+		err = refuse_left_behind(&offline->container, &offline->image);
+	return err;
+}
+
 int open_offline(const char *path, const char *sidecar, struct vhdx_disk **out)
 {
 	struct offline_disk *offline;
@@ -422,9 +436,7 @@ int open_offline(const char *path, const char *sidecar, struct vhdx_disk **out)
 	offline->sidecar_fd = -1;
 	err = disk_init(&offline->disk, &offline_ops, path);
 	if (!err)
-		err = open_container(&offline->container, path, false);
-	if (!err)
-		err = open_image(&offline->image, &offline->container);
+		err = open_disk_image(offline, path);
 	if (!err)
 		err = find_sidecar(offline, sidecar);
 	if (err) {

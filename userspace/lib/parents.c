@@ -80,7 +80,7 @@ static int open_parent(struct walk *walk, const struct found_parent *found,
 {
 	int err;
 
-	err = open_found(parent, found->fd, found->path);
+	err = open_found(parent, found->fd, found->path, false);
 	if (!err)
 		err = open_image(image, parent);
 	return err ? blame_parent(walk, err) : check_parent(walk, parent, image);
@@ -192,6 +192,20 @@ static int find_next(struct walk *walk, struct found_parent *found)
 	return find_in_locator(walk, found);
 }
 
+/* It is not found: then by the first path that its child has to it, as Windows wrote it. */
+static void note_failure(const struct walk *walk, const struct found_parent *found)
+{
+	enum vhdx_locator_path which;
+	struct vhdx_diag diag = { 0 };
+	char *path = NULL;
+
+	for (which = 0; which < VHDX_LOCATOR_PATHS && !found->path && !path; which++)
+		vhdx_locator_path(image_store(walk->image), &walk->image->image.locator, which,
+				  &path, &diag);
+	note_layers(walk->child->path, found->path ?: path ?: "");
+	vhdx_free(path);
+}
+
 static int step(struct walk *walk)
 {
 	struct found_parent found = FOUND_PARENT_NONE;
@@ -202,6 +216,8 @@ static int step(struct walk *walk)
 		err = refuse_cycle(walk, &found);
 	if (!err)
 		err = descend(walk, &found);
+	if (err)
+		note_failure(walk, &found);
 	release_found(&found);
 	return err;
 }

@@ -292,7 +292,12 @@ int find_disk(const char *name, int *index)
 			return err;
 	}
 	err = find_by_path(name, &st, index);
-	return err == -ENODEV ? 1 : err;
+	if (err != -ENODEV)
+		return err;
+	/* What is wrong with a set is for who opens it. */
+	err = find_by_set(name, index);
+	clear_error();
+	return err ? 1 : 0;
 }
 
 int vhdx_find(const char *name, int *index)

@@ -60,15 +60,18 @@ int open_vhdx_source(struct source *source, const char *path,
 {
 	struct vhdx_diag diag = { 0 };
 	const struct vhdx_geometry *geo;
+	int of_set;
 	int err;
 
-	err = open_container(&source->leaf, path, false);
-	if (err)
-		return err;
+	of_set = open_disk_file(&source->leaf, path, false);
+	if (of_set < 0)
+		return of_set;
 	source->images = calloc(VHDX_LAYERS_MAX, sizeof(*source->images));
 	if (!source->images || vhdx_content_init(&source->content, VHDX_LAYERS_MAX, &diag))
 		return fail_errno(-ENOMEM, "%s", path);
 	err = add_layers(source, options);
+	if (!err && of_set)
+		err = refuse_left_behind(&source->leaf, &source->images[0]);
 	if (err)
 		return err;
 	geo = &source->images[0].image.geo;

@@ -191,18 +191,57 @@ class PointId(ctypes.Structure):
                 ("kind", ctypes.c_uint32), ("reserved", ctypes.c_uint32)]
 
 
+class Changes(ctypes.Structure):
+    """struct vhdx_changes"""
+    _fields_ = [("size", ctypes.c_size_t), ("limit", PointId), ("target", PointId),
+                ("offset", ctypes.c_uint64), ("length", ctypes.c_uint64),
+                ("range_size", ctypes.c_size_t), ("flags", ctypes.c_uint),
+                ("unit", ctypes.c_uint32), ("processed", ctypes.c_uint64),
+                ("disk_size", ctypes.c_uint64), ("changed_bytes", ctypes.c_uint64),
+                ("disk_seq", ctypes.c_uint64), ("gap_time_ns", ctypes.c_uint64),
+                ("answer_flags", ctypes.c_uint32), ("granularity", ctypes.c_uint64),
+                ("min_gap", ctypes.c_uint64)]
+
+    def __init__(self, **fields):
+        super().__init__(size=ctypes.sizeof(self), **fields)
+
+
+class JobOptions(ctypes.Structure):
+    """struct vhdx_job_options"""
+    _fields_ = [("size", ctypes.c_size_t), ("timeout_ms", ctypes.c_uint),
+                ("max_ranges", ctypes.c_size_t)]
+
+    def __init__(self, **fields):
+        super().__init__(size=ctypes.sizeof(self), **fields)
+
+
+class JobInfo(ctypes.Structure):
+    """struct vhdx_job_info"""
+    _fields_ = [("size", ctypes.c_size_t), ("state", ctypes.c_uint), ("percent", ctypes.c_uint),
+                ("code", ctypes.c_uint), ("reason", ctypes.c_uint),
+                ("completion_status", ctypes.c_uint32), ("cancellable", ctypes.c_bool),
+                ("start_time_ns", ctypes.c_uint64), ("elapsed_ns", ctypes.c_uint64),
+                ("description", ctypes.c_char * 1024), ("child", ctypes.c_char * 4096),
+                ("parent", ctypes.c_char * 4096)]
+
+    def __init__(self):
+        super().__init__(size=ctypes.sizeof(self))
+
+
 def load_library():
     library = ctypes.CDLL(str(BUILD / "libvhdx.so.0"))
     library.vhdx_error_message.restype = ctypes.c_char_p
     library.vhdx_reason_name.restype = ctypes.c_char_p
     library.vhdx_full_backup_needed.restype = ctypes.c_bool
     library.vhdx_id_is_none.restype = ctypes.c_bool
+    library.vhdx_hresult.restype = ctypes.c_uint32
     library.vhdx_get_virtual_disk_changes.argtypes = [
         ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64,
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    for name in ("progress", "wait", "cancel", "result", "free"):
-        getattr(library, f"vhdx_job_{name}").argtypes = {
-            "wait": [ctypes.c_void_p, ctypes.c_int],
-            "result": [ctypes.c_void_p] * 4,
-        }.get(name, [ctypes.c_void_p])
+    library.vhdx_job_start.argtypes = [ctypes.c_char_p] + [ctypes.c_void_p] * 3
+    for name, arguments in {"fd": [], "free": [], "wait": [ctypes.c_int],
+                            "get_info": [ctypes.c_void_p],
+                            "request_state_change": [ctypes.c_uint],
+                            "get_result": [ctypes.c_void_p] * 3}.items():
+        getattr(library, f"vhdx_job_{name}").argtypes = [ctypes.c_void_p, *arguments]
     return library

@@ -19,6 +19,8 @@
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
+ *	slow.N		a query takes so many milliseconds
+ *	hang.N		while it is there, no query of disk N ends
  *	diskseq		of the newest attachment
  *	plain-renames	a rename takes no flags
  */
@@ -36,6 +38,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/fs.h>
 #include <linux/vhdx.h>
@@ -694,6 +697,26 @@ static __u64 step_of(int index, __u64 length)
 	return step < length ? step : length;
 }
 
+/* As a device does that does not answer, or takes its time. */
+static void take_time(int index)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	unsigned int ms = 0;
+	char path[PATH_MAX];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/hang.%d", getenv("FAKE_ROOT"), index);
+	while (!faccessat(AT_FDCWD, path, F_OK, 0))
+		nanosleep(&pause, NULL);
+	file = open_file("r", "slow.%d", index);
+	if (!file)
+		return;
+	if (fscanf(file, "%u", &ms) != 1)
+		abort();
+	fclose(file);
+	usleep(ms * 1000);
+}
+
 static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 {
 	struct vhdx_range range = { .flags = 0 };
@@ -708,6 +731,7 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 
 	log_call("CHANGES offset=%llu length=%llu%s", args->byte_offset, args->byte_length,
 		 sums ? " capacity=0" : "");
+	take_time(index);
 	args->virtual_disk_size = DISK_SECTORS * 512;
 	args->disk_seq = disk_seq(index);
 	error = wanted_failure("CHANGES", &args->reason, args->message, args->message_capacity);

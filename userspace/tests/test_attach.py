@@ -833,7 +833,7 @@ def test_relatives():
     with directory() as path:
         fake, _ = setup(path)
         (path / "a.vhds").write_bytes(b"vhdsetv1" + bytes(1000))
-        fake.ctl("attach", path / "a.vhds").expect(1, "VHD Set", "not supported yet")
+        fake.ctl("attach", path / "a.vhds").expect(1, "a VHD Set", "neither is intact")
         assert not fake.calls
 
 

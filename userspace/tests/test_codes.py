@@ -35,6 +35,9 @@ TABLE = [
     (errno.ENOMEM, "none", 32778),
     (errno.ETIMEDOUT, "none", 32772),
     (errno.ENOENT, "none", 32779),
+    (errno.ENOTDIR, "none", 32779),
+    (errno.ELOOP, "none", 32779),
+    (errno.ENAMETOOLONG, "none", 32779),
     (errno.ENODEV, "none", 32777),
     (errno.ECANCELED, "none", 32771),
     (errno.EIO, "io", 32768),
@@ -56,6 +59,37 @@ def test_full_backup_needed():
     for error, reason, code in TABLE:
         got = library.vhdx_full_backup_needed(-error, REASONS[reason])
         assert got == (code == 32775), (error, reason, got)
+
+
+# What the table above has as an invalid state is a gap, but for these two.
+HRESULTS = {
+    (errno.EOPNOTSUPP, "disabled"): 0xc03a002a,
+    (errno.EINVAL, "id_malformed"): 0xc03a0029,
+    (0, "none"): 0,
+    (errno.EINVAL, "argument"): 0x80070057,
+    (errno.ENOENT, "none"): 0x80070002,
+    (errno.EACCES, "none"): 0x80070005,
+    (errno.ENOMEM, "none"): 0x8007000e,
+    (errno.EBUSY, "in_use"): 0x80070020,
+    (errno.ETIMEDOUT, "none"): 0x800705b4,
+    (errno.ECANCELED, "none"): 0x800704c7,
+    (errno.EIO, "io"): 0x8007045d,
+    (errno.EOPNOTSUPP, "unsupported"): 0x80070032,
+    (EUCLEAN, "corrupt"): 0x80070570,
+    (9999, "none"): 0x8007001f,
+}
+
+
+def test_hresults():
+    for (error, reason), status in HRESULTS.items():
+        for sign in (1, -1):
+            got = library.vhdx_hresult(sign * error, REASONS[reason])
+            assert got == status, (error, reason, hex(got), hex(status))
+    for error, reason, code in TABLE:
+        got = library.vhdx_hresult(error, REASONS[reason])
+        if (error, reason) not in HRESULTS:
+            want = 0xc03a0030 if code == 32775 else 0x80070000
+            assert got == want if code == 32775 else got & 0xffff0000 == want, (error, hex(got))
 
 
 def test_reason_names():

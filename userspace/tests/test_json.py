@@ -202,7 +202,7 @@ def test_info():
         reply = fake.ctl("info", "--json", "0").expect(0).json
         assert reply == {
             "disk": 0, "device": "/dev/vhdx0", "container": str(image), **WHICH,
-            "container_deleted": False, "sidecar": f"{image}.lrct", "sidecar_deleted": False,
+            "container_deleted": False, "vhd_set": None, "sidecar": f"{image}.lrct", "sidecar_deleted": False,
             "former_sidecar": None, "data_write_guid": "22222222-2222-2222-2222-222222222222", "type": "dynamic",
             "size": GIB, "block_size": 8 << 20, "logical_sector_size": 512,
             "physical_sector_size": 4096, "read_only": False, "log_replayed": False, "log_unwritten": False,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""vhdx_get_virtual_disk_changes() and its jobs."""
+"""vhdx_get_virtual_disk_changes(), parameter by parameter."""
 import contextlib
 import ctypes
 import errno
@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 
-from common import HERE, Range, attached, directory, load_library, make_image, make_sidecar
+from common import (HERE, REASONS, Range, attached, directory, load_library, make_image,
+                    make_sidecar)
 
 library = load_library()
 
 GIB = 1 << 30
 FOREIGN = b"rct:01010101-0101-0101-0101-010101010101:0000000000000001"
+WANT = [(0, 16384), (999997440, 16384)]
 
 
 class Call:
@@ -23,18 +25,23 @@ class Call:
         self.ranges = ctypes.POINTER(Range)()
         self.count = ctypes.c_size_t(99)
         self.job = ctypes.c_void_p()
-        path = str(path).encode() if path else None
+        path = None if path is None else str(path).encode()
         self.code = library.vhdx_get_virtual_disk_changes(
-            path, limit, target, offset, length, *self.outputs(),
+            path, limit, target, offset, length, ctypes.byref(self.processed),
+            ctypes.byref(self.ranges), ctypes.byref(self.count),
             ctypes.byref(self.job) if job else None)
+        self.reason = library.vhdx_error_reason()
         self.message = library.vhdx_error_message().decode()
 
-    def outputs(self):
-        return (ctypes.byref(self.processed), ctypes.byref(self.ranges),
-                ctypes.byref(self.count))
-
     def result(self):
-        return library.vhdx_job_result(self.job, *self.outputs())
+        """Of a job: waits for it, keeps what it has, and frees it."""
+        library.vhdx_job_wait(self.job, -1)
+        code = library.vhdx_job_get_result(self.job, None, ctypes.byref(self.ranges),
+                                           ctypes.byref(self.count))
+        self.message = library.vhdx_error_message().decode()
+        self.ranges = self.ranges[:self.count.value]
+        library.vhdx_job_free(self.job)
+        return code
 
     @property
     def pairs(self):
@@ -49,7 +56,15 @@ def disk():
         yield image, first.encode()
 
 
-WANT = [(0, 16384), (999997440, 16384)]
+def refused(code, *words, reason=None, **question):
+    """A call that fails, in both forms: nothing is answered, and no job begins."""
+    for job in (False, True):
+        call = Call(job=job, **question)
+        assert call.code == code and not call.job, (call.code, question, call.message)
+        assert job or (call.processed.value, call.count.value) == (0, 0), question
+        assert reason is None or call.reason == REASONS[reason], (call.reason, question)
+        for word in words:
+            assert str(word) in call.message, (word, call.message)
 
 
 def test_done():
@@ -63,88 +78,81 @@ def test_clipped():
     with disk() as (image, first):
         call = Call(image, first, 100, 1000)
         assert call.code == 0 and call.processed.value == 1000 and call.pairs == [(100, 1000)]
-        call = Call(image, first, GIB, 0)
-        assert call.code == 0 and call.processed.value == 0 and call.pairs == []
+        for offset in (0, 5, GIB):
+            call = Call(image, first, offset, 0)
+            assert call.code == 0 and call.processed.value == 0 and call.pairs == []
 
 
-def test_codes():
+def test_path():
+    """Absolute, and of a file or a device: what the command takes besides is not for programs."""
     with disk() as (image, first):
-        assert Call(image, FOREIGN).code == 32775
-        assert Call(image, b"nonsense").code == 32773
-        assert Call(image, None).code == 32773
-        assert Call(None, first).code == 32773
-        assert Call(image, first, GIB + 1, 0).code == 32773
-        assert Call(image, first, 1, GIB).code == 32773
-        assert Call(image, first, 0, (1 << 64) - 1).code == 32773
-        assert Call(image, first, 1, (1 << 64) - 2).code == 32773
-        assert Call(f"{image}.gone", first).code == 32779
-        assert Call("vhdx99", first).code == 32777
-        assert Call(f"{image}.lrct", first).code == 32776
-        assert Call("/dev/null", first).code == 32776
+        def bad(path, code, *words):
+            refused(code, *words, path=path, limit=first)
+        for name in ("0", "vhdx0", "disk.vhdx", "./disk.vhdx", ""):
+            bad(name, 32773, "an absolute path")
+        bad(None, 32773)
+        for name in (r"C:\disks\a.vhdx", "d:/disks/a.vhdx", r"\\server\share\a.vhdx",
+                     r"\\?\Volume{1}\a.vhdx"):
+            bad(name, 32779, "a path of Windows", name)
+        bad(f"{image}.gone", 32779, image)
+        bad(f"{image}/disk.vhdx", 32779)
+        loop = image.with_name("loop")
+        loop.symlink_to(loop)
+        bad(loop, 32779)
+        bad(image.with_name("n" * 300), 32779)
+        bad("/dev/vhdx99", 32777)
+        bad(f"{image}.lrct", 32776)
+        bad("/dev/null", 32776)
+        link = image.with_name("link")
+        link.symlink_to(image)
+        # Its sidecar lies where the file does.
+        assert Call(link, first).pairs == WANT
+
+
+def test_limit():
+    with disk() as (image, first):
+        for limit in (b"", b"nonsense", first[:-1], first + b"0", b"{1234}"):
+            refused(32773, "not the id of a point", path=image, limit=limit,
+                    reason="id_malformed")
+        refused(32773, "NULL", path=image, limit=None)
+        assert Call(image, first.upper()).pairs == WANT
+        for limit in (FOREIGN, b"{01010101-0101-0101-0101-010101010101}",
+                      b"01010101-0101-0101-0101-010101010101",
+                      b"rctX:5bfde23b:ce75:4303:b54f:6c18394f105c:00000001",
+                      b"RCTX:5BFDE23B:CE75:4303:B54F:6C18394F105C:00000001"):
+            call = Call(image, limit)
+            assert (call.code, call.reason) == (32775, REASONS["id_missing"]), (limit, call.code)
 
 
 def test_target_is_for_vhd_sets():
     with disk() as (image, first):
-        call = Call(image, first, target=first)
-        assert call.code == 32773 and "VHD Set" in call.message
+        for target in (first, b"{01010101-0101-0101-0101-010101010101}", b"nonsense"):
+            refused(32773, "VHD Set", path=image, limit=first, target=target)
+        assert Call(image, first, target=b"").pairs == WANT
+
+
+def test_range():
+    with disk() as (image, first):
+        for offset, length in ((GIB + 1, 0), (1, GIB), (0, (1 << 64) - 1), (1, (1 << 64) - 2),
+                               ((1 << 64) - 1, 2)):
+            refused(32773, "beyond", path=image, limit=first, offset=offset, length=length)
 
 
 def test_job():
     with disk() as (image, first):
         call = Call(image, first, job=True)
-        assert call.code == 4096
-        assert library.vhdx_job_wait(call.job, 10000) == 0
-        assert library.vhdx_job_progress(call.job) == 100
-        assert call.result() == 0
-        assert call.processed.value == GIB and call.pairs == WANT
-        # The ranges are handed out once.
-        assert call.result() == 32771
-        library.vhdx_job_free(call.job)
-
-
-def test_job_that_cannot_begin():
-    with disk() as (image, _):
-        call = Call(image, b"nonsense")
-        assert (call.code, call.processed.value, call.count.value) == (32773, 0, 0)
-        call = Call(image, b"nonsense", job=True)
-        assert call.code == 32773 and not call.job
+        assert call.code == 4096, call.message
+        # The outputs are those of a call without a job.
+        assert (call.processed.value, call.count.value) == (99, 99)
+        assert call.result() == 0 and call.pairs == WANT
 
 
 def test_job_that_fails():
     with disk() as (image, _):
         call = Call(image, FOREIGN, job=True)
         assert call.code == 4096
-        assert call.result() == 32775
-        assert b"does not know the point" in library.vhdx_error_message()
-        assert call.processed.value == 0 and call.count.value == 0
-        library.vhdx_job_free(call.job)
-
-
-def test_job_is_freed_under_way():
-    with disk() as (image, first):
-        for _ in range(20):
-            library.vhdx_job_free(Call(image, first, job=True).job)
-        library.vhdx_job_free(None)
-
-
-def test_job_is_cancelled():
-    """Too late or in time: then there is no result, and no part of one."""
-    with disk() as (image, first):
-        codes = set()
-        for _ in range(20):
-            call = Call(image, first, job=True)
-            library.vhdx_job_cancel(call.job)
-            codes.add(call.result())
-            library.vhdx_job_free(call.job)
-        assert codes <= {0, 32771}, codes
-
-
-def test_wait_times_out_or_not():
-    with disk() as (image, first):
-        call = Call(image, first, job=True)
-        assert library.vhdx_job_wait(call.job, 0) in (0, -errno.ETIMEDOUT)
-        assert library.vhdx_job_wait(call.job, -1) == 0
-        library.vhdx_job_free(call.job)
+        assert call.result() == 32775 and "does not know the point" in call.message
+        assert call.count.value == 0
 
 
 # The driver made of files is preloaded, so this needs a process of its own.

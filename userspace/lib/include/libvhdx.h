@@ -484,6 +484,70 @@ VHDX_API int vhdx_chain_list(const char *container, const struct vhdx_chain_opti
  */
 VHDX_API int vhdx_list_parents(int index, size_t layer_size, vhdx_chain_fn fn, void *context);
 
+/* ---- VHD Sets -------------------------------------------------------- */
+
+/*
+ * A VHD Set (.vhds) names the file beside it that its disk is in at present. Where a function takes
+ * the path of a container, to attach it or to ask about it, that of a set stands for this file. The
+ * list of snapshots in a set is not understood: those of the chain are known.
+ */
+
+/**
+ * vhdx_set_find_active() - the file that the disk of a VHD Set is in
+ * @path:	of any file
+ * @active:	out: its path, to be given to free(3); NULL where @path is no set
+ *
+ * It is a regular file beside the set, which no symbolic link leads to. It need not be a VHDX.
+ *
+ * Return: 1; 0: @path is no set; -EUCLEAN the set is damaged; -EOPNOTSUPP it is of a version that
+ * is not known; -ENOENT its file is not there; another negative errno.
+ */
+VHDX_API int vhdx_set_find_active(const char *path, char **active);
+
+/**
+ * struct vhdx_set_snapshot - a frozen file of a set's chain
+ * @size:	as it was given to vhdx_set_list_snapshots()
+ * @path:	of the file
+ * @id:		of the snapshot, as a limit or a target: the file's DataWriteGuid
+ * @parent:	that of the snapshot that it was made of; all zero: none
+ * @time_ns:	when the file was last written, which is before it was frozen: nanoseconds since
+ *		1970 UTC; 0: nobody knows
+ */
+struct vhdx_set_snapshot {
+	size_t size;
+	const char *path;
+	struct vhdx_point_id id;
+	struct vhdx_point_id parent;
+	uint64_t time_ns;
+};
+
+#define VHDX_SET_SNAPSHOT_SIZE_VER0 \
+	(offsetof(struct vhdx_set_snapshot, time_ns) + sizeof(uint64_t))
+
+/**
+ * typedef vhdx_set_snapshot_fn - told of every snapshot in a set's chain, newest first
+ * @context:	the caller's own
+ * @snapshot:	gone when the function returns
+ *
+ * Return: 0 to go on; a positive number ends the list and is returned; a negative
+ * one ends it too, and -ECANCELED is returned.
+ */
+typedef int (*vhdx_set_snapshot_fn)(void *context, const struct vhdx_set_snapshot *snapshot);
+
+/**
+ * vhdx_set_list_snapshots() - the snapshots that the active file of a VHD Set was made of
+ * @path:	of the set; its file may be attached
+ * @snapshot_size: sizeof(struct vhdx_set_snapshot): what @fn is shown
+ * @fn:		told of each
+ * @context:	handed to @fn
+ *
+ * Those that it was not made of, in other branches, are not among them.
+ *
+ * Return: as vhdx_chain_list(); -EMEDIUMTYPE where @path is no set.
+ */
+VHDX_API int vhdx_set_list_snapshots(const char *path, size_t snapshot_size,
+				     vhdx_set_snapshot_fn fn, void *context);
+
 /* ---- Disks ----------------------------------------------------------- */
 
 /**
@@ -1253,22 +1317,25 @@ VHDX_API int vhdx_tracking_verify(const char *name, const char *sidecar, size_t 
 /* ---- The Windows method ---------------------------------------------- */
 
 /**
- * struct vhdx_job - a query under way in a thread of its own
+ * struct vhdx_job - a question that a thread of its own asks
  */
 struct vhdx_job;
 
 /**
  * vhdx_get_virtual_disk_changes() - Msvm_ImageManagementService.GetVirtualDiskChanges
- * @path:		a disk, or a VHDX file that is not attached
+ * @path:		of a container, of a VHD Set, or of a disk's device (/dev/vhdxN); absolute
  * @limit_id:		text of the baseline's id
- * @target_snapshot_id: only valid for VHD Set files, as in Windows: NULL
+ * @target_snapshot_id: of a snapshot; as in Windows only valid for VHD Sets. NULL or "": none
  * @byte_offset:	where to begin
  * @byte_length:	how much of the disk to look at
- * @processed_byte_length: out: how much of it was looked at
+ * @processed_byte_length: out: all of it, or 0 after a failure
  * @ranges:		out: an array to be given to free(3)
  * @range_count:	out: its length
  * @job:		NULL: wait for the answer. Else out: a job that gives it;
  *			the three outputs above may be NULL and are not touched
+ *
+ * A path is that of an attached disk only if it is its leaf; every other file, a parent of a
+ * disk that is attached among them, is itself read, under the locks of vhdx_disk_open().
  *
  * Return: VHDX_CODE_OK, VHDX_CODE_JOB_STARTED if @job was given, or why not;
  * vhdx_error_message() has it in words.
@@ -1280,13 +1347,105 @@ VHDX_API unsigned int vhdx_get_virtual_disk_changes(const char *path, const char
 						    struct vhdx_range **ranges,
 						    size_t *range_count, struct vhdx_job **job);
 
+/* JobState of Msvm_StorageJob. A job that somebody has is past the first one. */
+#define VHDX_JOB_NEW		2U
+#define VHDX_JOB_STARTING	3U
+#define VHDX_JOB_RUNNING	4U
+#define VHDX_JOB_SHUTTING_DOWN	6U
+/* Those of an end, which stay. */
+#define VHDX_JOB_COMPLETED	7U
+#define VHDX_JOB_TERMINATED	8U
+#define VHDX_JOB_KILLED		9U
+#define VHDX_JOB_EXCEPTION	10U
+
+/* RequestedState of its RequestStateChange. */
+#define VHDX_JOB_TERMINATE	4U
+#define VHDX_JOB_KILL		5U
+
 /**
- * vhdx_job_progress() - how far is it?
+ * struct vhdx_job_options - bounds of a job
+ * @size:	sizeof(struct vhdx_job_options)
+ * @timeout_ms:	it ends with VHDX_CODE_TIMEOUT when it has not ended after so long; 0: none
+ * @max_ranges:	it ends with VHDX_CODE_OUT_OF_MEMORY when there are more, since an answer is
+ *		never cut; 0: 16777216
+ */
+struct vhdx_job_options {
+	size_t size;
+	unsigned int timeout_ms;
+	size_t max_ranges;
+};
+
+#define VHDX_JOB_OPTIONS_SIZE_VER0 \
+	(offsetof(struct vhdx_job_options, max_ranges) + sizeof(size_t))
+
+#define VHDX_JOB_TEXT	1024
+
+/**
+ * struct vhdx_job_info - how a job stands
+ * @size:	sizeof(struct vhdx_job_info)
+ * @state:	VHDX_JOB_*: JobState
+ * @percent:	PercentComplete: 100 only when it is completed
+ * @code:	ErrorCode: VHDX_CODE_*; VHDX_CODE_JOB_STARTED until it has ended
+ * @reason:	VHDX_REASON_*, once it has failed
+ * @completion_status: JobCompletionStatusCode: vhdx_hresult(); 0 until it has failed
+ * @cancellable: it has not ended: that does not promise that it can still be terminated
+ * @start_time_ns: when it was started, nanoseconds since 1970 UTC
+ * @elapsed_ns:	how long it takes, or took
+ * @description: ErrorDescription: one line for a person; empty until it has failed
+ * @child:	Child: where a layer of a chain failed, which one, or whose parent
+ * @parent:	Parent: likewise: what was to be the parent of @child; or both are empty
+ */
+struct vhdx_job_info {
+	size_t size;
+	unsigned int state;
+	unsigned int percent;
+	unsigned int code;
+	unsigned int reason;
+	uint32_t completion_status;
+	bool cancellable;
+	uint64_t start_time_ns;
+	uint64_t elapsed_ns;
+	char description[VHDX_JOB_TEXT];
+	char child[VHDX_PATH_TEXT];
+	char parent[VHDX_PATH_TEXT];
+};
+
+#define VHDX_JOB_INFO_SIZE_VER0 \
+	(offsetof(struct vhdx_job_info, parent) + VHDX_PATH_TEXT)
+
+/**
+ * vhdx_job_start() - begin to ask what changed between any two points
+ * @path:	as in vhdx_get_virtual_disk_changes()
+ * @question:	as in vhdx_changes_begin(); @range_size is that of what is lent in the end
+ * @options:	or NULL for the defaults
+ * @job:	out: to be given to vhdx_job_free(); NULL where none was started
+ *
+ * Arguments, path, type of the file and range are judged before it starts. The thread blocks all
+ * signals, and has the disk open until the job has ended.
+ *
+ * Return: VHDX_CODE_JOB_STARTED, or why not.
+ */
+VHDX_API unsigned int vhdx_job_start(const char *path, const struct vhdx_changes *question,
+				     const struct vhdx_job_options *options,
+				     struct vhdx_job **job);
+
+/**
+ * vhdx_job_get_info() - how does it stand?
+ * @job:	the job
+ * @info:	its size is set by the caller, the rest is filled in
+ *
+ * Return: 0, or -EINVAL for a size that is too small.
+ */
+VHDX_API int vhdx_job_get_info(struct vhdx_job *job, struct vhdx_job_info *info);
+
+/**
+ * vhdx_job_fd() - something for poll(2)
  * @job:	the job
  *
- * Return: percent of the length that is processed, 0 … 100.
+ * Return: a descriptor that is readable once the job has ended. It is the job's own: not to be
+ * read or closed.
  */
-VHDX_API unsigned int vhdx_job_progress(struct vhdx_job *job);
+VHDX_API int vhdx_job_fd(const struct vhdx_job *job);
 
 /**
  * vhdx_job_wait() - wait until the job has ended
@@ -1298,30 +1457,52 @@ VHDX_API unsigned int vhdx_job_progress(struct vhdx_job *job);
 VHDX_API int vhdx_job_wait(struct vhdx_job *job, int timeout_ms);
 
 /**
- * vhdx_job_cancel() - end the job soon; its result will be VHDX_CODE_UNKNOWN
- * @job:	the job; one that has ended keeps its result
- */
-VHDX_API void vhdx_job_cancel(struct vhdx_job *job);
-
-/**
- * vhdx_job_result() - what came of it; waits for the end
- * @job:		the job
- * @processed_byte_length: out; may be NULL
- * @ranges:		out: an array to be given to free(3); may be NULL. It is
- *			handed out once
- * @range_count:	out; may be NULL
+ * vhdx_job_request_state_change() - end it before it is done
+ * @job:	the job
+ * @requested:	VHDX_JOB_TERMINATE: it is VHDX_JOB_SHUTTING_DOWN until the thread has seen that,
+ *		which takes about a tenth of a second, or as long as a device does not answer;
+ *		then VHDX_JOB_TERMINATED. VHDX_JOB_KILL: it is VHDX_JOB_KILLED at once, and its
+ *		thread cleans up when the driver lets go of it
  *
- * Return: as vhdx_get_virtual_disk_changes(); VHDX_CODE_UNKNOWN if the job was
- * cancelled, its disk was detached, or its ranges were handed out before.
+ * Its result is VHDX_CODE_UNKNOWN then.
+ *
+ * Return: VHDX_CODE_OK; VHDX_CODE_INVALID_STATE if it has ended already; or
+ * VHDX_CODE_INVALID_PARAMETER.
  */
-VHDX_API unsigned int vhdx_job_result(struct vhdx_job *job, uint64_t *processed_byte_length,
-				      struct vhdx_range **ranges, size_t *range_count);
+VHDX_API unsigned int vhdx_job_request_state_change(struct vhdx_job *job, unsigned int requested);
 
 /**
- * vhdx_job_free() - cancel it if need be, and let go of it
+ * vhdx_job_get_result() - what came of it; never waits
+ * @job:	the job
+ * @answer:	its size is set by the caller; out: the question, and what is known of the answer;
+ *		may be NULL
+ * @ranges:	out: lent until vhdx_job_free(), elements of the question's @range_size; may be
+ *		NULL
+ * @range_count: out: how many; may be NULL
+ *
+ * It can be asked for again.
+ *
+ * Return: VHDX_CODE_OK; VHDX_CODE_JOB_STARTED: it has not ended yet; VHDX_CODE_UNKNOWN if it was
+ * terminated or killed, or its disk was detached; or why it failed.
+ */
+VHDX_API unsigned int vhdx_job_get_result(struct vhdx_job *job, struct vhdx_changes *answer,
+					  const struct vhdx_range **ranges, size_t *range_count);
+
+/**
+ * vhdx_job_free() - kill it if need be, and let go of it; never waits
  * @job:	may be NULL
  */
 VHDX_API void vhdx_job_free(struct vhdx_job *job);
+
+/**
+ * vhdx_hresult() - the HRESULT of Windows for a failure
+ * @error:	an errno, negative or positive; 0 is success
+ * @reason:	VHDX_REASON_*
+ *
+ * Return: 0xC03A0030 for an id that is not known and for every gap, 0xC03A002A where tracking is
+ * disabled, 0xC03A0029 for an id that is none; else 0x8007xxxx of the nearest error of Win32.
+ */
+VHDX_API uint32_t vhdx_hresult(int error, unsigned int reason);
 
 #ifdef __cplusplus
 }
