@@ -119,6 +119,7 @@ int ask_once(struct vhdx_changes_iter *iter)
 		.output = (uintptr_t)iter->ranges,
 		.output_capacity = iter->ranges ? RANGES_PER_CALL : 0,
 		.range_size = sizeof(*iter->ranges),
+		.time_limit_ms = slice_of(question->progress),
 	};
 	int err;
 
@@ -140,7 +141,10 @@ int ask_once(struct vhdx_changes_iter *iter)
 	question->changed_bytes += query.changed_bytes;
 	question->unit = query.unit;
 	question->answer_flags |= query.answer_flags;
-	return 0;
+	if (!question->progress)
+		return 0;
+	return result_of_caller(question->progress(question->progress_context,
+						   question->processed, iter->length));
 }
 
 /* A call knows nothing of what the one before ended with. */
@@ -220,6 +224,10 @@ int vhdx_changes_next(struct vhdx_changes_iter *iter, struct vhdx_range *range, 
 			return 0;
 		}
 		iter->err = ask_once(iter);
+		if (iter->err > 0)
+			iter->err = fail(-ECANCELED, VHDX_REASON_NONE,
+					 "%s: the caller's own function ended it with %d",
+					 iter->disk->name, iter->err);
 	}
 	return iter->err;
 }

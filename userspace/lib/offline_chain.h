@@ -29,4 +29,8 @@ void close_offline_chain(struct offline_chain *chain);
 int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ranges *args,
 		      struct vhdx_diag *diag);
 
+/* Content, below the disk's size. @leaf is for messages. 0 or -errno, noted. */
+int read_offline_chain(struct offline_chain *chain, const struct container *leaf, u64 offset,
+		       char *buf, u64 length);
+
 #endif
