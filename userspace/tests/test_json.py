@@ -296,11 +296,12 @@ def test_changes():
         assert reply == {
             **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
             "size": GIB, "unit": 16384, "coarse": False,
-            "ranges": [{"offset": 0, "length": 16384}, {"offset": 1048576, "length": 32768}]}
+            "ranges": [{"offset": 0, "length": 16384, "zero": False},
+                       {"offset": 1048576, "length": 32768, "zero": False}]}
         reply = fake.ctl("changes", "0", "--since", ID, "--target", SECOND, "--offset", "8K",
                          "--length", "16K", "--json").expect(0).json
         assert (reply["target"], reply["offset"], reply["length"]) == (SECOND, 8192, 16384)
-        assert reply["ranges"] == [{"offset": 8192, "length": 8192}]
+        assert reply["ranges"] == [{"offset": 8192, "length": 8192, "zero": False}]
 
 
 def test_changes_summary():
