@@ -146,8 +146,8 @@ struct vhdx_point_id {
 
 /**
  * struct vhdx_range - a byte range of the virtual disk
- * @byte_offset:	where it begins
- * @byte_length:	how long it is, never zero
+ * @byte_offset:	where it begins, in bytes
+ * @byte_length:	how long it is, in bytes; never zero
  * @flags:		VHDX_RANGE_*
  * @reserved:		zero
  *
@@ -348,8 +348,8 @@ struct vhdx_detach {
  * Errors: EROFS attached read-only; EOPNOTSUPP tracking is not enabled; ENOSPC
  * out of points or of room; ESTALE a sidecar was removed: tracking of that disk is off
  * from now on (TRACKING_ERROR); EBADF a descriptor is no /dev/vhdxcN or not open for
- * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; ENODEV
- * a disk was detached.
+ * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; EFAULT;
+ * EINTR killed; ENODEV a disk was detached.
  */
 struct vhdx_seal {
 	__u32 size;
@@ -392,9 +392,9 @@ struct vhdx_seal {
  * @virtual_disk_size:	out: size of the block device in bytes
  * @virtual_disk_id:	out: VirtualDiskId, MS-VHDX 2.6.2.4
  * @data_write_guid:	out: DataWriteGuid now in the header, MS-VHDX 2.2.2
- * @block_size:		out: payload block size, MS-VHDX 2.6.2.1
- * @logical_sector_size: out: MS-VHDX 2.6.2.5
- * @physical_sector_size: out: MS-VHDX 2.6.2.6
+ * @block_size:		out: payload block size in bytes, MS-VHDX 2.6.2.1
+ * @logical_sector_size: out: in bytes, MS-VHDX 2.6.2.5
+ * @physical_sector_size: out: in bytes, MS-VHDX 2.6.2.6
  * @reason:		out: VHDX_REASON_* on failure
  * @disk_seq:		out: which attachment this is, as VHDX_ATTACH returned it
  * @layer_count:	out: files that it is made of
@@ -460,8 +460,7 @@ struct vhdx_info {
  * @points_max:		out: most points that a disk can have
  *
  * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
- * MostRecentId}. Errors: EBUSY/IN_USE somebody seals or changes points, and the
- * sidecar does not answer him; ENODEV; EINTR killed.
+ * MostRecentId}. Errors: ENODEV the disk was detached.
  */
 struct vhdx_tracking_state {
 	__u32 size;
@@ -509,10 +508,11 @@ struct vhdx_tracking_state {
  * @first_point:	out: the point that enabling sealed
  *
  * Needs a descriptor open for writing. Errors: EALREADY tracking is enabled;
- * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or does not
- * answer somebody, as for struct vhdx_tracking_state; ETIMEDOUT the container does not
- * answer I/O that was sent to it before (IN_USE): enable again when it does; ELOOP the
- * sidecar lives on this very disk; EINVAL; EIO; ENOSPC; ENOMEM.
+ * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or a write to the
+ * former one has not ended; ETIMEDOUT the container does not answer I/O that was sent to it
+ * before (IN_USE): enable again when it does; ELOOP the sidecar lives on this very disk;
+ * EBADF and EACCES @sidecar_fd is none, or is open otherwise; EINVAL; EIO; ENOSPC; ENOMEM;
+ * EINTR killed.
  */
 struct vhdx_tracking_enable {
 	__u32 size;
@@ -537,8 +537,8 @@ struct vhdx_tracking_enable {
  *
  * Writes are no longer recorded. The points stay in the sidecar, and what lay
  * between them can be queried again once tracking is enabled; everything after
- * the newest point is a gap (DISABLED). Errors: EALREADY, EROFS, EOPNOTSUPP (no
- * sidecar), EIO.
+ * the newest point is a gap (DISABLED). Needs a descriptor open for writing. Errors:
+ * EALREADY, EROFS, EOPNOTSUPP (no sidecar), EIO, EINTR killed.
  */
 struct vhdx_tracking_disable {
 	__u32 size;
@@ -560,7 +560,9 @@ struct vhdx_tracking_disable {
  * @first_point:	out: the point that the reset sealed
  *
  * Declares what was recorded since the newest point untrustworthy: a gap
- * (RESET), then a fresh point. Errors as for sealing.
+ * (RESET), then a fresh point. Needs a descriptor open for writing. Errors, as for
+ * sealing: EROFS; EOPNOTSUPP there is no sidecar in use; ENOSPC; ESTALE; EIO;
+ * ENOMEM; EINTR killed.
  */
 struct vhdx_tracking_reset {
 	__u32 size;
@@ -582,8 +584,8 @@ struct vhdx_tracking_reset {
  * struct vhdx_point - one point, as VHDX_GET_POINTS returns it
  * @id:			its id
  * @time_ns:		when it was sealed, nanoseconds since 1970 UTC
- * @gap_time_ns:	when the gap before it came about; 0 where there is none or
- *			nobody knows
+ * @gap_time_ns:	when the gap before it came about, nanoseconds since 1970 UTC; 0
+ *			where there is none or nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
  *			whole units, at most the disk; VHDX_BYTES_UNKNOWN of the oldest
@@ -629,8 +631,8 @@ struct vhdx_point {
  * Without a sidecar there are no points: success, and the message says that tracking is
  * not enabled. With one that can't be used there may be some: ESTALE or EOPNOTSUPP, with
  * the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. Other errors: ENODATA/ID_MISSING
- * @after is not there (any more): read the list again; EBUSY/IN_USE as for struct
- * vhdx_tracking_state; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
+ * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM; ENODEV;
+ * EINTR killed.
  */
 struct vhdx_get_points {
 	__u32 size;
@@ -660,11 +662,10 @@ struct vhdx_get_points {
  *
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
- * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is
- * recorded beside the point is damaged in the sidecar: the point stays, and
- * queries that need the damaged part fail, too; ENOSPC no room for what the two
- * deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
+ * ENODATA unknown id; EBUSY the only point that is left (disable tracking instead);
+ * EUCLEAN/INCONSISTENT what is recorded beside the point is damaged in the sidecar:
+ * the point stays, and queries that need the damaged part fail, too; ENOSPC no room
+ * for what the two deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
  */
 struct vhdx_forget {
 	__u32 size;
@@ -704,9 +705,9 @@ struct vhdx_forget {
  * @flags:		VHDX_CHANGES_*
  * @limit_id:		the baseline: changes since this point. Not zero.
  * @target_id:		changes until this point; all zero: until now
- * @byte_offset:	where to begin
- * @byte_length:	how much of the disk to look at; offset + length must not
- *			go beyond the disk
+ * @byte_offset:	where to begin, in bytes
+ * @byte_length:	how much of the disk to look at, in bytes; offset + length must
+ *			not go beyond the disk
  * @granularity:	what is reported as a whole, in bytes: a power of two, not less than
  *			the unit; or 0 for the unit
  * @min_gap:		ranges closer to each other than so many bytes are reported as one,
@@ -716,8 +717,8 @@ struct vhdx_forget {
  * @output_count:	out: how many ranges were filled in; with VHDX_CHANGES_COUNT 0
  * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
  *			vhdx_range); may be 0 with VHDX_CHANGES_COUNT
- * @time_limit_ms:	end early after this long; 0: no limit
- * @processed_byte_length: out: how much of @byte_length the ranges cover. Less
+ * @time_limit_ms:	end early after so many milliseconds; 0: no limit
+ * @processed_byte_length: out: how many bytes of @byte_length the ranges cover. Less
  *			than @byte_length only if the array was full, a signal is
  *			pending or the time ran out; the next call begins at
  *			byte_offset + this. Never zero on success unless byte_length
@@ -746,8 +747,7 @@ struct vhdx_forget {
  * Never empty in silence: whatever keeps the driver from being sure is an error.
  * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a
  * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
- * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EBUSY/IN_USE
- * as for struct vhdx_tracking_state; EINTR
+ * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EINTR
  * killed; EFAULT; EIO the sidecar could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {
@@ -788,8 +788,8 @@ struct vhdx_get_virtual_disk_changes {
  * struct vhdx_get_allocated_ranges - argument of VHDX_GET_ALLOCATED_RANGES
  * @size:		sizeof(struct vhdx_get_allocated_ranges)
  * @flags:		VHDX_ALLOCATED_*
- * @byte_offset:	where to begin
- * @byte_length:	how much of the disk to look at
+ * @byte_offset:	where to begin, in bytes
+ * @byte_length:	how much of the disk to look at, in bytes
  * @min_gap:		ranges closer to each other than so many bytes are reported as one;
  *			zero with VHDX_ALLOCATED_ZEROES
  * @output:		pointer to an array of struct vhdx_range
@@ -847,7 +847,7 @@ struct vhdx_get_allocated_ranges {
  * @reserved:		zero
  * @virtual_disk_size:	of the disk that it has, in bytes: a parent's may be smaller
  * @virtual_disk_id:	VirtualDiskId; usually the same in all of them
- * @block_size:		payload block size
+ * @block_size:		payload block size in bytes
  * @reserved2:		zero
  *
  * What a file is called, and whether it has a name at all, is in sysfs.
