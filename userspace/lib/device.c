@@ -55,19 +55,19 @@ static int read_sectors(struct vhdx_disk *disk, uint64_t offset, size_t length, 
 {
 	const size_t lead = offset % SECTOR_MAX;
 	const size_t span = (lead + length + SECTOR_MAX - 1) & ~(size_t)(SECTOR_MAX - 1);
+	const unsigned long long start = offset - lead;
 	size_t done = 0;
 	ssize_t got;
 
 	while (done < lead + length) {
-		got = pread(disk->data_fd, bounce + done, span - done, offset - lead + done);
+		got = pread(disk->data_fd, bounce + done, span - done, start + done);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
 			return fail_errno(-errno, "%s: reading 0x%zx bytes at offset %llu failed",
-					  disk->name, span - done,
-					  (unsigned long long)(offset - lead + done));
+					  disk->name, span - done, start + done);
 		if (!got)
-			return beyond_disk(disk, offset, length, offset - lead + done);
+			return beyond_disk(disk, offset, length, start + done);
 		done += got;
 	}
 	return 0;
