@@ -392,7 +392,7 @@ def second_history():
         old.rename(f"{renamed}.lrct")
         with attached(renamed, "--track") as disk:
             ktap.equal(ctl.json("changes", disk.node, "--since", point)["ranges"],
-                       [{"offset": 0, "length": 16 * KIB}], "changes")
+                       [{"offset": 0, "length": 16 * KIB, "zero": False}], "changes")
 
 
 # ---- JSON --------------------------------------------------------------------------------
@@ -435,7 +435,7 @@ def one_line(*words):
     return value
 
 
-RANGES = [{"offset": int, "length": int}]
+RANGES = [{"offset": int, "length": int, "zero": bool}]
 # Which disk, and which attachment of it.
 WHICH = {"virtual_disk_id": UUID, "disk_seq": (int, None)}
 CHANGES = WHICH | {"version": int, "limit": ID, "target": (ID, None), "offset": int,
@@ -549,7 +549,8 @@ def numbers_are_right():
         ktap.equal((status["unit"], status["most_recent_id"], status["newer_changes"]),
                    (state.unit, str(state.most_recent_id), True), "status")
         changes = one_line("changes", disk.node, "--since", state.most_recent_id)
-        ktap.equal(changes["ranges"], [{"offset": 3 * MIB, "length": 16 * KIB}], "ranges")
+        ktap.equal(changes["ranges"], [{"offset": 3 * MIB, "length": 16 * KIB, "zero": False}],
+                   "ranges")
         ktap.equal((changes["offset"], changes["length"], changes["processed"], changes["size"]),
                    (0, 16 * MIB, 16 * MIB, 16 * MIB), "offset, length, processed, size")
         # A pipe gets bytes, in columns.

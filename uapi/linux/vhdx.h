@@ -152,8 +152,8 @@ struct vhdx_point_id {
 
 /**
  * struct vhdx_range - a byte range of the virtual disk
- * @byte_offset:	where it begins
- * @byte_length:	how long it is, never zero
+ * @byte_offset:	where it begins, in bytes
+ * @byte_length:	how long it is, in bytes; never zero
  * @flags:		VHDX_RANGE_*
  * @reserved:		zero
  *
@@ -358,8 +358,8 @@ struct vhdx_detach {
  * Errors: EROFS attached read-only; EOPNOTSUPP tracking is not enabled; ENOSPC
  * out of points or of room; ESTALE a sidecar was removed: tracking of that disk is off
  * from now on (TRACKING_ERROR); EBADF a descriptor is no /dev/vhdxcN or not open for
- * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; ENODEV
- * a disk was detached.
+ * writing; EINVAL the same disk twice, a bad label or count; EIO; ENOMEM; EFAULT;
+ * EINTR killed; ENODEV a disk was detached.
  */
 struct vhdx_seal {
 	__u32 size;
@@ -402,9 +402,9 @@ struct vhdx_seal {
  * @virtual_disk_size:	out: size of the block device in bytes
  * @virtual_disk_id:	out: VirtualDiskId, MS-VHDX 2.6.2.4
  * @data_write_guid:	out: DataWriteGuid now in the header, MS-VHDX 2.2.2
- * @block_size:		out: payload block size, MS-VHDX 2.6.2.1
- * @logical_sector_size: out: MS-VHDX 2.6.2.5
- * @physical_sector_size: out: MS-VHDX 2.6.2.6
+ * @block_size:		out: payload block size in bytes, MS-VHDX 2.6.2.1
+ * @logical_sector_size: out: in bytes, MS-VHDX 2.6.2.5
+ * @physical_sector_size: out: in bytes, MS-VHDX 2.6.2.6
  * @reason:		out: VHDX_REASON_* on failure
  * @disk_seq:		out: which attachment this is, as VHDX_ATTACH returned it
  * @layer_count:	out: files that it is made of
@@ -471,8 +471,7 @@ struct vhdx_info {
  * @points_max:		out: most points that a disk can have
  *
  * Mirrors GET_VIRTUAL_DISK_INFO_CHANGE_TRACKING_STATE {Enabled, NewerChanges,
- * MostRecentId}. Errors: EBUSY/IN_USE somebody seals or changes points, and the
- * sidecar does not answer him; ENODEV; EINTR killed.
+ * MostRecentId}. Errors: ENODEV the disk was detached.
  */
 struct vhdx_tracking_state {
 	__u32 size;
@@ -520,10 +519,11 @@ struct vhdx_tracking_state {
  * @first_point:	out: the point that enabling sealed
  *
  * Needs a descriptor open for writing. Errors: EALREADY tracking is enabled;
- * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or does not
- * answer somebody, as for struct vhdx_tracking_state; ETIMEDOUT the container does not
- * answer I/O that was sent to it before (IN_USE): enable again when it does; ELOOP the
- * sidecar lives on this very disk; EINVAL; EIO; ENOSPC; ENOMEM.
+ * EEXIST see VHDX_ENABLE_OVERWRITE; EROFS; EBUSY the sidecar is in use, or a write to the
+ * former one has not ended; ETIMEDOUT the container does not answer I/O that was sent to it
+ * before (IN_USE): enable again when it does; ELOOP the sidecar lives on this very disk;
+ * EBADF and EACCES @sidecar_fd is none, or is open otherwise; EINVAL; EIO; ENOSPC; ENOMEM;
+ * EINTR killed.
  */
 struct vhdx_tracking_enable {
 	__u32 size;
@@ -548,8 +548,8 @@ struct vhdx_tracking_enable {
  *
  * Writes are no longer recorded. The points stay in the sidecar, and what lay
  * between them can be queried again once tracking is enabled; everything after
- * the newest point is a gap (DISABLED). Errors: EALREADY, EROFS, EOPNOTSUPP (no
- * sidecar), EIO.
+ * the newest point is a gap (DISABLED). Needs a descriptor open for writing. Errors:
+ * EALREADY, EROFS, EOPNOTSUPP (no sidecar), EIO, EINTR killed.
  */
 struct vhdx_tracking_disable {
 	__u32 size;
@@ -571,7 +571,9 @@ struct vhdx_tracking_disable {
  * @first_point:	out: the point that the reset sealed
  *
  * Declares what was recorded since the newest point untrustworthy: a gap
- * (RESET), then a fresh point. Errors as for sealing.
+ * (RESET), then a fresh point. Needs a descriptor open for writing. Errors, as for
+ * sealing: EROFS; EOPNOTSUPP there is no sidecar in use; ENOSPC; ESTALE; EIO;
+ * ENOMEM; EINTR killed.
  */
 struct vhdx_tracking_reset {
 	__u32 size;
@@ -594,8 +596,8 @@ struct vhdx_tracking_reset {
  * @id:			its id
  * @time_ns:		when it was sealed, nanoseconds since 1970 UTC; 0 of a snapshot: no
  *			container says that
- * @gap_time_ns:	when the gap before it came about; 0 where there is none or
- *			nobody knows
+ * @gap_time_ns:	when the gap before it came about, nanoseconds since 1970 UTC; 0
+ *			where there is none or nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
  *			whole units, at most the disk; VHDX_BYTES_UNKNOWN of the oldest
@@ -652,8 +654,7 @@ struct vhdx_point {
  * ESTALE or EOPNOTSUPP, with the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. If a disk has
  * parents, points of a layer whose sidecar can't be used are missing: success, with the
  * reason of that, and the message says which. Other errors: ENODATA/ID_MISSING
- * @after is not there (any more): read the list again; EBUSY/IN_USE as for struct
- * vhdx_tracking_state; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
+ * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
  */
 struct vhdx_get_points {
 	__u32 size;
@@ -685,7 +686,7 @@ struct vhdx_get_points {
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
  * EINVAL/ARGUMENT a snapshot; EROFS/READ_ONLY a reference in the sidecar of a parent, or
  * the disk is attached read-only; ENODATA unknown id; EBUSY the only point that is left
- * (disable tracking instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is
+ * (disable tracking instead); EUCLEAN/INCONSISTENT what is
  * recorded beside the point is damaged in the sidecar: the point stays, and
  * queries that need the damaged part fail, too; ENOSPC no room for what the two
  * deltas become; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
@@ -731,9 +732,9 @@ struct vhdx_forget {
  * @flags:		VHDX_CHANGES_*
  * @limit_id:		the baseline: changes since this point. Not zero.
  * @target_id:		changes until this point; all zero: until now
- * @byte_offset:	where to begin
- * @byte_length:	how much of the disk to look at; offset + length must not
- *			go beyond the disk
+ * @byte_offset:	where to begin, in bytes
+ * @byte_length:	how much of the disk to look at, in bytes; offset + length must
+ *			not go beyond the disk
  * @granularity:	what is reported as a whole, in bytes: a power of two, not less than
  *			the unit; or 0 for the unit
  * @min_gap:		ranges closer to each other than so many bytes are reported as one,
@@ -743,8 +744,8 @@ struct vhdx_forget {
  * @output_count:	out: how many ranges were filled in; with VHDX_CHANGES_COUNT 0
  * @range_size:		size of its elements: VHDX_RANGE_SIZE_VER0 or sizeof(struct
  *			vhdx_range); may be 0 with VHDX_CHANGES_COUNT
- * @time_limit_ms:	end early after this long; 0: no limit
- * @processed_byte_length: out: how much of @byte_length the ranges cover. Less
+ * @time_limit_ms:	end early after so many milliseconds; 0: no limit
+ * @processed_byte_length: out: how many bytes of @byte_length the ranges cover. Less
  *			than @byte_length only if the array was full, a signal is
  *			pending or the time ran out; the next call begins at
  *			byte_offset + this. Never zero on success unless byte_length
@@ -790,8 +791,7 @@ struct vhdx_forget {
  * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
  * limit, with the newest gap's cause as the reason, or an unknown id which a sidecar may
  * have that can't be used; EOPNOTSUPP/DISABLED tracking is not enabled, and it is about a
- * reference of the leaf, or there is no snapshot to answer from; EBUSY/IN_USE
- * as for struct vhdx_tracking_state; EINTR killed, whatever hangs; EFAULT; EIO a sidecar or
+ * reference of the leaf, or there is no snapshot to answer from; EINTR killed, whatever hangs; EFAULT; EIO a sidecar or
  * a layer could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {
@@ -832,8 +832,8 @@ struct vhdx_get_virtual_disk_changes {
  * struct vhdx_get_allocated_ranges - argument of VHDX_GET_ALLOCATED_RANGES
  * @size:		sizeof(struct vhdx_get_allocated_ranges)
  * @flags:		VHDX_ALLOCATED_*
- * @byte_offset:	where to begin
- * @byte_length:	how much of the disk to look at
+ * @byte_offset:	where to begin, in bytes
+ * @byte_length:	how much of the disk to look at, in bytes
  * @min_gap:		ranges closer to each other than so many bytes are reported as one;
  *			zero with VHDX_ALLOCATED_ZEROES
  * @output:		pointer to an array of struct vhdx_range
@@ -891,7 +891,7 @@ struct vhdx_get_allocated_ranges {
  * @reserved:		zero
  * @virtual_disk_size:	of the disk that it has, in bytes: a parent's may be smaller
  * @virtual_disk_id:	VirtualDiskId; usually the same in all of them
- * @block_size:		payload block size
+ * @block_size:		payload block size in bytes
  * @reserved2:		zero
  *
  * What a file is called, and whether it has a name at all, is in sysfs.

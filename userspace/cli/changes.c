@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "changes.h"
-#include "cli.h"
+#include "csi.h"
 #include "json.h"
 
 static struct {
@@ -34,52 +33,24 @@ static const struct cli_option options[] = {
 	{ "summary", NULL, "print sums, not ranges", OPTION_FLAG, &wanted.summary },
 	{ "sidecar", "FILE|BLOCKDEV", "sidecar of a file that is not attached (default: FILE.lrct)",
 	  OPTION_FILE, &wanted.sidecar },
+	RANGE_FORMAT_OPTIONS,
 	TABLE_OPTIONS,
 	{ 0 }
 };
 
-enum { OFFSET, LENGTH, ZERO, COLUMN_COUNT };
+int parse_points(const char *since, const char *target, struct vhdx_changes *changes)
+{
+	int err = vhdx_id_parse(since, &changes->limit);
 
-static const struct column columns[COLUMN_COUNT] = {
-	[OFFSET] = { "OFFSET", .right = true },
-	[LENGTH] = { "LENGTH", .right = true },
-	[ZERO] = { "ZERO", .right = true, .hidden = true },
-};
+	if (!err && target)
+		err = vhdx_id_parse(target, &changes->target);
+	return err;
+}
 
 /* Otherwise nobody need look for them, and ranges stay whole. */
 static bool wants_zeroes(void)
 {
-	return output.json || (output.columns && strcasestr(output.columns, columns[ZERO].name));
-}
-
-static int keep(void *context, const struct vhdx_range *range)
-{
-	struct answer *answer = context;
-	struct vhdx_range *longer;
-	struct vhdx_range *kept;
-
-	if (answer->count == answer->capacity) {
-		answer->capacity = answer->capacity ? 2 * answer->capacity : 1024;
-		longer = realloc(answer->ranges, answer->capacity * sizeof(*longer));
-		if (!longer)
-			return ENOMEM;
-		answer->ranges = longer;
-	}
-	kept = &answer->ranges[answer->count++];
-	kept->byte_offset = range->byte_offset;
-	kept->byte_length = range->byte_length;
-	kept->flags = wants_zeroes() ? range->flags : 0;
-	return 0;
-}
-
-/* Scripts keep ids in files: a damaged id is no wrong usage, but needs a full backup. */
-static int parse_ids(struct vhdx_changes *changes)
-{
-	int err = vhdx_id_parse(wanted.since, &changes->limit);
-
-	if (!err && wanted.target)
-		err = vhdx_id_parse(wanted.target, &changes->target);
-	return err;
+	return output.json || (output.columns && strcasestr(output.columns, "ZERO"));
 }
 
 static int ask(const char *name, struct answer *answer)
@@ -95,31 +66,27 @@ static int ask(const char *name, struct answer *answer)
 		.granularity = wanted.granularity,
 		.min_gap = wanted.min_gap,
 		.flags = wanted.summary ? VHDX_CHANGES_COUNT : 0,
+		.progress = progress_tell,
 	};
+	answer->ranges.flagged = wants_zeroes();
 	answer->info.size = sizeof(answer->info);
 	err = vhdx_disk_open(name, wanted.sidecar, 0, &disk);
 	if (err)
 		return err;
-	err = parse_ids(&answer->changes);
+	err = parse_points(wanted.since, wanted.target, &answer->changes);
 	if (!err)
 		err = vhdx_disk_get_info(disk, &answer->info);
 	if (!err)
 		err = vhdx_disk_get_changes(disk, &answer->changes,
-					    wanted.summary ? NULL : keep, answer);
+					    wanted.summary ? NULL : ranges_keep, &answer->ranges);
 	vhdx_disk_close(disk);
-	return err > 0 ? -err : err;
-}
-
-static bool is_zero(const struct vhdx_range *range)
-{
-	return range->flags & VHDX_RANGE_ZERO;
+	return err == ENOMEM ? -ENOMEM : err;
 }
 
 static int print_json(const struct answer *answer)
 {
 	const struct vhdx_changes *changes = &answer->changes;
 	struct json_object *reply = json_reply();
-	size_t i;
 
 	json_identity(reply, answer->info.virtual_disk_id, answer->info.disk_seq);
 	json_id(reply, "limit", &changes->limit);
@@ -132,33 +99,7 @@ static int print_json(const struct answer *answer)
 	json_flag(reply, "coarse", changes->answer_flags & VHDX_ANSWER_COARSE);
 	json_flag(reply, "derived", changes->answer_flags & VHDX_ANSWER_DERIVED);
 	json_bytes(reply, "changed_bytes", changes->changed_bytes);
-	if (wanted.summary)
-		return json_finish(reply);
-	json_begin_long_list(reply, "ranges");
-	for (i = 0; i < answer->count; i++)
-		printf("%s{\"offset\":%llu,\"length\":%llu,\"zero\":%s}", i ? "," : "",
-		       answer->ranges[i].byte_offset, answer->ranges[i].byte_length,
-		       is_zero(&answer->ranges[i]) ? "true" : "false");
-	return json_end_long_list();
-}
-
-static int print_table(const struct answer *answer)
-{
-	struct table *table = table_new(columns, COLUMN_COUNT);
-	const char *cells[COLUMN_COUNT];
-	char offset[SIZE_TEXT];
-	char length[SIZE_TEXT];
-	size_t i;
-
-	if (!table)
-		return EXIT_USAGE;
-	for (i = 0; i < answer->count; i++) {
-		cells[OFFSET] = offset_text(answer->ranges[i].byte_offset, offset);
-		cells[LENGTH] = size_text(answer->ranges[i].byte_length, length);
-		cells[ZERO] = is_zero(&answer->ranges[i]) ? "1" : "0";
-		table_row(table, cells);
-	}
-	return table_finish(table);
+	return wanted.summary ? json_finish(reply) : json_ranges(reply, &answer->ranges);
 }
 
 static int print_summary(const struct answer *answer)
@@ -181,29 +122,50 @@ static int print(const struct answer *answer)
 		complain("note: all of the layer that the target is a point of counts as changed, or after a crash whole regions");
 	else if (flags & VHDX_ANSWER_COARSE)
 		complain("note: after a crash whole regions count as changed");
+	if (range_format.csi)
+		return csi_print(&answer->ranges, answer->changes.disk_size);
 	if (output.json)
 		return print_json(answer);
 	if (wanted.summary)
 		return print_summary(answer);
-	return wanted.map ? print_map(answer) : print_table(answer);
+	return wanted.map ? print_map(answer) : print_ranges(&answer->ranges, false);
+}
+
+static int check_options(void)
+{
+	const char *format = range_format.name ? "--format" : "--json";
+	int code = take_range_format();
+
+	if (code)
+		return code;
+	if (!wanted.since)
+		return usage_error("--since ID is needed: `vhdxctl points` lists the ids");
+	if (wanted.map && (output.json || range_format.csi))
+		return usage_error("--map and %s exclude each other", format);
+	if (wanted.summary && range_format.csi)
+		return usage_error("--summary and --format csi exclude each other");
+	if (wanted.map && wanted.summary)
+		return usage_error("--map and --summary exclude each other");
+	return 0;
 }
 
 static int changes(int count, char **arguments)
 {
 	struct answer answer = { 0 };
+	struct extent extent;
 	int code;
 	int err;
 
 	(void)count;
-	if (!wanted.since)
-		return usage_error("--since ID is needed: `vhdxctl points` lists the ids");
-	if (wanted.map && output.json)
-		return usage_error("--map and --json exclude each other");
-	if (wanted.map && wanted.summary)
-		return usage_error("--map and --summary exclude each other");
+	code = check_options();
+	if (code)
+		return code;
+	progress_begin("changes", PROGRESS_PATIENCE_MS);
 	err = ask(arguments[0], &answer);
-	code = err ? report_history(err) : print(&answer);
-	free(answer.ranges);
+	progress_end();
+	extent = (struct extent) { wanted.offset, wanted.length, answer.changes.disk_size };
+	code = err ? report_ranges(err, arguments[0], &extent, true) : print(&answer);
+	ranges_release(&answer.ranges);
 	return code;
 }
 
@@ -215,6 +177,6 @@ const struct command changes_command = {
 	.maximum = 1,
 	.options = options,
 	.run = changes,
-	.notes = "Columns: OFFSET LENGTH, in bytes; LENGTH with a suffix on a terminal. ZERO\n"
-		 "is 1 where a range reads as zeroes now.",
+	.notes = "Columns: OFFSET LENGTH ZERO, in bytes; LENGTH with a suffix on a terminal. ZERO\n"
+		 "says whether a range reads as zeroes now.",
 };

@@ -2,21 +2,24 @@
 #ifndef VHDXCTL_CHANGES_H
 #define VHDXCTL_CHANGES_H
 
-#include "cli.h"
+#include "ranges.h"
 
 /**
  * struct answer - all that changed
  * @info:	of the disk
  * @changes:	what was asked
- * @ranges:	ascending
  */
 struct answer {
 	struct vhdx_info info;
 	struct vhdx_changes changes;
-	struct vhdx_range *ranges;
-	size_t count;
-	size_t capacity;
+	struct ranges ranges;
 };
+
+/*
+ * Scripts keep ids in files: a damaged id is no wrong usage, but needs a full backup. @target may
+ * be NULL. 0 or -errno of the library.
+ */
+int parse_points(const char *since, const char *target, struct vhdx_changes *changes);
 
 /* Draw it; returns an exit code. */
 int print_map(const struct answer *answer);

@@ -69,6 +69,8 @@ extern const struct command seal_command;
 extern const struct command points_command;
 extern const struct command forget_command;
 extern const struct command changes_command;
+extern const struct command allocated_command;
+extern const struct command verify_command;
 extern const struct command create_command;
 extern const struct command convert_command;
 extern const struct command check_command;
@@ -107,8 +109,12 @@ extern struct output output;
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and where to find help; returns EXIT_USAGE. */
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What is to be said of a failure of the library, @err. */
+const char *failure_text(int err);
 /* The library failed with @err: say so, in JSON too if that is wanted; returns an exit code. */
 int report(int err);
+/* The same where the library had no part in it. @error is an errno. */
+int report_own(int error, unsigned int reason, const char *text);
 /* The same for a question about history: if that is lost, the next backup is a full one. */
 int report_history(int err);
 /* One of several things failed: the same, into a reply that is printed later, if there is one. */

@@ -96,7 +96,7 @@ static int convert(int count, char **arguments)
 	code = take_options(&convert);
 	if (code)
 		return code;
-	progress_begin("convert");
+	progress_begin("convert", 0);
 	err = vhdx_convert(arguments[0], target, &convert);
 	progress_end();
 	if (err > 0)

@@ -76,7 +76,7 @@ static int create(int count, char **arguments)
 	code = take_options(&create);
 	if (code)
 		return code;
-	progress_begin("create");
+	progress_begin("create", 0);
 	err = vhdx_create(path, &create);
 	progress_end();
 	if (err > 0)

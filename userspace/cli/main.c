@@ -19,6 +19,8 @@ static const struct command *const commands[] = {
 	&points_command,
 	&forget_command,
 	&changes_command,
+	&allocated_command,
+	&verify_command,
 	&create_command,
 	&convert_command,
 	&check_command,

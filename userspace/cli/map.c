@@ -106,13 +106,14 @@ int print_map(const struct answer *answer)
 	size_t i;
 
 	lay_out(&map, &answer->changes);
-	for (i = 0; i < answer->count; i++) {
-		add_range(&map, &answer->ranges[i]);
-		changed += answer->ranges[i].byte_length;
+	for (i = 0; i < answer->ranges.count; i++) {
+		add_range(&map, &answer->ranges.list[i]);
+		changed += answer->ranges.list[i].byte_length;
 	}
 	draw(&map, shades);
 	printf("\n%s: nothing changed … %s: all changed; each mark is %s\n",
 	       shades[0], shades[SHADES - 1], size_text(map.cell, cell));
-	printf("changed: %s in %zu ranges\n", size_text(changed, sum), answer->count);
+	printf("changed: %s in %zu ranges\n", size_text(changed, sum),
+	       answer->ranges.count);
 	return EXIT_DONE;
 }

@@ -9,7 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli.h"
-#include "json.h"
 #include "progress.h"
 
 #define WIDTH_MAX	60
@@ -27,7 +26,7 @@ static struct sigaction limit_before;
 static struct {
 	const char *what;
 	bool shown;
-	uint64_t last_ns;
+	uint64_t next_ns;
 } bar;
 
 static void note_end(int signal)
@@ -36,7 +35,15 @@ static void note_end(int signal)
 	ended = 1;
 }
 
-void progress_begin(const char *what)
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void progress_begin(const char *what, unsigned int patience_ms)
 {
 	struct sigaction action = { .sa_handler = note_end };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
@@ -44,6 +51,7 @@ void progress_begin(const char *what)
 
 	memset(&bar, 0, sizeof(bar));
 	bar.what = what;
+	bar.next_ns = now_ns() + 1000000ULL * patience_ms;
 	/* Too large a file is an error, and not the end of us. */
 	sigaction(SIGXFSZ, &ignore, &limit_before);
 	for (i = 0; i < ENDING; i++) {
@@ -52,14 +60,6 @@ void progress_begin(const char *what)
 		if (ending_before[i].sa_handler == SIG_IGN)
 			sigaction(ending[i], &ignore, NULL);
 	}
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 static int bar_width(void)
@@ -90,9 +90,9 @@ int progress_tell(void *context, uint64_t done, uint64_t total)
 	(void)context;
 	if (ended)
 		return PROGRESS_ENDED;
-	if (!total || !isatty(STDERR_FILENO) || now_ns() - bar.last_ns < INTERVAL_NS)
+	if (!total || !isatty(STDERR_FILENO) || now_ns() < bar.next_ns)
 		return 0;
-	bar.last_ns = now_ns();
+	bar.next_ns = now_ns() + INTERVAL_NS;
 	draw(done, total);
 	return 0;
 }
@@ -110,17 +110,10 @@ void progress_end(void)
 
 int progress_report_end(const char *path, const char *what_became_of_it)
 {
-	struct json_object *reply;
 	char text[VHDX_PATH_TEXT + 64];
 
 	snprintf(text, sizeof(text), "%s: interrupted: %s", path, what_became_of_it);
-	complain("%s", text);
-	if (output.json) {
-		reply = json_reply();
-		json_error(reply, EINTR, VHDX_REASON_NONE, text, false);
-		json_finish(reply);
-	}
-	return EXIT_FAILED;
+	return report_own(EINTR, VHDX_REASON_NONE, text);
 }
 
 int progress_report_taken_back(const char *path)

@@ -10,8 +10,11 @@
 /* What progress_tell() returns once the user pressed ^C, or SIGTERM came. */
 #define PROGRESS_ENDED	1
 
+/* What is done by then needs no bar: for what usually is. */
+#define PROGRESS_PATIENCE_MS	500
+
 /* From now on these signals end the work, and not the program. @what: a word before the bar. */
-void progress_begin(const char *what);
+void progress_begin(const char *what, unsigned int patience_ms);
 /* A vhdx_progress_fn; needs no context. */
 int progress_tell(void *context, uint64_t done, uint64_t total);
 /* Remove the bar; signals do what they did before. */

@@ -53,16 +53,34 @@ bool output_is_lost(void)
 	return lost;
 }
 
-static void report_into(struct json_object *object, int err, int code)
+const char *failure_text(int err)
 {
 	const char *message = vhdx_error_message();
 
 	/* The library has no words for what failed in here. */
-	if (!*message)
-		message = strerror(-err);
+	return *message ? message : strerror(-err);
+}
+
+static void report_into(struct json_object *object, int err, int code)
+{
+	const char *message = failure_text(err);
+
 	complain("%s", message);
 	if (object)
 		json_error(object, -err, vhdx_error_reason(), message, code == EXIT_FULL_BACKUP);
+}
+
+int report_own(int error, unsigned int reason, const char *text)
+{
+	struct json_object *reply;
+
+	complain("%s", text);
+	if (output.json) {
+		reply = json_reply();
+		json_error(reply, error, reason, text, false);
+		json_finish(reply);
+	}
+	return EXIT_FAILED;
 }
 
 void report_one_of(struct json_object *object, int err)

@@ -66,6 +66,7 @@ static int ask_part(struct asking *asking)
 		.output = (uintptr_t)asking->found,
 		.output_capacity = RANGES_PER_CALL,
 		.range_size = sizeof(*asking->found),
+		.time_limit_ms = slice_of(question->progress),
 	};
 	int err = disk_call(asking->disk, VHDX_GET_ALLOCATED_RANGES, &query);
 	uint32_t i;
@@ -80,6 +81,9 @@ static int ask_part(struct asking *asking)
 	question->processed += query.processed_byte_length;
 	for (i = 0; i < query.output_count && !err; i++)
 		err = tell(asking, &asking->found[i]);
+	if (!err && question->progress)
+		err = result_of_caller(question->progress(question->progress_context,
+							  question->processed, asking->length));
 	return err;
 }
 

@@ -11,6 +11,10 @@
 #include <unistd.h>
 #include "internal.h"
 
+/* The largest sector that a disk has; what is read at a time is a multiple of it. */
+#define SECTOR_MAX	4096
+#define BOUNCE		(1 << 20)
+
 static bool is_read_only(const struct vhdx_disk *disk)
 {
 	char text[8];
@@ -43,8 +47,73 @@ static int device_sidecar(struct vhdx_disk *disk, char **path)
 	return *path ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
 }
 
+/*
+ * Direct I/O wants whole sectors, at an address that suits it. @bounce gets those that @length
+ * bytes at @offset are in; what is beyond the end of the disk is cut.
+ */
+static int read_sectors(struct vhdx_disk *disk, uint64_t offset, size_t length, char *bounce)
+{
+	const size_t lead = offset % SECTOR_MAX;
+	const size_t span = (lead + length + SECTOR_MAX - 1) & ~(size_t)(SECTOR_MAX - 1);
+	const unsigned long long start = offset - lead;
+	size_t done = 0;
+	ssize_t got;
+
+	while (done < lead + length) {
+		got = pread(disk->data_fd, bounce + done, span - done, start + done);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail_errno(-errno, "%s: reading 0x%zx bytes at offset %llu failed",
+					  disk->name, span - done, start + done);
+		if (!got)
+			return beyond_disk(disk, offset, length, start + done);
+		done += got;
+	}
+	return 0;
+}
+
+static int read_through(struct vhdx_disk *disk, uint64_t offset, char *buf, size_t length,
+			char *bounce)
+{
+	size_t lead;
+	size_t part;
+	int err = 0;
+
+	while (length && !err) {
+		lead = offset % SECTOR_MAX;
+		part = length < BOUNCE - lead ? length : BOUNCE - lead;
+		err = read_sectors(disk, offset, part, bounce);
+		if (!err)
+			memcpy(buf, bounce + lead, part);
+		buf += part;
+		offset += part;
+		length -= part;
+	}
+	return err;
+}
+
+static int device_read(struct vhdx_disk *disk, uint64_t offset, void *buf, size_t length)
+{
+	char *bounce;
+	int err;
+
+	if (disk->data_fd < 0)
+		disk->data_fd = vhdx_disk_open_data(disk);
+	if (disk->data_fd < 0)
+		return disk->data_fd;
+	bounce = aligned_alloc(SECTOR_MAX, BOUNCE);
+	if (!bounce)
+		return fail_errno(-ENOMEM, "%s", disk->name);
+	err = read_through(disk, offset, buf, length, bounce);
+	free(bounce);
+	return err;
+}
+
 static void device_close(struct vhdx_disk *disk)
 {
+	if (disk->data_fd >= 0)
+		close(disk->data_fd);
 	if (disk->fd >= 0)
 		close(disk->fd);
 	free(disk);
@@ -53,6 +122,7 @@ static void device_close(struct vhdx_disk *disk)
 static const struct disk_ops device_ops = {
 	.call = device_call,
 	.sidecar = device_sidecar,
+	.read = device_read,
 	.close = device_close,
 };
 

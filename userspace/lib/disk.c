@@ -17,6 +17,7 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 	disk->ops = ops;
 	disk->index = -1;
 	disk->fd = -1;
+	disk->data_fd = -1;
 	disk->name = strdup(name);
 	return disk->name ? 0 : fail_errno(-ENOMEM, "%s", name);
 }
@@ -148,6 +149,19 @@ int vhdx_disk_open_data(struct vhdx_disk *disk)
 		return fd;
 	close(fd);
 	return err;
+}
+
+int beyond_disk(const struct vhdx_disk *disk, uint64_t offset, size_t length, uint64_t size)
+{
+	return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+		    "%s: 0x%zx bytes from offset %llu on are beyond the disk, which has %llu",
+		    disk->name, length, (unsigned long long)offset, (unsigned long long)size);
+}
+
+int vhdx_disk_read(struct vhdx_disk *disk, uint64_t offset, void *buf, size_t length)
+{
+	clear_error();
+	return disk->ops->read(disk, offset, buf, length);
 }
 
 int vhdx_disk_get_info(struct vhdx_disk *disk, struct vhdx_info *info)

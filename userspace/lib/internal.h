@@ -424,18 +424,21 @@ struct image_file;
  * struct disk_ops - who answers: the driver, or the file itself
  * @call:	an ioctl of /dev/vhdxcN, as request()
  * @sidecar:	its path, to be freed; NULL: none. 0 or -errno, noted
+ * @read:	content of the disk. 0 or -errno, noted
  * @image:	the container that is read, and as what; NULL: the driver has it
  * @close:	let go of it
  */
 struct disk_ops {
 	int (*call)(struct vhdx_disk *disk, unsigned long command, void *argument);
 	int (*sidecar)(struct vhdx_disk *disk, char **path);
+	int (*read)(struct vhdx_disk *disk, uint64_t offset, void *buf, size_t length);
 	struct image_file *(*image)(struct vhdx_disk *disk, const struct container **container);
 	void (*close)(struct vhdx_disk *disk);
 };
 
 /**
  * struct vhdx_disk - what the two kinds of disk have in common
+ * @data_fd:	of an attached disk: the block device, once it was read; else -1
  * @name:	for messages
  * @sidecar:	the one that the caller named, for messages about it; NULL: none was
  * @message:	what went wrong in @call, where more is known than a reason
@@ -446,6 +449,7 @@ struct vhdx_disk {
 	const struct disk_ops *ops;
 	int index;
 	int fd;
+	int data_fd;
 	char *name;
 	const char *sidecar;
 	char message[MESSAGE_SIZE];
@@ -453,6 +457,8 @@ struct vhdx_disk {
 };
 
 int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *name);
+/* What was to be read goes beyond the end. Returns -EINVAL, noted. */
+int beyond_disk(const struct vhdx_disk *disk, uint64_t offset, size_t length, uint64_t size);
 /* Call and, on failure, note the error. The argument's size is at least the first one. */
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument);
 
@@ -470,6 +476,17 @@ int detach_attachment(struct vhdx_detach *detach, unsigned int timeout_ms);
 
 /* A range of the first header of this library: for a caller who says nothing. */
 #define RANGE_SIZE_DEFAULT	24U
+
+/*
+ * What a call is given as its time_limit_ms, so that whoever waits is told, and asked, in between;
+ * 0: nobody is. The driver comes back after this long, whatever the disk; unless a device does not
+ * answer.
+ */
+#define SLICE_MS	100U
+static inline unsigned int slice_of(vhdx_progress_fn progress)
+{
+	return progress ? SLICE_MS : 0;
+}
 
 /* VHDX_TO_END becomes what that is from @offset on. */
 int resolve_length(struct vhdx_disk *disk, uint64_t offset, uint64_t *length);

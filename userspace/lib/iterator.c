@@ -135,7 +135,7 @@ int ask_once(struct vhdx_changes_iter *iter)
 		.output = (uintptr_t)iter->ranges,
 		.output_capacity = iter->ranges ? RANGES_PER_CALL : 0,
 		.range_size = iter->range_size,
-		.time_limit_ms = iter->time_limit_ms,
+		.time_limit_ms = iter->time_limit_ms ?: slice_of(question->progress),
 	};
 	int err;
 
@@ -157,7 +157,10 @@ int ask_once(struct vhdx_changes_iter *iter)
 	question->changed_bytes += query.changed_bytes;
 	question->unit = query.unit;
 	question->answer_flags |= query.answer_flags;
-	return 0;
+	if (!question->progress)
+		return 0;
+	return result_of_caller(question->progress(question->progress_context,
+						   question->processed, iter->length));
 }
 
 static struct vhdx_range range_at(const struct vhdx_changes_iter *iter, uint32_t index)
@@ -250,6 +253,10 @@ int vhdx_changes_next(struct vhdx_changes_iter *iter, struct vhdx_range *range, 
 			return 0;
 		}
 		iter->err = ask_once(iter);
+		if (iter->err > 0)
+			iter->err = fail(-ECANCELED, VHDX_REASON_NONE,
+					 "%s: the caller's own function ended it with %d",
+					 iter->disk->name, iter->err);
 	}
 	return iter->err;
 }

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include "job.h"
 
-/* The driver comes back after this long, whatever the disk; unless a device does not answer. */
-#define SLICE_MS	100
-
 static int make_room(struct vhdx_job *job)
 {
 	size_t capacity = job->capacity ? 2 * job->capacity : 256;

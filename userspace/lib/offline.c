@@ -256,6 +256,20 @@ static int offline_call(struct vhdx_disk *disk, unsigned long command, void *the
 	return err;
 }
 
+static int offline_read(struct vhdx_disk *disk, uint64_t offset, void *buf, size_t length)
+{
+	struct offline_disk *offline = to_offline(disk);
+	const uint64_t size = offline->image.image.geo.disk_size;
+	struct vhdx_diag diag = { 0 };
+	int err;
+
+	if (offset > size || length > size - offset)
+		return beyond_disk(disk, offset, length, size);
+	err = open_offline_chain(&offline->chain, &offline->container, &offline->image, &diag);
+	return err ? err : read_offline_chain(&offline->chain, &offline->container, offset, buf,
+					      length);
+}
+
 static struct image_file *offline_image(struct vhdx_disk *disk, const struct container **container)
 {
 	struct offline_disk *offline = to_offline(disk);
@@ -282,6 +296,7 @@ static void offline_close(struct vhdx_disk *disk)
 static const struct disk_ops offline_ops = {
 	.call = offline_call,
 	.sidecar = offline_sidecar,
+	.read = offline_read,
 	.image = offline_image,
 	.close = offline_close,
 };

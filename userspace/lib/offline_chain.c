@@ -178,3 +178,52 @@ int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ran
 	args->allocated_bytes = ranges.sum;
 	return 0;
 }
+
+static const char *path_of(const struct offline_chain *chain, const struct container *leaf,
+			   u32 layer)
+{
+	return layer ? chain->parents.layers[layer - 1].path : leaf->path;
+}
+
+/* @piece begins with the sector that @offset is in. */
+static int read_piece(struct offline_chain *chain, const struct container *leaf,
+		      const struct vhdx_piece *piece, u64 lead, char *buf, u64 length)
+{
+	struct vhdx_store *store;
+	int err;
+
+	if (piece->layer == VHDX_NO_LAYER) {
+		memset(buf, 0, length);
+		return 0;
+	}
+	store = chain->content.layers[piece->layer].store;
+	err = store->read(store, piece->at + lead, buf, length);
+	return err ? fail(err, VHDX_REASON_IO, "%s: reading 0x%llx bytes at 0x%llx failed: %s",
+			  path_of(chain, leaf, piece->layer), length, piece->at + lead,
+			  strerror(-err)) : 0;
+}
+
+int read_offline_chain(struct offline_chain *chain, const struct container *leaf, u64 offset,
+		       char *buf, u64 length)
+{
+	const u32 sector = chain->content.layers->image->geo.logical_sector_size;
+	struct vhdx_piece piece;
+	u64 lead, part;
+	int err = 0;
+
+	while (length && !err) {
+		struct vhdx_diag diag = { };
+
+		lead = offset & (sector - 1);
+		err = vhdx_content_find(&chain->content, offset - lead, &piece, &diag);
+		if (err)
+			return fail_kernel(err, diag.reason, path_of(chain, leaf, piece.layer),
+					   diag.text);
+		part = min(length, piece.length - lead);
+		err = read_piece(chain, leaf, &piece, lead, buf, part);
+		buf += part;
+		offset += part;
+		length -= part;
+	}
+	return err;
+}

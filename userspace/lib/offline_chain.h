@@ -52,4 +52,8 @@ int offline_extent(struct offline_chain *chain, u64 offset, u64 *to, bool *zero,
 int offline_allocated(struct offline_chain *chain, struct vhdx_get_allocated_ranges *args,
 		      struct vhdx_diag *diag);
 
+/* Content, below the disk's size. @leaf is for messages. 0 or -errno, noted. */
+int read_offline_chain(struct offline_chain *chain, const struct container *leaf, u64 offset,
+		       char *buf, u64 length);
+
 #endif

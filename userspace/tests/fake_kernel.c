@@ -13,13 +13,14 @@
  *	layers.N	how many files it is made of
  *	guid.N.K	DataWriteGuid that its parent K had when it was attached
  *	ranges.N	"offset length", or "offset length flags", for each changed range
+ *	allocated.N	the same of what it has at all
+ *	delay.N		a query takes so many milliseconds
  *	state.N		"state newer_changes gap_reason unit answer_flags"
  *	real-ids	a disk has the VirtualDiskId and the DataWriteGuid of its container
  *	id.N		VirtualDiskId and DataWriteGuid of disk N
  *	copy-of		which disk the next ones are copies of
  *	state-at-attach	the same, for the next disk that is attached
  *	step.N		a query processes so many bytes at the most
- *	slow.N		a query takes so many milliseconds
  *	hang.N		while it is there, no query of disk N ends
  *	diskseq		of the newest attachment
  *	plain-renames	a rename takes no flags
@@ -708,7 +709,7 @@ static void take_time(int index)
 	snprintf(path, sizeof(path), "%s/hang.%d", getenv("FAKE_ROOT"), index);
 	while (!faccessat(AT_FDCWD, path, F_OK, 0))
 		nanosleep(&pause, NULL);
-	file = open_file("r", "slow.%d", index);
+	file = open_file("r", "delay.%d", index);
 	if (!file)
 		return;
 	if (fscanf(file, "%u", &ms) != 1)
@@ -765,6 +766,31 @@ static int get_changes(int index, struct vhdx_get_virtual_disk_changes *args)
 	if (file)
 		fclose(file);
 	args->processed_byte_length = end - start;
+	return 0;
+}
+
+static int get_allocated(int index, struct vhdx_get_allocated_ranges *args)
+{
+	struct vhdx_range range = { .flags = 0 };
+	const __u64 end = args->byte_offset + args->byte_length;
+	FILE *file = open_file("r", "allocated.%d", index);
+	__u64 offset, length;
+
+	log_call("ALLOCATED offset=%llu length=%llu flags=%u", args->byte_offset,
+		 args->byte_length, args->flags);
+	args->virtual_disk_size = DISK_SECTORS * 512;
+	args->disk_seq = disk_seq(index);
+	args->output_count = 0;
+	while (file && fscanf(file, "%llu %llu", &offset, &length) == 2) {
+		range.byte_offset = offset > args->byte_offset ? offset : args->byte_offset;
+		range.byte_length = (offset + length < end ? offset + length : end) -
+				    range.byte_offset;
+		put_element(args->output, args->output_count++, args->range_size, &range,
+			    sizeof(range));
+	}
+	if (file)
+		fclose(file);
+	args->processed_byte_length = args->byte_length;
 	return 0;
 }
 
@@ -872,6 +898,9 @@ int ioctl(int fd, unsigned long request, ...)
 		break;
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
 		error = get_changes(index, arg);
+		break;
+	case VHDX_GET_ALLOCATED_RANGES:
+		error = get_allocated(index, arg);
 		break;
 	case VHDX_TRACKING_ENABLE:
 		error = enable(index, arg);

@@ -221,7 +221,7 @@ static void many(char **disks)
 		control(name, "0 16384\n500000000 16384\n");
 		snprintf(name, sizeof(name), "step.%d", i);
 		control(name, "134217728");
-		snprintf(name, sizeof(name), "slow.%d", i);
+		snprintf(name, sizeof(name), "delay.%d", i);
 		control(name, "20");
 	}
 	for (i = 0; i < JOBS; i++)
@@ -336,7 +336,7 @@ static void progress(char **disks)
 	struct vhdx_job *job;
 
 	control("step.0", "134217728");
-	control("slow.0", "20");
+	control("delay.0", "20");
 	job = start(disks[0], NULL);
 	do {
 		info = info_of(job);

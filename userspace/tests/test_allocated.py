@@ -5,7 +5,7 @@ import errno
 import random
 import sys
 
-from common import TREE, Range, directory, load_library, make_image
+from common import TREE, Range, ctl, directory, load_library, make_image
 
 sys.path.append(str(TREE / "selftests/oracle"))
 
@@ -124,3 +124,40 @@ def test_entry_that_can_not_be_used():
             file.write((7 | 1 << 50).to_bytes(8, "little"))
         err, told, _ = ask(name)
         assert not err and told[0] == [(3 * MIB, 4 * MIB), (5 * MIB, 6 * MIB)]
+
+
+def shown(*words):
+    reply = ctl("allocated", "--json", *words).expect(0).json
+    return [(one["offset"], one["offset"] + one["length"]) for one in reply["ranges"]
+            if not one["zero"]], reply
+
+
+def test_command():
+    """What the library says, with the options of `changes`."""
+    rng = random.Random(11)
+    with directory() as path:
+        names = make_chain(path, rng, 512)
+        wanted = present(names[0], names[1:])
+        found, reply = shown(names[0])
+        assert found == wanted
+        assert (reply["offset"], reply["length"], reply["size"], reply["disk_seq"]) == \
+            (0, 16 * MIB, 16 * MIB, None)
+        assert reply["allocated_bytes"] == sum(end - start for start, end in wanted)
+        found, reply = shown(names[0], "--zeroes")
+        assert found == wanted and len(reply["ranges"]) > len(wanted)
+        assert sum(one["length"] for one in reply["ranges"]) == 16 * MIB
+        assert reply["allocated_bytes"] == sum(end - start for start, end in wanted)
+        assert shown(names[0], "--min-gap", "1M")[0] == joined(wanted, MIB)
+        found, reply = shown(names[0], "--offset", "2M", "--length", "5M")
+        assert found == [(max(2 * MIB, s), min(7 * MIB, e)) for s, e in wanted
+                         if max(2 * MIB, s) < min(7 * MIB, e)]
+        assert (reply["offset"], reply["length"]) == (2 * MIB, 5 * MIB)
+        lines = ctl("allocated", names[0]).expect(0).lines
+        assert [line.split() for line in lines] == [
+            ["OFFSET", "LENGTH"], *([str(s), str(e - s)] for s, e in wanted)]
+        lines = ctl("allocated", "--zeroes", names[0]).expect(0).lines
+        assert lines[0].split() == ["OFFSET", "LENGTH", "ZERO"]
+        assert {line.split()[2] for line in lines[1:]} == {"yes", "no"}
+        ctl("allocated", names[0], "--offset", "17M").expect(1, "has only 16777216")
+        names[2].unlink()
+        ctl("allocated", "--json", names[0]).expect_error(1, errno.ENOENT, None, "2.vhdx")

@@ -2,6 +2,7 @@
 """Manual pages and completion tell of all that is there."""
 import errno
 import json
+import os
 import re
 import subprocess
 
@@ -57,7 +58,8 @@ def test_columns():
     with attached() as (fake, _):
         fake.write("points.0", "1 0 -\n")
         fake.write("ranges.0", "0 1\n")
-        for command in ("list", "points", "changes"):
+        fake.write("allocated.0", "0 1\n")
+        for command in ("list", "points", "changes", "allocated"):
             columns = columns_of(command)
             assert ", ".join(columns) in page("vhdxctl.8").replace("\n", " "), command
             since = ["--since", ID] if command == "changes" else []
@@ -93,14 +95,19 @@ def test_json_keys():
     shapes = documented_json()
     with attached() as (fake, image):
         fake.write("ranges.0", "0 1\n")
+        fake.write("allocated.0", "0 1\n")
         found = {"attach": fake.ctl("attach", "--json", make_image(fake.root / "b.vhdx"))}
         found |= {f"track {word}": fake.ctl("track", word, "--json", "0")
                   for word in ("disable", "enable", "status", "reset")}
         for command, *rest in (["list"], ["seal", "0"], ["info", "0"], ["points", "0"],
                                ["forget", "0", ID], ["changes", "0", "--since", ID],
-                               ["detach", "1"]):
+                               ["allocated", "0"], ["detach", "1"]):
             found[command] = fake.ctl(command, "--json", *rest)
-        make_sidecar(image, "seal a\n")
+        point, = make_sidecar(image, "seal a\n")
+        with open(image.parent / "old.raw", "wb") as old:
+            old.truncate(1 << 30)
+            os.pwrite(old.fileno(), b"x", 5)
+        found["verify"] = ctl("verify", "--json", "--base", old.name, "--since", point, image)
         found["track verify"] = fake.ctl("track", "verify", "--json", image)
         found["info of a file"] = ctl("info", "--json", make_image(fake.root / "d.vhdx"))
         found["create"] = ctl("create", "--json", "--size", "1M", fake.root / "e.vhdx")

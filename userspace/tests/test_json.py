@@ -307,8 +307,8 @@ def test_changes():
         assert (reply["target"], reply["offset"], reply["length"]) == (SECOND, 8192, 16384)
         assert reply["ranges"] == [{"offset": 8192, "length": 8192, "zero": False}]
         lines = fake.ctl("changes", "0", "--since", ID, "-o", "+ZERO").expect(0).lines
-        assert [line.split() for line in lines] == [["OFFSET", "LENGTH", "ZERO"], ["0", "16384", "0"],
-                                                    ["1048576", "32768", "1"]]
+        assert [line.split() for line in lines] == [["OFFSET", "LENGTH", "ZERO"], ["0", "16384", "no"],
+                                                    ["1048576", "32768", "yes"]]
 
 
 def test_changes_summary():

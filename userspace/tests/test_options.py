@@ -2,8 +2,8 @@
 """Wrong usage is exit 2 and changes nothing; sizes."""
 from common import ID, Fake, attached, ctl, directory
 
-COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "create", "convert",
-            "check"]
+COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "allocated",
+            "verify", "create", "convert", "check"]
 WORDS = ["enable", "disable", "status", "reset", "verify"]
 
 WRONG = [
@@ -48,6 +48,24 @@ WRONG = [
     ["changes", "--since", ID, "--length", "1X", "0"],
     ["changes", "--since", ID, "--map", "--json", "0"],
     ["changes", "--since", ID],
+    ["changes", "--since", ID, "--format", "xml", "0"],
+    ["changes", "--since", ID, "--format", "csi", "--json", "0"],
+    ["changes", "--since", ID, "--format", "csi", "--map", "0"],
+    ["changes", "--since", ID, "--format", "csi", "--summary", "0"],
+    ["changes", "--since", ID, "--format", "json", "--map", "0"],
+    ["changes", "--since", ID, "--max-results", "5", "0"],
+    ["changes", "--since", ID, "--format", "csi", "--max-results", "-1", "0"],
+    ["allocated"],
+    ["allocated", "0", "1"],
+    ["allocated", "--zeroes", "--min-gap", "1M", "0"],
+    ["allocated", "--zeroes", "--format", "csi", "0"],
+    ["allocated", "--format", "", "0"],
+    ["allocated", "--max-results", "5", "0"],
+    ["verify", "0"],
+    ["verify", "--since", ID, "0"],
+    ["verify", "--base", "x", "0"],
+    ["verify", "--base", "", "--since", ID, "0"],
+    ["verify", "--base", "x", "--since", ID],
     ["points", "--sidecar", "", "x"],
     ["check"],
     ["check", "a", "b"],

@@ -12,13 +12,14 @@ from common import BUILD, ID, attached, make_image
 GIB = 1 << 30
 
 
-def on_terminal(fake, *arguments, width=80):
-    """The lines that appear on a terminal; one that is longer than it is wide is a fault."""
+def raw_from_terminal(fake, *arguments, width=80, **outputs):
+    """All that is written to a terminal; outputs: what else goes there, or elsewhere."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, width, 0, 0))
     environment = {**os.environ, **fake.env, "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen([BUILD / "vhdxctl", *map(str, arguments)], stdout=slave,
-                          env=environment) as process:
+    outputs = {name: slave if where is None else where for name, where in outputs.items()}
+    with subprocess.Popen([BUILD / "vhdxctl", *map(str, arguments)], env=environment,
+                          **outputs) as process:
         os.close(slave)
         text = b""
         try:
@@ -28,7 +29,12 @@ def on_terminal(fake, *arguments, width=80):
             pass
         assert not process.wait(60)
     os.close(master)
-    lines = text.decode().splitlines()
+    return text.decode()
+
+
+def on_terminal(fake, *arguments, width=80):
+    """The lines that appear on a terminal; one that is longer than it is wide is a fault."""
+    lines = raw_from_terminal(fake, *arguments, width=width, stdout=None).splitlines()
     assert max(map(len, lines)) <= width, lines
     return lines
 
@@ -72,3 +78,35 @@ def test_list():
         assert lines[0].split() == ["DEVICE", "SIZE", "RO", "TRACKING", "REASON", "CONTAINER"]
         at = lines[0].index("CONTAINER")
         assert "".join(line[at:].strip() for line in lines[1:]) == f"{image}{long}/another.vhdx"
+
+
+def test_bar():
+    """What takes long has one, on standard error, that is gone in the end."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", "0 65536\n")
+        for delay, step in ((0, GIB // 8), (150, GIB // 8)):
+            fake.write("delay.0", str(delay))
+            fake.write("step.0", str(step))
+            for options in ((), ("--json",), ("--summary",), ("--format", "csi")):
+                text = raw_from_terminal(fake, "changes", "0", "--since", ID, *options,
+                                         stdout=subprocess.DEVNULL, stderr=None)
+                if not delay:
+                    assert not text, text
+                    continue
+                bars = text.split("\r")[1:]
+                assert bars.pop() == "\x1b[K" and 0 < len(bars) < 9, repr(text)
+                assert all(bar.startswith("changes [") and len(bar) <= 80 for bar in bars), bars
+                assert "of 1.0G" in bars[0]
+        # Nobody looks on.
+        done = fake.ctl("changes", "0", "--since", ID).expect(0)
+        assert not done.err and len(done.lines) == 2
+
+
+def test_map_is_plain():
+    """As wide as the terminal, and without colours anywhere."""
+    with attached() as (fake, _):
+        fake.write("ranges.0", f"0 1\n{GIB // 2} {GIB // 4}\n")
+        for width in (60, 80, 200):
+            lines = on_terminal(fake, "changes", "0", "--since", ID, "--map", width=width)
+            assert max(map(len, lines[:16])) == width - 1 or width == 200, (width, lines)
+            assert not any("\x1b" in line for line in lines)

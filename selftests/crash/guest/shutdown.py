@@ -151,7 +151,7 @@ def check_disk(device, point, ranges=None):
 
 def find_closed():
     """See the module's text."""
-    ranges = [{"offset": unit * UNIT, "length": UNIT} for unit in (7, 40)]
+    ranges = [{"offset": unit * UNIT, "length": UNIT, "zero": False} for unit in (7, 40)]
     run("mount", os.environ["VHDX_DISK0"], HOST)
     points = json.loads(POINTS.read_text(encoding="ascii"))
     for container in (LOWER, BLOCK, REMOVED):

@@ -603,6 +603,23 @@ VHDX_API int vhdx_disk_index(const struct vhdx_disk *disk);
 VHDX_API int vhdx_disk_open_data(struct vhdx_disk *disk);
 
 /**
+ * vhdx_disk_read() - read the content of a disk
+ * @disk:	the disk, attached or not
+ * @offset:	where to begin, in bytes: any
+ * @buf:	filled in; need not be aligned
+ * @length:	how much to read, in bytes: any
+ *
+ * Of an attached disk as vhdx_disk_open_data() has it: what is on the disk, around the page
+ * cache; that is opened by the first call, and needs permission. Of a file that is not attached
+ * through all of its parents, as far as they are found below its directory, and its log; the
+ * offset of what can't be read is in the message.
+ *
+ * Return: 0 when all of it was read, or a negative errno; -EINVAL beyond the disk; -ENODEV it was
+ * detached.
+ */
+VHDX_API int vhdx_disk_read(struct vhdx_disk *disk, uint64_t offset, void *buf, size_t length);
+
+/**
  * vhdx_disk_get_info() - size and ids of a disk
  * @disk:	the disk
  * @info:	its size is set by the caller, the rest is filled in; for a file that is
@@ -669,6 +686,17 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
 #define VHDX_TO_END	UINT64_MAX
 
 /**
+ * typedef vhdx_progress_fn - told how far something is that may take long
+ * @context:	the caller's own
+ * @done:	how much of it is done
+ * @total:	of how much; 0: that is not known
+ *
+ * Return: 0 to go on; a positive number ends it and is returned; a negative one ends it too,
+ * and -ECANCELED is returned.
+ */
+typedef int (*vhdx_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+/**
  * struct vhdx_changes - a question about changes, and what is known of the answer
  * @size:	sizeof(struct vhdx_changes)
  * @limit:	changes since this point
@@ -689,6 +717,9 @@ VHDX_API int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size,
  * @granularity: what is told as a whole, in bytes: a power of two, not less than the
  *		unit; 0: the unit
  * @min_gap:	ranges closer to each other than so many bytes are told as one; 0: none
+ * @progress:	told of the length how much is processed, every now and then; may be NULL. Of an
+ *		iterator, a positive number that it returns is -ECANCELED, too
+ * @progress_context: handed to @progress
  */
 struct vhdx_changes {
 	size_t size;
@@ -707,6 +738,8 @@ struct vhdx_changes {
 	uint32_t answer_flags;
 	uint64_t granularity;
 	uint64_t min_gap;
+	vhdx_progress_fn progress;
+	void *progress_context;
 };
 
 #define VHDX_CHANGES_SIZE_VER0 \
@@ -844,6 +877,8 @@ VHDX_API int vhdx_disk_get_change_bitmap(struct vhdx_disk *disk, struct vhdx_bit
  * @min_gap:	ranges closer to each other than so many bytes are told as one; 0: none
  * @processed:	out: how much of it the answer covers: all of it on success
  * @disk_size:	out: size of the disk in bytes
+ * @progress:	as in struct vhdx_changes
+ * @progress_context: likewise
  */
 struct vhdx_allocated {
 	size_t size;
@@ -853,6 +888,8 @@ struct vhdx_allocated {
 	uint64_t min_gap;
 	uint64_t processed;
 	uint64_t disk_size;
+	vhdx_progress_fn progress;
+	void *progress_context;
 };
 
 #define VHDX_ALLOCATED_SIZE_VER0 \
@@ -909,17 +946,6 @@ VHDX_API int vhdx_seal(struct vhdx_disk *const *disks, size_t count, const char 
 VHDX_API int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id);
 
 /* ---- Making a container ---------------------------------------------- */
-
-/**
- * typedef vhdx_progress_fn - told how far something is that may take long
- * @context:	the caller's own
- * @done:	how much of it is done
- * @total:	of how much; 0: that is not known
- *
- * Return: 0 to go on; a positive number ends it and is returned; a negative one ends it too,
- * and -ECANCELED is returned.
- */
-typedef int (*vhdx_progress_fn)(void *context, uint64_t done, uint64_t total);
 
 /* Types of disks without a parent. */
 #define VHDX_TYPE_DYNAMIC	0U	/* grows as it is written */

@@ -87,17 +87,21 @@ class Files:
         _free(array)
         return ids
 
+    def window(self, limit, target=uapi.NOW, offset=0, capacity=_RANGES):
+        """One call: (struct vhdx_get_virtual_disk_changes, [(offset, length)])."""
+        query = uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
+                                byte_length=self.size - offset,
+                                output=ctypes.addressof(self._output), output_capacity=capacity)
+        _checked(_lib.vhdx_disk_get_changes_once(self._disk, ctypes.byref(query)))
+        return query, [(one.byte_offset, one.byte_length)
+                       for one in self._output[:query.output_count]]
+
     def changes(self, limit, target=uapi.NOW):
         """All that changed between two points, or until now."""
         pairs, offset, coarse, unit = [], 0, False, 0
         while offset < self.size:
-            query = uapi.GetChanges(limit_id=limit, target_id=target, byte_offset=offset,
-                                    byte_length=self.size - offset,
-                                    output=ctypes.addressof(self._output),
-                                    output_capacity=_RANGES)
-            _checked(_lib.vhdx_disk_get_changes_once(self._disk, ctypes.byref(query)))
-            pairs += [(one.byte_offset, one.byte_length)
-                      for one in self._output[:query.output_count]]
+            query, found = self.window(limit, target, offset)
+            pairs += found
             coarse |= bool(query.answer_flags & uapi.ANSWER_COARSE)
             unit = query.unit
             offset += query.processed_byte_length
