@@ -23,7 +23,7 @@ B	:= $(CURDIR)/build
 
 have-kdir := $(wildcard $(KDIR)/include/config/kernel.release)
 
-.PHONY: all modules userspace install modules_install install-userspace demo fuzz check check-full check-long coverage bench clean
+.PHONY: all modules userspace install install-api modules_install install-userspace demo fuzz check check-full check-long coverage bench clean
 
 ifneq ($(have-kdir),)
 all: modules userspace
@@ -55,7 +55,15 @@ $(KOUT)/kmod/generated/compat-config.h: kmod/compat/probe $(wildcard kmod/compat
 	kmod/compat/probe $(KDIR) $(KOUT)/probe > $@.new
 	@mv $@.new $@
 
-modules_install:
+# What a build of another module needs: see Documentation/kernel-api.rst.
+SRCDIR	:= $(DESTDIR)$(prefix)/src/vhdx
+
+install-api:
+	install -D -m 644 kmod/include/linux/vhdx_api.h $(SRCDIR)/include/linux/vhdx_api.h
+	install -D -m 644 uapi/linux/vhdx.h $(SRCDIR)/include/uapi/linux/vhdx.h
+	install -D -m 644 $(KOUT)/Module.symvers $(SRCDIR)/$(KREL)/Module.symvers
+
+modules_install: install-api
 	install -D -m 644 $(KOUT)/vhdx.ko $(DESTDIR)/lib/modules/$(KREL)/updates/vhdx.ko
 	[ -n "$(DESTDIR)" ] || depmod $(KREL)
 else

@@ -281,4 +281,12 @@ static inline void compat_shrinker_unregister(struct compat_shrinker *s)
 #endif
 }
 
+/* ---- symbols for other modules ------------------------------------------- */
+
+#ifdef HAVE_EXPORT_NS_NAME
+#define COMPAT_EXPORT(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, VHDX)
+#else
+#define COMPAT_EXPORT(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, "VHDX")
+#endif
+
 #endif

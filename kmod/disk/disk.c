@@ -380,6 +380,7 @@ void vhdx_disk_free(struct vhdx_disk *disk)
 	vhdx_tracker_destroy(&disk->tracker);
 	for (i = 0; i < disk->layer_count; i++)
 		vhdx_layer_close(&disk->layers[i]);
+	vhdx_observers_destroy(&disk->observers);
 	kvfree(disk);
 }
 
@@ -433,10 +434,13 @@ static const struct vhdx_layer_ops parent_ops = {
 static void points_changed(struct vhdx_tracker *tracker)
 {
 	struct vhdx_disk *disk = vhdx_disk_of(tracker);
+	u32 reason;
 
 	if (disk->cdev)
 		wake_up_all(&disk->cdev->wait);
 	vhdx_notice_change(disk);
+	vhdx_tracker_shown(tracker, &reason);
+	vhdx_observers_tell_gap(&disk->observers, reason);
 }
 
 /**
@@ -457,7 +461,12 @@ struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read
 	disk->index = index;
 	disk->read_only = read_only;
 	disk->layer_count = layer_count;
+	if (vhdx_observers_init(&disk->observers)) {
+		kvfree(disk);
+		return NULL;
+	}
 	INIT_LIST_HEAD(&disk->age);
+	INIT_LIST_HEAD(&disk->holds);
 	init_completion(&disk->drained);
 	init_completion(&disk->writes_drained);
 	vhdx_swap_out_init(&disk->swap_out);

@@ -12,6 +12,7 @@
 #include "layer/gate.h"
 #include "loss.h"
 #include "notice.h"
+#include "observers.h"
 #include "restart.h"
 #include "layer/layer.h"
 #include "session.h"
@@ -37,6 +38,7 @@ struct vhdx_sysfs;
  *		the disk is detached
  * @closing:	detach has begun: it can't be opened any more; under gd->open_mutex
  * @age:	among all disks, the oldest first; under disks_lock (registry.c)
+ * @holds:	other modules that hold it (holds.h); under disks_lock (registry.c)
  * @autoclear:	detach at the last close
  * @used:	it was mounted, or opened for writing: with @autoclear a close may be the last;
  *		under gd->open_mutex
@@ -72,6 +74,7 @@ struct vhdx_disk {
 	bool poisoned;
 	bool closing;
 	struct list_head age;
+	struct list_head holds;
 	bool autoclear;
 	bool used;
 	unsigned long closed_at;
@@ -82,6 +85,7 @@ struct vhdx_disk {
 	struct vhdx_tracker tracker;
 	struct vhdx_loss loss;
 	struct vhdx_notice notice;
+	struct vhdx_observers observers;
 	struct vhdx_gate gate;
 	struct percpu_ref io_ref;
 	struct completion drained;

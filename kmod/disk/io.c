@@ -172,13 +172,18 @@ void vhdx_submit_bio(struct bio *bio)
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			goto would_wait;
-		vhdx_io_enter(io_alloc(disk, bio, ref));
+		if (likely(vhdx_observers_see(disk, &disk->observers, bio)))
+			vhdx_io_enter(io_alloc(disk, bio, ref));
 		return;
 	}
 
 	if (unlikely(!is_of_sectors(disk, bio))) {
 		bio->bi_status = BLK_STS_IOERR;
 		goto fail;
+	}
+	if (unlikely(!vhdx_observers_see(disk, &disk->observers, bio))) {
+		percpu_ref_put(ref);
+		return;
 	}
 	if (unlikely(vhdx_is_swap_out(bio))) {
 		swap_out = true;

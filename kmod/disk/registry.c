@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "registry.h"
 #include "disk.h"
+#include "holds.h"
 
 #include <linux/blkdev.h>
 #include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
 #include <uapi/linux/vhdx.h>
 
 /* The attached disks by index; NULL: a disk with this index is being attached or detached. */
@@ -15,6 +19,12 @@ static bool closing_down;
 /* How many disks are being detached; the shutdown waits for that to end. */
 static atomic_t detaching;
 static DECLARE_WAIT_QUEUE_HEAD(detached);
+/* How often a hold was let go of. */
+static atomic_t let_go;
+static DECLARE_WAIT_QUEUE_HEAD(holders_gone);
+
+/* So long a detach waits for those who hold the disk. */
+#define HOLDERS_TIMEOUT	(5 * HZ)
 
 /* ---- coming ----------------------------------------------------------------------------- */
 
@@ -132,6 +142,90 @@ int vhdx_registry_original(struct vhdx_disk *disk)
 	return index;
 }
 
+/* ---- held --------------------------------------------------------------------------------- */
+
+static bool is_of_disk(struct vhdx_disk *disk, dev_t devt)
+{
+	struct block_device *part;
+	unsigned long number;
+	bool found = false;
+
+	rcu_read_lock();
+	xa_for_each(&disk->gd->part_tbl, number, part)
+		found |= part->bd_dev == devt;
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * vhdx_registry_hold() - from now on the disk is not detached
+ * @devt:	of it, or of a partition
+ * @hold:	its owner is set
+ *
+ * Takes disks_lock. Returns 0 or -ENODEV.
+ */
+int vhdx_registry_hold(dev_t devt, struct vhdx_hold *hold)
+{
+	struct vhdx_disk *disk;
+	int index, err = -ENODEV;
+
+	mutex_lock(&disks_lock);
+	idr_for_each_entry(&disks, disk, index) {
+		if (!is_of_disk(disk, devt))
+			continue;
+		hold->disk = disk;
+		list_add_tail(&hold->link, &disk->holds);
+		err = 0;
+		break;
+	}
+	mutex_unlock(&disks_lock);
+	return err;
+}
+
+/**
+ * vhdx_registry_let_go() - as far as this one goes it can be detached
+ * @hold:	of vhdx_registry_hold()
+ *
+ * Takes disks_lock. The disk may be gone when this returns.
+ */
+void vhdx_registry_let_go(struct vhdx_hold *hold)
+{
+	struct vhdx_disk *disk = hold->disk;
+
+	mutex_lock(&disks_lock);
+	list_del(&hold->link);
+	/* Its last close may have been in vain. */
+	if (list_empty(&disk->holds) && disk->autoclear)
+		disk->last_close(disk);
+	mutex_unlock(&disks_lock);
+	atomic_inc(&let_go);
+	wake_up_all(&holders_gone);
+}
+
+static const char *name_of(const struct vhdx_hold *hold)
+{
+	return hold->owner ? module_name(hold->owner) : "kernel";
+}
+
+/**
+ * vhdx_registry_show_holders() - the modules that hold a disk, a line for each hold
+ * @disk:	in sysfs
+ * @buf:	a page
+ *
+ * Takes disks_lock. Returns how many bytes.
+ */
+ssize_t vhdx_registry_show_holders(struct vhdx_disk *disk, char *buf)
+{
+	struct vhdx_hold *hold;
+	ssize_t length = 0;
+
+	mutex_lock(&disks_lock);
+	list_for_each_entry(hold, &disk->holds, link)
+		length += sysfs_emit_at(buf, length, "%s\n", name_of(hold));
+	mutex_unlock(&disks_lock);
+	return length;
+}
+
 /* ---- going ------------------------------------------------------------------------------ */
 
 /*
@@ -164,6 +258,10 @@ static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	if (closing_down)
 		return vhdx_fail(diag, -ESHUTDOWN, VHDX_REASON_NONE,
 				 "the machine is shutting down");
+	if (!list_empty(&disk->holds))
+		return vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
+				 "the kernel module %s holds it",
+				 name_of(list_first_entry(&disk->holds, struct vhdx_hold, link)));
 	err = claim_for_detach(disk, diag);
 	if (!err) {
 		idr_replace(&disks, NULL, disk->index);
@@ -172,16 +270,12 @@ static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
-/**
- * vhdx_registry_take() - the disk is the caller's, to be detached
- * @index:	N of /dev/vhdxN
- * @disk_seq:	the attachment that is meant; 0: whichever has the index
- * @disk:	receives it; vhdx_registry_detached() when it is gone
- * @diag:	what is wrong
- *
- * Returns 0; -ENODEV; -EBUSY; -ESHUTDOWN.
+/*
+ * @event: if the disk is held, its observers are told to let go of it, once; NULL from then on.
+ * @held: it is.
  */
-int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct vhdx_diag *diag)
+static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
+		       struct vhdx_event **event, bool *held, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *found;
 	int err;
@@ -196,12 +290,52 @@ int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct 
 				index, found->gd->diskseq, disk_seq);
 	else
 		err = take_for_detach(found, diag);
+	if (err == -EBUSY && *event && !list_empty(&found->holds)) {
+		vhdx_observers_tell(&found->observers, *event, VHDX_EVENT_GOING_AWAY, NULL);
+		*event = NULL;
+	}
+	*held = found && !list_empty(&found->holds);
 	mutex_unlock(&disks_lock);
 	if (err == -EAGAIN)
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
 				"somebody is opening or closing it");
 	*disk = found;
 	return err;
+}
+
+/**
+ * vhdx_registry_take() - the disk is the caller's, to be detached
+ * @index:	N of /dev/vhdxN
+ * @disk_seq:	the attachment that is meant; 0: whichever has the index
+ * @disk:	receives it; vhdx_registry_detached() when it is gone
+ * @diag:	what is wrong
+ *
+ * Waits for modules that hold it, which are told to let go. Returns 0; -ENODEV; -EBUSY; -ESHUTDOWN;
+ * -EINTR; -ENOMEM.
+ */
+int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct vhdx_diag *diag)
+{
+	struct vhdx_event *event = vhdx_event_alloc();
+	long left = HOLDERS_TIMEOUT;
+	bool held;
+	int seen, err;
+
+	if (!event)
+		return vhdx_no_memory(diag);
+	for (;;) {
+		seen = atomic_read(&let_go);
+		err = try_to_take(index, disk_seq, disk, &event, &held, diag);
+		if (!held || left <= 0)
+			break;
+		left = wait_event_killable_timeout(holders_gone, atomic_read(&let_go) != seen,
+						   left);
+		if (left < 0) {
+			err = left;
+			break;
+		}
+	}
+	kfree(event);
+	return err == -ERESTARTSYS ? -EINTR : err;
 }
 
 /**

@@ -10,6 +10,7 @@
 struct list_head;
 struct vhdx_diag;
 struct vhdx_disk;
+struct vhdx_hold;
 
 #define VHDX_DISKS_MAX	4096
 
@@ -19,6 +20,10 @@ void vhdx_registry_note_age(struct vhdx_disk *disk);
 void vhdx_registry_forget_age(struct vhdx_disk *disk);
 u64 vhdx_registry_publish(struct vhdx_disk *disk);
 int vhdx_registry_original(struct vhdx_disk *disk);
+
+int vhdx_registry_hold(dev_t devt, struct vhdx_hold *hold);
+void vhdx_registry_let_go(struct vhdx_hold *hold);
+ssize_t vhdx_registry_show_holders(struct vhdx_disk *disk, char *buf);
 
 int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct vhdx_diag *diag);
 bool vhdx_registry_take_closed(unsigned long linger, void (*taken)(struct vhdx_disk *disk));

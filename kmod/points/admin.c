@@ -478,8 +478,11 @@ static int forget_point(struct vhdx_open_sidecar *open)
 	return vhdx_sidecar_forget_point(&open->sidecar, open->errand.position, open->errand.map);
 }
 
-static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_diag *diag)
+/* @event: is taken if the point is no more. */
+static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_event **event,
+		  struct vhdx_diag *diag)
 {
+	struct vhdx_point_id id = t->open->sidecar.timeline.points[position]->id;
 	int err;
 
 	t->open->errand.position = position;
@@ -494,6 +497,8 @@ static int forget(struct vhdx_tracker *t, u32 position, struct vhdx_diag *diag)
 	if (err && !vhdx_sidecar_is_unharmed(err))
 		goto broken;
 	vhdx_tracker_changed(t);
+	vhdx_observers_tell(&vhdx_disk_of(t)->observers, *event, VHDX_EVENT_FORGOTTEN, &id);
+	*event = NULL;
 	return 0;
 broken:
 	vhdx_fail_plainly(diag, err, VHDX_REASON_TRACKING_ERROR);
@@ -512,14 +517,19 @@ broken:
 int vhdx_tracking_forget(struct vhdx_tracker *tracker, const struct vhdx_point_id *id,
 			 struct vhdx_diag *diag)
 {
+	struct vhdx_event *event = vhdx_event_alloc();
 	int position, err;
 
+	if (!event)
+		return vhdx_no_memory(diag);
 	err = begin(tracker, diag);
 	if (err)
-		return err;
+		goto out;
 	position = find_to_forget(tracker, id, diag);
-	err = position < 0 ? position : forget(tracker, position, diag);
+	err = position < 0 ? position : forget(tracker, position, &event, diag);
 	mutex_unlock(&tracker->tree);
+out:
+	kfree(event);
 	return err;
 }
 

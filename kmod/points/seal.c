@@ -44,6 +44,7 @@ struct sealing;
  * @work:	takes it
  * @err:	what it ended with
  * @ended:	no step is under way
+ * @event:	for the disk's observers, who are told of the point
  */
 struct member {
 	struct vhdx_seal_part part;
@@ -53,6 +54,7 @@ struct member {
 	struct work_struct work;
 	int err;
 	bool ended;
+	struct vhdx_event *event;
 };
 
 /**
@@ -244,6 +246,9 @@ static void finish(struct sealing *sealing)
 		flush_work(&m->work);
 		vhdx_tracker_end_seal(m->part.tracker);
 		vhdx_tracker_changed(m->part.tracker);
+		vhdx_observers_tell(&vhdx_disk_of(m->part.tracker)->observers, m->event,
+				    VHDX_EVENT_SEALED, &m->part.point.id);
+		m->event = NULL;
 		let_go(m);
 	}
 }
@@ -429,7 +434,12 @@ static int seal_all(struct sealing *sealing)
 
 static void free_sealing(struct kref *refs)
 {
-	kvfree(container_of(refs, struct sealing, refs));
+	struct sealing *sealing = container_of(refs, struct sealing, refs);
+	u32 i;
+
+	for (i = 0; i < sealing->count; i++)
+		kfree(sealing->members[i].event);
+	kvfree(sealing);
 }
 
 static int seal_thread(void *context)
@@ -470,6 +480,11 @@ static struct sealing *new_sealing(struct vhdx_tracker **trackers, u32 count,
 		m->sealing = sealing;
 		m->ended = true;
 		INIT_WORK(&m->work, step_work);
+		m->event = vhdx_event_alloc();
+		if (!m->event) {
+			kref_put(&sealing->refs, free_sealing);
+			return NULL;
+		}
 	}
 	return sealing;
 }

@@ -146,6 +146,12 @@ static ssize_t copy_of_show(struct device *dev, struct device_attribute *attr, c
 }
 static DEVICE_ATTR_RO(copy_of);
 
+static ssize_t holders_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return vhdx_registry_show_holders(disk_of(dev), buf);
+}
+static DEVICE_ATTR_RO(holders);
+
 static ssize_t block_size_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%u\n", leaf_of(dev)->image.geo.block_size);
@@ -224,6 +230,7 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_scan.attr,
 	&dev_attr_virtual_disk_id.attr,
 	&dev_attr_copy_of.attr,
+	&dev_attr_holders.attr,
 	&dev_attr_block_size.attr,
 	&dev_attr_tracking.attr,
 	&dev_attr_tracking_errors.attr,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * What keeps a disk in use until an administrator ends it: mounts, device mapper, swap. A
- * process that merely has it open, as udev does to look into it, is not found here.
+ * What keeps a disk in use until an administrator ends it: mounts, device mapper, swap, modules of
+ * the kernel. A process that merely has it open, as udev does to look into it, is not found here.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -109,6 +109,17 @@ static bool is_held(const struct part *part, char *text, size_t size)
 	       is_swap(part, text, size);
 }
 
+/* It was told to let go, and did not. */
+static bool is_held_by_module(int index, char *text, size_t size)
+{
+	char names[256];
+
+	if (sysfs_read(index, "vhdx/holders", names, sizeof(names)) || !names[0])
+		return false;
+	snprintf(text, size, "the kernel module %.*s holds it", (int)strcspn(names, "\n"), names);
+	return true;
+}
+
 bool vhdx_is_held(int index, char *text, size_t size)
 {
 	struct part part = { .index = index };
@@ -120,7 +131,7 @@ bool vhdx_is_held(int index, char *text, size_t size)
 
 	text[0] = '\0';
 	snprintf(part.name, sizeof(part.name), "vhdx%d", index);
-	held = is_held(&part, text, size);
+	held = is_held(&part, text, size) || is_held_by_module(index, text, size);
 	length = strlen(part.name);
 	snprintf(path, sizeof(path), SYS_BLOCK "/vhdx%d", index);
 	parts = held ? NULL : opendir(path);

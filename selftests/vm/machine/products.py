@@ -141,6 +141,23 @@ def make_modules(objects, *variables):
     os.utime(stamp, ns=(begun, begun))
 
 
+def make_consumers(kernel, objects):
+    """Builds modules that use the in-kernel API against what is installed for them; their paths."""
+    sources = TREE / "selftests/modules"
+    work = BUILD / "consumers" / objects.name
+    newest = max(path.stat().st_mtime_ns for path in (*sources.rglob("*"), objects / "vhdx.ko"))
+    made = []
+    for source in sorted(path.parent for path in sources.glob("*/Kbuild")):
+        module = work / source.name / f"{source.name}.ko"
+        made.append(module)
+        if not module.exists() or module.stat().st_mtime_ns < newest:
+            make("install-api", f"KDIR={kernel.build}", f"DESTDIR={work}/installed")
+            make("-C", str(source), f"KDIR={kernel.build}", f"VHDX={work}/installed",
+                 f"OUT={module.parent}")
+            os.utime(module)
+    return made
+
+
 def variables_of(kernel):
     """What make is told for a kernel. Nobody debugs the modules of a brief run: what is for that
     takes a fifth of the time."""
@@ -170,6 +187,7 @@ def install(kernel, files):
         built = list(objects.glob("*.ko"))
         if not built:
             raise BuildError(f"make modules left no module in {objects}")
+        built += make_consumers(kernel, objects)
         index = index_modules(kernel, objects.name, built)
         shutil.copytree(index, files / "usr/lib/modules" / kernel.release, symlinks=True,
                         ignore=lambda _, names: [n for n in names if (index / n).is_symlink()])

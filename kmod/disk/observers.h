@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Other modules that are told of writes, and of what happens to the disk's history
+ * (linux/vhdx_api.h).
+ *
+ * A write is told as its bio comes from the block layer, and again as that bio ends: the end is
+ * caught by an end_io function of its own, in between nothing knows of it. Whether a bio is told is
+ * decided once, as it comes; of its parts, which are submitted again, none is.
+ */
+#ifndef VHDX_OBSERVERS_H
+#define VHDX_OBSERVERS_H
+
+#include <linux/bio.h>
+#include <linux/list.h>
+#include <linux/mempool.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/vhdx.h>
+
+struct vhdx_disk;
+struct vhdx_observer;
+
+enum vhdx_event_kind { VHDX_EVENT_SEALED, VHDX_EVENT_FORGOTTEN, VHDX_EVENT_GAP,
+		       VHDX_EVENT_GOING_AWAY };
+
+/**
+ * struct vhdx_event - something that happened to the history, until all have been told
+ * @link:	in the disk's queue
+ * @kind:	what
+ * @newest:	observers that came later are not told
+ * @id:		of a point
+ * @reason:	of a gap
+ */
+struct vhdx_event {
+	struct list_head link;
+	enum vhdx_event_kind kind;
+	u64 newest;
+	struct vhdx_point_id id;
+	u32 reason;
+};
+
+/**
+ * struct vhdx_observers - see the file comment
+ * @any:	there are some; read without a lock by every write
+ * @lock:	who comes and goes
+ * @list:	in the order in which they came; read under RCU by writes, under @readers by @work
+ * @newest:	number of the one that came last
+ * @catches:	memory for bios that are caught; there from the first observer on
+ * @can_catch:	it is
+ * @readers:	@work calls an observer
+ * @events_lock: @events, @gap and @reason; under tracker->tree
+ * @events:	that wait to be told
+ * @gap:	there is one at a time: the newest tells all
+ * @reason:	of the gap that was told last
+ * @work:	tells them
+ */
+struct vhdx_observers {
+	bool any;
+	struct mutex lock;
+	struct list_head list;
+	u64 newest;
+	mempool_t catches;
+	bool can_catch;
+	struct srcu_struct readers;
+	spinlock_t events_lock;
+	struct list_head events;
+	struct vhdx_event gap;
+	u32 reason;
+	struct work_struct work;
+};
+
+int vhdx_observers_init(struct vhdx_observers *observers);
+void vhdx_observers_destroy(struct vhdx_observers *observers);
+int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *observer);
+void vhdx_observers_remove(struct vhdx_observers *observers, struct vhdx_observer *observer);
+
+bool vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio);
+
+struct vhdx_event *vhdx_event_alloc(void);
+void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *event,
+			 enum vhdx_event_kind kind, const struct vhdx_point_id *id);
+void vhdx_observers_tell_gap(struct vhdx_observers *observers, u32 reason);
+
+/* False: it was not, and there was no memory, and the bio does not wait. It has ended. */
+static inline bool vhdx_observers_see(struct vhdx_disk *disk,
+				      const struct vhdx_observers *observers, struct bio *bio)
+{
+	return likely(!READ_ONCE(observers->any)) || vhdx_observers_catch(disk, bio);
+}
+
+#endif

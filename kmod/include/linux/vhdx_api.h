@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * For other modules: VHDX disks with Resilient Change Tracking, without a system call.
+ *
+ *	MODULE_IMPORT_NS(VHDX), or MODULE_IMPORT_NS("VHDX") where the kernel wants that
+ *
+ * A *hold* names a disk and keeps it attached. What it is asked for is what the ioctls of
+ * <uapi/linux/vhdx.h> are asked for; one engine answers both. An *observer* hears of writes.
+ *
+ * Unless it says otherwise a call is made in process context, may sleep, and can be killed: -EINTR.
+ * It is not made under a lock that I/O to this disk needs. Offsets and lengths are bytes of the
+ * whole disk, also where it is held by one of its partitions. A @reason is VHDX_REASON_*: why the
+ * call failed.
+ *
+ * Documentation/kernel-api.rst is for who writes such a module.
+ */
+#ifndef _LINUX_VHDX_API_H
+#define _LINUX_VHDX_API_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+#include <uapi/linux/vhdx.h>
+
+struct module;
+struct vhdx_hold;
+
+/* ---- a disk ------------------------------------------------------------------------------ */
+
+/**
+ * vhdx_hold_get() - hold the disk behind a block device
+ * @devt:	of an attached disk, or of a partition of it
+ * @owner:	whom sysfs names as a holder: THIS_MODULE
+ *
+ * While it is held the disk is not detached: who tries waits for observers that are told
+ * going_away, and for their owners to let go, 5 seconds, and gets EBUSY then. The disk can be opened
+ * by others, and written.
+ *
+ * Returns it; or an ERR_PTR(): -ENODEV there is no such disk, or it is being detached; -ENOMEM.
+ */
+struct vhdx_hold *vhdx_hold_get(dev_t devt, struct module *owner);
+
+/**
+ * vhdx_hold_put() - let go of the disk
+ * @hold:	of vhdx_hold_get(), with no observer and in no other call; or NULL
+ *
+ * The last one may be what a detach waits for.
+ */
+void vhdx_hold_put(struct vhdx_hold *hold);
+
+/* ---- what the ioctls tell ----------------------------------------------------------------- */
+
+/* VHDX_GET_INFO. 0. */
+int vhdx_hold_get_info(struct vhdx_hold *hold, struct vhdx_info *info);
+
+/* VHDX_GET_TRACKING_STATE. 0. */
+int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *state);
+
+/**
+ * vhdx_hold_get_points() - VHDX_GET_POINTS
+ * @hold:	the disk
+ * @after:	points behind this one; NULL or all zero: from the oldest on
+ * @points:	receives them, oldest first
+ * @capacity:	how many there is room for
+ * @count:	receives how many there are; fewer than @capacity: there are no more
+ * @reason:	of a failure; may be NULL
+ *
+ * Returns 0 or -errno, as the ioctl.
+ */
+int vhdx_hold_get_points(struct vhdx_hold *hold, const struct vhdx_point_id *after,
+			 struct vhdx_point *points, u32 capacity, u32 *count, u32 *reason);
+
+/* VHDX_FORGET. 0 or -errno, as the ioctl. @reason: of a failure; may be NULL. */
+int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason);
+
+/**
+ * vhdx_hold_seal() - VHDX_SEAL: a point on each of these disks, at one instant
+ * @holds:	each of another disk
+ * @count:	1 to VHDX_SEAL_MAX
+ * @label:	text of up to VHDX_LABEL_MAX bytes, or NULL
+ * @ids:	receives @count ids
+ * @failed:	which of them it was that failed; may be NULL
+ * @reason:	of a failure; may be NULL
+ *
+ * All ids or none. Every write that was answered before the call lies before the point, and every
+ * one that is submitted after it returns lies behind.
+ * Returns 0 or -errno, as the ioctl.
+ */
+int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
+		   struct vhdx_point_id *ids, u32 *failed, u32 *reason);
+
+/**
+ * struct vhdx_query - a question about a part of the disk
+ * @limit:		changes since this point. What is allocated is asked without
+ * @target:		until this one; all zero: until now
+ * @byte_offset:	first byte of the request
+ * @byte_length:	of it; offset + length is not beyond the disk
+ * @granularity:	0, or a power of two, not less than the unit: what is told as a whole
+ * @min_gap:		ranges that are closer than this are told as one
+ * @processed_byte_length: out: how much of the request is told
+ * @virtual_disk_size:	out
+ * @unit:		out: what changes are recorded by, in bytes
+ * @answer_flags:	out: VHDX_ANSWER_*
+ * @reason:		out: of a failure
+ */
+struct vhdx_query {
+	struct vhdx_point_id limit;
+	struct vhdx_point_id target;
+	u64 byte_offset;
+	u64 byte_length;
+	u64 granularity;
+	u64 min_gap;
+
+	u64 processed_byte_length;
+	u64 virtual_disk_size;
+	u32 unit;
+	u32 answer_flags;
+	u32 reason;
+};
+
+/**
+ * vhdx_hold_get_ranges() - GET_VIRTUAL_DISK_CHANGES, as many ranges as there is room for
+ * @hold:	the disk
+ * @query:	in and out
+ * @ranges:	receives them: ascending, and not touching each other
+ * @capacity:	how many there is room for, at least 1
+ * @count:	receives how many there are
+ *
+ * What was not processed is asked again, from byte_offset + processed_byte_length on: there is
+ * progress unless it fails.
+ * Returns 0 or -errno, as the ioctl.
+ */
+int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
+			 struct vhdx_range *ranges, u32 capacity, u32 *count);
+
+/**
+ * vhdx_hold_each_range() - the same, one call for each range
+ * @hold:	the disk
+ * @query:	in and out
+ * @fn:		called for each range, in order, with no lock held; may sleep, and may read and
+ *		write this disk. Not 0: that is what is returned
+ * @context:	for @fn
+ */
+int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
+			 int (*fn)(void *context, const struct vhdx_range *range), void *context);
+
+/**
+ * vhdx_hold_get_bits() - the same as a bitmap
+ * @hold:	the disk
+ * @query:	in and out; byte_offset is a multiple of 64 granules, min_gap is 0
+ * @words:	receives bit i % 64 of word i / 64 for granule i from byte_offset on
+ * @word_count:	how many there is room for, at least 1
+ */
+int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *words,
+		       u32 word_count);
+
+/**
+ * vhdx_hold_get_allocated() - VHDX_GET_ALLOCATED_RANGES: what a full copy has to read
+ * @hold:	the disk
+ * @query:	in and out, without points and granularity
+ * @ranges:	see vhdx_hold_get_ranges(); what is not told reads as zeroes
+ * @capacity:	likewise
+ * @count:	likewise
+ */
+int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
+			    struct vhdx_range *ranges, u32 capacity, u32 *count);
+
+/* ---- observers ------------------------------------------------------------------------------ */
+
+enum vhdx_write_op {
+	VHDX_OP_WRITE,
+	VHDX_OP_ZEROES,
+	VHDX_OP_DISCARD,
+	VHDX_OP_FLUSH,		/* offset and length are 0 */
+};
+
+/**
+ * struct vhdx_observer_ops - what an observer is told; those that are NULL it is not told
+ * @submitted:	this is about to be written. In any context, interrupts too: no sleep, no
+ *		allocation. Before any of it goes out
+ * @completed:	it ended, with @err (0 or -errno) for whoever submitted it, who is told next. The
+ *		same context. Each that was @submitted is told once; a write that was submitted
+ *		before vhdx_observe() returned, and of which @submitted was not told, is not
+ * @sealed:	a point was sealed. This and what follows: in process context, with no lock of the
+ *		disk held, in the order in which it happened; must not call vhdx_unobserve()
+ * @forgotten:	a point was forgotten
+ * @gap:	changes since the newest point can't be told any more, or tracking ended
+ * @resized:	the disk's size is another one
+ * @layer_changed: a layer was added, or went away
+ * @going_away:	someone detaches the disk: let go of it soon
+ *
+ * A write that carries a flush (REQ_PREFLUSH) is a write.
+ */
+struct vhdx_observer_ops {
+	void (*submitted)(void *context, enum vhdx_write_op op, u64 offset, u64 length);
+	void (*completed)(void *context, enum vhdx_write_op op, u64 offset, u64 length, int err);
+	void (*sealed)(void *context, const struct vhdx_point_id *id);
+	void (*forgotten)(void *context, const struct vhdx_point_id *id);
+	void (*gap)(void *context, u32 reason);
+	void (*resized)(void *context, u64 size);
+	void (*layer_changed)(void *context);
+	void (*going_away)(void *context);
+};
+
+/**
+ * struct vhdx_observer - who is told
+ * @ops:	what of; constant
+ * @context:	the first argument of each of @ops
+ *
+ * The rest is the disk's, between vhdx_observe() and vhdx_unobserve().
+ */
+struct vhdx_observer {
+	const struct vhdx_observer_ops *ops;
+	void *context;
+
+	/* private: */
+	struct list_head link;
+	u64 number;
+};
+
+/**
+ * vhdx_observe() - be told
+ * @hold:	of the disk; outlives the observer's registration
+ * @observer:	@ops and @context are set
+ *
+ * Every write that is submitted after it returns is told. Returns 0 or -ENOMEM.
+ */
+int vhdx_observe(struct vhdx_hold *hold, struct vhdx_observer *observer);
+
+/**
+ * vhdx_unobserve() - be told no more
+ * @hold:	of the disk
+ * @observer:	of vhdx_observe()
+ *
+ * Waits for calls that are under way. When it returns none runs, and none will.
+ */
+void vhdx_unobserve(struct vhdx_hold *hold, struct vhdx_observer *observer);
+
+#endif

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_observers - what other modules hold and are told (selftests/modules/vhdx_watch)
+#
+# vm: on=uml full=6.1:counts*+events,6.12:counts*+events takes=20
+import contextlib
+import errno
+import os
+import pathlib
+import sys
+import threading
+import time
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import faulty, images, ktap, uapi  # noqa: E402
+from vhdxtest.device import Control, expect_failure  # noqa: E402
+from vhdxtest.disk import attached, detach_index, raw_attached  # noqa: E402
+from vhdxtest.images import KIB, MIB  # noqa: E402
+
+DEBUGFS = pathlib.Path("/sys/kernel/debug/vhdx_watch")
+TRACING = pathlib.Path("/sys/kernel/tracing")
+
+
+def tell(*words):
+    """A command for the module."""
+    control = os.open(DEBUGFS / "control", os.O_WRONLY)
+    try:
+        os.write(control, " ".join(map(str, words)).encode())
+    finally:
+        os.close(control)
+
+
+def told():
+    """({name: number}, [(event, id, reason)])"""
+    figures, events = {}, []
+    for line in (DEBUGFS / "told").read_text(encoding="ascii").splitlines():
+        name, _, rest = line.partition(" ")
+        if name == "event":
+            what, point, reason = rest.split()
+            events.append((what, point, int(reason)))
+        else:
+            figures[name] = int(rest)
+    return figures, events
+
+
+@contextlib.contextmanager
+def loaded():
+    """The module is there, and has let go of everything when it goes."""
+    images.command("modprobe", "vhdx_watch")
+    try:
+        yield
+    finally:
+        images.command("rmmod", "vhdx_watch")
+
+
+@contextlib.contextmanager
+def watched(disk, count=1):
+    """The disk is held, and observed this many times."""
+    with loaded():
+        tell("hold", disk.node)
+        tell("observe", count)
+        yield
+        figures, _ = told()
+        ktap.equal((figures["unpaired"], figures["told_while_quiet"]), (0, 0), "unpaired, quiet")
+
+
+@contextlib.contextmanager
+def traced(disk):
+    """[(operation, sectors)] of bios that reached the disk: filled in at the end."""
+    event = TRACING / "events/block/block_bio_queue"
+    found, dev = [], os.stat(disk.node).st_rdev
+    number = os.major(dev) << 20 | os.minor(dev)
+    (event / "filter").write_text(f"dev == {number}")
+    (TRACING / "trace").write_text("")
+    (event / "enable").write_text("1")
+    try:
+        yield found
+    finally:
+        (event / "enable").write_text("0")
+        (event / "filter").write_text("0")
+        for line in (TRACING / "trace").read_text().splitlines():
+            if "block_bio_queue:" in line:
+                # 252,0 WS 2048 + 8 [name]
+                words = line.partition("block_bio_queue:")[2].split()
+                found.append((words[1], int(words[4])))
+
+
+def write_all_sorts(disk):
+    """Across blocks, to new ones and to old ones, with flushes."""
+    for offset, length in ((0, 512), (MIB - 512, 1024), (0, 4 * KIB), (3 * MIB, 2 * MIB),
+                           (9 * MIB + 512, 700 * KIB), (3 * MIB, 64 * KIB)):
+        disk.write(offset, b"w" * length)
+    disk.data.flush()
+
+
+def settled():
+    """Everything that was submitted has ended."""
+    figures, _ = told()
+    return (figures["submitted"], figures["flushes"]) == (figures["completed"], figures["flushed"])
+
+
+@ktap.case
+def counts_each_write_once():
+    """Whatever the driver cuts: their bytes, for one observer and for four."""
+    for observers in (1, 4):
+        with images.container(16 * MIB) as path, attached(path, "--track") as disk:
+            with watched(disk, observers):
+                write_all_sorts(disk)
+                ktap.eventually(settled, "the end of all")
+                figures, _ = told()
+        ktap.equal(figures["completed_bytes"], figures["submitted_bytes"], "bytes that ended")
+        ktap.equal(figures["submitted_bytes"],
+                   512 + 1024 + 4 * KIB + 2 * MIB + 700 * KIB + 64 * KIB, "bytes")
+        ktap.equal((figures["failed"], figures["flushes"] > 0), (0, True), "failed, flushes")
+
+
+@ktap.case
+def counts_as_a_trace_does():
+    """Bio by bio, where the driver cuts none."""
+    if not (TRACING / "events/block").exists():
+        ktap.skip("this kernel does not trace bios")
+    with images.container(16 * MIB) as path, attached(path, "--track") as disk:
+        with watched(disk), traced(disk) as found:
+            for number in range(40):
+                disk.write(number * 64 * KIB, b"x" * 16 * KIB)
+            ktap.eventually(settled, "the end of all")
+            figures, _ = told()
+        writes = [sectors for kind, sectors in found if "W" in kind and sectors]
+        ktap.equal((figures["submitted"], figures["submitted_bytes"]),
+                   (len(writes), 512 * sum(writes)), "writes, bytes")
+        ktap.check(len(writes) >= 40, "too few writes")
+
+
+@ktap.case
+def events():
+    """Seals, forgotten points and gaps, in order, with their ids."""
+    with images.container(16 * MIB) as path, attached(path, "--track") as disk:
+        with watched(disk):
+            points = [disk.handle.seal() for _ in range(3)]
+            disk.handle.forget(points[1])
+            points.append(disk.handle.seal())
+            disk.handle.disable()
+            ktap.eventually(lambda: len(told()[1]) >= 6, "six events")
+            _, found = told()
+            shown = [(what, point) for what, point, _ in found[:5]]
+            ktap.equal(shown, [("sealed", text(point)) for point in points[:3]] +
+                       [("forgotten", text(points[1])), ("sealed", text(points[3]))], "events")
+            ktap.equal((found[5][0], found[5][2]), ("gap", uapi.DISABLED), "gap")
+
+
+def text(point):
+    """As the module shows an id."""
+    return str(point).removeprefix("rct:")
+
+
+@ktap.case
+def errors_are_told():
+    """A write that fails is told as failed."""
+    with images.directory() as directory, \
+            faulty.device(directory / "backing", 64 * MIB) as below:
+        images.create(below.path, 16 * MIB, block_size=MIB)
+        with raw_attached(below.path, closes=None) as disk:
+            disk.write(0, b"x" * 4096)
+            with watched(disk):
+                below.fail_writes()
+                ktap.expect_errno(errno.EIO, disk.write, 0, b"y" * 4096)
+                figures, _ = told()
+                ktap.check(figures["failed"] >= 1, "no failure was told")
+                below.heal()
+
+
+@ktap.case
+def registration_races_with_writes():
+    """None of what is told is told twice, or after the end."""
+    with images.container(16 * MIB) as path, attached(path, "--track") as disk, loaded():
+        over = threading.Event()
+        # Opened once, not by each thread.
+        disk.write(0, b"r" * 512)
+
+        def load(first):
+            while not over.is_set():
+                for number in range(first, 128, 4):
+                    disk.write(number * 64 * KIB, b"r" * 4096)
+
+        writers = [threading.Thread(target=load, args=(n,)) for n in range(4)]
+        tell("hold", disk.node)
+        for writer in writers:
+            writer.start()
+        end = time.monotonic() + 4
+        turns = 0
+        while time.monotonic() < end:
+            tell("observe", turns % 4 + 1)
+            if not turns % 3:
+                disk.handle.seal()
+            tell("unobserve")
+            turns += 1
+        over.set()
+        for writer in writers:
+            writer.join()
+        figures, _ = told()
+        ktap.equal((figures["unpaired"], figures["told_while_quiet"]), (0, 0), "unpaired, quiet")
+        ktap.diag(f"{turns} turns")
+        ktap.check(turns > 3, "too few turns")
+
+
+@ktap.case
+def detach_waits_for_a_holder():
+    """Five seconds; who holds it is told, and named."""
+    with images.container(16 * MIB) as path, attached(path, "--track") as disk, loaded(), \
+            Control() as control:
+        tell("hold", disk.node)
+        tell("observe")
+        disk.close()
+        begun = time.monotonic()
+        expect_failure(errno.EBUSY, uapi.IN_USE, control.detach, disk.index)
+        took = time.monotonic() - begun
+        ktap.check(4.5 < took < 9, f"it took {took:.1f} s")
+        ktap.equal([what for what, _, _ in told()[1]], ["going_away"], "events")
+        # It goes on as it was.
+        with open(disk.node, "rb") as device:
+            ktap.equal(len(device.read(4096)), 4096, "bytes")
+        shown = images.command("sh", "-c", f"vhdxctl detach {disk.node} 2>&1 || true")
+        ktap.check("vhdx_watch" in shown, f"vhdxctl says {shown!r}")
+        # One who lets go while it waits lets it end.
+        letting_go = threading.Timer(1, tell, ("put",))
+        letting_go.start()
+        begun = time.monotonic()
+        detach_index(control, disk.index)
+        ktap.check(time.monotonic() - begun < 4.5, "it waited for nobody")
+        letting_go.join()
+        ktap.check(not os.path.exists(disk.node), "it is still there")
+        disk_is_gone(path)
+
+
+def disk_is_gone(path):
+    """It can be attached again; for the detach of attached()."""
+    images.command("vhdxctl", "attach", path)
+
+
+@ktap.case
+def partition_is_held():
+    """The disk that it is a part of; offsets are the disk's."""
+    with images.container(64 * MIB) as path, attached(path, "--track") as disk:
+        images.command("sfdisk", "-q", disk.node, stdin="2048,40960\n")
+        images.command("udevadm", "settle")
+        with loaded():
+            tell("hold", f"{disk.node}p1")
+            ktap.equal(disk.sysfs("holders"), "vhdx_watch", "holders")
+            tell("observe")
+            with open(f"{disk.node}p1", "r+b", buffering=0) as part:
+                part.write(b"p" * 4096)
+                os.fsync(part.fileno())
+            ktap.eventually(settled, "the end of all")
+            ktap.check(told()[0]["submitted_bytes"] >= 4096, "nothing was told")
+            tell("put")
+        ktap.expect_errno(errno.ENOENT, open, DEBUGFS / "told", "rb")
+
+
+@ktap.case
+def unload_in_any_order():
+    """Whoever holds keeps the driver; who goes lets go of the disk."""
+    with images.container(16 * MIB) as path, attached(path) as disk:
+        images.command("modprobe", "vhdx_watch")
+        tell("hold", disk.node)
+        tell("observe", 2)
+        shown = images.command("sh", "-c", "rmmod vhdx 2>&1 || true")
+        ktap.check("in use" in shown, f"rmmod says {shown!r}")
+        disk.write(0, b"x" * 4096)
+        images.command("rmmod", "vhdx_watch")
+        ktap.equal(disk.sysfs("holders"), "", "holders")
+        disk.write(0, b"y" * 4096)
+
+
+@ktap.case
+def no_disk():
+    with images.blank_device() as device, loaded():
+        for node in (device, "/dev/null", "/dev/vhdx-control"):
+            ktap.expect_errno(errno.ENODEV, tell, "hold", node)
+
+
+ktap.main()
