@@ -44,7 +44,7 @@ def sources():
     """(path below kmod, text without comments) of all that the module is built from."""
     for path in sorted(KMOD.rglob("*.[ch]")):
         name = path.relative_to(KMOD)
-        if name.parts[0] not in ("compat", "generated") and not name.stem.endswith("_user"):
+        if name.parts[0] not in ("compat", "generated", "include") and not name.stem.endswith("_user"):
             yield name, _COMMENT.sub(" ", path.read_text())
 
 

@@ -169,6 +169,8 @@ unsigned int vhdx_job_start(const char *path, const struct vhdx_changes *questio
 	clear_error();
 	*job = NULL;
 	err = take_sized(&known, sizeof(known), question, VHDX_CHANGES_SIZE_VER0, "vhdx_changes");
+	/* A job has its own, and is asked for it. */
+	known.progress = NULL;
 	if (!err)
 		err = take_options(options, &known_options);
 	if (!err)
