@@ -6,7 +6,7 @@
 #include "random.h"
 #include "core/rct/history.h"
 
-/* ---- which deltas lie between two points ---------------------------------------------------- */
+/* ---- which deltas lie between two points --------------------------------------------------- */
 
 #define LAYERS	4
 #define POINTS	3
@@ -179,7 +179,7 @@ CASE(layers_that_say_they_are_the_same)
 	EXPECT_EQ(route.derived_end - route.derived, 2);
 }
 
-/* ---- what is derived -------------------------------------------------------------------------- */
+/* ---- what is derived ----------------------------------------------------------------------- */
 
 #define SECTORS		(9 * VHDX_LEAF_UNITS + 77)
 #define SECTOR_SHIFT	9
