@@ -58,19 +58,23 @@ int vhdx_chain_judge(const struct vhdx_disk *disk, unsigned int position,
 	return vhdx_parent_check(&layer->image, &disk->layers[position + 1].layer->image, diag);
 }
 
-static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
-		      struct vhdx_diag *diag)
+/* A parent tells of the disk's history, too. */
+static int open_layer(struct vhdx_disk *disk, unsigned int position,
+		      const struct vhdx_layer *given, struct vhdx_diag *diag)
 {
 	struct vhdx_layer_user *user = &disk->layers[position];
 	int err;
 
 	if (position + 1 < disk->layer_count)
 		user->parent = disk->layers[position + 1].layer;
-	err = vhdx_layer_open(user, fd, disk->read_only || position, diag);
+	err = vhdx_layer_open(user, given->container_fd, disk->read_only || position, diag);
 	if (!err)
 		err = check_unique(disk, position, diag);
 	if (!err)
 		err = vhdx_chain_judge(disk, position, user->layer, diag);
+	if (!err && position)
+		err = vhdx_past_take(&disk->tracker.past, position - 1, user->layer, disk->index,
+				     given->sidecar_fd, diag);
 	if (err && position)
 		name_layer(diag, position);
 	return err;
@@ -84,19 +88,21 @@ static int open_layer(struct vhdx_disk *disk, unsigned int position, int fd,
  *
  * The leaf is opened last: once its log is replayed on disk, it must not be refused any more.
  * Process context. Returns 0; -EINTR killed; what vhdx_layer_open() says; what vhdx_chain_judge()
- * says.
+ * says; what vhdx_past_take() says.
  */
 int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 		    struct vhdx_diag *diag)
 {
 	unsigned int i;
-	int err = 0;
+	int err = vhdx_past_init(&disk->tracker.past, disk->layer_count - 1);
 
+	if (err)
+		return vhdx_no_memory(diag);
 	for (i = disk->layer_count; i && !err; i--) {
 		/* A hostile file may take a second to be judged, and there may be 256 of them. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		err = open_layer(disk, i - 1, layers[i - 1].container_fd, diag);
+		err = open_layer(disk, i - 1, &layers[i - 1], diag);
 	}
 	return err;
 }

@@ -427,6 +427,27 @@ int vhdx_tracking_reset(struct vhdx_tracker *tracker, struct vhdx_point_id *id,
 	return err ?: seal_alone(tracker, id, diag);
 }
 
+/* What belongs to a parent can't be forgotten here. */
+static int refuse_frozen(const struct vhdx_tracker *t, const struct vhdx_point_id *id,
+			 struct vhdx_diag *diag)
+{
+	const struct vhdx_history frozen = {
+		.parents = t->past.layers,
+		.parent_count = t->past.count,
+	};
+	struct vhdx_place place;
+
+	if (!vhdx_history_find(&frozen, id, true, &place))
+		return 0;
+	if (place.position == VHDX_PLACE_END)
+		return vhdx_bad_argument(diag,
+			"this is a snapshot, which is layer %u of the disk itself: only points that were sealed can be forgotten",
+			place.layer);
+	return vhdx_fail(diag, -EROFS, VHDX_REASON_READ_ONLY,
+			 "the point is in the sidecar of layer %u, a parent, which is not written any more",
+			 place.layer);
+}
+
 /* The position of a point that can be forgotten; or -errno. */
 static int find_to_forget(struct vhdx_tracker *t, const struct vhdx_point_id *id,
 			  struct vhdx_diag *diag)
@@ -434,6 +455,9 @@ static int find_to_forget(struct vhdx_tracker *t, const struct vhdx_point_id *id
 	const struct vhdx_timeline *timeline;
 	int position, err;
 
+	err = refuse_frozen(t, id, diag);
+	if (err)
+		return err;
 	if (t->state != VHDX_TRACKING_ON)
 		return vhdx_tracker_fail(t, -EOPNOTSUPP, diag);
 	timeline = &t->open->sidecar.timeline;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "query.h"
+#include "errand.h"
+#include "mapped.h"
 #include "visit.h"
 #include "disk/disk.h"
 #include "disk/cdev.h"
@@ -8,11 +10,10 @@
 
 #include <linux/blkdev.h>
 #include <linux/ktime.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-/* Ranges between two calls of the sink. */
-#define BATCH_RANGES	512
+/* Ranges between two calls of the sink: enough that a worker is worth its way. */
+#define BATCH_RANGES	4096U
 /* Leaves between two looks at the timeline. */
 #define BATCH_LEAVES	256
 /* So long, in jiffies, blocks stay out of use for a question; then it looks for them anew. */
@@ -36,39 +37,41 @@ struct output {
 
 /**
  * struct query - one call under way
+ * @errand:	of its batches; keeps all of this
  * @args:	what was asked
- * @sink:	where the answer goes
+ * @sink:	where the answer goes; not the worker's
  * @diag:	what is wrong
  * @deadline:	when the caller wants it back, as ktime_get() tells the time; 0: at the end
  * @output:	the form of the answer
  * @answer:	keeps ranges or bits in its buffer until the sink takes them
  * @limit:	where the answer ends at the latest: the request does, or the room for a bitmap
  * @visitor:	of the leaves; its question is the batch that is under way
+ * @stored:	what a parent's sidecar has
+ * @mapped:	who looks into layers
+ * @deltas:	of those
+ * @list:	all that the answer is made of
+ * @reads:	it is not all in memory: batches are a worker's
+ * @err:	what the last batch ended with
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
  */
 struct query {
-	struct vhdx_get_virtual_disk_changes *args;
+	struct vhdx_errand errand;
+	struct vhdx_get_virtual_disk_changes args;
 	struct vhdx_query_sink *sink;
-	struct vhdx_diag *diag;
+	struct vhdx_diag diag;
 	ktime_t deadline;
 	const struct output *output;
 	struct vhdx_answer answer;
 	u64 limit;
 	struct vhdx_visitor visitor;
+	struct vhdx_stored_deltas stored;
+	struct vhdx_mapped mapped;
+	struct vhdx_derived_delta *deltas;
+	struct vhdx_delta_list list;
+	bool reads;
+	int err;
 	u32 put;
 };
-
-/*
- * Which deltas, now: the points are looked up by their ids for every batch, since another task
- * may seal or forget points in between. The timeline is locked.
- */
-static int find_span(struct query *q, const struct vhdx_history *history)
-{
-	int err = vhdx_report_span(history, q->args, &q->visitor.span, q->diag);
-
-	vhdx_loss_explain(vhdx_disk_of(q->visitor.tracker), err, q->diag);
-	return err;
-}
 
 static bool is_late(const struct query *q)
 {
@@ -81,13 +84,61 @@ static int settle(struct query *q)
 	int err = vhdx_loss_settle(vhdx_disk_of(q->visitor.tracker));
 
 	if (err == -EIO) {
-		vhdx_fail_plainly(q->diag, err, VHDX_REASON_IO);
-		vhdx_loss_explain(vhdx_disk_of(q->visitor.tracker), err, q->diag);
+		vhdx_fail_plainly(&q->diag, err, VHDX_REASON_IO);
+		vhdx_loss_explain(vhdx_disk_of(q->visitor.tracker), err, &q->diag);
 	}
 	return err;
 }
 
-/* The span is known, and the sidecar is open. */
+/*
+ * Which deltas, now: the points are looked up by their ids for every batch, since another task
+ * may seal or forget points in between. The timeline is locked.
+ */
+static int find_route(struct query *q, const struct vhdx_history *history,
+		      struct vhdx_route *route)
+{
+	int err = vhdx_report_route(history, &q->args, route, &q->diag);
+
+	vhdx_loss_explain(vhdx_disk_of(q->visitor.tracker), err, &q->diag);
+	q->visitor.span = route->stored;
+	return err;
+}
+
+/* Live maps alone are in memory. */
+static bool reads_something(const struct vhdx_route *route)
+{
+	return route->derived < route->derived_end || (route->tracked && route->layer) ||
+	       route->stored.first < route->stored.end;
+}
+
+static void add_source(struct query *q, const struct vhdx_leaf_source *ops, void *context)
+{
+	q->list.sources[q->list.count++] = (struct vhdx_delta_source) { ops, context };
+}
+
+/* What the route leads along. Layers, and the sidecars of parents, stay what they are. */
+static void list_sources(struct query *q, const struct vhdx_history *history,
+			 const struct vhdx_route *route)
+{
+	q->list.count = 0;
+	vhdx_route_derive(route, history, vhdx_mapped_in_layer, &q->mapped, q->deltas, &q->list);
+	if (!route->tracked)
+		return;
+	if (!route->layer) {
+		add_source(q, &vhdx_visitor_source, &q->visitor);
+		return;
+	}
+	q->stored = (struct vhdx_stored_deltas) {
+		.sidecar = history->parents[route->layer - 1].sidecar,
+		.first = route->stored.first,
+		.end = route->stored.end,
+		.live = route->stored.live,
+		.cache = q->visitor.cache,
+	};
+	add_source(q, &vhdx_stored_source, &q->stored);
+}
+
+/* The deltas are known, and the sidecar stays open. */
 static int run_leaves(struct query *q)
 {
 	u32 leaves;
@@ -96,26 +147,55 @@ static int run_leaves(struct query *q)
 	for (leaves = 0; leaves < BATCH_LEAVES && ret == 1; leaves++) {
 		if (leaves && (is_late(q) || vhdx_visitor_is_long(&q->visitor)))
 			break;
-		ret = vhdx_answer_leaf(&q->answer, &vhdx_visitor_source, &q->visitor);
+		if (vhdx_errand_is_killed(&q->errand))
+			return -EINTR;
+		ret = vhdx_answer_leaf(&q->answer, &vhdx_delta_list_source, &q->list);
 	}
-	return ret < 0 && ret != -EAGAIN ? vhdx_report_failure(ret, q->diag) : 0;
+	if (ret >= 0 || ret == -EAGAIN)
+		return 0;
+	ret = vhdx_report_failure(ret, &q->diag);
+	vhdx_loss_explain(q->mapped.disk, ret, &q->diag);
+	return ret;
 }
 
-/* The question is begun: look away from it, and read what was seen. */
-static int look_and_read(struct query *q, struct vhdx_open_sidecar *open)
+/* The question is begun: look away from it. 1: its deltas are known; 0: to a worker; -errno. */
+static int look(struct query *q, struct vhdx_route *route)
 {
-	int reader, ret;
+	struct vhdx_question *question = &q->visitor.question;
+	int ret = find_route(q, &question->history, route);
 
-	/* Before the span is looked up: what it names is not reused from here on. */
-	reader = srcu_read_lock(&open->readers);
-	q->visitor.until = jiffies + READ_SIDE;
-	ret = find_span(q, &q->visitor.question.history);
-	if (!ret)
-		q->answer.unit_shift = open->sidecar.unit_shift;
-	vhdx_tracker_look_away(&q->visitor.question);
-	if (!ret)
+	if (!ret && !q->reads && reads_something(route)) {
+		q->reads = true;
+	} else if (!ret) {
+		q->answer.unit_shift = route->unit_shift;
+		list_sources(q, &question->history, route);
+		ret = 1;
+	}
+	vhdx_tracker_look_away(question);
+	return ret;
+}
+
+/*
+ * Read what was seen. From before the deltas are looked up nothing that they name is reused; but of
+ * what the leaf's own sidecar does not have, nobody who needs room in that waits for the reader.
+ */
+static int look_and_read(struct query *q)
+{
+	struct vhdx_open_sidecar *open = q->visitor.question.open;
+	struct vhdx_route route;
+	int reader = 0, ret;
+
+	if (open)
+		reader = srcu_read_lock(&open->readers);
+	ret = look(q, &route);
+	if (open && (ret <= 0 || !route.tracked || route.layer)) {
+		srcu_read_unlock(&open->readers, reader);
+		open = NULL;
+	}
+	if (ret > 0)
 		ret = run_leaves(q);
-	srcu_read_unlock(&open->readers, reader);
+	if (open)
+		srcu_read_unlock(&open->readers, reader);
 	return ret;
 }
 
@@ -132,23 +212,26 @@ static int run_batch(struct query *q)
 	if (overdue)
 		vhdx_precedence_claim(&q->visitor.tracker->overdue);
 	vhdx_tracker_begin_question(q->visitor.tracker, question);
-	if (question->open) {
-		ret = look_and_read(q, question->open);
-	} else {
-		ret = find_span(q, &question->history);
-		vhdx_tracker_look_away(question);
-	}
+	q->visitor.until = jiffies + READ_SIDE;
+	ret = look_and_read(q);
 	vhdx_tracker_end_question(question);
 	if (overdue)
 		vhdx_precedence_drop(&q->visitor.tracker->overdue);
 	return ret;
 }
 
+static void run_errand(struct vhdx_errand *errand)
+{
+	struct query *q = container_of(errand, struct query, errand);
+
+	q->err = run_batch(q);
+}
+
 static bool room_for_ranges(struct query *q)
 {
 	struct vhdx_ranges *list = &q->answer.ranges;
 
-	list->capacity = min_t(u32, BATCH_RANGES, q->args->output_capacity - q->put);
+	list->capacity = min_t(u32, BATCH_RANGES, q->args.output_capacity - q->put);
 	return !list->count || list->count < list->capacity;
 }
 
@@ -172,7 +255,7 @@ static int put_ranges(struct query *q, bool at_last)
 
 static bool ranges_come_on(const struct query *q)
 {
-	return q->answer.offset > q->args->byte_offset;
+	return q->answer.offset > q->args.byte_offset;
 }
 
 static const struct output ranges = {
@@ -225,16 +308,21 @@ static struct vhdx_disk *enter(struct vhdx_cdev *cdev, struct query *q)
 
 	if (disk)
 		q->visitor.tracker = &disk->tracker;
+	q->mapped.disk = disk;
 	return disk;
 }
 
 static int run_once(struct vhdx_cdev *cdev, struct query *q)
 {
+	struct vhdx_disk *disk = enter(cdev, q);
 	int err;
 
-	if (!enter(cdev, q))
-		return vhdx_cdev_is_gone(q->diag);
-	err = run_batch(q);
+	if (!disk)
+		return vhdx_cdev_is_gone(&q->diag);
+	if (q->reads)
+		err = vhdx_errand_run(&q->errand, disk->question_wq) ?: q->err;
+	else
+		err = run_batch(q);
 	vhdx_cdev_leave(cdev);
 	if (!err)
 		err = q->output->put(q, false);
@@ -263,57 +351,96 @@ static int make_buffer(struct query *q)
 {
 	struct vhdx_answer *a = &q->answer;
 
-	if (q->args->flags & VHDX_CHANGES_COUNT)
+	if (q->args.flags & VHDX_CHANGES_COUNT)
 		return 0;
 	if (q->output == &bits)
 		a->bits = kvmalloc_array(VHDX_ANSWER_WORDS, sizeof(u64), GFP_KERNEL);
 	else
-		a->ranges.array = kvmalloc_array(BATCH_RANGES, a->ranges.size, GFP_KERNEL);
+		a->ranges.array = kvmalloc_array(min(BATCH_RANGES, q->args.output_capacity),
+						 a->ranges.size, GFP_KERNEL);
 	return a->bits || a->ranges.array ? 0 : -ENOMEM;
 }
 
-static int answer(struct vhdx_cdev *cdev, struct query *q)
+/* What is read, and from where. */
+static int make_sources(struct query *q, u32 parents)
 {
-	struct vhdx_answer *a = &q->answer;
 	struct vhdx_visitor *visitor = &q->visitor;
-	int err = make_buffer(q);
 
-	a->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
+	q->answer.words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
 	visitor->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
 	visitor->cache = vhdx_index_cache_new(visitor->span.end - visitor->span.first + 1);
-	if (!a->words || !visitor->words || !visitor->cache)
-		err = -ENOMEM;
+	q->list.sources = kvcalloc(parents + 1, sizeof(*q->list.sources), GFP_KERNEL);
+	q->deltas = kvcalloc(parents + 1, sizeof(*q->deltas), GFP_KERNEL);
+	return q->answer.words && visitor->words && visitor->cache && q->list.sources && q->deltas ?
+	       0 : -ENOMEM;
+}
+
+static void free_query(struct vhdx_errand *errand)
+{
+	struct query *q = container_of(errand, struct query, errand);
+
+	kvfree(q->deltas);
+	kvfree(q->list.sources);
+	vhdx_index_cache_free(q->visitor.cache);
+	kvfree(q->visitor.words);
+	kvfree(q->answer.words);
+	kvfree(q->answer.bits);
+	kvfree(q->answer.ranges.array);
+	kfree(q);
+}
+
+static struct query *new_query(struct vhdx_cdev *cdev,
+			       const struct vhdx_get_virtual_disk_changes *args,
+			       struct vhdx_query_sink *sink)
+{
+	struct query *q = kzalloc(sizeof(*q), GFP_KERNEL);
+
+	if (!q)
+		return NULL;
+	vhdx_errand_init(&q->errand, cdev, run_errand, free_query);
+	q->args = *args;
+	q->sink = sink;
+	q->visitor.errand = &q->errand;
+	q->mapped.errand = &q->errand;
+	if (args->time_limit_ms)
+		q->deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
+	return q;
+}
+
+static int answer(struct vhdx_cdev *cdev, struct query *q, u32 parents)
+{
+	int err = make_buffer(q);
+
+	if (!err)
+		err = make_sources(q, parents);
 	if (!err)
 		err = run(cdev, q);
-	vhdx_index_cache_free(visitor->cache);
-	kvfree(visitor->words);
-	kvfree(a->words);
-	kvfree(a->bits);
-	kvfree(a->ranges.array);
-	return err == -ENOMEM ? vhdx_no_memory(q->diag) : err;
+	return err == -ENOMEM ? vhdx_no_memory(&q->diag) : err;
 }
 
 /* All that can be said before the first range is looked for. */
 static int judge(struct vhdx_disk *disk, struct query *q)
 {
-	struct vhdx_get_virtual_disk_changes *args = q->args;
+	struct vhdx_get_virtual_disk_changes *args = &q->args;
 	const struct vhdx_history geometry = {
 		.disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size,
 	};
 	struct vhdx_question *question = &q->visitor.question;
+	struct vhdx_route route;
 	int err;
 
 	args->virtual_disk_size = geometry.disk_size;
 	args->disk_seq = disk->gd->diskseq;
-	err = vhdx_report_check(&geometry, args, q->diag);
+	err = vhdx_report_check(&geometry, args, &q->diag);
 	if (err)
 		return err;
 	vhdx_tracker_begin_question(q->visitor.tracker, question);
-	err = find_span(q, &question->history);
+	err = find_route(q, &question->history, &route);
 	vhdx_tracker_look_away(question);
 	vhdx_tracker_end_question(question);
+	q->reads = reads_something(&route);
 	if (!err)
-		err = vhdx_report_begin(args, &q->answer, q->diag);
+		err = vhdx_report_begin(args, &q->answer, &q->diag);
 	q->limit = q->answer.end;
 	q->output = &ranges;
 	if (args->flags & VHDX_CHANGES_BITMAP) {
@@ -323,6 +450,34 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	return err;
 }
 
+static int ask(struct vhdx_cdev *cdev, struct query *q)
+{
+	struct vhdx_disk *disk = enter(cdev, q);
+	u32 parents;
+	int index, err;
+
+	if (!disk)
+		return vhdx_cdev_is_gone(&q->diag);
+	index = disk->index;
+	parents = disk->layer_count - 1;
+	err = settle(q) ?: judge(disk, q);
+	vhdx_cdev_leave(cdev);
+	if (err)
+		return err;
+	if (q->args.byte_length)
+		err = answer(cdev, q, parents);
+	/* Who was killed has let go of it. */
+	if (err == -EINTR)
+		return err;
+	trace_vhdx_query(index, q->args.byte_offset, q->answer.offset - q->args.byte_offset,
+			 q->put, q->visitor.leaves, err);
+	if (err)
+		return err;
+	q->args.output_count = q->put;
+	vhdx_report_end(&q->args, &q->answer);
+	return 0;
+}
+
 /**
  * vhdx_query_changes() - VHDX_GET_VIRTUAL_DISK_CHANGES
  * @cdev:	of the disk, which may be detached meanwhile
@@ -330,34 +485,23 @@ static int judge(struct vhdx_disk *disk, struct query *q)
  * @sink:	gets the ranges, in order
  * @diag:	what is wrong
  *
- * Sleeps, as long as the sidecar takes to be read; waits for nobody who writes it. Returns 0; what
- * the sink failed with; or -errno, see the uapi header.
+ * Sleeps, as long as sidecars and layers take to be read, but for no longer than the caller lives;
+ * waits for nobody who writes a sidecar. Returns 0; what the sink failed with; or -errno, see the
+ * uapi header.
  */
 int vhdx_query_changes(struct vhdx_cdev *cdev, struct vhdx_get_virtual_disk_changes *args,
 		       struct vhdx_query_sink *sink, struct vhdx_diag *diag)
 {
-	struct query q = { .args = args, .sink = sink, .diag = diag };
-	struct vhdx_disk *disk;
-	int index, err;
+	struct query *q = new_query(cdev, args, sink);
+	int err;
 
-	if (args->time_limit_ms)
-		q.deadline = ktime_add_ms(ktime_get(), args->time_limit_ms);
-	disk = enter(cdev, &q);
-	if (!disk)
-		return vhdx_cdev_is_gone(diag);
-	index = disk->index;
-	err = settle(&q) ?: judge(disk, &q);
-	vhdx_cdev_leave(cdev);
-	if (err)
-		return err;
-
-	if (args->byte_length)
-		err = answer(cdev, &q);
-	trace_vhdx_query(index, args->byte_offset, q.answer.offset - args->byte_offset, q.put,
-			 q.visitor.leaves, err);
-	if (err)
-		return err;
-	args->output_count = q.put;
-	vhdx_report_end(args, &q.answer);
-	return 0;
+	if (!q)
+		return vhdx_no_memory(diag);
+	err = ask(cdev, q);
+	if (err != -EINTR) {
+		*args = q->args;
+		*diag = q->diag;
+	}
+	vhdx_errand_put(&q->errand);
+	return err;
 }

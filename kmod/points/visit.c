@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "visit.h"
 
-#include <linux/sched/signal.h>
-
 /* Deltas between two looks at the timeline. */
 #define BATCH_DELTAS	8
 
@@ -105,7 +103,7 @@ static int visit(struct vhdx_visitor *v, const struct vhdx_visit_ops *ops, u32 l
 		if (count < 0)
 			return count;
 		v->visit = (struct vhdx_visit) { ops, leaf, points[count - 1] };
-		if (fatal_signal_pending(current))
+		if (vhdx_errand_is_killed(v->errand))
 			return -EINTR;
 		if (vhdx_visitor_is_long(v))
 			return -EAGAIN;

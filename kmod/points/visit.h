@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The deltas of a span, asked leaf by leaf while others seal and forget.
+ * The deltas of a span that the leaf's own sidecar has, asked leaf by leaf while others seal and
+ * forget.
  */
 #ifndef VHDX_VISIT_H
 #define VHDX_VISIT_H
 
 #include "track/tracker.h"
-#include "core/rct/answer.h"
+#include "errand.h"
 
 #include <linux/jiffies.h>
 
@@ -27,6 +28,7 @@ struct vhdx_visit {
 /**
  * struct vhdx_visitor - who asks
  * @tracker:	of the disk
+ * @errand:	that this is part of
  * @question:	begun, and looked away from; its sidecar is open, and its read side entered
  * @until:	when that is to be left, in jiffies
  * @span:	the deltas to ask, found in this question
@@ -40,6 +42,7 @@ struct vhdx_visit {
  */
 struct vhdx_visitor {
 	struct vhdx_tracker *tracker;
+	const struct vhdx_errand *errand;
 	struct vhdx_question question;
 	unsigned long until;
 	struct vhdx_span span;

@@ -44,6 +44,9 @@ static void look(struct vhdx_tracker *t, struct vhdx_question *question)
 
 	question->history = (struct vhdx_history) {
 		.disk_size = t->layer->image.geo.disk_size,
+		.sector_shift = ilog2(t->layer->image.geo.logical_sector_size),
+		.parents = t->past.layers,
+		.parent_count = t->past.count,
 		.state = VHDX_TRACKING_OFF,
 		.off_reason = READ_ONCE(t->off_reason),
 	};

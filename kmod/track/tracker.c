@@ -186,5 +186,6 @@ void vhdx_tracker_destroy(struct vhdx_tracker *tracker)
 	if (tracker->former)
 		vhdx_open_sidecar_put_memory(tracker->former);
 	kfree(tracker->face.former_path);
+	vhdx_past_destroy(&tracker->past);
 	vhdx_inflight_destroy(&tracker->inflight);
 }

@@ -11,6 +11,7 @@
 #include "coarse.h"
 #include "inflight.h"
 #include "open_sidecar.h"
+#include "past.h"
 #include "precedence.h"
 
 #include <linux/mutex.h>
@@ -75,6 +76,7 @@ struct vhdx_tracker_statistics {
  * under that. It comes after @tree.
  *
  * @layer:	the layer whose changes it keeps; set once that is open
+ * @past:	what its parents tell; set once all layers are open
  * @changed:	wakes the tasks that poll for new points and gaps
  * @disk:	number of the disk
  * @sidecar_fd:	while it is attached: the descriptor that vhdx_tracker_resume() will be given, or
@@ -112,6 +114,7 @@ struct vhdx_tracker_statistics {
  */
 struct vhdx_tracker {
 	struct vhdx_open_layer *layer;
+	struct vhdx_past past;
 	void (*changed)(struct vhdx_tracker *tracker);
 	int disk;
 	int sidecar_fd;

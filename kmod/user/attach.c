@@ -150,6 +150,7 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	err = -EINTR;
 	if (fatal_signal_pending(current))
 		goto fail_disk;
+	vhdx_past_explain(&disk->tracker.past, &gap);
 	disk->last_close = last_close;
 	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
 	vhdx_registry_note_age(disk);

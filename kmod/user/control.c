@@ -42,10 +42,6 @@ static int get_layer(const struct vhdx_attach *args, u32 position, struct vhdx_l
 	if (!err && layer->sidecar_fd < -1)
 		err = vhdx_bad_argument(diag, "sidecar_fd %d: want a descriptor, or -1 for none",
 					layer->sidecar_fd);
-	if (!err && position && layer->sidecar_fd >= 0)
-		err = vhdx_unsupported(diag,
-				       "layer %u: a sidecar of a parent is not supported yet: give -1",
-				       position);
 	return err;
 }
 

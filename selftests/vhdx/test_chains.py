@@ -458,8 +458,9 @@ def sidecar_of_a_parent():
     which stays as it is. That of the parent's parent is an old one, with a gap."""
     with images.directory() as scratch, udev.asleep():
         base = images.create(scratch / "base.vhdx", 16 * MIB, MIB)
-        lrct = scratch / "base.vhdx.lrct"
-        with attached(base, "--track") as disk:
+        # Not beside it, where it would be its parent's.
+        lrct = scratch / "sidecar"
+        with attached(base, "--track", "--sidecar", lrct) as disk:
             disk.write(0, b"a" * 4096)
             since = ctl.line("seal", disk.node)
             disk.write(MIB, b"b" * 4096)
@@ -479,6 +480,7 @@ def sidecar_of_a_parent():
         # Named so that it finds it.
         base.rename(scratch / "was.vhdx")
         leaf.rename(base)
+        lrct = lrct.rename(scratch / "base.vhdx.lrct")
         with attached(base, "--parent", scratch / "was.vhdx") as disk:
             ktap.equal((disk.sysfs("tracking"), disk.sysfs("reason")), ("off", "changed_offline"), "state")
             disk.write(3 * MIB, b"c" * 4096)
@@ -511,7 +513,7 @@ def found_by_the_command():
         with chain.truth(scratch / "truth") as truth:
             with attached(chain.leaf, "--track") as disk:
                 judge.same_disk(disk, truth)
-                point = disk.handle.ids()[0]
+                point = disk.handle.ids()[-1]
                 Writer(disk, truth, random.Random(17), 512).write(3 * MIB + 512, 1024)
                 shown = ctl.json("info", disk.node)
                 ktap.equal((shown["type"], shown["container"], shown["tracking"]),

@@ -440,9 +440,10 @@ RANGES = [{"offset": int, "length": int}]
 WHICH = {"virtual_disk_id": UUID, "disk_seq": (int, None)}
 CHANGES = WHICH | {"version": int, "limit": ID, "target": (ID, None), "offset": int,
                    "length": int, "processed": int, "size": int, "unit": int, "coarse": bool,
-                   "changed_bytes": int, "ranges": RANGES}
+                   "derived": bool, "changed_bytes": int, "ranges": RANGES}
 POINTS = [{"id": ID, "kind": "reference", "sequence": int, "time": TIME, "label": (".*", None),
-           "gap": (None, "[a-z_]+")}]
+           "gap": (None, "[a-z_]+"), "layer": int, "has_data": bool, "coarse": bool, "derived": bool,
+           "size": int, "changed_bytes": (int, None)}]
 INFO = WHICH | {
         "version": int, "disk": (int, None), "device": (r"/dev/vhdx\d+", None),
         "container": "/.*", "container_deleted": bool, "sidecar": ("/.*\\.lrct", None),

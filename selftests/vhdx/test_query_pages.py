@@ -24,7 +24,7 @@ from vhdxtest.sidecar import COARSE, Delta, EVERY_SECOND, LEAF_UNITS, leaf_of  #
 from vhdxoracle import check_answer, join  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
-CAPACITIES = (1, 2, 3, 7, 511, 512, 513, 4096)
+CAPACITIES = (1, 2, 3, 7, 511, 4095, 4096, 4097)
 
 
 class Disk:
@@ -155,7 +155,7 @@ for name, disk_size, disk_unit in (
 def dense():
     """Every second unit of a leaf; all capacities around what the driver copies at once."""
     with made(256 * MIB, 4 * KIB, [Delta({}, 0, 0), Delta({0: EVERY_SECOND}, 0, 0)]) as disk:
-        for capacity in (511, 512, 513, 4096, 20000):
+        for capacity in (511, 4095, 4096, 4097, 20000):
             pages = disk.check(0, 1, 0, disk.size, capacity)
             ktap.check(pages <= -(-16384 // capacity) + 1, f"{pages} pages of {capacity}")
         disk.check(0, None, 5, 4 * MIB, 1)

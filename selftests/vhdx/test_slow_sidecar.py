@@ -100,6 +100,18 @@ def killed_while_it_asks():
 PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
 
 
+def waiting_workers(index):
+    """Flags of those that wait for something as they answer a question to this disk."""
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"vhdx{index}-question" not in (process / "comm").read_text(encoding="ascii"):
+                continue
+            stat = (process / "stat").read_text(encoding="ascii")
+            state, *fields = stat.rpartition(")")[2].split()
+            if state == "D":
+                yield int(fields[5])
+
+
 @ktap.case
 def a_question_waits_for_no_writer():
     """Writes may wait for its lock: memory that it needs is not made by writing (rule K3)."""
@@ -110,11 +122,7 @@ def a_question_waits_for_no_writer():
         asking.start()
         seen = []
         while asking.is_alive():
-            stat = pathlib.Path(f"/proc/self/task/{asking.native_id}/stat")
-            with contextlib.suppress(OSError):
-                state, *fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
-                if state == "D":
-                    seen.append(int(fields[5]))
+            seen += waiting_workers(disk.index)
             time.sleep(READ_MS / 5000)
         ktap.check(len(seen) > DELTAS / 4, f"it was seen to wait {len(seen)} times")
         both = PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE

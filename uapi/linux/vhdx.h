@@ -170,7 +170,8 @@ struct vhdx_range {
  *			read-only attach and for parents; never with O_APPEND. The kernel keeps
  *			this very open file, with the locks on it, until detach.
  * @sidecar_fd:		the change-tracking sidecar of this layer, opened the
- *			same way, or -1 where there is none; of a parent always -1
+ *			same way, or -1 where there is none. That of a parent is only
+ *			read, for what it tells of the past
  * @flags:		zero
  * @reserved:		zero
  */
@@ -257,8 +258,11 @@ struct vhdx_layer {
  *
  * Both nodes can be opened when the call returns.
  *
- * A parent is never written, and may be read by many disks. With several layers the
- * message names the one that is wrong by its position, 0 = the leaf.
+ * A parent is never written, and may be read by many disks; nor is its sidecar. If that
+ * can't be used (it is damaged, or the parent was written without it) the disk is attached,
+ * the message says so, and a question about a point that may be in it fails with the
+ * reason. With several layers the message names the one that is wrong by its position,
+ * 0 = the leaf.
  *
  * Errors: EMEDIUMTYPE not a VHDX; EUCLEAN damaged, or the next layer is not the parent;
  * EOPNOTSUPP a feature that is not supported; EBUSY the container
@@ -442,7 +446,8 @@ struct vhdx_info {
  *			a gap lies behind that point
  * @most_recent_id:	out: the newest point; all zero where there is none
  * @unit:		out: tracking unit in bytes; 0 where there is no sidecar
- * @point_count:	out: number of points that are known; 0 where @state is OFF
+ * @point_count:	out: number of points in the leaf's own sidecar; 0 where @state is
+ *			OFF. Those of parents are counted by VHDX_GET_POINTS
  * @gap_reason:		out: why changes since @most_recent_id can't be told, or
  *			why the sidecar was not resumed; else VHDX_REASON_NONE
  * @reason:		out: VHDX_REASON_* on failure
@@ -581,18 +586,25 @@ struct vhdx_tracking_reset {
 /**
  * struct vhdx_point - one point, as VHDX_GET_POINTS returns it
  * @id:			its id
- * @time_ns:		when it was sealed, nanoseconds since 1970 UTC
+ * @time_ns:		when it was sealed, nanoseconds since 1970 UTC; 0 of a snapshot: no
+ *			container says that
  * @gap_time_ns:	when the gap before it came about; 0 where there is none or
  *			nobody knows
  * @virtual_disk_size:	size of the disk then, in bytes
  * @changed_bytes:	how much changed between the point before and this one, in
  *			whole units, at most the disk; VHDX_BYTES_UNKNOWN of the oldest
- *			point and where a gap lies before it
+ *			point, where a gap lies before it, and where that is derived from
+ *			a layer (VHDX_POINT_DERIVED)
  * @flags:		VHDX_POINT_HAS_DATA, VHDX_POINT_COARSE, VHDX_POINT_DERIVED
  * @layer:		position of the layer that it is on, 0 = the leaf
  * @gap_reason:		not VHDX_REASON_NONE if a gap lies just before it
  * @label_length:	bytes of @label in use
  * @label:		the label it was sealed with
+ *
+ * A snapshot is a parent, as it was frozen: its data can be read (VHDX_POINT_HAS_DATA). It
+ * lies behind all references that were sealed while that layer was the leaf. What lies
+ * before the first reference of a layer that has a parent is somewhere in the layer: to ask
+ * for it tells all of that (VHDX_POINT_DERIVED and VHDX_POINT_COARSE).
  */
 struct vhdx_point {
 	struct vhdx_point_id id;
@@ -626,9 +638,14 @@ struct vhdx_point {
  * @message_capacity:	its size in bytes
  * @reason:		out: VHDX_REASON_* on failure
  *
- * Without a sidecar there are no points: success, and the message says that tracking is
- * not enabled. With one that can't be used there may be some: ESTALE or EOPNOTSUPP, with
- * the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. Other errors: ENODATA/ID_MISSING
+ * All points of the disk, whatever layer they are on: of each layer, from the one without a
+ * parent to the leaf, the references in its sidecar, and then, but of the leaf, the snapshot.
+ *
+ * Of a disk without parents and without a sidecar there are no points: success, and the
+ * message says that tracking is not enabled. With one that can't be used there may be some:
+ * ESTALE or EOPNOTSUPP, with the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. If a disk has
+ * parents, points of a layer whose sidecar can't be used are missing: success, with the
+ * reason of that, and the message says which. Other errors: ENODATA/ID_MISSING
  * @after is not there (any more): read the list again; EBUSY/IN_USE as for struct
  * vhdx_tracking_state; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
  */
@@ -660,11 +677,12 @@ struct vhdx_get_points {
  *
  * The deltas on both sides of the point become one; nothing that changed is
  * lost for the points that remain. Needs a descriptor open for writing. Errors:
- * ENODATA unknown id; EBUSY the only point that is left (disable tracking
- * instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is
+ * EINVAL/ARGUMENT a snapshot; EROFS/READ_ONLY a reference in the sidecar of a parent, or
+ * the disk is attached read-only; ENODATA unknown id; EBUSY the only point that is left
+ * (disable tracking instead), or as for struct vhdx_tracking_state; EUCLEAN/INCONSISTENT what is
  * recorded beside the point is damaged in the sidecar: the point stays, and
  * queries that need the damaged part fail, too; ENOSPC no room for what the two
- * deltas become; EINVAL; EROFS; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
+ * deltas become; EOPNOTSUPP; EIO; ENOMEM; EINTR killed.
  */
 struct vhdx_forget {
 	__u32 size;
@@ -691,7 +709,10 @@ struct vhdx_forget {
 
 /* Bits of vhdx_get_virtual_disk_changes.answer_flags. */
 
-/* Recovered after a crash: whole regions are reported, more than was written. */
+/*
+ * More is reported than was written: whole regions, recovered after a crash; or all of a layer, in
+ * which the target is a reference.
+ */
 #define VHDX_ANSWER_COARSE	(1U << 0)
 /* Derived, at least in part, from the layers of a differencing chain. */
 #define VHDX_ANSWER_DERIVED	(1U << 1)
@@ -732,7 +753,9 @@ struct vhdx_forget {
  * @gap_time_ns:	out: with ESTALE, when the gap came about, nanoseconds since
  *			1970 UTC; 0 where nobody knows
  * @complete_to_id:	out: the target; all zero where the target is now
- * @unit:		out: the disk's unit in bytes: the granularity, if it is not larger
+ * @unit:		out: in bytes, of what the answer is made of: the granularity, if it is not
+ *			larger. The unit of the sidecar that has @limit_id; since a snapshot,
+ *			the logical sector. Also where @byte_length is 0
  * @answer_flags:	out: VHDX_ANSWER_*
  * @message:		pointer to a buffer for a line of text: why not
  * @message_capacity:	its size in bytes
@@ -743,12 +766,21 @@ struct vhdx_forget {
  * not touch each other, and are clipped to the request. A larger granularity and
  * min_gap make fewer ranges of them, of which all that changed is a part.
  *
+ * Limit and target may be on any layers of the disk, the limit not behind the target. Since
+ * a reference, what changed in its layer is what the sidecar of that layer recorded. What
+ * changed in each layer that follows is derived from it (VHDX_ANSWER_DERIVED): whatever it
+ * has itself, to the sector, and all that lies behind its parent's end. This needs no
+ * sidecar. If the target is a reference in such a layer, all of that layer is reported, a
+ * superset (VHDX_ANSWER_COARSE), which is an error if there is a gap behind the target.
+ *
  * Never empty in silence: whatever keeps the driver from being sure is an error.
  * EINVAL/ID_MALFORMED this is no id; EINVAL/ARGUMENT a range beyond the disk, a
  * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
- * limit, with the newest gap's cause as the reason; EOPNOTSUPP/DISABLED; EBUSY/IN_USE
- * as for struct vhdx_tracking_state; EINTR
- * killed; EFAULT; EIO the sidecar could not be read; ENOMEM; ENODEV.
+ * limit, with the newest gap's cause as the reason, or an unknown id which a sidecar may
+ * have that can't be used; EOPNOTSUPP/DISABLED tracking is not enabled, and it is about a
+ * reference of the leaf, or there is no snapshot to answer from; EBUSY/IN_USE
+ * as for struct vhdx_tracking_state; EINTR killed, whatever hangs; EFAULT; EIO a sidecar or
+ * a layer could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {
 	__u32 size;

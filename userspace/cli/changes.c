@@ -113,6 +113,7 @@ static int print_json(const struct answer *answer)
 	json_bytes(reply, "size", changes->disk_size);
 	json_bytes(reply, "unit", changes->unit);
 	json_flag(reply, "coarse", changes->answer_flags & VHDX_ANSWER_COARSE);
+	json_flag(reply, "derived", changes->answer_flags & VHDX_ANSWER_DERIVED);
 	json_bytes(reply, "changed_bytes", changes->changed_bytes);
 	if (wanted.summary)
 		return json_finish(reply);
@@ -155,7 +156,11 @@ static int print_summary(const struct answer *answer)
 /* Only a whole answer is printed: half of one looks like a whole one to a pipe. */
 static int print(const struct answer *answer)
 {
-	if (answer->changes.answer_flags & VHDX_ANSWER_COARSE)
+	const unsigned int flags = answer->changes.answer_flags;
+
+	if (flags & VHDX_ANSWER_COARSE && flags & VHDX_ANSWER_DERIVED)
+		complain("note: all of the layer that the target is a point of counts as changed, or after a crash whole regions");
+	else if (flags & VHDX_ANSWER_COARSE)
 		complain("note: after a crash whole regions count as changed");
 	if (output.json)
 		return print_json(answer);

@@ -15,13 +15,15 @@ static const struct cli_option options[] = {
 	{ 0 }
 };
 
-enum { ID, KIND, SEQUENCE, TIME, GAP, LABEL, COLUMN_COUNT };
+enum { ID, KIND, LAYER, SEQUENCE, TIME, CHANGED, GAP, LABEL, COLUMN_COUNT };
 
 static const struct column columns[COLUMN_COUNT] = {
 	[ID] = { "ID" },
 	[KIND] = { "KIND", .spare = true },
+	[LAYER] = { "LAYER", .right = true, .hidden = true },
 	[SEQUENCE] = { "SEQUENCE", .right = true, .hidden = true },
 	[TIME] = { "TIME", .spare = true },
+	[CHANGED] = { "CHANGED", .right = true, .hidden = true },
 	[GAP] = { "GAP" },
 	[LABEL] = { "LABEL", .wrap = true },
 };
@@ -44,6 +46,8 @@ static void add_row(struct table *table, const struct vhdx_point *point)
 	char sequence[SIZE_TEXT];
 	char id[VHDX_ID_TEXT];
 	char time[TIME_TEXT];
+	char changed[SIZE_TEXT];
+	char layer[SIZE_TEXT];
 
 	vhdx_id_format(&point->id, id);
 	copy_label(point, label);
@@ -51,7 +55,12 @@ static void add_row(struct table *table, const struct vhdx_point *point)
 	cells[ID] = id;
 	cells[KIND] = kind_name(point->id.kind);
 	cells[SEQUENCE] = sequence;
-	cells[TIME] = time_text(point->time_ns, time);
+	snprintf(layer, sizeof(layer), "%u", point->layer);
+	cells[LAYER] = layer;
+	/* Of a snapshot no container says when it was made. */
+	cells[TIME] = point->time_ns ? time_text(point->time_ns, time) : NULL;
+	cells[CHANGED] = point->changed_bytes == VHDX_BYTES_UNKNOWN ? NULL :
+			 size_text(point->changed_bytes, changed);
 	cells[GAP] = reason_or_null(point->gap_reason);
 	cells[LABEL] = label[0] ? label : NULL;
 	table_row(table, cells);
@@ -87,9 +96,19 @@ static int print_json(const struct vhdx_info *info, const struct vhdx_point *poi
 		json_id(object, "id", &points[i].id);
 		json_text(object, "kind", kind_name(points[i].id.kind));
 		json_bytes(object, "sequence", points[i].id.sequence);
-		json_text(object, "time", time_text(points[i].time_ns, time));
+		json_text(object, "time", points[i].time_ns ?
+			  time_text(points[i].time_ns, time) : NULL);
 		json_text(object, "label", label[0] ? label : NULL);
 		json_reason(object, "gap", points[i].gap_reason);
+		json_bytes(object, "layer", points[i].layer);
+		json_flag(object, "has_data", points[i].flags & VHDX_POINT_HAS_DATA);
+		json_flag(object, "coarse", points[i].flags & VHDX_POINT_COARSE);
+		json_flag(object, "derived", points[i].flags & VHDX_POINT_DERIVED);
+		json_bytes(object, "size", points[i].virtual_disk_size);
+		if (points[i].changed_bytes == VHDX_BYTES_UNKNOWN)
+			json_text(object, "changed_bytes", NULL);
+		else
+			json_bytes(object, "changed_bytes", points[i].changed_bytes);
 		json_object_array_add(list, object);
 	}
 	return json_finish(reply);
@@ -130,6 +149,6 @@ const struct command points_command = {
 	.maximum = 1,
 	.options = options,
 	.run = points,
-	.notes = "Columns: ID KIND SEQUENCE TIME GAP LABEL. GAP is what keeps changes from being\n"
-		 "told across the time just before a point.",
+	.notes = "Columns: ID KIND LAYER SEQUENCE TIME CHANGED GAP LABEL. LAYER 0 is the leaf; GAP is\n"
+		 "what keeps changes from being told across the time just before a point.",
 };

@@ -128,6 +128,24 @@ static int open_free_sidecar(const char *path, const char *given, bool write)
 	return err;
 }
 
+/* One that lies beside a parent, and was named for the leaf, is the leaf's. */
+static void take_from_parents(struct attaching *attaching)
+{
+	const struct parents *parents = &attaching->parents;
+	struct stat ours, theirs;
+	size_t i;
+
+	if (fstat(attaching->sidecar_fd, &ours))
+		return;
+	for (i = 0; i < parents->count; i++) {
+		if (parents->sidecars[i] < 0 || fstat(parents->sidecars[i], &theirs) ||
+		    ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+			continue;
+		close(parents->sidecars[i]);
+		parents->sidecars[i] = -ENOENT;
+	}
+}
+
 /*
  * Whatever is wrong with a sidecar, the disk is attached: the gap tells of it later. An
  * error is only that nobody said where to make one, that tracking was asked for, or that
@@ -147,15 +165,17 @@ static int find_sidecar(struct attaching *attaching)
 		return err;
 	fd = open_free_sidecar(path, given, attaching->container.write);
 	free(path);
-	if (fd >= 0)
+	if (fd >= 0) {
 		attaching->sidecar_fd = fd;
-	else if ((fd != -ENOENT && (wants(attaching, VHDX_ATTACH_TRACK) ||
-				    wants(attaching, VHDX_ATTACH_FAIL_TRACKING))) ||
-		 (fd == -EBUSY && given))
+		take_from_parents(attaching);
+	} else if ((fd != -ENOENT && (wants(attaching, VHDX_ATTACH_TRACK) ||
+				      wants(attaching, VHDX_ATTACH_FAIL_TRACKING))) ||
+		   (fd == -EBUSY && given)) {
 		return fd;
-	else if ((fd != -ENOENT && fd != -ENAMETOOLONG) ||
-		 (given && !wants(attaching, VHDX_ATTACH_TRACK)))
+	} else if ((fd != -ENOENT && fd != -ENAMETOOLONG) ||
+		   (given && !wants(attaching, VHDX_ATTACH_TRACK))) {
 		warn_of_none(attaching);
+	}
 	return 0;
 }
 
@@ -213,8 +233,9 @@ static int find_chain(struct attaching *attaching)
 	} else {
 		err = check_leaf(attaching, &image);
 		if (!err)
-			err = open_parents(&attaching->parents, &attaching->container, &image,
-					   &options, note_layer, attaching);
+			err = open_parents_with_sidecars(&attaching->parents,
+							 &attaching->container, &image,
+							 &options, note_layer, attaching);
 	}
 	close_image(&image);
 	return err;
@@ -258,7 +279,7 @@ static void unsettle_windows_rct(struct attaching *attaching)
 		restore_windows_rct(&attaching->rct, &attaching->container);
 }
 
-/* Leaf first. Only the leaf has a sidecar: what is below it does not change. Returns how many. */
+/* Leaf first. Sidecars of parents are read for what they tell of the past. Returns how many. */
 static unsigned int list_layers(const struct attaching *attaching,
 				struct vhdx_layer layers[VHDX_LAYERS_MAX])
 {
@@ -272,7 +293,7 @@ static unsigned int list_layers(const struct attaching *attaching,
 	for (i = 0; i < parents->count; i++)
 		layers[1 + i] = (struct vhdx_layer) {
 			.container_fd = parents->layers[i].fd,
-			.sidecar_fd = -1,
+			.sidecar_fd = max(parents->sidecars[i], -1),
 		};
 	return 1 + parents->count;
 }
@@ -500,6 +521,22 @@ static void warn_of_log(struct attaching *attaching)
 	warn(attaching, vhdx_error_message());
 }
 
+/* What their points are the disk does without. */
+static void warn_of_parents(struct attaching *attaching)
+{
+	const struct parents *parents = &attaching->parents;
+	size_t i;
+
+	for (i = 0; i < parents->count; i++) {
+		if (parents->sidecars[i] >= 0 || parents->sidecars[i] == -ENOENT)
+			continue;
+		fail_errno(parents->sidecars[i],
+			   "%s" SIDECAR_SUFFIX ": the points in it are not known, it cannot be opened",
+			   parents->layers[i].path);
+		warn(attaching, vhdx_error_message());
+	}
+}
+
 /* What is not written leaves none. */
 static void warn_of_gap(struct attaching *attaching)
 {
@@ -527,6 +564,7 @@ static int finish(struct attaching *attaching)
 		warn_of_gap(attaching);
 	else if (attached->reason && !attached->warning[0])
 		warn_of(attaching, attached->reason, NULL);
+	warn_of_parents(attaching);
 	warn_of_log(attaching);
 	warn_of_stray(attaching);
 	warn_of_copy(attaching);

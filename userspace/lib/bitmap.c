@@ -16,17 +16,23 @@ uint64_t vhdx_bitmap_bytes(uint64_t length, uint64_t granularity)
 	return ((length - 1) / granularity / 64 + 1) * 8;
 }
 
-/* What the question leaves to the disk: how long it is, and its unit. */
+/* What the question leaves to the disk: how long it is, and the unit between these points. */
 static int resolve(struct vhdx_disk *disk, struct vhdx_bitmap *bitmap)
 {
-	struct vhdx_info info = { .size = sizeof(info) };
+	struct vhdx_get_virtual_disk_changes query = {
+		.size = sizeof(query),
+		.flags = VHDX_CHANGES_COUNT,
+		.limit_id = bitmap->limit,
+		.target_id = bitmap->target,
+	};
 	int err;
 
 	err = resolve_length(disk, bitmap->offset, &bitmap->length);
 	if (err || bitmap->granularity)
 		return err;
-	err = vhdx_disk_get_info(disk, &info);
-	bitmap->granularity = info.unit;
+	err = vhdx_disk_get_changes_once(disk, &query);
+	bitmap->disk_size = query.virtual_disk_size;
+	bitmap->granularity = query.unit;
 	return err;
 }
 
@@ -59,16 +65,12 @@ static int ask(struct vhdx_disk *disk, struct vhdx_bitmap *bitmap, char *bits, u
 	return 0;
 }
 
-/* There is nothing to tell, or no unit: what is wrong the driver says. */
+/* There is nothing to tell: what is wrong the driver says. */
 static int ask_for_nothing(struct vhdx_disk *disk, struct vhdx_bitmap *bitmap)
 {
 	uint64_t word, done = 0;
-	int err = ask(disk, bitmap, (char *)&word, sizeof(word), &done);
 
-	if (!err && bitmap->length)
-		err = fail(-EAGAIN, VHDX_REASON_NONE,
-			   "%s: tracking was enabled at this moment: ask again", disk->name);
-	return err;
+	return ask(disk, bitmap, (char *)&word, sizeof(word), &done);
 }
 
 static int get_bitmap(struct vhdx_disk *disk, struct vhdx_bitmap *bitmap, void *bits, size_t size)

@@ -167,49 +167,89 @@ int vhdx_disk_get_tracking_state(struct vhdx_disk *disk, struct vhdx_tracking_st
 	return ask(disk, VHDX_GET_TRACKING_STATE, state);
 }
 
-static int get_points(struct vhdx_disk *disk, void *points, size_t point_size, size_t capacity,
-		      struct vhdx_get_points *get)
+/**
+ * struct point_list - all points, read in pages: there may be more than one call tells
+ * @size:	of an element, which begins with the point's id
+ * @get:	the last call
+ */
+struct point_list {
+	char *points;
+	size_t size;
+	size_t capacity;
+	size_t count;
+	struct vhdx_get_points get;
+};
+
+/* Behind those that there are. */
+static int get_points(struct vhdx_disk *disk, struct point_list *list)
 {
-	*get = (struct vhdx_get_points) {
-		.size = sizeof(*get),
-		.output = (uintptr_t)points,
-		.output_capacity = capacity,
-		.point_size = point_size,
+	list->get = (struct vhdx_get_points) {
+		.size = sizeof(list->get),
+		.output = (uintptr_t)list->points + list->count * list->size,
+		.output_capacity = list->capacity - list->count,
+		.point_size = list->size,
 	};
-	return disk_call(disk, VHDX_GET_POINTS, get);
+	if (list->count)
+		memcpy(&list->get.after, list->points + (list->count - 1) * list->size,
+		       sizeof(list->get.after));
+	return disk_call(disk, VHDX_GET_POINTS, &list->get);
 }
 
-/* Others may seal and forget meanwhile: then the list is read once more. */
+static int make_room(struct vhdx_disk *disk, struct point_list *list)
+{
+	/* One more than there are: room for one that is sealed right now. */
+	list->capacity = (size_t)list->get.point_count + 1;
+	list->count = 0;
+	free(list->points);
+	list->points = calloc(list->capacity, list->size);
+	return list->points ? 0 : fail_errno(-ENOMEM, "%s", disk->name);
+}
+
+/* 1: others have sealed or forgotten meanwhile; 0; -errno. */
+static int read_pages(struct vhdx_disk *disk, struct point_list *list)
+{
+	__u64 generation;
+	int err;
+
+	err = get_points(disk, list);
+	generation = list->get.generation;
+	while (!err) {
+		list->count += list->get.output_count;
+		if (list->count == list->get.point_count)
+			break;
+		if (!list->get.output_count || list->count == list->capacity)
+			return 1;
+		err = get_points(disk, list);
+		if (err == -ENODATA || list->get.generation != generation)
+			return 1;
+	}
+	return err;
+}
+
 int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size, struct vhdx_point **points,
 			 size_t *count)
 {
-	struct vhdx_point *list = NULL;
-	struct vhdx_get_points get;
-	size_t capacity;
-	int err;
+	struct point_list list = { .size = point_size };
+	int again = get_points(disk, &list);
 
-	err = get_points(disk, NULL, point_size, 0, &get);
-	while (!err) {
-		/* One more than there are: room for one that is sealed right now. */
-		capacity = (size_t)get.point_count + 1;
-		free(list);
-		list = calloc(capacity, point_size);
-		if (!list)
-			return fail_errno(-ENOMEM, "%s", disk->name);
-		err = get_points(disk, list, point_size, capacity, &get);
-		if (!err && get.output_count == get.point_count)
-			break;
+	if (!again)
+		again = 1;
+	while (again > 0) {
+		again = make_room(disk, &list);
+		if (!again)
+			again = read_pages(disk, &list);
 	}
-	if (err || !get.output_count) {
-		free(list);
-		list = NULL;
+	if (again || !list.count) {
+		free(list.points);
+		list.points = NULL;
+		list.count = 0;
 	}
-	if (!err && !list && disk->message[0])
-		fail(0, VHDX_REASON_NONE, "%s: %s",
+	if (!again && disk->message[0])
+		fail(0, list.get.reason, "%s: %s",
 		     subject_of(disk->message, disk->sidecar, disk->name), disk->message);
-	*points = list;
-	*count = err ? 0 : get.output_count;
-	return err;
+	*points = (struct vhdx_point *)list.points;
+	*count = list.count;
+	return again;
 }
 
 int vhdx_forget(struct vhdx_disk *disk, const struct vhdx_point_id *id)

@@ -204,6 +204,8 @@ void release_origin(struct origin *origin);
  * for a device and the like, which is not opened.
  */
 int find_beneath(int root, const char *path);
+/* The sidecar beside a container, likewise: for reading. A descriptor or -errno, not noted. */
+int open_sidecar_beside(const struct origin *origin, const struct container *container);
 
 /* ---- find_parent.c ---- */
 
@@ -239,9 +241,12 @@ void release_found(struct found_parent *found);
 
 /**
  * struct parents - the open layers below a leaf
+ * @sidecars:	of each, if they were asked for, a descriptor of the sidecar beside it; -ENOENT:
+ *		there is none; or why it can't be opened
  */
 struct parents {
 	struct container *layers;
+	int *sidecars;
 	size_t count;
 };
 
@@ -256,6 +261,11 @@ typedef int (*layer_fn)(void *context, const struct container *container,
 int open_parents(struct parents *parents, const struct container *leaf,
 		 struct image_file *image, const struct vhdx_chain_options *options,
 		 layer_fn fn, void *context);
+/* The same with their sidecars, to read what they tell of the history. */
+int open_parents_with_sidecars(struct parents *parents, const struct container *leaf,
+			       struct image_file *image,
+			       const struct vhdx_chain_options *options, layer_fn fn,
+			       void *context);
 void release_parents(struct parents *parents);
 
 /* ---- chain.c: telling of layers, one by one ---- */

@@ -5,16 +5,17 @@
  */
 #include <errno.h>
 #include <stdarg.h>
-#include <time.h>
 #include <unistd.h>
 #include <core/argument.h>
 #include <core/rct/report.h>
 #include "image_file.h"
-#include "offline_chain.h"
+#include "offline_changes.h"
 
 /**
  * struct offline_disk - a container and its sidecar, for reading
- * @chain:		with its parents, once somebody asked for content
+ * @chain:		with its parents, once somebody asked for content or history
+ * @chain_error:	why they can't be opened; 0 if they can, or nobody asked
+ * @chain_diag:		the same as a reason and as text
  * @live:		the live delta; empty unless tracking is on
  * @sidecar_fd:		-1: there is none
  * @sidecar_path:	of what is open, or was looked for; NULL: nothing was
@@ -27,6 +28,8 @@ struct offline_disk {
 	struct container container;
 	struct image_file image;
 	struct offline_chain chain;
+	int chain_error;
+	struct vhdx_diag chain_diag;
 	int sidecar_fd;
 	char *sidecar_path;
 	struct file_store sidecar_file;
@@ -78,8 +81,13 @@ static struct vhdx_history history_of(const struct offline_disk *offline)
 {
 	struct vhdx_history history = {
 		.disk_size = offline->image.image.geo.disk_size,
+		.sector_shift = ilog2(offline->image.image.geo.logical_sector_size),
 		.sidecar = &offline->sidecar,
 		.live = &offline->live,
+		.parents = offline->chain.frozen,
+		.parent_count = offline->chain.count,
+		.chain_error = offline->chain_error,
+		.chain_lost = &offline->chain_diag,
 	};
 
 	if (!offline->sidecar_error) {
@@ -93,6 +101,10 @@ static struct vhdx_history history_of(const struct offline_disk *offline)
 		history.off_reason = offline->sidecar_diag.reason;
 	if (offline->sidecar_diag.text[0])
 		history.off_text = offline->sidecar_diag.text;
+	if (offline->disk.unreadable) {
+		history.off_reason = VHDX_REASON_IO;
+		history.off_text = offline->disk.unreadable;
+	}
 	return history;
 }
 
@@ -116,105 +128,6 @@ static int get_points(const struct vhdx_history *history, struct vhdx_get_points
 	return err;
 }
 
-uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static uint64_t deadline_of(const struct vhdx_get_virtual_disk_changes *query)
-{
-	return query->time_limit_ms ? now_ms() + query->time_limit_ms : UINT64_MAX;
-}
-
-/* 0: all of it; 1: the array is full, or the time is over. */
-static int answer_ranges(struct vhdx_answer *answer, struct vhdx_span_source *source,
-			 struct vhdx_get_virtual_disk_changes *query)
-{
-	const uint64_t deadline = deadline_of(query);
-	int more;
-
-	answer->ranges.array = (void *)(uintptr_t)query->output;
-	answer->ranges.capacity = query->output_capacity;
-	do {
-		more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
-	} while (more > 0 && now_ms() < deadline);
-	query->output_count = answer->ranges.count;
-	return more;
-}
-
-static int answer_bits(struct vhdx_answer *answer, struct vhdx_span_source *source,
-		       struct vhdx_get_virtual_disk_changes *query)
-{
-	const uint64_t deadline = deadline_of(query);
-	const uint64_t limit = vhdx_report_bitmap_end(query, answer);
-	char *output = (char *)(uintptr_t)query->output;
-	int more = 0;
-	u64 bytes;
-
-	answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(u64));
-	if (!answer->bits)
-		return -ENOMEM;
-	/* Once at least: there is progress, however short the time is. */
-	do {
-		vhdx_answer_bits_begin(answer, limit);
-		do {
-			more = vhdx_answer_leaf(answer, &vhdx_report_source, source);
-		} while (more > 0);
-		if (more < 0)
-			break;
-		bytes = sizeof(u64) * vhdx_answer_bits_finish(answer);
-		memcpy(output + query->output_count, answer->bits, bytes);
-		query->output_count += bytes;
-	} while (answer->offset < limit && now_ms() < deadline);
-	vhdx_free(answer->bits);
-	return more;
-}
-
-static int answer(const struct vhdx_history *history, const struct vhdx_span *span,
-		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
-{
-	struct vhdx_span_source source = { .history = *history, .span = *span };
-	struct vhdx_answer answer = {
-		.unit_shift = history->sidecar->unit_shift,
-		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
-	};
-	int more;
-
-	more = vhdx_report_begin(query, &answer, diag);
-	if (more)
-		goto free;
-	more = -ENOMEM;
-	source.cache = vhdx_index_cache_new(span->end - span->first + 1);
-	if (answer.words && source.cache)
-		more = query->flags & VHDX_CHANGES_BITMAP ?
-		       answer_bits(&answer, &source, query) :
-		       answer_ranges(&answer, &source, query);
-	if (more >= 0)
-		vhdx_report_end(query, &answer);
-	else
-		more = vhdx_report_failure(more, diag);
-	vhdx_index_cache_free(source.cache);
-free:
-	vhdx_free(answer.words);
-	return min(more, 0);
-}
-
-static int get_changes_of(const struct vhdx_history *history,
-			  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
-{
-	struct vhdx_span span;
-	int err;
-
-	query->virtual_disk_size = history->disk_size;
-	err = vhdx_report_check(history, query, diag);
-	if (!err)
-		err = vhdx_report_span(history, query, &span, diag);
-	return err ? err : answer(history, &span, query, diag);
-}
-
 static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated_ranges *query,
 			 struct vhdx_diag *diag)
 {
@@ -228,14 +141,41 @@ static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated
 	return err ? err : offline_allocated(&offline->chain, query, diag);
 }
 
+static bool has_parent(const struct offline_disk *offline)
+{
+	return offline->image.image.geo.has_parent;
+}
+
+/* That a parent is not found is no obstacle to whoever asks for what the leaf alone knows. */
+static void look_at_parents(struct offline_disk *offline)
+{
+	struct vhdx_diag *diag = &offline->chain_diag;
+
+	if (!has_parent(offline))
+		return;
+	memset(diag, 0, sizeof(*diag));
+	offline->chain_error = open_offline_chain(&offline->chain, &offline->container,
+						  &offline->image, diag);
+	clear_error();
+}
+
+static bool is_about_points(unsigned long command)
+{
+	return command == VHDX_GET_POINTS || command == VHDX_GET_VIRTUAL_DISK_CHANGES;
+}
+
 static int run(struct offline_disk *offline, unsigned long command,
 	       union vhdx_any_argument *argument, struct vhdx_diag *diag)
 {
-	struct vhdx_history history = history_of(offline);
+	struct vhdx_history history;
 
 	if (offline->disk.unreadable && command != VHDX_GET_INFO &&
-	    command != VHDX_GET_ALLOCATED_RANGES)
+	    command != VHDX_GET_ALLOCATED_RANGES &&
+	    !(is_about_points(command) && has_parent(offline)))
 		return offline->sidecar_error;
+	if (is_about_points(command))
+		look_at_parents(offline);
+	history = history_of(offline);
 	switch (command) {
 	case VHDX_GET_INFO:
 		get_info(offline, &argument->info);
@@ -248,7 +188,7 @@ static int run(struct offline_disk *offline, unsigned long command,
 	case VHDX_GET_POINTS:
 		return get_points(&history, &argument->points, diag);
 	case VHDX_GET_VIRTUAL_DISK_CHANGES:
-		return get_changes_of(&history, &argument->changes, diag);
+		return offline_changes(&history, &offline->chain, &argument->changes, diag);
 	case VHDX_GET_ALLOCATED_RANGES:
 		return get_allocated(offline, &argument->allocated, diag);
 	default:

@@ -6,22 +6,64 @@
 #include <string.h>
 #include "offline_chain.h"
 
+/* Why the points of a parent are not known: as a disk that is attached would say it. */
+static void lose(struct vhdx_frozen_layer *frozen, int err, const char *path, const char *what)
+{
+	frozen->error = err;
+	vhdx_fail(&frozen->lost, err, VHDX_REASON_IO, "%s" SIDECAR_SUFFIX ": %s (%s)", path, what,
+		  strerror(-err));
+}
+
+static int add_sidecar(struct offline_parent *parent, struct vhdx_frozen_layer *frozen, int fd,
+		       const char *path)
+{
+	int err;
+
+	if (fd == -ENOENT)
+		return 0;
+	err = fd < 0 ? fd : file_store_init(&parent->sidecar_file, fd);
+	if (err) {
+		lose(frozen, err, path, "it cannot be opened");
+		return 0;
+	}
+	err = vhdx_frozen_load(frozen, &parent->sidecar, &parent->sidecar_file.store,
+			       !parent->sidecar_file.direct, &parent->image.image,
+			       parent->image.image.header.sequence);
+	return err ? fail_errno(err, "%s" SIDECAR_SUFFIX, path) : 0;
+}
+
+static int add_parent(struct offline_chain *chain, const struct container *container,
+		      int sidecar_fd)
+{
+	struct offline_parent *parent = &chain->opened[chain->count];
+	struct vhdx_frozen_layer *frozen = &chain->frozen[chain->count];
+	const struct vhdx_image *image = &parent->image.image;
+	int err;
+
+	err = open_image(&parent->image, container);
+	if (err) {
+		close_image(&parent->image);
+		return err;
+	}
+	chain->count++;
+	vhdx_content_add(&chain->content, image, image_store(&parent->image));
+	frozen->guid = image->header.data_write_guid;
+	frozen->disk_size = image->geo.disk_size;
+	return add_sidecar(parent, frozen, sidecar_fd, container->path);
+}
+
 static int add_parents(struct offline_chain *chain)
 {
+	const struct parents *parents = &chain->parents;
 	size_t i;
 	int err = 0;
 
-	chain->images = calloc(chain->parents.count + 1, sizeof(*chain->images));
-	if (!chain->images)
+	chain->opened = calloc(parents->count + 1, sizeof(*chain->opened));
+	chain->frozen = calloc(parents->count + 1, sizeof(*chain->frozen));
+	if (!chain->opened || !chain->frozen)
 		return fail_errno(-ENOMEM, "the chain");
-	for (i = 0; i < chain->parents.count && !err; i++) {
-		err = open_image(&chain->images[i], &chain->parents.layers[i]);
-		if (err)
-			close_image(&chain->images[i]);
-		else
-			vhdx_content_add(&chain->content, &chain->images[i].image,
-					 image_store(&chain->images[i]));
-	}
+	for (i = 0; i < parents->count && !err; i++)
+		err = add_parent(chain, &parents->layers[i], parents->sidecars[i]);
 	return err;
 }
 
@@ -37,7 +79,7 @@ int open_offline_chain(struct offline_chain *chain, const struct container *leaf
 	if (err)
 		return err;
 	vhdx_content_add(&chain->content, &image->image, image_store(image));
-	err = open_parents(&chain->parents, leaf, image, &nowhere_else, NULL, NULL);
+	err = open_parents_with_sidecars(&chain->parents, leaf, image, &nowhere_else, NULL, NULL);
 	if (!err)
 		err = add_parents(chain);
 	if (err) {
@@ -51,10 +93,13 @@ void close_offline_chain(struct offline_chain *chain)
 {
 	u32 i;
 
-	for (i = 1; i < chain->content.count; i++)
-		close_image(&chain->images[i - 1]);
+	for (i = 0; i < chain->count; i++) {
+		vhdx_sidecar_release(&chain->opened[i].sidecar);
+		close_image(&chain->opened[i].image);
+	}
 	vhdx_content_release(&chain->content);
-	free(chain->images);
+	free(chain->frozen);
+	free(chain->opened);
 	release_parents(&chain->parents);
 	memset(chain, 0, sizeof(*chain));
 }

@@ -6,17 +6,33 @@
 #define LIBVHDX_OFFLINE_CHAIN_H
 
 #include <core/offline/content.h>
+#include <core/rct/history.h>
 #include "image_file.h"
+
+/**
+ * struct offline_parent - one of them
+ * @sidecar_file: where its sidecar is kept, if it has one
+ * @sidecar:	loaded from there
+ */
+struct offline_parent {
+	struct image_file image;
+	struct file_store sidecar_file;
+	struct vhdx_sidecar sidecar;
+};
 
 /**
  * struct offline_chain - open, and locked against writers; or all zero
  * @parents:	of the leaf
- * @images:	of the parents
+ * @opened:	the same, as they are read
+ * @frozen:	what each of them tells of the disk's history
+ * @count:	how many of these
  * @content:	of leaf and parents
  */
 struct offline_chain {
 	struct parents parents;
-	struct image_file *images;
+	struct offline_parent *opened;
+	struct vhdx_frozen_layer *frozen;
+	u32 count;
 	struct vhdx_content content;
 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -63,6 +64,26 @@ static bool has(int directory, const char *name, const struct container *contain
 	       st.st_ino == container->st.st_ino;
 	close(fd);
 	return same;
+}
+
+int open_sidecar_beside(const struct origin *origin, const struct container *container)
+{
+	const char *name = strrchr(container->path, '/');
+	char *path;
+	int found, fd;
+
+	if (origin->root < 0 || is_block(container) || !name)
+		return -ENOENT;
+	if (asprintf(&path, "%s%s%s" SIDECAR_SUFFIX, origin->directory,
+		     *origin->directory ? "/" : "", name + 1) < 0)
+		return -ENOMEM;
+	found = find_beneath(origin->root, path);
+	free(path);
+	if (found < 0)
+		return found == -ENAMETOOLONG ? -ENOENT : found;
+	fd = reopen(found);
+	close(found);
+	return fd;
 }
 
 int origin_of(struct origin *origin, const struct container *container)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <core/vhdx/locator.h>
 #include "image_file.h"
 
@@ -99,6 +100,8 @@ static int add_parent(struct walk *walk, const struct found_parent *found,
 		close_container(parent);
 		return err;
 	}
+	if (parents->sidecars)
+		parents->sidecars[parents->count] = -ENOENT;
 	parents->count++;
 	return 0;
 }
@@ -130,7 +133,11 @@ static int descend(struct walk *walk, struct found_parent *found)
 	}
 	walk->child = &walk->parents->layers[walk->parents->count - 1];
 	walk->image = image;
-	return move_origin(walk, found, walk->child);
+	err = move_origin(walk, found, walk->child);
+	if (!err && walk->parents->sidecars)
+		walk->parents->sidecars[walk->parents->count - 1] =
+			open_sidecar_beside(&walk->origin, walk->child);
+	return err;
 }
 
 /*
@@ -241,9 +248,9 @@ static int walk_down(struct walk *walk, layer_fn fn, void *context)
 	return err ? err : check_all_used(walk);
 }
 
-int open_parents(struct parents *parents, const struct container *leaf,
-		 struct image_file *image, const struct vhdx_chain_options *options,
-		 layer_fn fn, void *context)
+static int open_all(struct parents *parents, const struct container *leaf,
+		    struct image_file *image, const struct vhdx_chain_options *options,
+		    layer_fn fn, void *context)
 {
 	struct walk walk = {
 		.parents = parents,
@@ -267,10 +274,37 @@ int open_parents(struct parents *parents, const struct container *leaf,
 	return err;
 }
 
+int open_parents(struct parents *parents, const struct container *leaf,
+		 struct image_file *image, const struct vhdx_chain_options *options,
+		 layer_fn fn, void *context)
+{
+	parents->sidecars = NULL;
+	return open_all(parents, leaf, image, options, fn, context);
+}
+
+int open_parents_with_sidecars(struct parents *parents, const struct container *leaf,
+			       struct image_file *image,
+			       const struct vhdx_chain_options *options, layer_fn fn,
+			       void *context)
+{
+	parents->count = 0;
+	parents->layers = NULL;
+	parents->sidecars = calloc(VHDX_LAYERS_MAX, sizeof(*parents->sidecars));
+	if (!parents->sidecars)
+		return fail_errno(-ENOMEM, "%s", leaf->path);
+	return open_all(parents, leaf, image, options, fn, context);
+}
+
 void release_parents(struct parents *parents)
 {
-	while (parents->count)
-		close_container(&parents->layers[--parents->count]);
+	while (parents->count) {
+		parents->count--;
+		if (parents->sidecars && parents->sidecars[parents->count] >= 0)
+			close(parents->sidecars[parents->count]);
+		close_container(&parents->layers[parents->count]);
+	}
+	free(parents->sidecars);
+	parents->sidecars = NULL;
 	free(parents->layers);
 	parents->layers = NULL;
 }

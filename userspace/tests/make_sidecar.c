@@ -8,6 +8,7 @@
  *	gap REASON		a gap before the next point
  *	region NUMBER		is set in the coarse area, as if the disk had not been detached
  *	seal LABEL		a point; its id is printed
+ *	ids NUMBER		ids of points are like those of no sidecar with another number
  *	state STATE		enum vhdx_sidecar_state to leave it in
  */
 #include <fcntl.h>
@@ -70,6 +71,8 @@ static void check(int err, const char *what, const struct vhdx_diag *diag)
 	exit(1);
 }
 
+static unsigned int kind_of_ids;
+
 static void seal(struct vhdx_sidecar *sidecar, struct vhdx_changemap *map, const char *label,
 		 struct vhdx_diag *diag)
 {
@@ -80,6 +83,7 @@ static void seal(struct vhdx_sidecar *sidecar, struct vhdx_changemap *map, const
 	point.id.kind = VHDX_POINT_REFERENCE;
 	point.id.sequence = sidecar->timeline.next_sequence;
 	memset(point.id.guid, 0xa0 + point.id.sequence, sizeof(point.id.guid));
+	point.id.guid[15] ^= kind_of_ids;
 	point.time_ns = 1700000000000000000ULL + point.id.sequence;
 	point.label_length = strlen(label);
 	memcpy(point.label, label, point.label_length);
@@ -126,6 +130,8 @@ static void run_script(struct vhdx_sidecar *sidecar, struct vhdx_diag *diag)
 			seal(sidecar, &map, label, diag);
 		else if (sscanf(line, "region %u", &number) == 1 && region_count < 16)
 			regions[region_count++] = number;
+		else if (sscanf(line, "ids %u", &number) == 1)
+			kind_of_ids = number;
 		else if (sscanf(line, "state %u", &number) == 1)
 			sidecar->state = number;
 		else

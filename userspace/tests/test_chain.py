@@ -64,11 +64,11 @@ def put_locator(path, pairs):
 class Driver(Fake):
     """What it is given below the leaf."""
 
-    def parents(self, *arguments):
+    def parents(self, *arguments, sidecar=0):
         self.ctl("attach", *arguments).expect(0)
         self.ctl("detach", "--all").expect(0)
         parents = [line.removeprefix("PARENT ") for line in self.calls if line.startswith("PARENT ")]
-        assert all(line.startswith("writable=0 sidecar=0 ") for line in parents), parents
+        assert all(line.startswith(f"writable=0 sidecar={sidecar} ") for line in parents), parents
         return [pathlib.Path(line.split(" ", 2)[2]) for line in parents]
 
     def refuse(self, *arguments, said=()):
@@ -93,14 +93,20 @@ def test_down_to_the_base():
         assert not fake.parents("--force", base)
 
 
-def test_only_the_leaf_is_tracked():
+def test_sidecars_of_parents():
+    """Each is found beside its layer, and nowhere else; one that is named for the leaf is the leaf's."""
     with directory() as path:
         fake = Driver(path)
         base = make_base(path / "base.vhdx")
         leaf = make_child(path / "leaf.avhdx", base)
         (path / "base.vhdx.lrct").write_text("x")
         (path / "leaf.avhdx.lrct").write_text("x")
-        assert fake.parents("--force", leaf) == [base]
+        assert fake.parents("--force", leaf, sidecar=1) == [base]
+        assert fake.parents("--read-only", "--sidecar", path / "base.vhdx.lrct", leaf) == [base]
+        (path / "base.vhdx.lrct").rename(path / "elsewhere")
+        (path / "base.vhdx.lrct").symlink_to("elsewhere")
+        assert fake.parents(leaf) == [base]
+        assert "base.vhdx.lrct: the points in it are not known" in fake.ctl("attach", leaf).expect(0).err
 
 
 def test_out_of_the_leafs_directory():
@@ -587,13 +593,15 @@ def test_the_pair_of_windows():
 
 
 def test_questions_about_a_child():
-    """Its sidecar has the answers; who is below it does not matter."""
+    """Its sidecar has the answers about its own points; who is below it does not matter."""
     with directory() as path:
         base = make_base(path / "base.vhdx")
         leaf = make_child(path / "leaf.avhdx", base)
         first, = make_sidecar(leaf, "seal a\nmark 0 16384\n")
-        for _ in range(2):
-            assert ctl("points", leaf, "--noheadings", "--output", "ID").expect(0).out.strip() == first
+        for there in (True, False):
+            points = ctl("points", leaf, "--noheadings", "--output", "ID").expect(0)
+            assert points.lines[-1:] == [first] and len(points.lines) == 1 + there, points.out
+            assert there or "points of parents are not known" in points.err, points.err
             answer = ctl("changes", leaf, "--since", first, "--json").expect(0).json
             assert [(one["offset"], one["length"]) for one in answer["ranges"]] == [(0, 16384)]
             assert ctl("info", "--json", leaf).expect(0).json["size"] == 8 * MIB

@@ -227,16 +227,20 @@ def test_seal():
             {"disk": 0, "device": "/dev/vhdx0", **WHICH, "id": SECOND}]}
 
 
+REST = {"layer": 0, "has_data": False, "coarse": False, "derived": False, "size": 0,
+        "changed_bytes": 0}
+
+
 def test_points():
     with attached() as (fake, _):
         fake.write("points.0", "1 0 -\n2 7 the second\n")
         reply = fake.ctl("points", "--json", "0").expect(0).json
         assert reply == {**WHICH, "points": [
             {"id": ID, "kind": "reference", "sequence": 1,
-             "time": "2023-11-14T22:13:20.123456790Z", "label": None, "gap": None},
+             "time": "2023-11-14T22:13:20.123456790Z", "label": None, "gap": None, **REST},
             {"id": SECOND, "kind": "reference", "sequence": 2,
              "time": "2023-11-14T22:13:20.123456791Z", "label": "the second",
-             "gap": "unclean"}]}
+             "gap": "unclean", **REST}]}
         lines = fake.ctl("points", "0").expect(0).lines
         assert lines[0].split() == ["ID", "KIND", "TIME", "GAP", "LABEL"]
         assert lines[2].split()[0] == SECOND and "unclean" in lines[2]
@@ -295,7 +299,7 @@ def test_changes():
         reply = fake.ctl("changes", "0", "--since", ID, "--json").expect(0).json
         assert reply == {
             **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0, "length": GIB, "processed": GIB,
-            "size": GIB, "unit": 16384, "coarse": False,
+            "size": GIB, "unit": 16384, "coarse": False, "derived": False,
             "ranges": [{"offset": 0, "length": 16384}, {"offset": 1048576, "length": 32768}]}
         reply = fake.ctl("changes", "0", "--since", ID, "--target", SECOND, "--offset", "8K",
                          "--length", "16K", "--json").expect(0).json
@@ -311,7 +315,7 @@ def test_changes_summary():
         reply = fake.ctl("changes", "0", "--since", ID, "--summary", "--json").expect(0).json
         assert reply == {
             **WHICH, "changed_bytes": 49152, "limit": ID, "target": None, "offset": 0,
-            "length": GIB, "processed": GIB, "size": GIB, "unit": 16384, "coarse": False}
+            "length": GIB, "processed": GIB, "size": GIB, "unit": 16384, "coarse": False, "derived": False}
         assert fake.calls == [f"CHANGES offset={offset} length={GIB - offset} capacity=0"
                               for offset in (0, 1 << 29)]
         lines = fake.ctl("changes", "0", "--since", ID, "--summary").expect(0).lines

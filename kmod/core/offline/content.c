@@ -163,3 +163,50 @@ int vhdx_content_find(struct vhdx_content *content, u64 offset, struct vhdx_piec
 		piece->layer = VHDX_NO_LAYER;
 	return 0;
 }
+
+/* Not its parent's: 1; or 0; -errno. Shortens @piece. */
+static int has(struct vhdx_content_layer *layer, u64 offset, struct vhdx_piece *piece,
+	       struct vhdx_diag *diag)
+{
+	struct vhdx_diag wrong = { };
+	int found = look(layer, offset, piece, &wrong);
+
+	if (found >= 0)
+		return found != FOUND_BELOW;
+	if (found == -EUCLEAN)
+		return 1;
+	*diag = wrong;
+	return found;
+}
+
+/* The next block is asked about only if its entry is in the page that was read last. */
+static bool is_at_hand(const struct vhdx_content_layer *layer, u64 offset)
+{
+	const struct vhdx_geometry *geo = &layer->image->geo;
+	u64 index = vhdx_bat_index(geo, offset >> geo->block_shift);
+
+	return !(offset & (geo->block_size - 1)) &&
+	       vhdx_bat_entry_offset(geo, index) / VHDX_PAGE * VHDX_PAGE == layer->bat.offset;
+}
+
+int vhdx_content_has(struct vhdx_content *content, u32 layer, u64 offset, u64 *to,
+		     struct vhdx_diag *diag)
+{
+	struct vhdx_content_layer *asked = &content->layers[layer];
+	struct vhdx_piece piece = { .length = *to - offset };
+	const u64 end = *to;
+	int here = has(asked, offset, &piece, diag);
+	int next = here;
+
+	if (here < 0)
+		return here;
+	*to = offset + piece.length;
+	while (*to < end && is_at_hand(asked, *to)) {
+		piece.length = end - *to;
+		next = has(asked, *to, &piece, diag);
+		if (next != here)
+			break;
+		*to += piece.length;
+	}
+	return next < 0 ? next : here;
+}

@@ -70,4 +70,16 @@ void vhdx_content_release(struct vhdx_content *content);
 int vhdx_content_find(struct vhdx_content *content, u64 offset, struct vhdx_piece *piece,
 		      struct vhdx_diag *diag);
 
+/**
+ * vhdx_content_has() - does one layer itself have the bytes from @offset on?
+ * @layer:	which one, 0: the leaf; it has a parent
+ * @offset:	below its disk's size, a multiple of its sectors
+ * @to:		in: behind the last byte that is asked for; out: behind the last one of which that
+ *		is true
+ *
+ * A block whose entry can't be used is there. Returns 1, 0, -EIO or -ENOMEM.
+ */
+int vhdx_content_has(struct vhdx_content *content, u32 layer, u64 offset, u64 *to,
+		     struct vhdx_diag *diag);
+
 #endif

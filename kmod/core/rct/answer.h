@@ -15,12 +15,15 @@
  * @find:	the first leaf from @leaf on, and before @end, in which anything may have changed
  *		goes to @end. What is marked in a leaf that was passed over was marked after the
  *		question was asked
+ * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
+ *		goes to @end, which may be @leaf itself. NULL: that is not known
  * @read:	OR that leaf of every delta into @words, VHDX_LEAF_WORDS of them
  *
- * Both return 0 or -errno.
+ * All return 0 or -errno.
  */
 struct vhdx_leaf_source {
 	int (*find)(void *context, u32 leaf, u32 *end);
+	int (*fill)(void *context, u32 leaf, u32 *end);
 	int (*read)(void *context, u32 leaf, u64 *words);
 };
 
@@ -33,12 +36,14 @@ struct vhdx_answer;
  * struct vhdx_answer_form - what is made of leaves
  * @take:	what @words say of [@offset, @to), which lies in one leaf; advances @offset
  * @skip:	nothing changed in [@offset, @to), in however many leaves; likewise
+ * @fill:	all of that changed; likewise
  *
  * False: it is full; everything before @offset is told.
  */
 struct vhdx_answer_form {
 	bool (*take)(struct vhdx_answer *answer, u64 to);
 	bool (*skip)(struct vhdx_answer *answer, u64 to);
+	bool (*fill)(struct vhdx_answer *answer, u64 to);
 };
 
 /* Ranges, or their sum. */
@@ -57,8 +62,10 @@ extern const struct vhdx_answer_form vhdx_answer_bits;
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
  * @changed:	of bits, when they are finished: how much they say, in bytes
  * @words:	room for VHDX_LEAF_WORDS words
- * @leaf:	the one that is looked at
- * @known:	what is known of it: nothing; that something may have changed in it; its words
+ * @leaf:	the one that is looked at, and the first of
+ * @filled:	all that changed as a whole, up to this one
+ * @known:	what is known of it: nothing; that something may have changed in it; that all of
+ *		it did, and of those up to @filled; its words
  *
  * @ranges:	ascending, coalesced, clipped to the request; and their sum
  * @bits:	bit i % 64 of word i / 64 is granule i from @begin on, which is a multiple of 64
@@ -74,7 +81,8 @@ struct vhdx_answer {
 	u64 changed;
 	u64 *words;
 	u32 leaf;
-	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_LOADED } known;
+	u32 filled;
+	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_FILLED, VHDX_LEAF_LOADED } known;
 
 	struct vhdx_ranges ranges;
 	u64 *bits;
@@ -110,6 +118,7 @@ u64 vhdx_answer_bits_finish(struct vhdx_answer *answer);
  * @source:	of leaves
  * @context:	of the source
  *
+ * Or all leaves from there on that changed as a whole, as far as the source knows at once.
  * Advances @offset to the end of that leaf or of the request, or, when the answer is full, to
  * where everything before it is told. A range that goes on in the next leaf is joined with it.
  * Progress is at least one unit (or the rest of the request) whenever there is room on entry.

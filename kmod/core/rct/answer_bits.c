@@ -53,6 +53,12 @@ static bool skip(struct vhdx_answer *answer, u64 to)
 	return true;
 }
 
+static bool fill(struct vhdx_answer *answer, u64 to)
+{
+	set_granules(answer, answer->offset, to);
+	return skip(answer, to);
+}
+
 static bool take(struct vhdx_answer *answer, u64 to)
 {
 	const u32 shift = answer->unit_shift;
@@ -117,4 +123,5 @@ u64 vhdx_answer_bits_finish(struct vhdx_answer *answer)
 const struct vhdx_answer_form vhdx_answer_bits = {
 	.take = take,
 	.skip = skip,
+	.fill = fill,
 };

@@ -34,6 +34,14 @@ static bool skip(struct vhdx_answer *answer, u64 to)
 	       !vhdx_ranges_is_apart(&answer->ranges, granule_of(answer, to), 0);
 }
 
+static bool fill(struct vhdx_answer *answer, u64 to)
+{
+	if (!tell(answer, answer->offset, to))
+		return false;
+	answer->offset = max(to, answer->ranges.end);
+	return true;
+}
+
 static bool take(struct vhdx_answer *answer, u64 to)
 {
 	const u32 shift = answer->unit_shift;
@@ -60,4 +68,5 @@ static bool take(struct vhdx_answer *answer, u64 to)
 const struct vhdx_answer_form vhdx_answer_ranges = {
 	.take = take,
 	.skip = skip,
+	.fill = fill,
 };

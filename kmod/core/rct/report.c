@@ -1,29 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "report.h"
 
-static bool is_off(const struct vhdx_history *history)
-{
-	return history->state == VHDX_TRACKING_OFF;
-}
-
-/* There is a sidecar, or was one, that can't be used. */
-static bool is_lost(const struct vhdx_history *history)
-{
-	return is_off(history) && history->off_reason &&
-	       history->off_reason != VHDX_REASON_DISABLED;
-}
-
-/* Only points that were issued exist for a caller. */
-static u32 count_points(const struct vhdx_timeline *timeline)
-{
-	u32 count = 0;
-	u32 i;
-
-	for (i = 0; i < timeline->count; i++)
-		count += timeline->points[i]->issued;
-	return count;
-}
-
 /* A delta that was sealed but whose point was not issued lies behind the newest point, too. */
 static bool has_newer_changes(const struct vhdx_history *history)
 {
@@ -47,7 +24,7 @@ void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_
 	state->points_max = VHDX_POINTS_MAX;
 	/* What was not recorded may have been anything. */
 	state->newer_changes = 1;
-	if (is_off(history)) {
+	if (vhdx_history_is_off(history)) {
 		state->gap_reason = history->off_reason;
 		return;
 	}
@@ -55,7 +32,7 @@ void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_
 	if (newest)
 		state->most_recent_id = newest->id;
 	state->unit = 1U << sidecar->unit_shift;
-	state->point_count = count_points(&sidecar->timeline);
+	state->point_count = vhdx_timeline_count(&sidecar->timeline);
 	state->gap_reason = sidecar->timeline.live.gap_reason;
 	state->gap_time_ns = sidecar->timeline.live.gap_time_ns;
 	state->newer_changes = has_newer_changes(history);
@@ -66,10 +43,10 @@ void vhdx_report_state(const struct vhdx_history *history, struct vhdx_tracking_
 int vhdx_report_count_live(const struct vhdx_history *history, struct vhdx_answer *count,
 			   u32 leaves)
 {
-	struct vhdx_span_source source = { .history = *history, .span = { .live = true } };
+	struct vhdx_history live = *history;
 	int more = 1;
 
-	if (is_off(history) || !vhdx_timeline_newest(&history->sidecar->timeline) ||
+	if (vhdx_history_is_off(history) || !vhdx_timeline_newest(&history->sidecar->timeline) ||
 	    history->sidecar->timeline.live.gap_reason)
 		return -ENODATA;
 	count->form = &vhdx_answer_ranges;
@@ -77,7 +54,7 @@ int vhdx_report_count_live(const struct vhdx_history *history, struct vhdx_answe
 	count->unit_shift = history->sidecar->unit_shift;
 	count->granule_shift = count->unit_shift;
 	while (more > 0 && leaves--) {
-		more = vhdx_answer_leaf(count, &vhdx_report_source, &source);
+		more = vhdx_answer_leaf(count, &vhdx_live_source, &live);
 		vhdx_breathe();
 	}
 	return more;
@@ -90,96 +67,6 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history)
 
 	vhdx_free(count.words);
 	return err ? VHDX_BYTES_UNKNOWN : count.ranges.sum;
-}
-
-/* What leads to the oldest point means nothing, nor does what a gap lies in. */
-static u64 changed_bytes(const struct vhdx_history *history, u32 position)
-{
-	const struct vhdx_sidecar *sidecar = history->sidecar;
-	const struct vhdx_delta *before = &sidecar->timeline.points[position]->before;
-
-	if (!position || before->gap_reason)
-		return VHDX_BYTES_UNKNOWN;
-	if (before->changed_units > history->disk_size >> sidecar->unit_shift)
-		return history->disk_size;
-	return before->changed_units << sidecar->unit_shift;
-}
-
-static void fill_point(const struct vhdx_history *history, u32 position, struct vhdx_point *out)
-{
-	const struct vhdx_timeline_point *point = history->sidecar->timeline.points[position];
-
-	memset(out, 0, sizeof(*out));
-	out->id = point->id;
-	out->time_ns = point->time_ns;
-	out->gap_time_ns = point->before.gap_time_ns;
-	/* The size never changes. */
-	out->virtual_disk_size = history->disk_size;
-	out->changed_bytes = changed_bytes(history, position);
-	out->flags = point->before.flags & VHDX_DELTA_COARSE ? VHDX_POINT_COARSE : 0;
-	out->gap_reason = point->before.gap_reason;
-	out->label_length = point->label_length;
-	memcpy(out->label, point->label, point->label_length);
-}
-
-/* Why there is no answer to any question. 0: there may be one. */
-static int check_tracking(const struct vhdx_history *history, struct vhdx_diag *diag)
-{
-	u32 reason = VHDX_REASON_DISABLED;
-	int err = history->off_error;
-
-	if (history->state == VHDX_TRACKING_ON)
-		return 0;
-	if (is_off(history) && history->off_reason)
-		reason = history->off_reason;
-	if (!err)
-		err = reason == VHDX_REASON_UNSUPPORTED || reason == VHDX_REASON_DISABLED ?
-		      -EOPNOTSUPP : -ESTALE;
-	if (is_off(history) && history->off_text)
-		return vhdx_fail(diag, err, reason, "%s", history->off_text);
-	return vhdx_fail_plainly(diag, err, reason);
-}
-
-/* The position to begin at, or -errno. */
-static int find_after(const struct vhdx_timeline *timeline, const struct vhdx_point_id *after,
-		      struct vhdx_diag *diag)
-{
-	int position, err;
-
-	if (vhdx_point_id_is_none(after))
-		return 0;
-	err = vhdx_point_id_check(after, diag);
-	if (err)
-		return err;
-	position = vhdx_timeline_find(timeline, after);
-	return position < 0 ? vhdx_timeline_missing(after, diag) : position + 1;
-}
-
-int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
-		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag)
-{
-	static const struct vhdx_timeline empty;
-	const struct vhdx_timeline *timeline = is_off(history) ? &empty :
-					       &history->sidecar->timeline;
-	int first;
-	u32 i;
-
-	/* There may be points in a sidecar that can't be used: to tell none would be a lie. */
-	if (is_lost(history))
-		return check_tracking(history, diag);
-	first = find_after(timeline, &args->after, diag);
-	if (first < 0)
-		return first;
-	if (is_off(history))
-		vhdx_fail(diag, 0, VHDX_REASON_NONE, "%s", history->off_text ? history->off_text :
-			  "change tracking is not enabled, so no points are known");
-	args->point_count = count_points(timeline);
-	args->output_count = 0;
-	for (i = first; i < timeline->count && args->output_count < capacity; i++) {
-		if (timeline->points[i]->issued)
-			fill_point(history, i, &points[args->output_count++]);
-	}
-	return 0;
 }
 
 static int check_ranges(u32 range_size, u32 capacity, struct vhdx_diag *diag)
@@ -262,29 +149,20 @@ int vhdx_report_check_allocated(const struct vhdx_get_allocated_ranges *args,
 				       args->virtual_disk_size, diag);
 }
 
-int vhdx_report_span(const struct vhdx_history *history,
-		     struct vhdx_get_virtual_disk_changes *args, struct vhdx_span *span,
-		     struct vhdx_diag *diag)
+int vhdx_report_route(const struct vhdx_history *history,
+		      struct vhdx_get_virtual_disk_changes *args, struct vhdx_route *route,
+		      struct vhdx_diag *diag)
 {
-	static const struct vhdx_timeline empty;
-	struct vhdx_diag found = { };
-	int err, off;
+	int err = vhdx_history_route(history, &args->limit_id, &args->target_id, route, diag);
 
-	err = vhdx_timeline_span(is_off(history) ? &empty : &history->sidecar->timeline,
-				 &args->limit_id, &args->target_id, span, &found);
-	if (err != -EINVAL) {
-		off = check_tracking(history, diag);
-		if (off)
-			return off;
-	}
 	if (err) {
-		args->gap_time_ns = span->gap_time_ns;
-		*diag = found;
+		args->gap_time_ns = route->stored.gap_time_ns;
 		return err;
 	}
-	args->unit = 1U << history->sidecar->unit_shift;
-	args->answer_flags = (span->flags & VHDX_DELTA_COARSE ? VHDX_ANSWER_COARSE : 0) |
-			     (span->live ? VHDX_ANSWER_LIVE : 0);
+	args->unit = 1U << route->unit_shift;
+	args->answer_flags = (route->coarse ? VHDX_ANSWER_COARSE : 0) |
+			     (route->derived < route->derived_end ? VHDX_ANSWER_DERIVED : 0) |
+			     (vhdx_point_id_is_none(&args->target_id) ? VHDX_ANSWER_LIVE : 0);
 	return 0;
 }
 
@@ -333,58 +211,6 @@ void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
 	args->changed_bytes = answer->changed + answer->ranges.sum;
 	args->complete_to_id = args->target_id;
 }
-
-void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words)
-{
-	vhdx_changemap_leaf_or(history->live, leaf, words);
-	if (history->sealing)
-		vhdx_changemap_leaf_or(history->sealing, leaf, words);
-}
-
-u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end)
-{
-	end = vhdx_changemap_find_leaf(history->live, leaf, end);
-	if (history->sealing)
-		end = vhdx_changemap_find_leaf(history->sealing, leaf, end);
-	return end;
-}
-
-static int find_leaf(void *context, u32 leaf, u32 *end)
-{
-	const struct vhdx_span_source *source = context;
-	const struct vhdx_history *history = &source->history;
-	const struct vhdx_timeline *timeline = &history->sidecar->timeline;
-	u32 i;
-	int err = 0;
-
-	for (i = source->span.first; i < source->span.end && !err; i++)
-		err = vhdx_sidecar_find_leaf(history->sidecar, &timeline->points[i]->before, leaf,
-					     end, source->cache);
-	if (!err && source->span.live)
-		*end = vhdx_history_find_live_leaf(history, leaf, *end);
-	return err;
-}
-
-static int read_leaf(void *context, u32 leaf, u64 *words)
-{
-	const struct vhdx_span_source *source = context;
-	const struct vhdx_history *history = &source->history;
-	const struct vhdx_timeline *timeline = &history->sidecar->timeline;
-	u32 i;
-	int err = 0;
-
-	for (i = source->span.first; i < source->span.end && !err; i++)
-		err = vhdx_sidecar_read_leaf(history->sidecar, &timeline->points[i]->before, leaf,
-					     words, source->cache);
-	if (!err && source->span.live)
-		vhdx_history_live_leaf(history, leaf, words);
-	return err;
-}
-
-const struct vhdx_leaf_source vhdx_report_source = {
-	.find = find_leaf,
-	.read = read_leaf,
-};
 
 int vhdx_report_failure(int err, struct vhdx_diag *diag)
 {

@@ -7,36 +7,7 @@
 #ifndef VHDX_CORE_REPORT_H
 #define VHDX_CORE_REPORT_H
 
-#include "answer.h"
-#include "sidecar.h"
-
-/**
- * struct vhdx_history - a disk's history, wherever it is kept
- * @disk_size:	in bytes
- * @state:	VHDX_TRACKING_*
- * @off_reason:	while @state is OFF, why, if there is a sidecar: VHDX_REASON_*
- * @off_text:	the same in words, or NULL
- * @off_error:	what a question about changes gets then; 0: what follows from the reason
- * @sidecar:	loaded and bound, unless @state is OFF
- * @live:	the live map, while @state is ON
- * @sealing:	another one that is live as well, or NULL
- */
-struct vhdx_history {
-	u64 disk_size;
-	u32 state;
-	u32 off_reason;
-	const char *off_text;
-	int off_error;
-	const struct vhdx_sidecar *sidecar;
-	const struct vhdx_changemap *live;
-	const struct vhdx_changemap *sealing;
-};
-
-/* Both maps, OR-ed into the words of one leaf; there is a live one. */
-void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words);
-
-/* The first leaf in [@leaf, @end) that one of them has; @end where there is none. */
-u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end);
+#include "history.h"
 
 /**
  * vhdx_report_state() - VHDX_GET_TRACKING_STATE
@@ -72,9 +43,10 @@ u64 vhdx_report_live_bytes(const struct vhdx_history *history);
  * @points:	room for @capacity of them
  * @diag:	what is wrong
  *
- * Points that were never issued don't exist for a caller. 0, with words in @diag where tracking is
- * off, and there are none; -EINVAL; -ENODATA; if there may be some in a sidecar that can't be used,
- * as vhdx_report_span().
+ * All of the line, whatever layer a point is on. Points that were never issued don't exist for a
+ * caller. 0; where it is known that there may be others, with words and a reason in @diag, as there
+ * are without any where tracking is off. -EINVAL; -ENODATA; if there are none but in a sidecar that
+ * can't be used, as vhdx_report_route().
  */
 int vhdx_report_points(const struct vhdx_history *history, struct vhdx_get_points *args,
 		       struct vhdx_point *points, u32 capacity, struct vhdx_diag *diag);
@@ -93,7 +65,7 @@ int vhdx_report_check_allocated(const struct vhdx_get_allocated_ranges *args,
  * vhdx_report_check() - is this a question?
  * @history:	of the disk; of it, only the size is looked at
  * @args:	known flags, nothing that is reserved. Which ids are known is
- *		vhdx_report_span()'s to say
+ *		vhdx_report_route()'s to say
  * @diag:	what is wrong
  *
  * 0 or -EINVAL.
@@ -102,22 +74,21 @@ int vhdx_report_check(const struct vhdx_history *history,
 		      const struct vhdx_get_virtual_disk_changes *args, struct vhdx_diag *diag);
 
 /**
- * vhdx_report_span() - which deltas answer the question
+ * vhdx_report_route() - which deltas answer the question
  * @history:	of the disk
  * @args:	unit and answer_flags are filled in
- * @span:	filled in
+ * @route:	filled in
  * @diag:	what is wrong
  *
- * What is wrong with the ids themselves comes first, then what is wrong with tracking,
- * then unknown ids and gaps. 0; -EINVAL; -ENODATA; -ESTALE; -EOPNOTSUPP; off_error.
+ * As vhdx_history_route(). 0; -EINVAL; -ENODATA; -ESTALE; -EOPNOTSUPP; off_error or chain_error.
  */
-int vhdx_report_span(const struct vhdx_history *history,
-		     struct vhdx_get_virtual_disk_changes *args, struct vhdx_span *span,
-		     struct vhdx_diag *diag);
+int vhdx_report_route(const struct vhdx_history *history,
+		      struct vhdx_get_virtual_disk_changes *args, struct vhdx_route *route,
+		      struct vhdx_diag *diag);
 
 /**
  * vhdx_report_begin() - the form in which the answer is wanted
- * @args:	judged by vhdx_report_check() and vhdx_report_span(), by whose unit it is judged now
+ * @args:	judged by vhdx_report_check() and vhdx_report_route(); now by the unit of the latter
  * @answer:	zero, but for where it is put together
  * @diag:	what is wrong
  *
@@ -137,19 +108,6 @@ u64 vhdx_report_bitmap_end(const struct vhdx_get_virtual_disk_changes *args,
  */
 void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
 		     const struct vhdx_answer *answer);
-
-/**
- * struct vhdx_span_source - context of vhdx_report_source
- * @cache:	of the reader, unless nothing is read from a sidecar
- */
-struct vhdx_span_source {
-	struct vhdx_history history;
-	struct vhdx_span span;
-	struct vhdx_index_cache *cache;
-};
-
-/* All deltas of the span. */
-extern const struct vhdx_leaf_source vhdx_report_source;
 
 /**
  * vhdx_report_failure() - what reading a leaf failed with, as the question's answer

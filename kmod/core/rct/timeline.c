@@ -41,6 +41,16 @@ int vhdx_timeline_find(const struct vhdx_timeline *timeline, const struct vhdx_p
 	return -1;
 }
 
+u32 vhdx_timeline_count(const struct vhdx_timeline *timeline)
+{
+	u32 count = 0;
+	u32 i;
+
+	for (i = 0; i < timeline->count; i++)
+		count += timeline->points[i]->issued;
+	return count;
+}
+
 const struct vhdx_timeline_point *vhdx_timeline_newest(const struct vhdx_timeline *timeline)
 {
 	u32 i = timeline->count;

@@ -90,6 +90,9 @@ int vhdx_point_id_check(const struct vhdx_point_id *id, struct vhdx_diag *diag);
 /* Position of an issued point, or -1. Kind, GUID and sequence must all match. */
 int vhdx_timeline_find(const struct vhdx_timeline *timeline, const struct vhdx_point_id *id);
 
+/* How many points were issued: only those exist for a caller. */
+u32 vhdx_timeline_count(const struct vhdx_timeline *timeline);
+
 /* The newest issued point, or NULL. */
 const struct vhdx_timeline_point *vhdx_timeline_newest(const struct vhdx_timeline *timeline);
 

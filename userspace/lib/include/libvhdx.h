@@ -590,9 +590,11 @@ VHDX_API int vhdx_disk_get_tracking_state(struct vhdx_disk *disk,
  * @points:	out: an array to be given to free(3); NULL where there are none
  * @count:	out: its length
  *
- * Where there are none because the disk is not tracked, vhdx_error_message() says so
- * in spite of the success. Where there may be some, in a sidecar that failed or can't
- * be used, it is an error, with the reason.
+ * Of a differencing disk also those of its parents, and the snapshots between layers. Where
+ * there are none because the disk is not tracked, and where those of some layer are not
+ * known, vhdx_error_message() says so in spite of the success. Where there may be some, in a
+ * sidecar that failed or can't be used, and there are no parents, it is an error, with the
+ * reason.
  *
  * Return: 0 or a negative errno.
  */

@@ -150,10 +150,13 @@ def opened(path, flags=os.O_RDWR):
 
 
 @contextlib.contextmanager
-def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True, parents=()):
+# pylint: disable-next=too-many-arguments,too-many-positional-arguments
+def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True, parents=(),
+                 past=None):
     """A disk that the ioctl attached: without locks, and with no sidecar but the given one.
 
     parents     paths of the layers below it, its own parent first
+    past        {path of a parent: that of its sidecar}
     closes      False: it can't be closed cleanly: detach says so, and the disk is gone all
                 the same; None: perhaps
     """
@@ -163,8 +166,10 @@ def raw_attached(path, sidecar=None, flags=0, index=uapi.INDEX_ANY, closes=True,
         with contextlib.ExitStack() as files:
             layers = [uapi.Layer(files.enter_context(opened(path, mode)),
                                  files.enter_context(opened(sidecar, mode)) if sidecar else -1)]
-            layers += [uapi.Layer(files.enter_context(opened(parent, os.O_RDONLY)), -1)
-                       for parent in parents]
+            sidecars = [(past or {}).get(parent) for parent in parents]
+            layers += [uapi.Layer(files.enter_context(opened(parent, os.O_RDONLY)),
+                                  files.enter_context(opened(one, os.O_RDONLY)) if one else -1)
+                       for parent, one in zip(parents, sidecars)]
             argument = control.attach_layers(layers, flags, index)
         disk = Disk(argument.index, path, bool(flags & uapi.ATTACH_READ_ONLY))
         disk.reason = argument.reason

@@ -43,6 +43,7 @@ CHANGES_BITMAP, CHANGES_COUNT = 1 << 0, 1 << 1
 ALLOCATED_ZEROES = 1 << 0
 RANGE_ZERO = 1 << 0
 RANGE_SIZE_SHORT = 16
+POINT_HAS_DATA, POINT_COARSE, POINT_DERIVED = 1 << 0, 1 << 1, 1 << 2
 ANSWER_COARSE, ANSWER_DERIVED, ANSWER_LIVE = 1 << 0, 1 << 1, 1 << 2
 
 ATTACH, DETACH, SEAL = 0xD700, 0xD701, 0xD702
@@ -96,7 +97,9 @@ class PointId(ctypes.Structure):
 
     @classmethod
     def parse(cls, text):
-        """From rct:GUID:SEQUENCE."""
+        """From rct:GUID:SEQUENCE, or {GUID}."""
+        if text.startswith("{"):
+            return cls((u8 * 16)(*uuid.UUID(text).bytes_le), 0, POINT_SNAPSHOT, 0)
         _, guid, sequence = text.split(":")
         return cls((u8 * 16)(*uuid.UUID(guid).bytes_le), int(sequence, 16), POINT_REFERENCE, 0)
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * VHDX_GET_VIRTUAL_DISK_CHANGES of a disk that is not attached.
+ */
+#include <core/rct/report.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "offline_changes.h"
+
+uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static uint64_t deadline_of(const struct vhdx_get_virtual_disk_changes *query)
+{
+	return query->time_limit_ms ? now_ms() + query->time_limit_ms : UINT64_MAX;
+}
+
+/* 0: all of it; 1: the array is full, or the time is over. */
+static int answer_ranges(struct vhdx_answer *answer, struct vhdx_delta_list *list,
+			 struct vhdx_get_virtual_disk_changes *query)
+{
+	const uint64_t deadline = deadline_of(query);
+	int more;
+
+	answer->ranges.array = (void *)(uintptr_t)query->output;
+	answer->ranges.capacity = query->output_capacity;
+	do {
+		more = vhdx_answer_leaf(answer, &vhdx_delta_list_source, list);
+	} while (more > 0 && now_ms() < deadline);
+	query->output_count = answer->ranges.count;
+	return more;
+}
+
+static int answer_bits(struct vhdx_answer *answer, struct vhdx_delta_list *list,
+		       struct vhdx_get_virtual_disk_changes *query)
+{
+	const uint64_t deadline = deadline_of(query);
+	const uint64_t limit = vhdx_report_bitmap_end(query, answer);
+	char *output = (char *)(uintptr_t)query->output;
+	int more = 0;
+	u64 bytes;
+
+	answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(u64));
+	if (!answer->bits)
+		return -ENOMEM;
+	/* Once at least: there is progress, however short the time is. */
+	do {
+		vhdx_answer_bits_begin(answer, limit);
+		do {
+			more = vhdx_answer_leaf(answer, &vhdx_delta_list_source, list);
+		} while (more > 0);
+		if (more < 0)
+			break;
+		bytes = sizeof(u64) * vhdx_answer_bits_finish(answer);
+		memcpy(output + query->output_count, answer->bits, bytes);
+		query->output_count += bytes;
+	} while (answer->offset < limit && now_ms() < deadline);
+	vhdx_free(answer->bits);
+	return more;
+}
+
+/**
+ * struct sources - all that an answer is made of
+ * @live:	the history, for its live map
+ */
+struct sources {
+	struct offline_chain *chain;
+	struct vhdx_history live;
+	struct vhdx_stored_deltas stored;
+	struct vhdx_derived_delta *derived;
+	struct vhdx_delta_list list;
+};
+
+static int look(void *context, u32 layer, u64 offset, u64 *to)
+{
+	struct offline_chain *chain = context;
+	struct vhdx_diag diag = { 0 };
+
+	return vhdx_content_has(&chain->content, layer, offset, to, &diag);
+}
+
+static void add_source(struct sources *sources, const struct vhdx_leaf_source *ops, void *context)
+{
+	sources->list.sources[sources->list.count++] = (struct vhdx_delta_source) {
+		.ops = ops,
+		.context = context,
+	};
+}
+
+/* Of the leaf the live delta is a map by now; that of a parent is where it was kept. */
+static int list_sources(struct sources *sources, const struct vhdx_route *route)
+{
+	const struct vhdx_history *history = &sources->live;
+	struct vhdx_stored_deltas *stored = &sources->stored;
+	const u32 parents = history->parent_count;
+
+	sources->derived = calloc(parents + 1, sizeof(*sources->derived));
+	sources->list.sources = calloc(parents + 2, sizeof(*sources->list.sources));
+	if (!sources->derived || !sources->list.sources)
+		return -ENOMEM;
+	vhdx_route_derive(route, history, look, sources->chain, sources->derived, &sources->list);
+	if (!route->tracked)
+		return 0;
+	*stored = (struct vhdx_stored_deltas) {
+		.sidecar = route->layer ? history->parents[route->layer - 1].sidecar :
+					  history->sidecar,
+		.first = route->stored.first,
+		.end = route->stored.end,
+		.live = route->layer && route->stored.live,
+		.cache = vhdx_index_cache_new(route->stored.end - route->stored.first + 1),
+	};
+	if (!stored->cache)
+		return -ENOMEM;
+	add_source(sources, &vhdx_stored_source, stored);
+	if (!route->layer && route->stored.live)
+		add_source(sources, &vhdx_live_source, &sources->live);
+	return 0;
+}
+
+static void release_sources(struct sources *sources)
+{
+	vhdx_index_cache_free(sources->stored.cache);
+	free(sources->list.sources);
+	free(sources->derived);
+}
+
+static int answer(struct sources *sources, const struct vhdx_route *route,
+		  struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
+{
+	struct vhdx_answer answer = {
+		.unit_shift = route->unit_shift,
+		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
+	};
+	int more = vhdx_report_begin(query, &answer, diag);
+
+	if (more)
+		goto free;
+	more = answer.words ? list_sources(sources, route) : -ENOMEM;
+	if (!more)
+		more = query->flags & VHDX_CHANGES_BITMAP ?
+		       answer_bits(&answer, &sources->list, query) :
+		       answer_ranges(&answer, &sources->list, query);
+	if (more >= 0)
+		vhdx_report_end(query, &answer);
+	else
+		more = vhdx_report_failure(more, diag);
+free:
+	vhdx_free(answer.words);
+	return min(more, 0);
+}
+
+int offline_changes(const struct vhdx_history *history, struct offline_chain *chain,
+		    struct vhdx_get_virtual_disk_changes *query, struct vhdx_diag *diag)
+{
+	struct sources sources = { .chain = chain, .live = *history };
+	struct vhdx_route route;
+	int err;
+
+	query->virtual_disk_size = history->disk_size;
+	err = vhdx_report_check(history, query, diag);
+	if (!err)
+		err = vhdx_report_route(history, query, &route, diag);
+	if (!err)
+		err = answer(&sources, &route, query, diag);
+	release_sources(&sources);
+	return err;
+}
