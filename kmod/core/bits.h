@@ -7,9 +7,18 @@
 
 #include "platform.h"
 
+/* Most of most maps is all alike: four words are looked at in one go. */
+#define VHDX_WORDS_AT_ONCE	4U
+
+static inline bool vhdx_are_all(const u64 *words, u64 flip)
+{
+	return !((words[0] ^ flip) | (words[1] ^ flip) | (words[2] ^ flip) | (words[3] ^ flip));
+}
+
 /* The first bit at or behind @bit that is set in @words ^ @flip; @end if none before it. */
 static inline u32 vhdx_find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
 {
+	const u32 count = (end + 63) >> 6;
 	u32 index = bit >> 6;
 	u64 word;
 
@@ -17,11 +26,67 @@ static inline u32 vhdx_find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
 		return end;
 	word = (words[index] ^ flip) & (~0ULL << (bit & 63));
 	while (!word) {
-		if (++index >= (end + 63) >> 6)
+		index++;
+		while (index + VHDX_WORDS_AT_ONCE <= count && vhdx_are_all(words + index, flip))
+			index += VHDX_WORDS_AT_ONCE;
+		if (index >= count)
 			return end;
 		word = words[index] ^ flip;
 	}
 	return min(end, (index << 6) + (u32)__ffs64(word));
+}
+
+/* The next run of bits from @bit on: where it begins, @end if there is none; @behind is its end. */
+static inline u32 vhdx_find_run(const u64 *words, u32 bit, u32 end, u32 *behind)
+{
+	u32 from = vhdx_find_bit(words, 0, bit, end);
+	u64 rest;
+
+	*behind = end;
+	if (from == end)
+		return end;
+	/* Above what was shifted out there are ones: the run may go on in the next word. */
+	rest = ~(words[from >> 6] >> (from & 63));
+	bit = rest ? from + (u32)__ffs64(rest) : (from | 63) + 1;
+	if (bit & 63)
+		*behind = min(end, bit);
+	else
+		*behind = vhdx_find_bit(words, ~0ULL, bit, end);
+	return from;
+}
+
+/* @to |= @from, which others may set bits in meanwhile; @count is a multiple of four. */
+static inline void vhdx_or_words(u64 *to, const u64 *from, u32 count)
+{
+	u64 a, b, c, d;
+	u32 i;
+
+	for (i = 0; i < count; i += VHDX_WORDS_AT_ONCE) {
+		a = READ_ONCE(from[i]);
+		b = READ_ONCE(from[i + 1]);
+		c = READ_ONCE(from[i + 2]);
+		d = READ_ONCE(from[i + 3]);
+		if (!(a | b | c | d))
+			continue;
+		to[i] |= a;
+		to[i + 1] |= b;
+		to[i + 2] |= c;
+		to[i + 3] |= d;
+	}
+}
+
+/* The same of words as they are in files. */
+static inline void vhdx_or_le_words(u64 *to, const void *from, u32 count)
+{
+	const __le64 *raw = from;
+	u32 i;
+
+	if ((__force u64)cpu_to_le64(1) == 1) {
+		vhdx_or_words(to, from, count);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		to[i] |= le64_to_cpu(raw[i]);
 }
 
 /* Set bits @from up to @end. */

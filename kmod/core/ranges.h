@@ -50,18 +50,58 @@ static inline bool vhdx_ranges_is_full(const struct vhdx_ranges *ranges)
 }
 
 /* A range with these flags that begins at @from, or behind, has nothing to do with the last one. */
-bool vhdx_ranges_is_apart(const struct vhdx_ranges *ranges, u64 from, u32 flags);
+static inline bool vhdx_ranges_is_apart(const struct vhdx_ranges *ranges, u64 from, u32 flags)
+{
+	if (!ranges->any || ranges->flags != flags)
+		return true;
+	return from > ranges->end && from - ranges->end >= ranges->min_gap;
+}
+
+/* The next one in the array, for which there is room. Inline, as all that an answer does often. */
+static inline void vhdx_ranges_begin(struct vhdx_ranges *ranges, u64 from, u64 to, u32 flags)
+{
+	struct vhdx_range *range;
+
+	ranges->any = true;
+	ranges->flags = flags;
+	if (!ranges->array)
+		return;
+	range = vhdx_ranges_at(ranges, ranges->count++);
+	range->byte_offset = from;
+	range->byte_length = to - from;
+	if (ranges->size > offsetof(struct vhdx_range, flags)) {
+		range->flags = flags;
+		range->reserved = 0;
+	}
+}
 
 /**
  * vhdx_ranges_add() - the next range
  * @ranges:	the list
  * @from:	in bytes; what the last range has already is not told twice
- * @to:		behind it
+ * @to:		behind it, not before @from
  * @flags:	VHDX_RANGE_*
  *
  * False if it doesn't fit.
  */
-bool vhdx_ranges_add(struct vhdx_ranges *ranges, u64 from, u64 to, u32 flags);
+static inline bool vhdx_ranges_add(struct vhdx_ranges *ranges, u64 from, u64 to, u32 flags)
+{
+	if (vhdx_ranges_is_apart(ranges, from, flags)) {
+		if (vhdx_ranges_is_full(ranges))
+			return false;
+		vhdx_ranges_begin(ranges, from, to, flags);
+	} else {
+		from = ranges->end;
+		if (to <= from)
+			return true;
+		if (ranges->array)
+			vhdx_ranges_at(ranges, ranges->count - 1)->byte_length += to - from;
+	}
+	if (!(flags & VHDX_RANGE_ZERO))
+		ranges->sum += to - from;
+	ranges->end = to;
+	return true;
+}
 
 /* All but @keep ranges were taken out of the array. */
 void vhdx_ranges_taken(struct vhdx_ranges *ranges, u32 keep);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <pthread.h>
+#include <sched.h>
 
 #include "ktap.h"
 #include "alloc.h"
@@ -428,6 +429,70 @@ CASE(threads_lose_no_mark_when_memory_runs_out)
 		expect_race(false);
 		vhdx_changemap_release(&map);
 	}
+}
+
+#define MANY_LEAVES	1024
+
+static u32 at_leaf[2];
+
+/* Both come to the same leaf at the same time: one makes it, the other one finds it there. */
+static void *mark_and_find(void *argument)
+{
+	const u32 me = argument != NULL;
+	void *verdict = NULL;
+	u32 leaf, spins;
+
+	for (leaf = 0; leaf < MANY_LEAVES; leaf++) {
+		__atomic_store_n(&at_leaf[me], leaf + 1, __ATOMIC_SEQ_CST);
+		for (spins = 0; __atomic_load_n(&at_leaf[!me], __ATOMIC_SEQ_CST) <= leaf; spins++)
+			if (spins > 1000)
+				sched_yield();
+		vhdx_changemap_mark(&map, leaf * LEAF_BYTES + me * UNIT, 1);
+		if (vhdx_changemap_find_leaf(&map, leaf, leaf + 1) != leaf ||
+		    vhdx_changemap_find_leaf(&map, leaf, MANY_LEAVES) != leaf)
+			verdict = "not found";
+	}
+	return verdict;
+}
+
+CASE(who_marks_finds_the_leaf)
+{
+	pthread_t other;
+	void *verdict;
+	u32 round;
+
+	for (round = 0; round < 3; round++) {
+		memset(at_leaf, 0, sizeof(at_leaf));
+		ASSERT_EQ(vhdx_changemap_init(&map, MANY_LEAVES * LEAF_BYTES, SHIFT), 0);
+		EXPECT_EQ(vhdx_changemap_find_leaf(&map, 0, ~0U), ~0U);
+		EXPECT(vhdx_changemap_is_empty(&map));
+		pthread_create(&other, NULL, mark_and_find, &map);
+		EXPECT(!mark_and_find(NULL));
+		pthread_join(other, &verdict);
+		EXPECT(!verdict);
+		vhdx_changemap_release(&map);
+	}
+}
+
+CASE(leaves_are_found_in_their_order)
+{
+	static const u32 marked[] = { 0, 63, 64, 65, 500, 511, 512, MANY_LEAVES - 1 };
+	u32 i, end, leaf, wanted;
+
+	ASSERT_EQ(vhdx_changemap_init(&map, MANY_LEAVES * LEAF_BYTES, SHIFT), 0);
+	for (i = 0; i < ARRAY_SIZE(marked); i++)
+		vhdx_changemap_mark(&map, marked[i] * LEAF_BYTES, 1);
+	random_seed(6);
+	for (i = 0; i < 20000; i++) {
+		leaf = random_below(MANY_LEAVES + 2);
+		end = leaf + random_below(MANY_LEAVES + 70 - leaf);
+		for (wanted = 0; wanted < ARRAY_SIZE(marked) && marked[wanted] < leaf; wanted++)
+			;
+		wanted = wanted < ARRAY_SIZE(marked) ? marked[wanted] : end;
+		if (!EXPECT_EQ(vhdx_changemap_find_leaf(&map, leaf, end), min(wanted, end)))
+			break;
+	}
+	vhdx_changemap_release(&map);
 }
 
 SUITE("changemap")

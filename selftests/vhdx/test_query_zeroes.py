@@ -8,7 +8,6 @@
 #
 # vm: takes=10
 import contextlib
-import errno
 import os
 import pathlib
 import random

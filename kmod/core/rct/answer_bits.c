@@ -14,14 +14,11 @@ static void take_words(struct vhdx_answer *answer, u32 bit, u32 end)
 	const u32 shift = answer->unit_shift;
 	u64 *to = answer->bits + ((answer->offset - answer->begin) >> shift >> 6);
 	const u64 *from = answer->words + bit / 64;
-	u64 word;
+	u32 whole = (end - bit) / 64;
 
-	for (; bit < end; bit += 64) {
-		word = *from++;
-		if (end - bit < 64)
-			word &= (1ULL << (end - bit)) - 1;
-		*to++ = word;
-	}
+	memcpy(to, from, whole * sizeof(*to));
+	if (end & 63)
+		to[whole] = from[whole] & ((1ULL << (end & 63)) - 1);
 }
 
 /* Of a run of units. */

@@ -19,8 +19,11 @@ static u64 granule_end(const struct vhdx_answer *answer, u64 at)
 /* False if it doesn't fit. */
 static bool tell(struct vhdx_answer *answer, u64 from, u64 to)
 {
-	return vhdx_ranges_add(&answer->ranges, granule_of(answer, from), granule_end(answer, to),
-			       0);
+	if (answer->granule_shift != answer->unit_shift) {
+		from = granule_of(answer, from);
+		to = granule_end(answer, to);
+	}
+	return vhdx_ranges_add(&answer->ranges, from, to, 0);
 }
 
 /*
@@ -47,22 +50,29 @@ static bool take(struct vhdx_answer *answer, u64 to)
 	const u32 shift = answer->unit_shift;
 	const u64 start = answer->offset >> shift >> VHDX_LEAF_SHIFT << VHDX_LEAF_SHIFT << shift;
 	const u32 end = ((to - start - 1) >> shift) + 1;
+	const bool granules = answer->granule_shift != shift;
+	const u64 *words = answer->words;
+	u64 behind, offset = answer->offset;
+	u32 from, bit = (offset - start) >> shift;
+	bool fits = true;
 
-	while (answer->offset < to) {
-		u32 bit = (answer->offset - start) >> shift;
-		u32 from = vhdx_find_bit(answer->words, 0, bit, end);
-		u64 behind;
-
+	while (offset < to) {
+		from = vhdx_find_run(words, bit, end, &bit);
 		if (from == end)
 			return skip(answer, to);
-		bit = vhdx_find_bit(answer->words, ~0ULL, from, end);
 		behind = min(to, start + ((u64)bit << shift));
-		if (!tell(answer, max(answer->offset, start + ((u64)from << shift)), behind))
-			return false;
+		fits = tell(answer, max(offset, start + ((u64)from << shift)), behind);
+		if (!fits)
+			break;
+		offset = behind;
 		/* The rest of a granule is told, whatever lies in it. */
-		answer->offset = max(behind, answer->ranges.end);
+		if (granules && answer->ranges.end > behind) {
+			offset = answer->ranges.end;
+			bit = (offset - start) >> shift;
+		}
 	}
-	return true;
+	answer->offset = offset;
+	return fits;
 }
 
 const struct vhdx_answer_form vhdx_answer_ranges = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "block_cache.h"
+#include "core/bits.h"
 
 #define WORDS	(VHDX_PAGE / sizeof(u64))
 
@@ -93,17 +94,16 @@ bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, vo
 
 bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc, u64 *words)
 {
-	const __le64 *raw;
-	u32 i;
+	const void *page;
 
 	if (!is_there(cache))
 		return false;
 	lock(cache);
-	raw = find(cache, block, crc);
-	for (i = 0; raw && i < WORDS; i++)
-		words[i] |= le64_to_cpu(raw[i]);
+	page = find(cache, block, crc);
+	if (page)
+		vhdx_or_le_words(words, page, WORDS);
 	unlock(cache);
-	return raw;
+	return page;
 }
 
 /* What was in the slot is the caller's to free. It is locked. */

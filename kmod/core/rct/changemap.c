@@ -10,6 +10,7 @@
  * memory puts its own barrier between the two.
  */
 #include "changemap.h"
+#include "core/bits.h"
 #include "core/diag.h"
 
 #define FULL_MAP_MAX	(128 * VHDX_MIB)
@@ -29,8 +30,11 @@ int vhdx_changemap_init(struct vhdx_changemap *map, u64 disk_size, u32 unit_shif
 	if (leaves > INT_MAX / sizeof(vhdx_leaf))
 		return -ENOMEM;
 	map->leaves = vhdx_alloc(leaves * sizeof(vhdx_leaf));
-	if (!map->leaves)
+	map->present = vhdx_alloc(((leaves >> 6) + 1) * sizeof(u64));
+	if (!map->leaves || !map->present) {
+		vhdx_changemap_release(map);
 		return -ENOMEM;
+	}
 	map->unit_shift = unit_shift;
 	map->units = units;
 	map->leaf_count = leaves;
@@ -45,6 +49,7 @@ void vhdx_changemap_release(struct vhdx_changemap *map)
 		if (map->leaves[i] != VHDX_LEAF_ALL)
 			vhdx_free(map->leaves[i]);
 	vhdx_free(map->leaves);
+	vhdx_free(map->present);
 	memset(map, 0, sizeof(*map));
 }
 
@@ -61,9 +66,13 @@ static void set_bits(u64 *word, u64 mask)
 		vhdx_or64(word, mask);
 }
 
-/* Returns what the slot holds now: @fresh, or what another marker published first. */
+/*
+ * Returns what the slot holds now: @fresh, or what another marker published first. Who finds a leaf
+ * there and marks it does not look at @present: so that is set before, and the cmpxchg() orders it.
+ */
 static vhdx_leaf publish(struct vhdx_changemap *map, u32 leaf, vhdx_leaf fresh)
 {
+	set_bits(&map->present[leaf >> 6], 1ULL << (leaf & 63));
 	if (!cmpxchg(&map->leaves[leaf], NULL, fresh))
 		return fresh;
 	if (fresh != VHDX_LEAF_ALL)
@@ -179,23 +188,22 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *words)
 {
 	const u64 *more = get_leaf(map, leaf);
-	u32 i;
 
 	if (!more)
 		return;
-	if (more == VHDX_LEAF_ALL) {
+	if (more == VHDX_LEAF_ALL)
 		memset(words, 0xff, VHDX_PAGE);
-		return;
-	}
-	for (i = 0; i < VHDX_LEAF_WORDS; i++)
-		words[i] |= READ_ONCE(more[i]);
+	else
+		vhdx_or_words(words, more, VHDX_LEAF_WORDS);
 }
 
 u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end)
 {
-	while (leaf < end && leaf < map->leaf_count && !READ_ONCE(map->leaves[leaf]))
-		leaf++;
-	return leaf < map->leaf_count ? leaf : end;
+	u32 last = min(end, map->leaf_count);
+	/* Bits are only ever set: what was set before this began is seen. */
+	u32 found = vhdx_find_bit(map->present, 0, leaf, last);
+
+	return leaf < last && found < last ? found : end;
 }
 
 int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *words)
@@ -216,12 +224,7 @@ int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *wo
 /* A leaf is made only to be marked, so that there is one says enough. */
 bool vhdx_changemap_is_empty(const struct vhdx_changemap *map)
 {
-	u32 leaf;
-
-	for (leaf = 0; leaf < map->leaf_count; leaf++)
-		if (READ_ONCE(map->leaves[leaf]))
-			return false;
-	return true;
+	return vhdx_changemap_find_leaf(map, 0, map->leaf_count) == map->leaf_count;
 }
 
 u32 vhdx_unit_shift_for(u64 disk_size, u32 wanted_unit)

@@ -27,12 +27,14 @@ typedef u64 *vhdx_leaf;
  * @unit_shift:	log2 of the unit in bytes
  * @units:	units of the disk, the last one possibly partial
  * @leaves:	leaf slots, changed with cmpxchg only
+ * @present:	a bit for each that is not NULL, or is just about to be published
  */
 struct vhdx_changemap {
 	u32 unit_shift;
 	u32 leaf_count;
 	u64 units;
 	vhdx_leaf *leaves;
+	u64 *present;
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -4,6 +4,7 @@
  * the index that says where they are, which is written with them.
  */
 #include "sidecar_private.h"
+#include "core/bits.h"
 
 int vhdx_delta_writer_init(struct vhdx_delta_writer *writer, struct vhdx_sidecar *sidecar,
 			   u32 spare)
@@ -124,9 +125,7 @@ int vhdx_sidecar_read_entry(const struct vhdx_sidecar *sidecar,
 			    const struct vhdx_delta_leaf *entry, u64 *words, void *buf,
 			    struct vhdx_diag *diag)
 {
-	const __le64 *raw = buf;
 	int err;
-	u32 i;
 
 	if (entry->block == VHDX_DELTA_ALL) {
 		memset(words, 0xff, VHDX_PAGE);
@@ -137,7 +136,6 @@ int vhdx_sidecar_read_entry(const struct vhdx_sidecar *sidecar,
 	err = vhdx_sidecar_read_block(sidecar, entry->block, entry->crc, buf, "a leaf", diag);
 	if (err)
 		return err;
-	for (i = 0; i < VHDX_LEAF_WORDS; i++)
-		words[i] |= le64_to_cpu(raw[i]);
+	vhdx_or_le_words(words, buf, VHDX_LEAF_WORDS);
 	return 0;
 }
