@@ -30,6 +30,10 @@ void clear_error(void)
 {
 	last.reason = VHDX_REASON_NONE;
 	last.message[0] = '\0';
+}
+
+void forget_layers(void)
+{
 	last.child[0] = '\0';
 	last.parent[0] = '\0';
 }
@@ -40,14 +44,11 @@ void note_layers(const char *child, const char *parent)
 	snprintf(last.parent, sizeof(last.parent), "%s", parent);
 }
 
-const char *failed_child(void)
+bool last_error_is_of(const char **child, const char **parent)
 {
-	return last.child;
-}
-
-const char *failed_parent(void)
-{
-	return last.parent;
+	*child = last.child;
+	*parent = last.parent;
+	return last.child[0] && strstr(last.message, last.child);
 }
 
 /* A path may have anything in it; a message is one line, and leaves the cursor alone. */

@@ -29,12 +29,13 @@ int fail_kernel(int err, unsigned int reason, const char *subject, const char *m
 int fail_history(int err, unsigned int reason, const char *subject, const char *message);
 unsigned int reason_from_name(const char *name);
 /*
- * Of a chain it is this layer that failed, or what should be the parent of this one. Until the
- * error is cleared. Nobody knows: "".
+ * Of a chain it is this layer that failed, or what should be the parent of this one. That may come
+ * to be the answer to a question only later, when all else is known; so it outlasts the error.
  */
 void note_layers(const char *child, const char *parent);
-const char *failed_child(void);
-const char *failed_parent(void);
+void forget_layers(void);
+/* Is what is noted now about the layers that were? */
+bool last_error_is_of(const char **child, const char **parent);
 /*
  * What a function of the caller's returned. A negative one may be any errno, and would be
  * taken for the library's own: it becomes -ECANCELED.

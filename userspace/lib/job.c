@@ -100,14 +100,17 @@ static void arm(const struct vhdx_job *job, uint64_t ns)
 static void end_with(struct vhdx_job *job, unsigned int state, int err)
 {
 	struct job_end *end = &job->end;
+	const char *child, *parent;
 
 	end->err = err;
 	end->elapsed_ns = now_ns(CLOCK_MONOTONIC) - job->started_ns;
 	if (err) {
 		end->reason = vhdx_error_reason();
 		snprintf(end->description, sizeof(end->description), "%s", vhdx_error_message());
-		snprintf(end->child, sizeof(end->child), "%s", failed_child());
-		snprintf(end->parent, sizeof(end->parent), "%s", failed_parent());
+	}
+	if (err && last_error_is_of(&child, &parent)) {
+		snprintf(end->child, sizeof(end->child), "%s", child);
+		snprintf(end->parent, sizeof(end->parent), "%s", parent);
 	}
 	job->state = state;
 	/* Zero would disarm it; this is long past. */
@@ -120,7 +123,7 @@ static void look_at_clock(struct vhdx_job *job)
 {
 	if (has_ended(job) || !job->deadline_ns || now_ns(CLOCK_MONOTONIC) < job->deadline_ns)
 		return;
-	clear_error();
+	forget_layers();
 	end_with(job, VHDX_JOB_EXCEPTION,
 		 fail(-ETIMEDOUT, VHDX_REASON_NONE,
 		      "%s: there is no answer after %u ms, which is the job's time limit",
@@ -135,7 +138,7 @@ static void lock_job(struct vhdx_job *job)
 
 static int note_end_by_request(const struct vhdx_job *job, const char *what)
 {
-	clear_error();
+	forget_layers();
 	return fail(-ECANCELED, VHDX_REASON_NONE, "%s: the job was %s", job->name, what);
 }
 

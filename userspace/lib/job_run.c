@@ -55,6 +55,7 @@ static int ask_all(struct vhdx_job *job)
 	int err;
 
 	clear_error();
+	forget_layers();
 	err = begin_changes(job->disk, &job->changes, &iter);
 	if (err)
 		return err;

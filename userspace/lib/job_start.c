@@ -176,7 +176,7 @@ unsigned int vhdx_job_start(const char *path, const struct vhdx_changes *questio
 	if (!err)
 		err = prepare_job(path, &known, known.range_size ?: RANGE_SIZE_DEFAULT,
 				  &known_options, &prepared);
-	if (err)
+	if (!prepared)
 		return vhdx_code_from_errno(err, vhdx_error_reason());
 	code = start_job(prepared);
 	if (code == VHDX_CODE_JOB_STARTED)

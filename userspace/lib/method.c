@@ -88,7 +88,7 @@ unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_i
 {
 	static const struct vhdx_job_options defaults = { .size = sizeof(defaults) };
 	struct vhdx_changes question;
-	struct vhdx_job *call;
+	struct vhdx_job *call = NULL;
 	unsigned int code;
 	int err;
 
@@ -101,7 +101,7 @@ unsigned int vhdx_get_virtual_disk_changes(const char *path, const char *limit_i
 			    &question);
 	if (!err)
 		err = prepare_job(path, &question, sizeof(struct vhdx_range), &defaults, &call);
-	if (err)
+	if (!call)
 		return last_code(err);
 	if (job) {
 		code = start_job(call);
