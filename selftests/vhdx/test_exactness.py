@@ -17,6 +17,7 @@ from vhdxtest import ctl, images, ktap, library, uapi  # noqa: E402
 from vhdxtest.disk import attach, detach  # noqa: E402
 from vhdxtest.history import History  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+import vhdxoracle  # noqa: E402
 from vhdxoracle.ranges import RangeSet  # noqa: E402
 
 
@@ -64,14 +65,15 @@ class Life:
 
     def reattach(self):
         """As an administrator does."""
-        detach(self.disk)
+        self.close()
         self.disk = attach(self.path)
 
     def snapshot(self):
         """The layer is frozen, with a child of its own above it."""
-        detach(self.disk)
-        guid = ctl.json("info", self.path)["data_write_guid"]
-        self.history.snapshot(uapi.PointId.snapshot(guid))
+        self.close()
+        with vhdxoracle.Image(self.path) as image:
+            guid = f"{{{image.header.data_write_guid}}}"
+        self.history.snapshot(uapi.PointId.parse(guid))
         child = self.scratch / f"layer{self.history.layer}.vhdx"
         ctl.run("create", "--parent", self.path, child)
         self.path = child
@@ -79,9 +81,9 @@ class Life:
 
     def close(self):
         """It is detached."""
-        if self.disk:
-            detach(self.disk)
-            self.disk = None
+        disk, self.disk = self.disk, None
+        if disk:
+            detach(disk)
 
 
 def name_of(point):
@@ -186,21 +188,24 @@ LAYERS = ONE_LAYER | {"snapshot": 2}
 
 for _name, _actions, _size, _unit in (
         ("one_layer", ONE_LAYER, 24 * MIB + 512, 4 * KIB),
-        ("one_layer_unit_64K", ONE_LAYER, 700 * MIB, 64 * KIB)):
+        ("one_layer_unit_64K", ONE_LAYER, 700 * MIB, 64 * KIB),
+        ("layers", LAYERS, 24 * MIB + 512, 4 * KIB),
+        ("layers_unit_64K", LAYERS, 40 * MIB, 64 * KIB)):
     ktap.add(_name, lives, ktap.chance(_name).getrandbits(30), _actions, 24, _size, _unit)
 
 
 @ktap.case
 def write_of_one_sector():
-    """MS-RSVD's case: 512 bytes at 0, asked for 0 to 1024."""
+    """MS-RSVD's case: 512 bytes at 0, asked for 0 to 1024: one range, of what recorded it."""
     with images.directory() as scratch:
         life = Life(scratch, 1, 16 * MIB, 4 * KIB)
         try:
-            first, = life.history.points
+            life.snapshot()
             life.disk.write(0, b"x" * 512)
-            argument, ranges = life.disk.handle.query(first.id, offset=0, length=1024)
-            ktap.equal((ranges, argument.processed_byte_length), ([(0, 1024)], 1024),
-                       "by the sidecar's unit")
+            for point, length in ((life.history.points[-1], 1024), (life.history.points[-2], 512)):
+                argument, ranges = life.disk.handle.query(point.id, offset=0, length=1024)
+                ktap.equal((ranges, argument.processed_byte_length), ([(0, length)], 1024),
+                           f"since {point.id}")
         finally:
             life.close()
 

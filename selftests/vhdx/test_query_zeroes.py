@@ -69,7 +69,8 @@ def changed_container(path, leaves, parents=(), unit=UNIT):
 
 def check(handle, size, changed, zeroes, rng):
     """All of it, in pages of any length, and any part."""
-    first, second = handle.ids()
+    # Those of the leaf; a chain has snapshots before them.
+    first, second = handle.ids()[-2:]
     for capacity in (1, 2, 3, 511, 513, 4096):
         found = told(handle, first, second, (0, size), capacity)
         ktap.equal(found[uapi.RANGE_ZERO], zeroes, f"zeroes, {capacity} at a time")
@@ -101,7 +102,7 @@ def chains(seed):
             ktap.check(zeroes and changed - zeroes, "of one kind alone: nothing is tested")
             with chain.attached(sidecar=lrct) as disk:
                 check(disk.handle, size, changed, zeroes, rng)
-                first, second = disk.handle.ids()
+                first, second = disk.handle.ids()[-2:]
             ranges = ctl.json("changes", "--since", first, "--target", second, chain.leaf)["ranges"]
             for zero, wanted in ((True, zeroes), (False, changed - zeroes)):
                 ktap.equal(RangeSet.of_lengths((one["offset"], one["length"]) for one in ranges
@@ -170,7 +171,7 @@ def granules_and_gaps():
     """A granule is zero if all of it is; zeroes shorter than a gap belong to the data beside."""
     with images.container(64 * MIB, MIB) as path, changed_container(path, {0: None}):
         with attached(path) as disk:
-            first, second = disk.handle.ids()
+            first, second = disk.handle.ids()[-2:]
             for block in (9, 11, 14):
                 disk.write(block * MIB, b"x" * 512)
 
@@ -194,7 +195,7 @@ def gaps_that_are_joined_are_looked_at():
     units = [*range(0, 64), *range(128, 192), *range(1024, 1088), *range(1152, 1216)]
     with images.container(64 * MIB, MIB) as path, changed_container(path, {0: leaf_of(units)}):
         with attached(path) as disk:
-            first, second = disk.handle.ids()
+            first, second = disk.handle.ids()[-2:]
             disk.write(MIB + 4096, b"x" * 512)
             found = told(disk.handle, first, second, (0, disk.size), 16, min_gap=2 * MIB)
             ktap.equal(found, {0: RangeSet([(0, 3 * MIB)]),
@@ -214,7 +215,7 @@ def what_can_not_be_read_is_data():
                 file.seek(at)
                 file.write((7 | 1 << 50).to_bytes(8, "little"))
             with raw_attached(path, lrct, uapi.ATTACH_READ_ONLY) as disk:
-                first, second = disk.handle.ids()
+                first, second = disk.handle.ids()[-2:]
                 found = told(disk.handle, first, second, (0, disk.size), 16)
             ktap.equal(found[0], RangeSet([(3 * MIB, 4 * MIB), (5 * MIB, 6 * MIB)]))
 
@@ -229,7 +230,7 @@ def time_limit():
         sidecar.replace(f"{path}.lrct", [Delta({}, 0, 0),
                                          Delta(dict.fromkeys(range(leaves)), 0, 0)])
         with attached(path) as disk:
-            first, second = disk.handle.ids()
+            first, second = disk.handle.ids()[-2:]
             began = time.monotonic()
             argument, page = disk.handle.flagged(first, second, time_limit_ms=20)
             ktap.check(time.monotonic() - began < 2, "it took longer")
@@ -251,7 +252,7 @@ def who_asks_for_no_flags_waits_for_no_container():
                 disk.handle.enable(fd, UNIT)
         sidecar.replace(lrct, [Delta({}, 0, 0), Delta({31: None}, 0, 0)])
         with raw_attached(below.path, lrct) as disk:
-            first, second = disk.handle.ids()
+            first, second = disk.handle.ids()[-2:]
             with mapper.hanging(below.name):
                 ktap.equal(disk.handle.changes(first, second), [(31 * 512 * MIB, 512 * MIB)])
                 child = os.fork()

@@ -82,7 +82,7 @@ class History:
             return told, told, first.unit
         if ends_here:
             # Of what the layer has, nobody recorded when it came: all of it may be told.
-            return self._written(layer, 0, until), whole, last.unit
+            return self._written(layer, 0, until), whole, self.sector
         return whole, whole, self.sector
 
     def between(self, first, last):
