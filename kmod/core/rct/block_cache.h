@@ -8,8 +8,8 @@
  * readers have ended (vhdx_sidecar.retire). The checksum is compared besides, but two contents may
  * have the same one.
  *
- * A block has one slot where it can be, which the next one that belongs there takes over: the blocks
- * of a delta lie side by side.
+ * A block has one slot where it can be, which the next one that belongs there takes over: the
+ * blocks of a delta lie side by side.
  */
 #ifndef VHDX_CORE_BLOCK_CACHE_H
 #define VHDX_CORE_BLOCK_CACHE_H
