@@ -438,7 +438,7 @@ static u32 at_leaf[2];
 /* Both come to the same leaf at the same time: one makes it, the other one finds it there. */
 static void *mark_and_find(void *argument)
 {
-	const u32 me = argument != NULL;
+	const u32 me = !!argument;
 	void *verdict = NULL;
 	u32 leaf, spins;
 

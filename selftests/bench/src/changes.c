@@ -37,9 +37,7 @@ struct scan {
 	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
-struct region {
-	uint64_t start, end, categories;
-};
+
 #define SCAN		_IOWR('f', 16, struct scan)
 #define WRITTEN		(1 << 1)
 #define PROTECT		(1 << 0)
