@@ -11,7 +11,7 @@ import subprocess
 import sys
 import uuid
 
-from common import (BUILD, ID, Fake, ctl, directory, ktap, make_image, make_sidecar, need_root,
+from common import (BUILD, ID, Fake, ctl, directory, make_image, make_sidecar, need_root,
                     qemu_io, TREE)
 
 sys.path.append(str(TREE / "selftests/oracle"))
@@ -859,14 +859,6 @@ def test_images_of_other_formats():
                                   stdout=subprocess.DEVNULL, check=False)
             assert done.returncode == 0, form
         assert not fake.calls
-
-
-def test_vhd_set_of_windows():
-    corpus = os.environ.get("VHDX_CORPUS", TREE.parent / "shared/corpus")
-    sample = f"{corpus}/rsvd.vhds"
-    if not os.path.exists(sample):
-        ktap.skip("no corpus")
-    ctl("info", sample).expect(1, "VHD Set", "not supported yet")
 
 
 def test_no_permission():
