@@ -150,6 +150,8 @@ def failed():
                 first = disk.handle.ids()[0]
                 disk.handle.seal()
                 below.fail_all()
+                # What was sealed just now is in memory: nobody would read it.
+                images.forget_pages()
                 expect(path, first, FAILED, uapi.IO, "read")
                 said = method.message()
                 done = ctl.run("changes", path, "--since", first, status=ctl.FAILED)
@@ -512,6 +514,22 @@ def job_killed_while_a_device_hangs():
             ktap.check(took < 1, f"it took {took:.2f} s")
             ktap.check(threads() > before, "no thread waits: nothing was tested")
         ktap.eventually(lambda: threads() == before, "the threads are gone")
+
+
+@ktap.case
+def process_ends_while_a_device_hangs():
+    """With a job whose thread is in the driver: it is killed there (invariant 9)."""
+    with slow_disk() as (disk, below, first):
+        with mapper.hanging(below.name):
+            child = os.fork()
+            if not child:
+                it = Job(disk.node, first)
+                it.wait(0.3)
+                it.free()
+                # As a program ends; not by way of what the parent has to clean up.
+                os._exit(0)  # pylint: disable=protected-access
+            ktap.eventually(lambda: os.waitpid(child, os.WNOHANG)[0] == child, "its end",
+                            patience=5)
 
 
 @ktap.case
