@@ -132,9 +132,11 @@ for _command, (_structure, _) in uapi.OF_DISK.items():
 
 
 def late_output_of_changes(disk, fd, address):
-    """Ranges go to late memory; they are the whole answer, from before."""
+    """Ranges go to late memory; they are the whole answer, from before. With flags there is more
+    to look up, of a disk that may be gone by then."""
     argument = uapi.GetChanges(limit_id=disk.handle.ids()[0], byte_length=disk.size,
-                               output=address, output_capacity=100)
+                               output=address, output_capacity=100,
+                               range_size=uapi.RANGE_SIZE_SHORT)
     return fd, uapi.GET_CHANGES, argument, b""
 
 

@@ -396,7 +396,7 @@ def no_memory_to_cut_while_sealed():
         ktap.check(not hang, "a seal waits for ever")
         for number, content in contents.items():
             ktap.check(disk.read(number * 5 * MIB + MIB // 2, 4 * MIB) == content, "content")
-        ktap.equal(len(disk.handle.ids()), 1 + 2 * SEALS, "points")
+        ktap.equal(len(disk.handle.references()), 1 + 2 * SEALS, "points")
 
 
 # Of kmod/disk/swap_out.h.

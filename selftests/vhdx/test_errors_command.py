@@ -452,7 +452,7 @@ INFO = WHICH | {
         "physical_sector_size": int, "read_only": bool, "log_replayed": bool, "log_unwritten": bool,
         "write_failed": bool, "container_lost": bool, "io": ("direct|buffered|block", None),
         "scan": ("ok|pending|failed: .*", None), "tracking": "on|off|disabled",
-        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None,
+        "reason": (None, "[a-z_]+"), "points": (int, None), "file": None, "vhd_set": None,
         "chain": [{"container": "/.*", "virtual_disk_id": UUID, "data_write_guid": UUID, "size": int,
                    "block_size": int, "log_replayed": bool, "log_unwritten": bool,
                    "container_deleted": bool, "container_lost": bool, "container_changed": bool}],

@@ -442,8 +442,9 @@ def sysfs_is_documented():
         found = {one.name for one in here.iterdir()}
         ktap.equal(found, documented, "attributes")
         for name in found:
-            # Of this sidecar's there is none.
-            ktap.check(disk.sysfs(name) or name == "former_sidecar", f"{name} is empty")
+            # Of these there is none.
+            ktap.check(disk.sysfs(name) or name in ("former_sidecar", "holders"),
+                       f"{name} is empty")
             ktap.equal(oct((here / name).stat().st_mode & 0o777), oct(0o444), f"mode of {name}")
 
 

@@ -114,7 +114,7 @@ class Load:
         self.diary.note("point", str(self.disk.handle.seal()))
 
     def _forget(self):
-        points = self.disk.handle.ids()
+        points = self.disk.handle.references()
         if len(points) == 1:
             return          # the only one stays
         point = self.chance.choice(points)
@@ -131,7 +131,7 @@ class Load:
             writer.start()
         while any(writer.is_alive() for writer in writers):
             time.sleep(self.chance.random() * self.plan["pause"])
-            if self.chance.random() < 0.3 or len(self.disk.handle.ids()) > MOST_POINTS:
+            if self.chance.random() < 0.3 or len(self.disk.handle.references()) > MOST_POINTS:
                 self._forget()
             if self.chance.random() < 0.7:
                 self._seal()
@@ -149,7 +149,7 @@ def session(files, parents, plan, diary):
         diary.note("seal")
     with attached(container, "--sidecar", sidecar, *options) as disk:
         if plan["new"]:
-            diary.note("point", str(disk.handle.ids()[0]))
+            diary.note("point", str(disk.handle.references()[0]))
         else:
             diary.note("answers", disk.answers())
         plan["new"] = False

@@ -67,6 +67,7 @@ class Aftermath:
         self.container, self.sidecar, self.parents = container, sidecar, parents
         self.stamped = stamped      # or else the content is anybody's
         self.last = {}              # block: its Content when it was read last
+        self.below = None           # {block: Content} of the parent, once it is read
         self.at_points = {}         # id: {block: its Content then}
         self.unsure = {}            # id: where that is not known
         self.numbers = {}           # (block, name): which write each sector is of
@@ -85,8 +86,11 @@ class Aftermath:
         container = container or self.container
         faults = vhdxoracle.faults(vhdxoracle.check(container))
         ktap.check(not faults, "; ".join(map(str, faults[:5])))
+        return self._contents(container, self.parents)
+
+    def _contents(self, container, parents):
         found = {}
-        with vhdxoracle.open_disk(container, self.parents) as image:
+        with vhdxoracle.open_disk(container, parents) as image:
             for start, end in image.touched():
                 for block in range(start // BLOCK, -(-end // BLOCK)):
                     data = image.read(block * BLOCK, BLOCK).ljust(BLOCK, b"\0")
@@ -222,6 +226,18 @@ class Aftermath:
         ktap.equal([name for name in there if name in chronicle.points], own, "the line of points")
         return own
 
+    def _judge_frozen(self, files, found):
+        """Whatever is another now than in the parent changed since that was frozen: the child
+        has it. Where the library does not find the parents there is no such point."""
+        frozen = [point for point in files.points() if point.kind == uapi.POINT_SNAPSHOT]
+        if not frozen:
+            return
+        if self.below is None:
+            self.below = self._contents(self.parents[0], self.parents[1:])
+        missing = self._different(self.below, found).clip(0, files.size) - \
+            files.changes(frozen[-1]).ranges
+        ktap.check(not missing, f"since {frozen[-1]}: missing {missing.lengths()[:3]}")
+
     def judge(self, chronicle):
         """Of one crash; {block: content} of what was found."""
         for name in self.at_points.keys() - chronicle.points.keys():
@@ -236,6 +252,7 @@ class Aftermath:
             names = self._judge_points(files, chronicle)
             for name in names:
                 self._judge_since(files, chronicle, name, found)
+            self._judge_frozen(files, found)
             for pair in zip(names[-3:], names[-2:]):
                 self._judge_between(files, chronicle, pair)
         return found

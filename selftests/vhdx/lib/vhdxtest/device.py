@@ -182,6 +182,10 @@ class Handle(_Descriptor):
         """The ids of all points, oldest first."""
         return [point.id.copy() for point in self.points()]
 
+    def references(self):
+        """Those of them that were sealed; not the snapshots of a chain."""
+        return [point for point in self.ids() if point.kind == uapi.POINT_REFERENCE]
+
     def enable(self, sidecar_fd=-1, unit=0, flags=0):
         """Enables tracking; returns the first point's id."""
         return call(self.fd, uapi.TRACKING_ENABLE,
