@@ -156,8 +156,14 @@ static void tell_all(struct vhdx_observers *observers, const struct vhdx_event *
 	srcu_read_unlock(&observers->readers, reader);
 }
 
-/* The gap's event is told as a copy: the next one may come meanwhile. */
-static struct vhdx_event *next_event(struct vhdx_observers *observers, struct vhdx_event *gap)
+/* Of which there is one, which is part of the disk. */
+static bool is_part(const struct vhdx_observers *observers, const struct vhdx_event *event)
+{
+	return event == &observers->gap || event == &observers->going_away;
+}
+
+/* Such an event is told as a copy: the next one may come meanwhile. */
+static struct vhdx_event *next_event(struct vhdx_observers *observers, struct vhdx_event *copy)
 {
 	struct vhdx_event *event;
 
@@ -165,9 +171,9 @@ static struct vhdx_event *next_event(struct vhdx_observers *observers, struct vh
 	event = list_first_entry_or_null(&observers->events, struct vhdx_event, link);
 	if (event)
 		list_del_init(&event->link);
-	if (event == &observers->gap) {
-		*gap = *event;
-		event = gap;
+	if (event && is_part(observers, event)) {
+		*copy = *event;
+		event = copy;
 	}
 	spin_unlock(&observers->events_lock);
 	return event;
@@ -177,11 +183,11 @@ static struct vhdx_event *next_event(struct vhdx_observers *observers, struct vh
 static void events_work(struct work_struct *work)
 {
 	struct vhdx_observers *observers = container_of(work, struct vhdx_observers, work);
-	struct vhdx_event *event, gap;
+	struct vhdx_event *event, copy;
 
-	while ((event = next_event(observers, &gap)) != NULL) {
+	while ((event = next_event(observers, &copy)) != NULL) {
 		tell_all(observers, event);
-		if (event != &gap)
+		if (event != &copy)
 			kfree(event);
 	}
 }
@@ -230,6 +236,23 @@ void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *ev
 }
 
 /**
+ * vhdx_observers_tell_going_away() - someone wants to detach the disk
+ * @observers:	of the disk
+ *
+ * As vhdx_observers_tell().
+ */
+void vhdx_observers_tell_going_away(struct vhdx_observers *observers)
+{
+	struct vhdx_event *event = &observers->going_away;
+
+	spin_lock(&observers->events_lock);
+	event->kind = VHDX_EVENT_GOING_AWAY;
+	if (READ_ONCE(observers->any) && list_empty(&event->link))
+		queue_event(observers, event);
+	spin_unlock(&observers->events_lock);
+}
+
+/**
  * vhdx_observers_tell_gap() - why changes since the newest point can't be told
  * @observers:	of the disk
  * @reason:	VHDX_REASON_*, NONE: they can. What was told before is not told again
@@ -266,6 +289,7 @@ int vhdx_observers_init(struct vhdx_observers *observers)
 	spin_lock_init(&observers->events_lock);
 	INIT_LIST_HEAD(&observers->events);
 	INIT_LIST_HEAD(&observers->gap.link);
+	INIT_LIST_HEAD(&observers->going_away.link);
 	INIT_WORK(&observers->work, events_work);
 	return init_srcu_struct(&observers->readers);
 }

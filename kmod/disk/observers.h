@@ -50,9 +50,10 @@ struct vhdx_event {
  * @catches:	memory for bios that are caught; there from the first observer on
  * @can_catch:	it is
  * @readers:	@work calls an observer
- * @events_lock: @events, @gap and @reason; under tracker->tree
+ * @events_lock: @events, @gap, @going_away and @reason; under tracker->tree, and disks_lock
  * @events:	that wait to be told
  * @gap:	there is one at a time: the newest tells all
+ * @going_away:	likewise: a detach does not fail for want of memory to tell it
  * @reason:	of the gap that was told last
  * @work:	tells them
  */
@@ -67,6 +68,7 @@ struct vhdx_observers {
 	spinlock_t events_lock;
 	struct list_head events;
 	struct vhdx_event gap;
+	struct vhdx_event going_away;
 	u32 reason;
 	struct work_struct work;
 };
@@ -81,6 +83,7 @@ bool vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio);
 struct vhdx_event *vhdx_event_alloc(void);
 void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *event,
 			 enum vhdx_event_kind kind, const struct vhdx_point_id *id);
+void vhdx_observers_tell_going_away(struct vhdx_observers *observers);
 void vhdx_observers_tell_gap(struct vhdx_observers *observers, u32 reason);
 
 /* False: it was not, and there was no memory, and the bio does not wait. It has ended. */

@@ -6,7 +6,6 @@
 #include <linux/blkdev.h>
 #include <linux/idr.h>
 #include <linux/module.h>
-#include <linux/slab.h>
 #include <linux/sysfs.h>
 #include <uapi/linux/vhdx.h>
 
@@ -270,12 +269,9 @@ static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
-/*
- * @event: if the disk is held, its observers are told to let go of it, once; NULL from then on.
- * @held: it is.
- */
+/* @held: it is, by others; @tell: they are told to let go. */
 static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
-		       struct vhdx_event **event, bool *held, struct vhdx_diag *diag)
+		       bool tell, bool *held, struct vhdx_diag *diag)
 {
 	struct vhdx_disk *found;
 	int err;
@@ -290,11 +286,9 @@ static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
 				index, found->gd->diskseq, disk_seq);
 	else
 		err = take_for_detach(found, diag);
-	if (err == -EBUSY && *event && !list_empty(&found->holds)) {
-		vhdx_observers_tell(&found->observers, *event, VHDX_EVENT_GOING_AWAY, NULL);
-		*event = NULL;
-	}
-	*held = found && !list_empty(&found->holds);
+	*held = err == -EBUSY && !list_empty(&found->holds);
+	if (*held && tell)
+		vhdx_observers_tell_going_away(&found->observers);
 	mutex_unlock(&disks_lock);
 	if (err == -EAGAIN)
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,
@@ -311,20 +305,17 @@ static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
  * @diag:	what is wrong
  *
  * Waits for modules that hold it, which are told to let go. Returns 0; -ENODEV; -EBUSY; -ESHUTDOWN;
- * -EINTR; -ENOMEM.
+ * -EINTR.
  */
 int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct vhdx_diag *diag)
 {
-	struct vhdx_event *event = vhdx_event_alloc();
 	long left = HOLDERS_TIMEOUT;
-	bool held;
+	bool tell = true, held;
 	int seen, err;
 
-	if (!event)
-		return vhdx_no_memory(diag);
-	for (;;) {
+	for (;; tell = false) {
 		seen = atomic_read(&let_go);
-		err = try_to_take(index, disk_seq, disk, &event, &held, diag);
+		err = try_to_take(index, disk_seq, disk, tell, &held, diag);
 		if (!held || left <= 0)
 			break;
 		left = wait_event_killable_timeout(holders_gone, atomic_read(&let_go) != seen,
@@ -334,7 +325,6 @@ int vhdx_registry_take(int index, u64 disk_seq, struct vhdx_disk **disk, struct 
 			break;
 		}
 	}
-	kfree(event);
 	return err == -ERESTARTSYS ? -EINTR : err;
 }
 

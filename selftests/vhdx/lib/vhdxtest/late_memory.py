@@ -27,7 +27,7 @@ UFFDIO_COPY = 0xC028AA03
 class LateMemory:
     """A mapping that nobody can touch until it is let go."""
 
-    def __init__(self, length=1 << 16):
+    def __init__(self, length=1 << 20):
         self.length = length
         self.fd = _libc.syscall(SYS_USERFAULTFD, os.O_CLOEXEC)
         if self.fd < 0:
