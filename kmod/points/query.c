@@ -52,6 +52,7 @@ struct output {
  * @deltas:	of those
  * @list:	all that the answer is made of
  * @zeroes:	of ranges with flags: which of them read as zeroes
+ * @layer:	of which what was recorded is asked
  * @reads:	it is not all in memory: batches are a worker's
  * @err:	what the last batch ended with
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
@@ -71,6 +72,7 @@ struct query {
 	struct vhdx_derived_delta *deltas;
 	struct vhdx_delta_list list;
 	struct vhdx_zero_stage zeroes;
+	u32 layer;
 	bool reads;
 	int err;
 	u32 put;
@@ -124,6 +126,7 @@ static void list_sources(struct query *q, const struct vhdx_history *history,
 			 const struct vhdx_route *route)
 {
 	q->list.count = 0;
+	q->layer = route->layer;
 	vhdx_route_derive(route, history, vhdx_mapped_in_layer, &q->mapped, q->deltas, &q->list);
 	if (!route->tracked)
 		return;
@@ -156,6 +159,11 @@ static int run_leaves(struct query *q)
 	}
 	if (ret >= 0 || ret == -EAGAIN)
 		return 0;
+	/* Advice is for the leaf's. */
+	if (ret == -EUCLEAN && q->layer)
+		vhdx_fail(&q->diag, ret, VHDX_REASON_INCONSISTENT,
+			  "layer %u: its sidecar is damaged: ask since a snapshot, or make a full backup",
+			  q->layer);
 	ret = vhdx_report_failure(ret, &q->diag);
 	vhdx_loss_explain(q->mapped.disk, ret, &q->diag);
 	return ret;

@@ -33,6 +33,18 @@ int vhdx_past_init(struct vhdx_past *past, u32 count)
 	return 0;
 }
 
+/* Of several files; a tool sees to what is odd in a name. */
+static void name_file(struct vhdx_frozen_layer *frozen, struct vhdx_past_sidecar *mine)
+{
+	struct vhdx_diag lost = { };
+
+	if (!frozen->error)
+		return;
+	vhdx_fail(&lost, frozen->error, frozen->lost.reason, "%pD: %s", mine->file.file,
+		  frozen->lost.text);
+	frozen->lost = lost;
+}
+
 /* The descriptor is no good: that is who attaches to blame. Else its points are not known. */
 static bool ends_attach(int err)
 {
@@ -92,6 +104,8 @@ int vhdx_past_take(struct vhdx_past *past, u32 position, const struct vhdx_open_
 			       mine->file.ops->can_grow, &layer->image, layer->found_sequence);
 	if (err == -ENOMEM)
 		vhdx_no_memory(diag);
+	else if (!err)
+		name_file(frozen, mine);
 	return err;
 }
 

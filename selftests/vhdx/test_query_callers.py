@@ -328,7 +328,7 @@ def seals_do_not_wait_for_long_queries():
 def query_into(fd, point):
     """A query whose ranges go to an address."""
     return lambda address: ioctl(fd, uapi.GET_CHANGES, uapi.GetChanges(
-        limit_id=point, byte_length=64 * MIB, output=address, output_capacity=4096))
+        limit_id=point, byte_length=64 * MIB, output=address, output_capacity=16384))
 
 
 @ktap.case

@@ -14,6 +14,17 @@ static void lose(struct vhdx_frozen_layer *frozen, int err, const char *path, co
 		  strerror(-err));
 }
 
+/* As the driver says it. */
+static void tell_file(struct vhdx_frozen_layer *frozen, const char *path)
+{
+	const char *name = strrchr(path, '/');
+	struct vhdx_diag lost = { 0 };
+
+	vhdx_fail(&lost, frozen->error, frozen->lost.reason, "%.100s" SIDECAR_SUFFIX ": %.300s",
+		  name ? name + 1 : path, frozen->lost.text);
+	frozen->lost = lost;
+}
+
 static int add_sidecar(struct offline_parent *parent, struct vhdx_frozen_layer *frozen, int fd,
 		       const char *path)
 {
@@ -29,7 +40,11 @@ static int add_sidecar(struct offline_parent *parent, struct vhdx_frozen_layer *
 	err = vhdx_frozen_load(frozen, &parent->sidecar, &parent->sidecar_file.store,
 			       !parent->sidecar_file.direct, &parent->image.image,
 			       parent->image.image.header.sequence);
-	return err ? fail_errno(err, "%s" SIDECAR_SUFFIX, path) : 0;
+	if (err)
+		return fail_errno(err, "%s" SIDECAR_SUFFIX, path);
+	if (frozen->error)
+		tell_file(frozen, path);
+	return 0;
 }
 
 static int add_parent(struct offline_chain *chain, const struct container *container,

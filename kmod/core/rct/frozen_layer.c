@@ -5,6 +5,7 @@
 #include "core/bits.h"
 #include "core/vhdx/image.h"
 #include "history.h"
+#include "sidecar_private.h"
 
 /* While tracking is disabled, its points are what they were before that; then there is a gap. */
 static int check_guid(const struct vhdx_sidecar *sidecar, const vhdx_guid *guid,
@@ -16,9 +17,9 @@ static int check_guid(const struct vhdx_sidecar *sidecar, const vhdx_guid *guid,
 		return 0;
 	if (vhdx_guid_is_invalidation(&sidecar->disk_id, guid))
 		return vhdx_fail(diag, -ESTALE, VHDX_REASON_TRACKING_ERROR,
-				 "sidecar: it could not be written while the container was: its points are of no use");
+				 "sidecar: it could not be written while the container was");
 	return vhdx_fail(diag, -ESTALE, VHDX_REASON_CHANGED_OFFLINE,
-			 "sidecar: the container was written without it, or one of the two is another copy: its points are of no use");
+			 "sidecar: the container was written without it, or one of the two is another copy");
 }
 
 /* What was written in these regions is not known (rule T4). */
@@ -54,6 +55,27 @@ static int load(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bool can
 	return 0;
 }
 
+/*
+ * Nothing is begun anew in a parent, whose history ends there; and what a disk is attached with is
+ * its own sidecar.
+ */
+static void advise(struct vhdx_diag *diag)
+{
+	static const char advice[] = "; its points are lost: ask since a snapshot, or make a full backup";
+	static const char * const wrong[] = { VHDX_SIDECAR_BEGIN_ANEW, VHDX_SIDECAR_NAME_ANOTHER };
+	size_t room = sizeof(diag->text) - sizeof(advice);
+	char *end;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		end = strstr(diag->text, wrong[i]);
+		if (end)
+			*end = '\0';
+	}
+	if (strlen(diag->text) < room)
+		strcpy(diag->text + strlen(diag->text), advice);
+}
+
 int vhdx_frozen_load(struct vhdx_frozen_layer *layer, struct vhdx_sidecar *sidecar,
 		     struct vhdx_store *store, bool can_grow, const struct vhdx_image *image,
 		     u64 sequence)
@@ -69,7 +91,8 @@ int vhdx_frozen_load(struct vhdx_frozen_layer *layer, struct vhdx_sidecar *sidec
 		memset(&layer->lost, 0, sizeof(layer->lost));
 	} else {
 		layer->error = err == -EUCLEAN ? -ESTALE : err;
-		vhdx_fail_plainly(&layer->lost, err, VHDX_REASON_INCONSISTENT);
+		vhdx_fail(&layer->lost, err, VHDX_REASON_INCONSISTENT, "sidecar damaged");
+		advise(&layer->lost);
 	}
 	return 0;
 }

@@ -12,6 +12,8 @@
 #define VHDX_SIDECAR_BEGIN_ANEW	\
 	"; to begin a new one, attach anew with --no-track, then `vhdxctl track reset`"
 
+#define VHDX_SIDECAR_NAME_ANOTHER	": name another one (--sidecar)"
+
 #define vhdx_sidecar_damaged(diag, fmt, ...)				\
 	vhdx_fail(diag, -EUCLEAN, VHDX_REASON_INCONSISTENT,		\
 		  "sidecar damaged: " fmt VHDX_SIDECAR_BEGIN_ANEW, ##__VA_ARGS__)
