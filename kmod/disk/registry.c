@@ -290,11 +290,11 @@ static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
 				index, found->gd->diskseq, disk_seq);
 	else
 		err = take_for_detach(found, diag);
-	if (err == -EBUSY && *event && !list_empty(&found->holds)) {
+	*held = err == -EBUSY && !list_empty(&found->holds);
+	if (*held && *event) {
 		vhdx_observers_tell(&found->observers, *event, VHDX_EVENT_GOING_AWAY, NULL);
 		*event = NULL;
 	}
-	*held = found && !list_empty(&found->holds);
 	mutex_unlock(&disks_lock);
 	if (err == -EAGAIN)
 		err = vhdx_fail(diag, -EBUSY, VHDX_REASON_IN_USE,

@@ -233,6 +233,9 @@ def detach_waits_for_a_holder():
         tell("observe")
         disk.close()
         begun = time.monotonic()
+        expect_failure(errno.ENODEV, uapi.ARGUMENT, control.detach, disk.index, disk_seq=2 ** 60)
+        ktap.check(time.monotonic() - begun < 2, "it waited for a disk that was not meant")
+        begun = time.monotonic()
         expect_failure(errno.EBUSY, uapi.IN_USE, control.detach, disk.index)
         took = time.monotonic() - begun
         ktap.check(4.5 < took < 9, f"it took {took:.1f} s")
