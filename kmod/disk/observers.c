@@ -84,7 +84,7 @@ static enum vhdx_write_op op_of(const struct bio *bio)
  * @bio:	from the block layer, or a part of one that was told
  *
  * Waits for nothing but memory that earlier ones give back. Returns what goes on in its place, or
- * @bio; NULL: not even for that may it wait: it has failed, and the reference is still the caller's.
+ * @bio. NULL: it may not wait even for that, and has failed; the reference is still the caller's.
  */
 struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
 {
@@ -92,7 +92,7 @@ struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
 	struct catch *caught;
 	struct bio *clone;
 
-	/* What is submitted again of a bio is the clone itself, without what was cut off in front. */
+	/* What is submitted again is the clone itself, without what was cut off in front. */
 	if (!op_is_write(bio_op(bio)) || bio->bi_end_io == caught_end)
 		return bio;
 	clone = bio_alloc_clone(bio->bi_bdev, bio,

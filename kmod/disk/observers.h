@@ -3,10 +3,10 @@
  * Other modules that are told of writes, and of what happens to the disk's history
  * (linux/vhdx_api.h).
  *
- * A write is told as its bio comes from the block layer, and again as that bio ends: what goes on is
- * a clone, whose end is that of the bio; in between nothing knows of it. Whether a bio is told is
- * decided once, as it comes, a swap-out when its turn has come; of its parts, which are submitted
- * again, none is.
+ * A write is told as its bio comes from the block layer, and again as that bio ends: a clone goes
+ * on in its place, whose end is that of the bio; in between nothing knows of it. Whether a bio is
+ * told is decided once: as it comes, or, of a swap-out, when its turn has come. Of its parts, which
+ * are submitted again, none is.
  */
 #ifndef VHDX_OBSERVERS_H
 #define VHDX_OBSERVERS_H

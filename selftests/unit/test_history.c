@@ -349,7 +349,7 @@ static int count_look(void *context, u32 layer, u64 offset, u64 *to)
 	return model_look(context, layer, offset, to);
 }
 
-/* What a unit is told for once is not looked at any further: a bitmap may have thousands of runs. */
+/* A unit that is told is not looked at any further: a bitmap may have thousands of runs. */
 CASE(a_unit_is_not_looked_at_sector_by_sector)
 {
 	const u64 size = SECTORS * 512ULL;

@@ -96,7 +96,7 @@ static int read(void *context, u32 leaf, u64 *words)
 			continue;
 		behind = ((to - 1 - start) >> shift) + 1;
 		vhdx_set_bits(words, (at - start) >> shift, behind);
-		/* Of its last unit the rest is told as well: a bitmap may have thousands of runs. */
+		/* The rest of the last unit is told, too: a bitmap may have thousands of runs. */
 		to = start + ((u64)behind << shift);
 	}
 	return 0;
