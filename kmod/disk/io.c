@@ -99,14 +99,18 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio, struct 
 static inline void start(struct vhdx_disk *disk, struct bio *bio, struct percpu_ref *ref,
 			 bool swap_out)
 {
-	struct vhdx_io *io = io_alloc(disk, bio, ref);
+	struct vhdx_io *io = NULL;
 
+	bio = vhdx_observers_see(disk, &disk->observers, bio);
+	if (likely(bio))
+		io = io_alloc(disk, bio, ref);
 	if (likely(io)) {
 		io->swap_out = swap_out;
 		vhdx_io_enter(io);
 		return;
 	}
-	bio_wouldblock_error(bio);
+	if (bio)
+		bio_wouldblock_error(bio);
 	if (swap_out)
 		vhdx_swap_out_leave(disk);
 	percpu_ref_put(ref);
@@ -172,7 +176,8 @@ void vhdx_submit_bio(struct bio *bio)
 	if (bio->bi_opf & REQ_PREFLUSH || bio_op(bio) == REQ_OP_FLUSH) {
 		if (bio->bi_opf & REQ_NOWAIT)
 			goto would_wait;
-		if (likely(vhdx_observers_see(disk, &disk->observers, bio)))
+		bio = vhdx_observers_see(disk, &disk->observers, bio);
+		if (likely(bio))
 			vhdx_io_enter(io_alloc(disk, bio, ref));
 		return;
 	}
@@ -180,10 +185,6 @@ void vhdx_submit_bio(struct bio *bio)
 	if (unlikely(!is_of_sectors(disk, bio))) {
 		bio->bi_status = BLK_STS_IOERR;
 		goto fail;
-	}
-	if (unlikely(!vhdx_observers_see(disk, &disk->observers, bio))) {
-		percpu_ref_put(ref);
-		return;
 	}
 	if (unlikely(vhdx_is_swap_out(bio))) {
 		swap_out = true;

@@ -7,26 +7,26 @@
 #include <linux/vhdx_api.h>
 
 /* So many writes are told however little memory there is; the next one waits for the end of one. */
-#define CATCHES	64
+#define CATCHES	VHDX_SWAP_OUTS
 
 /**
  * struct catch - a bio that was told, until its end is
  * @observers:	of the disk, of which the bio holds a reference (rule K2)
- * @end_io:	whose bio it is
- * @private:	likewise
+ * @bio:	from the block layer. It ends by bio_endio(), as one of a chain has to
  * @op:		what was told
  * @offset:	likewise
  * @length:	likewise
  * @newest:	observers up to this number were told
+ * @clone:	goes on in its place
  */
 struct catch {
 	struct vhdx_observers *observers;
-	bio_end_io_t *end_io;
-	void *private;
+	struct bio *bio;
 	enum vhdx_write_op op;
 	u64 offset;
 	u64 length;
 	u64 newest;
+	struct bio clone;
 };
 
 /* ---- writes ------------------------------------------------------------------------------- */
@@ -61,17 +61,16 @@ static void tell_completed(const struct catch *caught, int err)
 }
 
 /* Before its owner is told. Any context. */
-static void caught_end(struct bio *bio)
+static void caught_end(struct bio *clone)
 {
-	struct catch *caught = bio->bi_private;
+	struct catch *caught = container_of(clone, struct catch, clone);
+	struct bio *bio = caught->bio;
 
-	tell_completed(caught, blk_status_to_errno(bio->bi_status));
-	bio->bi_end_io = caught->end_io;
-	bio->bi_private = caught->private;
-	mempool_free(caught, &caught->observers->catches);
-	/* Its end was counted before it came here. */
-	if (bio->bi_end_io)
-		bio->bi_end_io(bio);
+	if (clone->bi_status)
+		bio->bi_status = clone->bi_status;
+	tell_completed(caught, blk_status_to_errno(clone->bi_status));
+	bio_put(clone);
+	bio_endio(bio);
 }
 
 static enum vhdx_write_op op_of(const struct bio *bio)
@@ -84,36 +83,35 @@ static enum vhdx_write_op op_of(const struct bio *bio)
  * @disk:	of which the bio holds a reference
  * @bio:	from the block layer, or a part of one that was told
  *
- * Waits for nothing but memory that earlier ones give back. False: not even for that may it wait:
- * it has failed, and the reference is still the caller's.
+ * Waits for nothing but memory that earlier ones give back. Returns what goes on in its place, or
+ * @bio. NULL: it may not wait even for that, and has failed; the reference is still the caller's.
  */
-bool vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
+struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
 {
 	struct vhdx_observers *observers = &disk->observers;
 	struct catch *caught;
+	struct bio *clone;
 
-	/* What is submitted again of a bio is the bio itself, without what was cut off in front. */
+	/* What is submitted again is the clone itself, without what was cut off in front. */
 	if (!op_is_write(bio_op(bio)) || bio->bi_end_io == caught_end)
-		return true;
-	caught = mempool_alloc(&observers->catches,
-			       bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO);
-	if (!caught) {
+		return bio;
+	clone = bio_alloc_clone(bio->bi_bdev, bio,
+				bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO,
+				&observers->catches);
+	if (!clone) {
 		bio_wouldblock_error(bio);
-		return false;
+		return NULL;
 	}
-	*caught = (struct catch) {
-		.observers = observers,
-		.end_io = bio->bi_end_io,
-		.private = bio->bi_private,
-		.op = op_of(bio),
-		.length = bio->bi_iter.bi_size,
-	};
-	if (caught->length)
-		caught->offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
-	bio->bi_end_io = caught_end;
-	bio->bi_private = caught;
+	caught = container_of(clone, struct catch, clone);
+	caught->observers = observers;
+	caught->bio = bio;
+	caught->op = op_of(bio);
+	caught->length = bio->bi_iter.bi_size;
+	caught->offset = caught->length ? (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT : 0;
+	caught->newest = 0;
+	clone->bi_end_io = caught_end;
 	tell_submitted(caught);
-	return true;
+	return clone;
 }
 
 /* ---- what happens to the history ------------------------------------------------------------ */
@@ -304,7 +302,7 @@ void vhdx_observers_destroy(struct vhdx_observers *observers)
 {
 	flush_work(&observers->work);
 	if (observers->can_catch)
-		mempool_exit(&observers->catches);
+		bioset_exit(&observers->catches);
 	cleanup_srcu_struct(&observers->readers);
 }
 
@@ -319,8 +317,7 @@ int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *o
 
 	mutex_lock(&observers->lock);
 	if (!observers->can_catch)
-		err = mempool_init_kmalloc_pool(&observers->catches, CATCHES,
-						sizeof(struct catch));
+		err = bioset_init(&observers->catches, CATCHES, offsetof(struct catch, clone), 0);
 	if (!err) {
 		observers->can_catch = true;
 		observer->number = observers->newest + 1;

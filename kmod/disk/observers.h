@@ -3,16 +3,16 @@
  * Other modules that are told of writes, and of what happens to the disk's history
  * (linux/vhdx_api.h).
  *
- * A write is told as its bio comes from the block layer, and again as that bio ends: the end is
- * caught by an end_io function of its own, in between nothing knows of it. Whether a bio is told is
- * decided once, as it comes; of its parts, which are submitted again, none is.
+ * A write is told as its bio comes from the block layer, and again as that bio ends: a clone goes
+ * on in its place, whose end is that of the bio; in between nothing knows of it. Whether a bio is
+ * told is decided once: as it comes, or, of a swap-out, when its turn has come. Of its parts, which
+ * are submitted again, none is.
  */
 #ifndef VHDX_OBSERVERS_H
 #define VHDX_OBSERVERS_H
 
 #include <linux/bio.h>
 #include <linux/list.h>
-#include <linux/mempool.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
@@ -47,7 +47,7 @@ struct vhdx_event {
  * @lock:	who comes and goes
  * @list:	in the order in which they came; read under RCU by writes, under @readers by @work
  * @newest:	number of the one that came last
- * @catches:	memory for bios that are caught; there from the first observer on
+ * @catches:	of clones; there from the first observer on
  * @can_catch:	it is
  * @readers:	@work calls an observer
  * @events_lock: @events, @gap, @going_away and @reason; under tracker->tree, and disks_lock
@@ -62,7 +62,7 @@ struct vhdx_observers {
 	struct mutex lock;
 	struct list_head list;
 	u64 newest;
-	mempool_t catches;
+	struct bio_set catches;
 	bool can_catch;
 	struct srcu_struct readers;
 	spinlock_t events_lock;
@@ -78,7 +78,7 @@ void vhdx_observers_destroy(struct vhdx_observers *observers);
 int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *observer);
 void vhdx_observers_remove(struct vhdx_observers *observers, struct vhdx_observer *observer);
 
-bool vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio);
+struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio);
 
 struct vhdx_event *vhdx_event_alloc(void);
 void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *event,
@@ -86,11 +86,12 @@ void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *ev
 void vhdx_observers_tell_going_away(struct vhdx_observers *observers);
 void vhdx_observers_tell_gap(struct vhdx_observers *observers, u32 reason);
 
-/* False: it was not, and there was no memory, and the bio does not wait. It has ended. */
-static inline bool vhdx_observers_see(struct vhdx_disk *disk,
-				      const struct vhdx_observers *observers, struct bio *bio)
+/* What goes on in its place; NULL: there was no memory, and the bio does not wait. It has ended. */
+static inline struct bio *vhdx_observers_see(struct vhdx_disk *disk,
+					     const struct vhdx_observers *observers,
+					     struct bio *bio)
 {
-	return likely(!READ_ONCE(observers->any)) || vhdx_observers_catch(disk, bio);
+	return likely(!READ_ONCE(observers->any)) ? bio : vhdx_observers_catch(disk, bio);
 }
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "ktap.h"
 #include "random.h"
+#include "core/bits.h"
 #include "core/rct/history.h"
 
 /* ---- which deltas lie between two points --------------------------------------------------- */
@@ -338,6 +339,40 @@ CASE(whole_leaves_are_not_read)
 	EXPECT_EQ(answer.ranges.sum, SECTORS * 512ULL);
 	/* The last one is not whole. */
 	EXPECT_EQ(reads, 1);
+}
+
+static u32 looks;
+
+static int count_look(void *context, u32 layer, u64 offset, u64 *to)
+{
+	looks++;
+	return model_look(context, layer, offset, to);
+}
+
+/* A unit that is told is not looked at any further: a bitmap may have thousands of runs. */
+CASE(a_unit_is_not_looked_at_sector_by_sector)
+{
+	const u64 size = SECTORS * 512ULL;
+	struct vhdx_derived_delta delta = {
+		.look = count_look,
+		.context = layers,
+		.parent_size = size,
+		.size = size,
+		.unit_shift = 20,
+	};
+	u32 i;
+
+	layers[0].size = size;
+	layers[0].parent_size = size;
+	layers[0].stutters = false;
+	for (i = 0; i < SECTORS; i++)
+		layers[0].has[i] = i & 1;
+	looks = 0;
+	memset(words, 0, sizeof(words));
+	EXPECT_EQ(vhdx_derived_source.read(&delta, 0, words), 0);
+	EXPECT_EQ(vhdx_find_run(words, 0, VHDX_LEAF_UNITS, &i), 0);
+	EXPECT_EQ(i, ((size - 1) >> 20) + 1);
+	EXPECT(looks <= 2 * i);
 }
 
 SUITE("history")

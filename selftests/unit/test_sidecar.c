@@ -497,6 +497,33 @@ CASE(answers_between_all_points_are_exact)
 	}
 }
 
+/* The disk that asks may be larger than the one that this was recorded of: a child's. */
+CASE(behind_the_end_there_is_nothing_to_find)
+{
+	static struct vhdx_point_id id;
+	struct vhdx_index_cache *cache = vhdx_index_cache_new(1);
+	u64 words[VHDX_LEAF_WORDS] = { };
+	const struct vhdx_delta *delta;
+	struct vhdx_changemap map;
+	u32 leaf, end;
+
+	make(0, LIMIT);
+	new_map(&map);
+	vhdx_changemap_mark(&map, 0, 1);
+	ASSERT_EQ(seal(&map, &id), 0);
+	delta = &sidecar.timeline.points[0]->before;
+	for (leaf = 1; leaf < 3 * LEAVES; leaf++) {
+		end = 3 * LEAVES;
+		EXPECT_EQ(vhdx_sidecar_find_leaf(&sidecar, delta, leaf, &end, cache), 0);
+		EXPECT_EQ(end, 3 * LEAVES);
+		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache), 0);
+		EXPECT_EQ(words[0], 0);
+	}
+	vhdx_index_cache_free(cache);
+	vhdx_changemap_release(&map);
+	finish();
+}
+
 CASE(undoing_a_point_gives_its_delta_back)
 {
 	struct vhdx_timeline_point point = { .id.kind = VHDX_POINT_REFERENCE };

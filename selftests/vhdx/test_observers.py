@@ -13,7 +13,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import faulty, images, ktap, uapi  # noqa: E402
+from vhdxtest import faulty, images, ktap, slow, uapi  # noqa: E402
 from vhdxtest.device import Control, expect_failure  # noqa: E402
 from vhdxtest.disk import attached, detach_index, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -116,6 +116,26 @@ def counts_each_write_once():
 
 
 @ktap.case
+def long_chains_end():
+    """Zeroing a device is a chain of bios, of which each ends when the one before has. The first
+    ones wait for their regions, while all others are done: then they end at once, one by one, and
+    not each inside of the one before."""
+    with images.directory() as scratch, slow.device(scratch / "backing", 16 * MIB) as below:
+        path = images.create(scratch / "disk.vhdx", 512 * MIB, block_size=32 * MIB)
+        with attached(path, "--track", "--sidecar", below.path) as disk:
+            for offset in range(0, 512, 4):
+                if offset:
+                    disk.write(offset * MIB, b"x" * 4 * KIB)
+            with watched(disk):
+                below.delay(write=1000)
+                images.command("blkdiscard", "--zeroout", disk.node)
+                below.delay()
+                ktap.eventually(settled, "the end of all")
+                figures, _ = told()
+        ktap.equal((figures["completed_bytes"], figures["failed"]), (512 * MIB, 0), "bytes, failed")
+
+
+@ktap.case
 def counts_as_a_trace_does():
     """Bio by bio, where the driver cuts none."""
     if not (TRACING / "events/block").exists():
@@ -212,6 +232,9 @@ def detach_waits_for_a_holder():
         tell("hold", disk.node)
         tell("observe")
         disk.close()
+        begun = time.monotonic()
+        expect_failure(errno.ENODEV, uapi.ARGUMENT, control.detach, disk.index, disk_seq=2 ** 60)
+        ktap.check(time.monotonic() - begun < 2, "it waited for a disk that was not meant")
         begun = time.monotonic()
         expect_failure(errno.EBUSY, uapi.IN_USE, control.detach, disk.index)
         took = time.monotonic() - begun

@@ -297,6 +297,28 @@ def pair_of_windows():
         ktap.equal(found, own_ranges(child), "the bitmap")
 
 
+@ktap.case
+def asked_behind_the_end_of_a_parent():
+    """Of what a smaller parent's sidecar has, the part of the disk that it never had tells nothing."""
+    with images.directory() as scratch, udev.asleep():
+        base, leaf = images.create(scratch / "base.vhdx", 100 * MIB, MIB), scratch / "leaf.vhdx"
+        with attached(base, "--track", "--unit", 4 * KIB) as disk:
+            first, = disk.handle.ids()
+            disk.write(5 * MIB, b"x" * 512)
+            second = disk.handle.seal()
+            disk.write(7 * MIB, b"x" * 512)
+        snapshot = id_of(Layer(base).snapshot)
+        # A leaf of the map has 128 MiB: three of them.
+        vhdxoracle.create(leaf, 300 * MIB, block_size=MIB, parent=base)
+        with raw_attached(leaf, parents=[base], past={base: f"{base}.lrct"}) as disk:
+            for target, count in ((second, 1), (snapshot, 2)):
+                wanted = [(at * MIB, 4096) for at in (5, 7)[:count]]
+                argument, ranges = disk.handle.query(first, target)
+                ktap.equal((ranges, argument.processed_byte_length), (wanted, 300 * MIB), "all of it")
+                ktap.equal(disk.handle.changes(first, target, 200 * MIB, 100 * MIB), [], "behind the end")
+            ktap.equal(disk.handle.changes(first)[-1], (100 * MIB, 200 * MIB), "until now")
+
+
 # ---- what it is not --------------------------------------------------------------------------
 
 @ktap.case

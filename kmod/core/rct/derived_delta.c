@@ -84,6 +84,7 @@ static int read(void *context, u32 leaf, u64 *words)
 	const u64 start = start_of(delta, leaf);
 	const u64 end = min(start_of(delta, leaf + 1), delta->size);
 	u64 at, to;
+	u32 behind;
 	int ret;
 
 	for (at = start; at < end; at = to) {
@@ -91,9 +92,12 @@ static int read(void *context, u32 leaf, u64 *words)
 		ret = look(delta, at, &to);
 		if (ret < 0)
 			return ret;
-		if (ret)
-			vhdx_set_bits(words, (at - start) >> shift,
-				      ((to - 1 - start) >> shift) + 1);
+		if (!ret)
+			continue;
+		behind = ((to - 1 - start) >> shift) + 1;
+		vhdx_set_bits(words, (at - start) >> shift, behind);
+		/* The rest of the last unit is told, too: a bitmap may have thousands of runs. */
+		to = start + ((u64)behind << shift);
 	}
 	return 0;
 }

@@ -306,6 +306,12 @@ static int look_up(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *
 	return err;
 }
 
+/* Who asks may have a larger disk than the one that was recorded: a child may have. */
+static bool may_have(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf)
+{
+	return delta->leaf_count && leaf < vhdx_sidecar_leaf_count(sidecar);
+}
+
 int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u32 *end, struct vhdx_index_cache *cache)
 {
@@ -314,7 +320,7 @@ int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 	int err;
 
 	/* The table in which it may be, or else the next one, whose first entry it is. */
-	while (delta->leaf_count && !entry && leaf < *end) {
+	while (may_have(sidecar, delta, leaf) && !entry && leaf < *end) {
 		err = look_up(sidecar, delta, leaf, cache, &slot);
 		if (err)
 			return err;
@@ -334,7 +340,7 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 	void *buf;
 	int err;
 
-	if (!delta->leaf_count)
+	if (!may_have(sidecar, delta, leaf))
 		return 0;
 	err = look_up(sidecar, delta, leaf, cache, &slot);
 	if (err)
