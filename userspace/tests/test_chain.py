@@ -606,3 +606,24 @@ def test_questions_about_a_child():
             assert [(one["offset"], one["length"]) for one in answer["ranges"]] == [(0, 16384)]
             assert ctl("info", "--json", leaf).expect(0).json["size"] == 8 * MIB
             base.unlink(missing_ok=True)
+
+
+def test_parent_that_no_question_finds():
+    """However long the paths: one message, one advice, and it works. No question takes --parent."""
+    with directory() as path:
+        path = path / ("d" * 100) / ("e" * 100)
+        base = make_base(path / "base.vhdx")
+        leaf = make_child(path / "snap/leaf.avhdx", base)
+        point = data_write_guid(base)
+        old = path / "old.raw"
+        old.touch()
+        os.truncate(old, 8 * MIB)
+        for asked in (["changes", leaf, "--since", f"{{{point}}}"], ["allocated", leaf],
+                      ["verify", "--base", old, "--since", f"{{{point}}}", leaf]):
+            done = ctl(*asked).expect(1, f"vhdxctl: {leaf}: a differencing disk, whose parent is not found")
+            advice = re.search(r"`vhdxctl (attach --read-only --parent) FILE DISK`\)", done.err)
+            assert advice and done.err.count(str(leaf)) == 1 and "--map-path" not in done.err, done.err
+        done = ctl("points", leaf).expect(0, f"warning: {leaf}: ", "points of parents are not known",
+                                          "attach --read-only --parent FILE DISK")
+        assert done.err.count(str(leaf)) == 1, done.err
+        assert Driver(path).parents(*advice.group(1).split()[1:], base, leaf) == [base]
