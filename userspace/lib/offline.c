@@ -265,6 +265,70 @@ static void say(struct offline_disk *offline, const struct vhdx_diag *diag)
 		snprintf(disk->message, size, "%s", diag->text);
 }
 
+/* Parents that a message names; their paths may be long. */
+#define NAMED_MAX	4
+
+__attribute__((format(printf, 2, 3)))
+static void say_more(struct vhdx_disk *disk, const char *format, ...)
+{
+	const size_t length = strlen(disk->message);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(disk->message + length, sizeof(disk->message) - length, format, args);
+	va_end(args);
+}
+
+/* The core tells of the points of parents then, and says nothing of the leaf's. */
+static void say_no_sidecar(struct offline_disk *offline)
+{
+	struct vhdx_disk *disk = &offline->disk;
+
+	if (offline->sidecar_error && offline->sidecar_diag.reason == VHDX_REASON_DISABLED &&
+	    !strstr(disk->message, offline->sidecar_diag.text))
+		say_more(disk, "%s%s", disk->message[0] ? "; " : "", offline->sidecar_diag.text);
+}
+
+/* One that was never tracked has none, and neither has one that lost it: nobody knows which. */
+static void say_parents_without(struct offline_disk *offline)
+{
+	const struct offline_chain *chain = &offline->chain;
+	u32 count = 0;
+	u32 i;
+
+	for (i = 0; i < chain->count; i++) {
+		if (chain->frozen[i].sidecar || chain->frozen[i].error)
+			continue;
+		if (count < NAMED_MAX)
+			say_more(&offline->disk, "%s%s", count ? ", " : "; without a sidecar: ",
+				 chain->parents.layers[i].path);
+		count++;
+	}
+	if (count > NAMED_MAX)
+		say_more(&offline->disk, " and %u others", count - NAMED_MAX);
+}
+
+static bool is_of_reference(const struct vhdx_get_virtual_disk_changes *query)
+{
+	return query->limit_id.kind == VHDX_POINT_REFERENCE ||
+	       query->target_id.kind == VHDX_POINT_REFERENCE;
+}
+
+/* A point that is not told, or not known, may be in a sidecar that was left behind, or lost. */
+static void say_where_it_may_be(struct offline_disk *offline, unsigned long command,
+				const union vhdx_any_argument *argument, int err)
+{
+	if (!has_parent(offline))
+		return;
+	if (command == VHDX_GET_POINTS && !err) {
+		say_no_sidecar(offline);
+	} else if (command == VHDX_GET_VIRTUAL_DISK_CHANGES && err == -ENODATA &&
+		   is_of_reference(&argument->changes)) {
+		say_no_sidecar(offline);
+		say_parents_without(offline);
+	}
+}
+
 /* Without a message: the caller has it from the library. */
 static int offline_call(struct vhdx_disk *disk, unsigned long command, void *theirs)
 {
@@ -288,6 +352,7 @@ static int offline_call(struct vhdx_disk *disk, unsigned long command, void *the
 	*vhdx_argument_reason(known, &argument) = diag.reason;
 	give_element(theirs, size, &argument, known->size);
 	say(to_offline(disk), &diag);
+	say_where_it_may_be(to_offline(disk), command, &argument, err);
 	tell_request(disk->name, command, theirs, err, disk->message);
 	return err;
 }

@@ -627,3 +627,31 @@ def test_parent_that_no_question_finds():
                                           "attach --read-only --parent FILE DISK")
         assert done.err.count(str(leaf)) == 1, done.err
         assert Driver(path).parents(*advice.group(1).split()[1:], base, leaf) == [base]
+
+
+def test_sidecars_that_are_not_there():
+    """Of the leaf, `points` says so; of any layer, who asks for a point that was in one."""
+    with directory() as path:
+        base = make_base(path / "base.vhdx")
+        middle = make_child(path / "middle.avhdx", base)
+        leaf = make_child(path / "leaf.avhdx", middle)
+        ids = {one: make_sidecar(one, f"ids {number}\nseal a\n")[0]
+               for number, one in enumerate((base, middle, leaf))}
+        assert not ctl("points", leaf).expect(0).err
+        for one in (base, middle):
+            kept = (path / f"{one.name}.lrct").read_bytes()
+            (path / f"{one.name}.lrct").write_bytes(b"")
+            done = ctl("changes", leaf, "--since", ids[one]).expect(
+                3, "does not know the point", f"; without a sidecar: {one}: make a full backup")
+            assert "there is no" not in done.err, done.err
+            assert not ctl("points", leaf).expect(0).err
+            (path / f"{one.name}.lrct").write_bytes(kept)
+        moved = leaf.rename(path / "moved.avhdx")
+        left = f"there is no {moved}.lrct, but leaf.avhdx.lrct beside it belongs to this disk: name it"
+        ctl("points", moved).expect(0, f"warning: {moved}: {left}")
+        done = ctl("changes", moved, "--since", ids[leaf]).expect(3, "does not know the point", left)
+        assert "without a sidecar: " not in done.err, done.err
+        (path / "leaf.avhdx.lrct").unlink()
+        none = f"change tracking is not enabled (there is no {moved}.lrct)"
+        ctl("points", moved).expect(0, f"warning: {moved}: {none}")
+        ctl("changes", moved, "--since", ids[leaf]).expect(3, "does not know the point", none)
