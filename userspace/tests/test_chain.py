@@ -604,7 +604,8 @@ def test_questions_about_a_child():
             assert there or "points of parents are not known" in points.err, points.err
             answer = ctl("changes", leaf, "--since", first, "--json").expect(0).json
             assert [(one["offset"], one["length"]) for one in answer["ranges"]] == [(0, 16384)]
-            assert ctl("info", "--json", leaf).expect(0).json["size"] == 8 * MIB
+            info = ctl("info", "--json", leaf).expect(0).json
+            assert info["size"] == 8 * MIB and info["points"] == len(points.lines), info
             base.unlink(missing_ok=True)
 
 
