@@ -1442,12 +1442,14 @@ struct vhdx_job_info {
 /**
  * vhdx_job_start() - begin to ask what changed between any two points
  * @path:	as in vhdx_get_virtual_disk_changes()
- * @question:	as in vhdx_changes_begin(); @range_size is that of what is lent in the end
+ * @question:	as in vhdx_changes_begin(); @range_size is that of what is lent in the end. With
+ *		VHDX_CHANGES_COUNT no ranges are lent, and the answer has the sum
  * @options:	or NULL for the defaults
  * @job:	out: to be given to vhdx_job_free(); NULL where none was started
  *
- * Arguments, path, type of the file and range are judged before it starts. The thread blocks all
- * signals, and has the disk open until the job has ended.
+ * Arguments, path, type of the file and range are judged before it starts; but what depends on the
+ * history, points and a granularity below the unit, ends the job. The thread blocks all signals, and
+ * has the disk open until the job has ended.
  *
  * Return: VHDX_CODE_JOB_STARTED, or why not.
  */
