@@ -131,7 +131,7 @@ static int get_points(const struct vhdx_history *history, struct vhdx_get_points
 	return err;
 }
 
-/* There is no room for paths where the core says why: this ends what it says, and stands for them. */
+/* The core has no room for paths where it says why: this ends what it says, and stands for it. */
 #define CHAIN_LOST	"its parents can't be opened"
 
 static const char *without_path(const char *message, const char *path)

@@ -1451,9 +1451,9 @@ struct vhdx_job_info {
  * @options:	or NULL for the defaults
  * @job:	out: to be given to vhdx_job_free(); NULL where none was started
  *
- * Arguments, path, type of the file and range are judged before it starts; but what depends on the
- * history, points and a granularity below the unit, ends the job. The thread blocks all signals, and
- * has the disk open until the job has ended.
+ * Arguments, path, type of the file and range are judged before it starts; but what depends on
+ * the history, points and a granularity below the unit, ends the job. The thread blocks all
+ * signals, and has the disk open until the job has ended.
  *
  * Return: VHDX_CODE_JOB_STARTED, or why not.
  */
