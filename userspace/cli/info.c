@@ -26,6 +26,7 @@ static const struct cli_option options[] = {
  * @set:	the VHD Set; or NULL
  * @status:	only of an attached one
  * @is_told:	@state is known
+ * @point_count: as many as `points` lists
  * @sidecar:	in use, or what a file that is not attached is asked with; or NULL
  * @active:	@name, where a set says it
  * @layout:	only of a file that is not attached
@@ -38,6 +39,7 @@ struct facts {
 	struct vhdx_info info;
 	struct vhdx_tracking_state state;
 	bool is_told;
+	size_t point_count;
 	char *sidecar;
 	char *active;
 	struct layout layout;
@@ -56,6 +58,20 @@ static int gather_state(struct vhdx_disk *disk, struct facts *facts)
 	return 0;
 }
 
+/*
+ * The state counts those of the leaf alone. Where they can't be listed it is left at that: `points`
+ * says why.
+ */
+static void count_points(struct vhdx_disk *disk, struct facts *facts)
+{
+	struct vhdx_point *list;
+
+	if (vhdx_disk_get_points(disk, sizeof(*list), &list, &facts->point_count))
+		facts->point_count = facts->state.point_count;
+	else
+		free(list);
+}
+
 static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 {
 	int index = vhdx_disk_index(disk);
@@ -68,6 +84,8 @@ static int gather_from(struct vhdx_disk *disk, struct facts *facts)
 		err = vhdx_disk_get_info(disk, &facts->info);
 	if (!err)
 		err = gather_state(disk, facts);
+	if (!err && facts->is_told && points_are_known(&facts->state))
+		count_points(disk, facts);
 	if (!err)
 		err = vhdx_disk_get_sidecar(disk, &facts->sidecar);
 	if (!err)
@@ -170,7 +188,7 @@ static int print_json(const struct facts *facts)
 	json_text(reply, "tracking", facts->is_told ? tracking_name(facts->state.state) : NULL);
 	json_reason(reply, "reason", facts->state.gap_reason);
 	if (facts->is_told && points_are_known(&facts->state))
-		json_bytes(reply, "points", facts->state.point_count);
+		json_bytes(reply, "points", facts->point_count);
 	else
 		json_text(reply, "points", NULL);
 	json_layout(reply, "file", facts->attached ? NULL : &facts->layout, facts->name);
@@ -250,7 +268,7 @@ static int print_text(const struct facts *facts)
 	print_field("Tracking:", facts->is_told ? tracking_name(facts->state.state) : "unknown");
 	print_field("Reason:", reason_or_null(facts->state.gap_reason));
 	if (facts->is_told && points_are_known(&facts->state))
-		printf("%-22s %u\n", "Points:", facts->state.point_count);
+		printf("%-22s %zu\n", "Points:", facts->point_count);
 	else if (facts->is_told)
 		print_field("Points:", "unknown");
 	if (facts->attached)

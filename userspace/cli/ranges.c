@@ -84,6 +84,8 @@ int take_range_format(void)
 		return usage_error("--format csi and --json exclude each other");
 	if (range_format.max_results && !range_format.csi)
 		return usage_error("--max-results is for --format csi");
+	if (range_format.csi && output.columns)
+		return usage_error("--output and --format csi exclude each other: it has no columns");
 	output.json = output.json || (name && !range_format.csi);
 	return 0;
 }

@@ -110,6 +110,8 @@ int report_history(int err)
 	return report_as(err, lost ? EXIT_FULL_BACKUP : EXIT_FAILED);
 }
 
+#define OPTION_WIDTH	28
+
 static void print_option(const char *name, const char *argument, const char *help)
 {
 	const char letter = letter_of(name);
@@ -121,7 +123,11 @@ static void print_option(const char *name, const char *argument, const char *hel
 		fputs("      ", stdout);
 	snprintf(text, sizeof(text), "--%s%s%s", name, argument ? " " : "",
 		 argument ? argument : "");
-	printf("%-28s %s\n", text, help);
+	/* What is too long has its help in a line of its own. */
+	if (strlen(text) > OPTION_WIDTH)
+		printf("%s\n%*s%s\n", text, OPTION_WIDTH + 7, "", help);
+	else
+		printf("%-*s %s\n", OPTION_WIDTH, text, help);
 }
 
 void print_help(const char *path, const struct command *command)

@@ -22,11 +22,16 @@ int disk_init(struct vhdx_disk *disk, const struct disk_ops *ops, const char *na
 	return disk->name ? 0 : fail_errno(-ENOMEM, "%s", name);
 }
 
+/* Of the last message. */
+static const char *subject(const struct vhdx_disk *disk)
+{
+	return disk->subject ?: subject_of(disk->message, disk->sidecar, disk->name);
+}
+
 int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 {
 	const struct vhdx_argument *known = vhdx_argument_of(command);
 	char text[NAMED_SIZE];
-	const char *subject;
 	const char *message;
 	unsigned int reason;
 	int err;
@@ -38,11 +43,10 @@ int disk_call(struct vhdx_disk *disk, unsigned long command, void *argument)
 	reason = *vhdx_argument_reason(known, argument);
 	if (disk->unreadable)
 		return fail(err, reason, "%s", disk->unreadable);
-	subject = subject_of(disk->message, disk->sidecar, disk->name);
 	message = name_file(disk, disk->message, text);
 	if (command == VHDX_GET_VIRTUAL_DISK_CHANGES || command == VHDX_GET_POINTS)
-		return fail_history(err, reason, subject, message);
-	return fail_kernel(err, reason, subject, message);
+		return fail_history(err, reason, subject(disk), message);
+	return fail_kernel(err, reason, subject(disk), message);
 }
 
 /* Only the size of an answer is the caller's; the rest may be anything. */
@@ -259,8 +263,7 @@ int vhdx_disk_get_points(struct vhdx_disk *disk, size_t point_size, struct vhdx_
 		list.count = 0;
 	}
 	if (!again && disk->message[0])
-		fail(0, list.get.reason, "%s: %s",
-		     subject_of(disk->message, disk->sidecar, disk->name), disk->message);
+		fail(0, list.get.reason, "%s: %s", subject(disk), disk->message);
 	*points = (struct vhdx_point *)list.points;
 	*count = list.count;
 	return again;

@@ -228,11 +228,32 @@ static int look_by_locator(struct search *search, struct image_file *image,
 	return found < 0 ? fail_errno(found, "%s", child->path) : found;
 }
 
+const struct vhdx_chain_options below_the_child = { .size = sizeof(below_the_child) };
+
+static int explain_not_found(const struct search *search, const char *child, const char *tried,
+			     const struct vhdx_chain_options *options, const char *named)
+{
+	const int err = search->err ? search->err : -ENOENT;
+	const char *why = search->any ? tried : "it has no path to it";
+
+	if (options != &below_the_child)
+		return fail(err, VHDX_REASON_NONE,
+			    "%s: a differencing disk, whose parent is not found: %s: name it (%s--parent FILE), or say where such paths lie (--map-path FROM=TO)",
+			    child, why, named);
+	return fail(err, VHDX_REASON_NONE,
+		    "%s: a differencing disk, whose parent is not found: %s: attach the disk for reading (`vhdxctl attach --read-only %s--parent FILE DISK`), and ask it; or move the parent below the directory of its child",
+		    child, why, named);
+}
+
 int find_parent(struct found_parent *found, const struct container *child,
 		struct image_file *image, const struct origin *origin,
-		const char *const *path_maps, const char *named)
+		const struct vhdx_chain_options *options, const char *named)
 {
-	struct search search = { .origin = origin, .path_maps = path_maps, .found = found };
+	struct search search = {
+		.origin = origin,
+		.path_maps = options->path_maps,
+		.found = found,
+	};
 	char *tried = NULL;
 	size_t length;
 	int err;
@@ -244,9 +265,7 @@ int find_parent(struct found_parent *found, const struct container *child,
 	if (fclose(search.tried) && err >= 0)
 		err = fail_errno(-ENOMEM, "%s", child->path);
 	else if (!err)
-		err = fail(search.err ? search.err : -ENOENT, VHDX_REASON_NONE,
-			   "%s: a differencing disk, whose parent is not found: %s: name it (%s--parent FILE), or say where such paths lie (--map-path FROM=TO)",
-			   child->path, search.any ? tried : "it has no path to it", named);
+		err = explain_not_found(&search, child->path, tried, options, named);
 	free(tried);
 	return err > 0 ? 0 : err;
 }

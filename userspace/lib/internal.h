@@ -243,7 +243,9 @@ struct image_file;
  */
 int find_parent(struct found_parent *found, const struct container *child,
 		struct image_file *image, const struct origin *origin,
-		const char *const *path_maps, const char *named);
+		const struct vhdx_chain_options *options, const char *named);
+/* Of a question to files: nobody can say where parents lie, and advice does not ask for it. */
+extern const struct vhdx_chain_options below_the_child;
 int find_named_parent(struct found_parent *found, const char *path);
 void release_found(struct found_parent *found);
 
@@ -437,12 +439,16 @@ struct disk_ops {
 	void (*close)(struct vhdx_disk *disk);
 };
 
+/* What is wrong with a chain of files has paths in it, which the driver's messages have not. */
+#define DISK_MESSAGE_SIZE	(MESSAGE_SIZE + VHDX_PATH_TEXT + 1024)
+
 /**
  * struct vhdx_disk - what the two kinds of disk have in common
  * @data_fd:	of an attached disk: the block device, once it was read; else -1
  * @name:	for messages
  * @sidecar:	the one that the caller named, for messages about it; NULL: none was
  * @message:	what went wrong in @call, where more is known than a reason
+ * @subject:	whose trouble that is, where it is not that of @name or @sidecar; or NULL
  * @unreadable:	what is wrong with its sidecar, a line that names it, where all questions about
  *		changes fail with that; or NULL
  */
@@ -453,7 +459,8 @@ struct vhdx_disk {
 	int data_fd;
 	char *name;
 	const char *sidecar;
-	char message[MESSAGE_SIZE];
+	char message[DISK_MESSAGE_SIZE];
+	const char *subject;
 	char *unreadable;
 };
 

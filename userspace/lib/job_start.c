@@ -40,7 +40,13 @@ static int check_range(struct vhdx_job *job)
 static int check_question(const struct vhdx_job *job)
 {
 	const struct vhdx_changes *question = &job->changes;
+	const uint64_t granularity = question->granularity;
 
+	/* That it is not less than the unit, which the answer depends on, is judged later. */
+	if (granularity & (granularity - 1))
+		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
+			    "%s: granularity %llu: it must be a power of two", job->name,
+			    (unsigned long long)granularity);
 	if (vhdx_id_is_none(&question->limit))
 		return fail(-EINVAL, VHDX_REASON_ARGUMENT,
 			    "%s: since when? The id of a point is wanted as the limit", job->name);

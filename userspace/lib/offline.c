@@ -16,7 +16,8 @@
  * struct offline_disk - a container and its sidecar, for reading
  * @chain:		with its parents, once somebody asked for content or history
  * @chain_error:	why they can't be opened; 0 if they can, or nobody asked
- * @chain_diag:		the same as a reason and as text
+ * @chain_diag:		its reason, and CHAIN_LOST
+ * @chain_fault:	the same as text, without @container's path in front; or NULL
  * @live:		the live delta; empty unless tracking is on
  * @sidecar_fd:		-1: there is none
  * @sidecar_path:	of what is open, or was looked for; NULL: nothing was
@@ -31,6 +32,7 @@ struct offline_disk {
 	struct offline_chain chain;
 	int chain_error;
 	struct vhdx_diag chain_diag;
+	char *chain_fault;
 	int sidecar_fd;
 	char *sidecar_path;
 	struct file_store sidecar_file;
@@ -129,6 +131,28 @@ static int get_points(const struct vhdx_history *history, struct vhdx_get_points
 	return err;
 }
 
+/* The core has no room for paths where it says why: this ends what it says, and stands for it. */
+#define CHAIN_LOST	"its parents can't be opened"
+
+static const char *without_path(const char *message, const char *path)
+{
+	const size_t length = strlen(path);
+
+	return !strncmp(message, path, length) && !strncmp(message + length, ": ", 2) ?
+	       message + length + 2 : message;
+}
+
+static int open_chain(struct offline_disk *offline, struct vhdx_diag *diag)
+{
+	int err = open_offline_chain(&offline->chain, &offline->container, &offline->image);
+
+	if (!err)
+		return 0;
+	free(offline->chain_fault);
+	offline->chain_fault = strdup(without_path(vhdx_error_message(), offline->container.path));
+	return vhdx_fail(diag, err, vhdx_error_reason(), CHAIN_LOST);
+}
+
 static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated_ranges *query,
 			 struct vhdx_diag *diag)
 {
@@ -137,8 +161,7 @@ static int get_allocated(struct offline_disk *offline, struct vhdx_get_allocated
 	query->virtual_disk_size = offline->image.image.geo.disk_size;
 	err = vhdx_report_check_allocated(query, diag);
 	if (!err)
-		err = open_offline_chain(&offline->chain, &offline->container, &offline->image,
-					 diag);
+		err = open_chain(offline, diag);
 	return err ? err : offline_allocated(&offline->chain, query, diag);
 }
 
@@ -155,8 +178,7 @@ static void look_at_parents(struct offline_disk *offline)
 	if (!has_parent(offline))
 		return;
 	memset(diag, 0, sizeof(*diag));
-	offline->chain_error = open_offline_chain(&offline->chain, &offline->container,
-						  &offline->image, diag);
+	offline->chain_error = open_chain(offline, diag);
 	clear_error();
 }
 
@@ -169,8 +191,7 @@ static int changes_of(struct offline_disk *offline, const struct vhdx_history *h
 {
 	struct vhdx_diag missing = { 0 };
 
-	if (wants_flags(query) &&
-	    open_offline_chain(&offline->chain, &offline->container, &offline->image, &missing))
+	if (wants_flags(query) && open_chain(offline, &missing))
 		clear_error();
 	return offline_changes(history, &offline->chain, query, diag);
 }
@@ -229,6 +250,85 @@ static void advise_to_track(struct vhdx_diag *diag)
 		 "change tracking is not enabled; `vhdxctl attach --track FILE` enables it");
 }
 
+/* The message of the last call. */
+static void say(struct offline_disk *offline, const struct vhdx_diag *diag)
+{
+	struct vhdx_disk *disk = &offline->disk;
+	const size_t size = sizeof(disk->message);
+	const char *lost = offline->chain_fault ? strstr(diag->text, CHAIN_LOST) : NULL;
+
+	disk->subject = lost ? offline->container.path : NULL;
+	if (lost)
+		snprintf(disk->message, size, "%.*s%s", (int)(lost - diag->text), diag->text,
+			 offline->chain_fault);
+	else
+		snprintf(disk->message, size, "%s", diag->text);
+}
+
+/* Parents that a message names; their paths may be long. */
+#define NAMED_MAX	4
+
+__attribute__((format(printf, 2, 3)))
+static void say_more(struct vhdx_disk *disk, const char *format, ...)
+{
+	const size_t length = strlen(disk->message);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(disk->message + length, sizeof(disk->message) - length, format, args);
+	va_end(args);
+}
+
+/* The core tells of the points of parents then, and says nothing of the leaf's. */
+static void say_no_sidecar(struct offline_disk *offline)
+{
+	struct vhdx_disk *disk = &offline->disk;
+
+	if (offline->sidecar_error && offline->sidecar_diag.reason == VHDX_REASON_DISABLED &&
+	    !strstr(disk->message, offline->sidecar_diag.text))
+		say_more(disk, "%s%s", disk->message[0] ? "; " : "", offline->sidecar_diag.text);
+}
+
+/* One that was never tracked has none, and neither has one that lost it: nobody knows which. */
+static void say_parents_without(struct offline_disk *offline)
+{
+	const struct offline_chain *chain = &offline->chain;
+	u32 count = 0;
+	u32 i;
+
+	for (i = 0; i < chain->count; i++) {
+		if (chain->frozen[i].sidecar || chain->frozen[i].error)
+			continue;
+		if (count < NAMED_MAX)
+			say_more(&offline->disk, "%s%s", count ? ", " : "; without a sidecar: ",
+				 chain->parents.layers[i].path);
+		count++;
+	}
+	if (count > NAMED_MAX)
+		say_more(&offline->disk, " and %u others", count - NAMED_MAX);
+}
+
+static bool is_of_reference(const struct vhdx_get_virtual_disk_changes *query)
+{
+	return query->limit_id.kind == VHDX_POINT_REFERENCE ||
+	       query->target_id.kind == VHDX_POINT_REFERENCE;
+}
+
+/* A point that is not told, or not known, may be in a sidecar that was left behind, or lost. */
+static void say_where_it_may_be(struct offline_disk *offline, unsigned long command,
+				const union vhdx_any_argument *argument, int err)
+{
+	if (!has_parent(offline))
+		return;
+	if (command == VHDX_GET_POINTS && !err) {
+		say_no_sidecar(offline);
+	} else if (command == VHDX_GET_VIRTUAL_DISK_CHANGES && err == -ENODATA &&
+		   is_of_reference(&argument->changes)) {
+		say_no_sidecar(offline);
+		say_parents_without(offline);
+	}
+}
+
 /* Without a message: the caller has it from the library. */
 static int offline_call(struct vhdx_disk *disk, unsigned long command, void *theirs)
 {
@@ -251,7 +351,8 @@ static int offline_call(struct vhdx_disk *disk, unsigned long command, void *the
 		vhdx_argument_clear(known, &argument, VHDX_FIELD_RESULT);
 	*vhdx_argument_reason(known, &argument) = diag.reason;
 	give_element(theirs, size, &argument, known->size);
-	snprintf(disk->message, sizeof(disk->message), "%s", diag.text);
+	say(to_offline(disk), &diag);
+	say_where_it_may_be(to_offline(disk), command, &argument, err);
 	tell_request(disk->name, command, theirs, err, disk->message);
 	return err;
 }
@@ -260,12 +361,11 @@ static int offline_read(struct vhdx_disk *disk, uint64_t offset, void *buf, size
 {
 	struct offline_disk *offline = to_offline(disk);
 	const uint64_t size = offline->image.image.geo.disk_size;
-	struct vhdx_diag diag = { 0 };
 	int err;
 
 	if (offset > size || length > size - offset)
 		return beyond_disk(disk, offset, length, size);
-	err = open_offline_chain(&offline->chain, &offline->container, &offline->image, &diag);
+	err = open_offline_chain(&offline->chain, &offline->container, &offline->image);
 	return err ? err : read_offline_chain(&offline->chain, &offline->container, offset, buf,
 					      length);
 }
@@ -290,6 +390,7 @@ static void offline_close(struct vhdx_disk *disk)
 		close(offline->sidecar_fd);
 	close_container(&offline->container);
 	free(offline->sidecar_path);
+	free(offline->chain_fault);
 	free(offline);
 }
 

@@ -83,24 +83,23 @@ static int add_parents(struct offline_chain *chain)
 }
 
 int open_offline_chain(struct offline_chain *chain, const struct container *leaf,
-		       struct image_file *image, struct vhdx_diag *diag)
+		       struct image_file *image)
 {
-	static const struct vhdx_chain_options nowhere_else = { .size = sizeof(nowhere_else) };
+	struct vhdx_diag diag = { 0 };
 	int err;
 
 	if (chain->content.count)
 		return 0;
-	err = vhdx_content_init(&chain->content, VHDX_LAYERS_MAX, diag);
+	err = vhdx_content_init(&chain->content, VHDX_LAYERS_MAX, &diag);
 	if (err)
-		return err;
+		return fail_kernel(err, diag.reason, leaf->path, diag.text);
 	vhdx_content_add(&chain->content, &image->image, image_store(image));
-	err = open_parents_with_sidecars(&chain->parents, leaf, image, &nowhere_else, NULL, NULL);
+	err = open_parents_with_sidecars(&chain->parents, leaf, image, &below_the_child,
+					 NULL, NULL);
 	if (!err)
 		err = add_parents(chain);
-	if (err) {
-		vhdx_fail(diag, err, vhdx_error_reason(), "%s", vhdx_error_message());
+	if (err)
 		close_offline_chain(chain);
-	}
 	return err;
 }
 

@@ -36,9 +36,9 @@ struct offline_chain {
 	struct vhdx_content content;
 };
 
-/* Once more does no harm. 0 or -errno, noted; the message is in @diag as well. */
+/* Once more does no harm. 0 or -errno, noted. */
 int open_offline_chain(struct offline_chain *chain, const struct container *leaf,
-		       struct image_file *image, struct vhdx_diag *diag);
+		       struct image_file *image);
 void close_offline_chain(struct offline_chain *chain);
 
 /*

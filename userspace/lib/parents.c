@@ -176,7 +176,7 @@ static int find_in_locator(const struct walk *walk, struct found_parent *found)
 	if (!named)
 		return fail_errno(-ENOMEM, "%s", walk->child->path);
 	err = find_parent(found, walk->child, walk->image, &walk->origin,
-			  walk->options->path_maps, named);
+			  walk->options, named);
 	free(named);
 	return err;
 }

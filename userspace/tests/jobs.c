@@ -431,6 +431,9 @@ static void refused(char **disks)
 	asked.range_size = 8;
 	REFUSED(disks[0], VHDX_CODE_INVALID_PARAMETER);
 	asked = question();
+	asked.granularity = 3;
+	REFUSED(disks[0], VHDX_CODE_INVALID_PARAMETER);
+	asked = question();
 	asked.flags = VHDX_CHANGES_BITMAP;
 	REFUSED(disks[0], VHDX_CODE_INVALID_PARAMETER);
 	asked = question();

@@ -604,5 +604,55 @@ def test_questions_about_a_child():
             assert there or "points of parents are not known" in points.err, points.err
             answer = ctl("changes", leaf, "--since", first, "--json").expect(0).json
             assert [(one["offset"], one["length"]) for one in answer["ranges"]] == [(0, 16384)]
-            assert ctl("info", "--json", leaf).expect(0).json["size"] == 8 * MIB
+            info = ctl("info", "--json", leaf).expect(0).json
+            assert info["size"] == 8 * MIB and info["points"] == len(points.lines), info
             base.unlink(missing_ok=True)
+
+
+def test_parent_that_no_question_finds():
+    """However long the paths: one message, one advice, and it works. No question takes --parent."""
+    with directory() as path:
+        path = path / ("d" * 100) / ("e" * 100)
+        base = make_base(path / "base.vhdx")
+        leaf = make_child(path / "snap/leaf.avhdx", base)
+        point = data_write_guid(base)
+        old = path / "old.raw"
+        old.touch()
+        os.truncate(old, 8 * MIB)
+        for asked in (["changes", leaf, "--since", f"{{{point}}}"], ["allocated", leaf],
+                      ["verify", "--base", old, "--since", f"{{{point}}}", leaf]):
+            done = ctl(*asked).expect(1, f"vhdxctl: {leaf}: a differencing disk, whose parent is not found")
+            advice = re.search(r"`vhdxctl (attach --read-only --parent) FILE DISK`\)", done.err)
+            assert advice and done.err.count(str(leaf)) == 1 and "--map-path" not in done.err, done.err
+        done = ctl("points", leaf).expect(0, f"warning: {leaf}: ", "points of parents are not known",
+                                          "attach --read-only --parent FILE DISK")
+        assert done.err.count(str(leaf)) == 1, done.err
+        assert Driver(path).parents(*advice.group(1).split()[1:], base, leaf) == [base]
+
+
+def test_sidecars_that_are_not_there():
+    """Of the leaf, `points` says so; of any layer, who asks for a point that was in one."""
+    with directory() as path:
+        base = make_base(path / "base.vhdx")
+        middle = make_child(path / "middle.avhdx", base)
+        leaf = make_child(path / "leaf.avhdx", middle)
+        ids = {one: make_sidecar(one, f"ids {number}\nseal a\n")[0]
+               for number, one in enumerate((base, middle, leaf))}
+        assert not ctl("points", leaf).expect(0).err
+        for one in (base, middle):
+            kept = (path / f"{one.name}.lrct").read_bytes()
+            (path / f"{one.name}.lrct").write_bytes(b"")
+            done = ctl("changes", leaf, "--since", ids[one]).expect(
+                3, "does not know the point", f"; without a sidecar: {one}: make a full backup")
+            assert "there is no" not in done.err, done.err
+            assert not ctl("points", leaf).expect(0).err
+            (path / f"{one.name}.lrct").write_bytes(kept)
+        moved = leaf.rename(path / "moved.avhdx")
+        left = f"there is no {moved}.lrct, but leaf.avhdx.lrct beside it belongs to this disk: name it"
+        ctl("points", moved).expect(0, f"warning: {moved}: {left}")
+        done = ctl("changes", moved, "--since", ids[leaf]).expect(3, "does not know the point", left)
+        assert "without a sidecar: " not in done.err, done.err
+        (path / "leaf.avhdx.lrct").unlink()
+        none = f"change tracking is not enabled (there is no {moved}.lrct)"
+        ctl("points", moved).expect(0, f"warning: {moved}: {none}")
+        ctl("changes", moved, "--since", ids[leaf]).expect(3, "does not know the point", none)

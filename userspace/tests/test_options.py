@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Wrong usage is exit 2 and changes nothing; sizes."""
+import re
+
 from common import ID, Fake, attached, ctl, directory
 
 COMMANDS = ["attach", "detach", "list", "info", "seal", "points", "forget", "changes", "allocated",
@@ -54,6 +56,7 @@ WRONG = [
     ["changes", "--since", ID, "--format", "csi", "--summary", "0"],
     ["changes", "--since", ID, "--format", "json", "--map", "0"],
     ["changes", "--since", ID, "--max-results", "5", "0"],
+    ["changes", "--since", ID, "--format", "csi", "--output", "OFFSET", "0"],
     ["changes", "--since", ID, "--format", "csi", "--max-results", "-1", "0"],
     ["allocated"],
     ["allocated", "0", "1"],
@@ -135,6 +138,7 @@ def test_help():
 
 def test_help_has_the_options():
     out = ctl("attach", "--help").out
+    assert re.search(r"^ +--tracking-errors continue\|fail\n {35}where changes", out, re.M), out
     for option in ("--read-only", "--track", "--no-track", "--unit", "--sidecar",
                    "--retire-windows-rct", "--index", "--json", "--help"):
         assert option in out, option

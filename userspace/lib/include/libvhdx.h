@@ -120,8 +120,9 @@ VHDX_API bool vhdx_full_backup_needed(int error, unsigned int reason);
 
 /**
  * vhdx_id_parse() - read the text form of a point's id
- * @text:	rct:GUID:16 hex digits, {GUID} or GUID of a snapshot, or a Windows
- *		rctX:… id; in any case, white space around it is ignored
+ * @text:	rct:GUID:16 hex digits, {GUID} or GUID of a snapshot, or an id of
+ *		Windows, rctX: and groups of 8:4:4:4:12:8 hex digits with colons
+ *		between them; in any case, white space around it is ignored
  * @id:		filled in
  *
  * Return: 0; -EINVAL with VHDX_REASON_ID_MALFORMED.
@@ -569,7 +570,10 @@ struct vhdx_disk;
  *
  * A file that is not attached is read, never written, under the locks that keep
  * QEMU and an attach from writing it meanwhile. Where its sidecar can't be
- * opened, all questions but vhdx_disk_get_info() fail with what is wrong with it.
+ * opened, questions that need it fail with what is wrong with it: those about
+ * tracking and about its points. Not so vhdx_disk_get_info(), what is allocated,
+ * and what the parents of a differencing disk know: their points, and changes
+ * since a snapshot.
  *
  * Return: 0 or a negative errno.
  */
@@ -1442,11 +1446,13 @@ struct vhdx_job_info {
 /**
  * vhdx_job_start() - begin to ask what changed between any two points
  * @path:	as in vhdx_get_virtual_disk_changes()
- * @question:	as in vhdx_changes_begin(); @range_size is that of what is lent in the end
+ * @question:	as in vhdx_changes_begin(); @range_size is that of what is lent in the end. With
+ *		VHDX_CHANGES_COUNT no ranges are lent, and the answer has the sum
  * @options:	or NULL for the defaults
  * @job:	out: to be given to vhdx_job_free(); NULL where none was started
  *
- * Arguments, path, type of the file and range are judged before it starts. The thread blocks all
+ * Arguments, path, type of the file and range are judged before it starts; but what depends on
+ * the history, points and a granularity below the unit, ends the job. The thread blocks all
  * signals, and has the disk open until the job has ended.
  *
  * Return: VHDX_CODE_JOB_STARTED, or why not.
