@@ -284,9 +284,9 @@ static inline void compat_shrinker_unregister(struct compat_shrinker *s)
 /* ---- symbols for other modules ------------------------------------------- */
 
 #ifdef HAVE_EXPORT_NS_NAME
-#define COMPAT_EXPORT(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, VHDX)
+#define EXPORT_SYMBOL_VHDX(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, VHDX)
 #else
-#define COMPAT_EXPORT(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, "VHDX")
+#define EXPORT_SYMBOL_VHDX(symbol)	EXPORT_SYMBOL_NS_GPL(symbol, "VHDX")
 #endif
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Another module holds a disk (linux/vhdx_api.h): while one does it is not detached. Who holds which
- * is the registry's.
+ * Another module holds a disk (linux/vhdx_api.h): while one does it is not detached. Who holds
+ * which is the registry's.
  */
 #ifndef VHDX_HOLDS_H
 #define VHDX_HOLDS_H

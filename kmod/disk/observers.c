@@ -323,7 +323,7 @@ int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *o
 		observer->number = observers->newest + 1;
 		WRITE_ONCE(observers->newest, observer->number);
 		list_add_tail_rcu(&observer->link, &observers->list);
-		/* Who sees this finds the pool, and the list: there is a grace period in between. */
+		/* Who sees this finds the set, and the list: a grace period lies in between. */
 		synchronize_rcu();
 		WRITE_ONCE(observers->any, true);
 	}

@@ -39,7 +39,7 @@ struct vhdx_hold *vhdx_hold_get(dev_t devt, struct module *owner)
 	kfree(hold);
 	return ERR_PTR(err);
 }
-COMPAT_EXPORT(vhdx_hold_get);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get);
 
 void vhdx_hold_put(struct vhdx_hold *hold)
 {
@@ -48,19 +48,19 @@ void vhdx_hold_put(struct vhdx_hold *hold)
 	vhdx_registry_let_go(hold);
 	kfree(hold);
 }
-COMPAT_EXPORT(vhdx_hold_put);
+EXPORT_SYMBOL_VHDX(vhdx_hold_put);
 
 int vhdx_observe(struct vhdx_hold *hold, struct vhdx_observer *observer)
 {
 	return vhdx_observers_add(&hold->disk->observers, observer);
 }
-COMPAT_EXPORT(vhdx_observe);
+EXPORT_SYMBOL_VHDX(vhdx_observe);
 
 void vhdx_unobserve(struct vhdx_hold *hold, struct vhdx_observer *observer)
 {
 	vhdx_observers_remove(&hold->disk->observers, observer);
 }
-COMPAT_EXPORT(vhdx_unobserve);
+EXPORT_SYMBOL_VHDX(vhdx_unobserve);
 
 /* ---- state and points ------------------------------------------------------------------------ */
 
@@ -70,7 +70,7 @@ int vhdx_hold_get_info(struct vhdx_hold *hold, struct vhdx_info *info)
 	vhdx_disk_info(hold->disk, info);
 	return 0;
 }
-COMPAT_EXPORT(vhdx_hold_get_info);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_info);
 
 int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *state)
 {
@@ -79,7 +79,7 @@ int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *stat
 	state->live_bytes = vhdx_tracking_live_bytes(&hold->disk->tracker);
 	return 0;
 }
-COMPAT_EXPORT(vhdx_hold_get_state);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_state);
 
 int vhdx_hold_get_points(struct vhdx_hold *hold, const struct vhdx_point_id *after,
 			 struct vhdx_point *points, u32 capacity, u32 *count, u32 *reason)
@@ -98,7 +98,7 @@ int vhdx_hold_get_points(struct vhdx_hold *hold, const struct vhdx_point_id *aft
 	*count = err ? 0 : args.output_count;
 	return with_reason(err, &diag, reason);
 }
-COMPAT_EXPORT(vhdx_hold_get_points);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_points);
 
 int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason)
 {
@@ -106,7 +106,7 @@ int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32
 
 	return with_reason(vhdx_tracking_forget(&hold->disk->tracker, id, &diag), &diag, reason);
 }
-COMPAT_EXPORT(vhdx_hold_forget);
+EXPORT_SYMBOL_VHDX(vhdx_hold_forget);
 
 /* ---- seal ------------------------------------------------------------------------------------ */
 
@@ -149,4 +149,4 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 		*failed = args.failed;
 	return with_reason(err, &diag, reason);
 }
-COMPAT_EXPORT(vhdx_hold_seal);
+EXPORT_SYMBOL_VHDX(vhdx_hold_seal);

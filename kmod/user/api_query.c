@@ -113,7 +113,7 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
 		*count = args.output_count;
 	return err;
 }
-COMPAT_EXPORT(vhdx_hold_get_ranges);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_ranges);
 
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
 			 int (*fn)(void *context, const struct vhdx_range *range), void *context)
@@ -124,7 +124,7 @@ int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
 	args.output_capacity = U32_MAX;
 	return ask(hold, query, &args, &each.sink);
 }
-COMPAT_EXPORT(vhdx_hold_each_range);
+EXPORT_SYMBOL_VHDX(vhdx_hold_each_range);
 
 int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *words,
 		       u32 word_count)
@@ -145,7 +145,7 @@ int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *wo
 		words[i] = le64_to_cpu((__force __le64)words[i]);
 	return err;
 }
-COMPAT_EXPORT(vhdx_hold_get_bits);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_bits);
 
 int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
 			    struct vhdx_range *ranges, u32 capacity, u32 *count)
@@ -173,4 +173,4 @@ int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
 		*count = args.output_count;
 	return err;
 }
-COMPAT_EXPORT(vhdx_hold_get_allocated);
+EXPORT_SYMBOL_VHDX(vhdx_hold_get_allocated);

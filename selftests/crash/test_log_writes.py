@@ -202,6 +202,8 @@ def record_behind(before, cut, program, chance):
     todo = plans.after_a_crash(before.todo, chance, chronicle, sessions=2)
     after = record(left, program, todo, chronicle, aftermath)
     told = next(event[1] for event in after.events if event[0] == "answers")
+    # The library finds no parents there.
+    told = {point: answer for point, answer in told.items() if not point.startswith("{")}
     ktap.equal(told, json.loads(json.dumps(answers)), "the driver's answers after the attach")
     return after
 

@@ -29,7 +29,7 @@ def declared():
 def exported():
     """All that is declared, and nothing else."""
     found = [name for path in (TREE / "kmod").rglob("*.c")
-             for name in re.findall(r"^COMPAT_EXPORT\((\w+)\);", path.read_text(), re.M)]
+             for name in re.findall(r"^EXPORT_SYMBOL_VHDX\((\w+)\);", path.read_text(), re.M)]
     ktap.equal(sorted(found), declared(), "exported symbols")
 
 

@@ -654,7 +654,8 @@ struct vhdx_point {
  * ESTALE or EOPNOTSUPP, with the reason, as for VHDX_GET_VIRTUAL_DISK_CHANGES. If a disk has
  * parents, points of a layer whose sidecar can't be used are missing: success, with the
  * reason of that, and the message says which. Other errors: ENODATA/ID_MISSING
- * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM; ENODEV; EINTR killed.
+ * @after is not there (any more): read the list again; EINVAL; EFAULT; ENOMEM; ENODEV;
+ * EINTR killed.
  */
 struct vhdx_get_points {
 	__u32 size;
@@ -791,8 +792,8 @@ struct vhdx_forget {
  * target that lies before its limit; ENODATA/ID_MISSING; ESTALE a gap after the
  * limit, with the newest gap's cause as the reason, or an unknown id which a sidecar may
  * have that can't be used; EOPNOTSUPP/DISABLED tracking is not enabled, and it is about a
- * reference of the leaf, or there is no snapshot to answer from; EINTR killed, whatever hangs; EFAULT; EIO a sidecar or
- * a layer could not be read; ENOMEM; ENODEV.
+ * reference of the leaf, or there is no snapshot to answer from; EINTR killed, whatever
+ * hangs; EFAULT; EIO a sidecar or a layer could not be read; ENOMEM; ENODEV.
  */
 struct vhdx_get_virtual_disk_changes {
 	__u32 size;

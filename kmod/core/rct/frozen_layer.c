@@ -61,9 +61,10 @@ static int load(struct vhdx_sidecar *sidecar, struct vhdx_store *store, bool can
  */
 static void advise(struct vhdx_diag *diag)
 {
-	static const char advice[] = "; its points are lost: ask since a snapshot, or make a full backup";
+	static const char advice[] =
+		"; its points are lost: ask since a snapshot, or make a full backup";
 	static const char * const wrong[] = { VHDX_SIDECAR_BEGIN_ANEW, VHDX_SIDECAR_NAME_ANOTHER };
-	size_t room = sizeof(diag->text) - sizeof(advice);
+	size_t length;
 	char *end;
 	u32 i;
 
@@ -72,8 +73,9 @@ static void advise(struct vhdx_diag *diag)
 		if (end)
 			*end = '\0';
 	}
-	if (strlen(diag->text) < room)
-		strcpy(diag->text + strlen(diag->text), advice);
+	length = strlen(diag->text);
+	if (length + sizeof(advice) <= sizeof(diag->text))
+		memcpy(diag->text + length, advice, sizeof(advice));
 }
 
 int vhdx_frozen_load(struct vhdx_frozen_layer *layer, struct vhdx_sidecar *sidecar,

@@ -94,8 +94,8 @@ int vhdx_sidecar_refuse_parents(const struct vhdx_sidecar *sidecar,
 		return 0;
 	vhdx_guid_format(&sidecar->current_guid, text);
 	return vhdx_fail(diag, -ESTALE, VHDX_REASON_CHANGED_OFFLINE,
-			 "sidecar: it is of the parent of this disk (it knows DataWriteGuid %s), and tells nothing of the disk itself" VHDX_SIDECAR_NAME_ANOTHER,
-			 text);
+			 "sidecar: it is of the parent of this disk (it knows DataWriteGuid %s), and tells nothing of the disk itself"
+			 VHDX_SIDECAR_NAME_ANOTHER, text);
 }
 
 int vhdx_sidecar_bind(struct vhdx_sidecar *sidecar, const vhdx_guid *disk_id, u64 disk_size,

@@ -32,8 +32,8 @@ struct vhdx_hold;
  * @owner:	whom sysfs names as a holder: THIS_MODULE
  *
  * While it is held the disk is not detached: who tries waits for observers that are told
- * going_away, and for their owners to let go, 5 seconds, and gets EBUSY then. The disk can be opened
- * by others, and written.
+ * going_away, and for their owners to let go, 5 seconds, and gets EBUSY then. The disk can be
+ * opened by others, and written.
  *
  * Returns it; or an ERR_PTR(): -ENODEV there is no such disk, or it is being detached; -ENOMEM.
  */

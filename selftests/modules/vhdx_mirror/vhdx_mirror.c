@@ -35,7 +35,6 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
 #include <linux/vhdx_api.h>
 #include <linux/wait.h>
 
@@ -157,7 +156,7 @@ static int zero(struct mirror *m, u64 offset, u64 length)
 				    length >> SECTOR_SHIFT, GFP_KERNEL, 0);
 }
 
-/* ---- the record ------------------------------------------------------------------------------- */
+/* ---- the record ----------------------------------------------------------------------------- */
 
 static u64 record_at(const struct mirror *m)
 {
@@ -206,7 +205,7 @@ static int write_record(struct mirror *m, const struct vhdx_point_id *point)
 			RECORD);
 }
 
-/* ---- a round ---------------------------------------------------------------------------------- */
+/* ---- a round -------------------------------------------------------------------------------- */
 
 /* All of the disk: what is allocated, and zeroes everywhere else. */
 static int copy_all(struct mirror *m)
@@ -311,7 +310,7 @@ static int do_round(struct mirror *m)
 	return 0;
 }
 
-/* ---- the observer ------------------------------------------------------------------------------ */
+/* ---- the observer --------------------------------------------------------------------------- */
 
 static void count_write(void *context, enum vhdx_write_op op, u64 offset, u64 length, int err)
 {
@@ -334,7 +333,7 @@ static const struct vhdx_observer_ops observer_ops = {
 	.going_away = leave,
 };
 
-/* ---- the thread -------------------------------------------------------------------------------- */
+/* ---- the thread ----------------------------------------------------------------------------- */
 
 static bool is_called(const struct mirror *m)
 {
@@ -383,7 +382,7 @@ static int run(void *context)
 	return 0;
 }
 
-/* ---- debugfs ----------------------------------------------------------------------------------- */
+/* ---- debugfs -------------------------------------------------------------------------------- */
 
 static int mirror_show(struct seq_file *out, void *unused)
 {
@@ -583,8 +582,5 @@ module_exit(mirror_exit);
 
 MODULE_DESCRIPTION("Keeps a block device like a VHDX disk");
 MODULE_LICENSE("GPL");
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
-MODULE_IMPORT_NS(VHDX);
-#else
-MODULE_IMPORT_NS("VHDX");
-#endif
+/* Of Kbuild: a name, or text, as the kernel wants it. */
+MODULE_IMPORT_NS(VHDX_NAMESPACE);

@@ -6,8 +6,8 @@
  *	echo observe >..., unobserve, put
  *	cat /sys/kernel/debug/vhdx_watch/told
  *
- * "observe N" has N observers at once, of which the last one is shown. Whoever is told that the disk
- * goes away does not let go: that is for the test to do.
+ * "observe N" has N observers at once, of which the last one is shown. Whoever is told that the
+ * disk goes away does not let go: that is for the test to do.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>
@@ -16,7 +16,6 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
 #include <linux/vhdx_api.h>
 
 #define EVENTS		256
@@ -120,7 +119,7 @@ static const struct vhdx_observer_ops shown = {
 
 static const struct vhdx_observer_ops silent;
 
-/* ---- debugfs ----------------------------------------------------------------------------------- */
+/* ---- debugfs -------------------------------------------------------------------------------- */
 
 static int told_show(struct seq_file *out, void *unused)
 {
@@ -257,8 +256,5 @@ module_exit(watch_exit);
 
 MODULE_DESCRIPTION("Shows what observers of VHDX disks are told");
 MODULE_LICENSE("GPL");
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
-MODULE_IMPORT_NS(VHDX);
-#else
-MODULE_IMPORT_NS("VHDX");
-#endif
+/* Of Kbuild: a name, or text, as the kernel wants it. */
+MODULE_IMPORT_NS(VHDX_NAMESPACE);
