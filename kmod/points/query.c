@@ -194,20 +194,18 @@ static int look_and_read(struct query *q)
 {
 	struct vhdx_open_sidecar *open = q->visitor.question.open;
 	struct vhdx_route route;
-	int reader = 0, ret;
+	int reader, ret;
 
-	if (open)
+	if (open) {
 		reader = srcu_read_lock(&open->readers);
-	ret = look(q, &route);
-	if (open && (ret <= 0 || !route.tracked || route.layer)) {
+		ret = look(q, &route);
+		if (ret > 0 && route.tracked && !route.layer)
+			ret = run_leaves(q);
 		srcu_read_unlock(&open->readers, reader);
-		open = NULL;
+	} else {
+		ret = look(q, &route);
 	}
-	if (ret > 0)
-		ret = run_leaves(q);
-	if (open)
-		srcu_read_unlock(&open->readers, reader);
-	return ret;
+	return ret > 0 ? run_leaves(q) : ret;
 }
 
 /* Some of the answer, into kernel memory (rule K4). 0 or -errno. */

@@ -14,14 +14,18 @@ static LIST_HEAD(caches);
 /* Nothing is allocated under it. */
 static DEFINE_MUTEX(caches_lock);
 
+/* Two calls make a pair, which sparse does not see. */
 static void lock_blocks(struct vhdx_block_cache *blocks, bool lock)
 {
 	struct vhdx_sidecar_cache *cache = container_of(blocks, struct vhdx_sidecar_cache, blocks);
 
-	if (lock)
+	if (lock) {
 		spin_lock(&cache->lock);
-	else
+		__release(&cache->lock);
+	} else {
+		__acquire(&cache->lock);
 		spin_unlock(&cache->lock);
+	}
 }
 
 /* Who is just added or removed is left alone; reclaim comes by again. */

@@ -8,14 +8,12 @@ import contextlib
 import errno
 import os
 import pathlib
-import random
 import sys
 import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, images, ktap, uapi  # noqa: E402
-from vhdxtest.device import Control, expect_failure  # noqa: E402
+from vhdxtest import dio, images, ktap  # noqa: E402
 from vhdxtest.disk import attach, attached, detach  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
