@@ -159,12 +159,7 @@ static int run_leaves(struct query *q)
 	}
 	if (ret >= 0 || ret == -EAGAIN)
 		return 0;
-	/* Advice is for the leaf's. */
-	if (ret == -EUCLEAN && q->layer)
-		vhdx_fail(&q->diag, ret, VHDX_REASON_INCONSISTENT,
-			  "layer %u: its sidecar is damaged: ask since a snapshot, or make a full backup",
-			  q->layer);
-	ret = vhdx_report_failure(ret, &q->diag);
+	ret = vhdx_report_failure(ret, q->layer, &q->diag);
 	vhdx_loss_explain(q->mapped.disk, ret, &q->diag);
 	return ret;
 }

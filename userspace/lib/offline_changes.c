@@ -151,14 +151,10 @@ static int answer(struct sources *sources, const struct vhdx_route *route,
 		more = query->flags & VHDX_CHANGES_BITMAP ?
 		       answer_bits(&answer, &sources->list, query) :
 		       answer_ranges(sources->chain, &answer, &sources->list, query);
-	if (more == -EUCLEAN && route->layer)
-		vhdx_fail(diag, more, VHDX_REASON_INCONSISTENT,
-			  "layer %u: its sidecar is damaged: ask since a snapshot, or make a full backup",
-			  route->layer);
 	if (more >= 0)
 		vhdx_report_end(query, &answer);
 	else
-		more = vhdx_report_failure(more, diag);
+		more = vhdx_report_failure(more, route->layer, diag);
 free:
 	vhdx_free(answer.words);
 	return min(more, 0);

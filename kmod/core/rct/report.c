@@ -212,10 +212,15 @@ void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
 	args->complete_to_id = args->target_id;
 }
 
-int vhdx_report_failure(int err, struct vhdx_diag *diag)
+int vhdx_report_failure(int err, u32 layer, struct vhdx_diag *diag)
 {
 	switch (err) {
 	case -EUCLEAN:
+		/* Advice is for the leaf's. */
+		if (layer)
+			vhdx_fail(diag, -ESTALE, VHDX_REASON_INCONSISTENT,
+				  "layer %u: its sidecar is damaged: ask since a snapshot, or make a full backup",
+				  layer);
 		return vhdx_fail_plainly(diag, -ESTALE, VHDX_REASON_INCONSISTENT);
 	case -EIO:
 		return vhdx_fail_plainly(diag, err, VHDX_REASON_IO);

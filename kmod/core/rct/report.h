@@ -112,10 +112,11 @@ void vhdx_report_end(struct vhdx_get_virtual_disk_changes *args,
 /**
  * vhdx_report_failure() - what reading a leaf failed with, as the question's answer
  * @err:	of vhdx_answer_leaf()
+ * @layer:	whose sidecar was read, as struct vhdx_route has it; 0: the leaf's
  * @diag:	gets reason and text
  *
  * Damage of the sidecar is a gap like any other: -ESTALE. Else @err.
  */
-int vhdx_report_failure(int err, struct vhdx_diag *diag);
+int vhdx_report_failure(int err, u32 layer, struct vhdx_diag *diag);
 
 #endif
