@@ -147,13 +147,13 @@ def make_consumers(kernel, objects):
     work = BUILD / "consumers" / objects.name
     newest = max(path.stat().st_mtime_ns for path in (*sources.rglob("*"), objects / "vhdx.ko"))
     made = []
-    for source in sorted(path.parent for path in sources.glob("*/Kbuild")):
+    for source in sorted(path.parent for path in sources.glob("*/*.c")):
         module = work / source.name / f"{source.name}.ko"
         made.append(module)
         if not module.exists() or module.stat().st_mtime_ns < newest:
             make("install-api", f"KDIR={kernel.build}", f"DESTDIR={work}/installed")
-            make("-C", str(source), f"KDIR={kernel.build}", f"VHDX={work}/installed",
-                 f"OUT={module.parent}")
+            make("-C", str(sources), f"MODULE={source.name}", f"KDIR={kernel.build}",
+                 f"VHDX={work}/installed", f"OUT={module.parent}")
             os.utime(module)
     return made
 
