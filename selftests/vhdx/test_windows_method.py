@@ -3,10 +3,9 @@
 #
 # test_windows_method - the method of Windows and its jobs, from a real disk
 #
-# One case for each return value, and one that counts them: "14 of 14". A machine of its own: where
-# other suites were before, unloading the driver made User Mode Linux take all memory of the host.
+# One case for each return value, and one that counts them: "14 of 14".
 #
-# vm: own-vm disk=64M timeout=300 takes=25
+# vm: disk=64M timeout=300 takes=25
 import contextlib
 import os
 import pathlib
