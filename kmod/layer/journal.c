@@ -98,46 +98,56 @@ static bool is_owed(struct vhdx_journal *j)
 	return READ_ONCE(j->layer->pages.owed);
 }
 
-static int log_and_apply(struct vhdx_journal *j, unsigned int count, struct vhdx_commit *commit)
+/* The pages that were taken. */
+static int log_taken(struct vhdx_journal *j, struct vhdx_commit *commit)
 {
-	struct vhdx_page_cache *cache = &j->layer->pages;
-	struct vhdx_store *store = &j->layer->writer.container->store;
 	u32 ring = vhdx_journal_ring(&j->layer->image.header);
-	unsigned int i;
+	u32 length = entry_length(j->taken);
 	int err = 0;
 
 	lockdep_assert_held(&j->lock);
-	if (!j->open || j->offset + entry_length(count) > ring)
+	if (!j->open || j->offset + length > ring)
 		err = new_generation(j);
 	if (!err)
-		err = write_entry(j, j->offset, count);
+		err = write_entry(j, j->offset, j->taken);
 	if (err)
 		return err;
-	j->offset += entry_length(count);
-	commit->pages += count;
-	commit->bytes += entry_length(count) + count * VHDX_PAGE;
-	if (!is_owed(j))
-		WRITE_ONCE(cache->marks.logged, commit->transaction);
+	j->offset += length;
+	commit->pages += j->taken;
+	commit->bytes += length + j->taken * VHDX_PAGE;
+	return 0;
+}
 
+/* Rule V3: what was logged, and the copies stay until it is in place. */
+static int apply_taken(struct vhdx_journal *j)
+{
+	unsigned int count = j->taken;
+	int err;
+
+	lockdep_assert_held(&j->lock);
+	j->taken = 0;
+	if (!count)
+		return 0;
 	vhdx_log_entry_unseal(j->buffer, j->copies, count);
-	for (i = 0; i < count && !err; i++)
-		err = store->write(store, j->copies[i].file_offset, j->copies[i].sector, VHDX_PAGE);
+	err = vhdx_apply(&j->apply, j->layer->writer.container, j->copies, count);
 	if (!err)
-		vhdx_page_cache_applied(cache, j->pages, count);
+		vhdx_page_cache_applied(&j->layer->pages, j->pages, count);
+	else
+		/* If it was cut, it is said that it was. */
+		vhdx_writer_is_lost(j->layer);
 	return err;
 }
 
 /* Some of it; and the last of it unless pages are owed afterwards. */
-static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
+static int log_some(struct vhdx_journal *j, struct vhdx_commit *commit)
 {
 	struct vhdx_open_layer *layer = j->layer;
 	struct vhdx_store *store = &layer->writer.container->store;
-	unsigned int count = 0;
 	int err;
 
 	if (j->buffer && is_owed(j))
-		count = vhdx_page_cache_take_dirty(&layer->pages, j->copies, j->pages,
-						   VHDX_LOG_PAGES_MAX);
+		j->taken = vhdx_page_cache_take_dirty(&layer->pages, j->copies, j->pages,
+						      VHDX_LOG_PAGES_MAX);
 	/* Large enough for every block that the copies name, and durable after the flush. A tail
 	 * of less than a MiB holds no block.
 	 */
@@ -146,8 +156,79 @@ static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
 	 * its own tail.
 	 */
 	err = vhdx_writer_is_lost(layer) ? -EIO : store->flush(store);
-	if (!err && count)
-		err = log_and_apply(j, count, commit);
+	if (!err && j->taken)
+		err = log_taken(j, commit);
+	return err;
+}
+
+static void end_waiters(struct vhdx_journal *j, struct list_head *served, int err)
+{
+	struct vhdx_journal_statistics *statistics = &j->statistics;
+	struct vhdx_commit_waiter *waiter, *next;
+	u64 now = ktime_get_ns();
+
+	lockdep_assert_held(&j->lock);
+	list_for_each_entry_safe(waiter, next, served, link) {
+		list_del(&waiter->link);
+		WRITE_ONCE(statistics->waits, statistics->waits + 1);
+		WRITE_ONCE(statistics->waited_ns, statistics->waited_ns + now - waiter->since);
+		waiter->done(waiter, err);
+	}
+}
+
+static void count(struct vhdx_journal *j, const struct vhdx_commit *commit)
+{
+	struct vhdx_journal_statistics *statistics = &j->statistics;
+
+	lockdep_assert_held(&j->lock);
+	if (!commit->pages)
+		return;
+	WRITE_ONCE(statistics->commits, statistics->commits + 1);
+	WRITE_ONCE(statistics->bytes, statistics->bytes + commit->bytes);
+}
+
+/* To log the transaction, and to tell those that it is durable; then to write it in place. */
+static int run(struct vhdx_journal *j, struct vhdx_commit *commit, struct list_head *served)
+{
+	struct vhdx_watermarks *marks = &j->layer->pages.marks;
+	int err;
+
+	commit->transaction = vhdx_page_cache_close_transaction(&j->layer->pages);
+	do {
+		err = log_some(j, commit);
+		/* Where nothing was dirty, too. */
+		if (!err && !is_owed(j)) {
+			WRITE_ONCE(marks->logged, commit->transaction);
+			count(j, commit);
+			end_waiters(j, served, 0);
+		}
+		if (!err)
+			err = apply_taken(j);
+	} while (!err && is_owed(j));
+	if (!err)
+		WRITE_ONCE(marks->applied, commit->transaction);
+	return err;
+}
+
+static int serve(struct vhdx_journal *journal, struct list_head *served)
+{
+	struct vhdx_commit commit = { };
+	u64 start = ktime_get_ns();
+	int err;
+
+	mutex_lock(&journal->lock);
+	err = journal->error;
+	if (!err) {
+		err = READ_ONCE(journal->flush_error) ?: run(journal, &commit, served);
+		if (err) {
+			journal->error = err;
+			vhdx_layer_failed(journal->layer, "commit", err);
+		}
+	}
+	end_waiters(journal, served, err);
+	mutex_unlock(&journal->lock);
+	trace_vhdx_commit(journal->layer->writer.container->claim.disk, commit.pages, commit.bytes,
+			  ktime_get_ns() - start, err);
 	return err;
 }
 
@@ -155,38 +236,47 @@ static int commit_some(struct vhdx_journal *j, struct vhdx_commit *commit)
  * vhdx_journal_commit() - everything that completed before this call is durable after it
  * @journal:	the journal
  *
- * Payload first, then the pages that point to it. Sleeps; not from a place that the
- * container's own I/O waits for. Returns 0, or the error that poisoned the journal: a
- * failed commit is never retried into success.
+ * Payload first, then the pages that point to it; these are in place, too. Sleeps; not from a
+ * place that the container's own I/O waits for. Returns 0, or the error that poisoned the journal:
+ * a failed commit is never retried into success.
  */
 int vhdx_journal_commit(struct vhdx_journal *journal)
 {
-	struct vhdx_watermarks *marks = &journal->layer->pages.marks;
-	struct vhdx_commit commit = { };
-	u64 start = ktime_get_ns();
-	int err;
+	LIST_HEAD(none);
 
-	mutex_lock(&journal->lock);
-	err = journal->error;
-	if (err)
-		goto out;
-	commit.transaction = vhdx_page_cache_close_transaction(&journal->layer->pages);
-	do {
-		err = commit_some(journal, &commit);
-	} while (!err && is_owed(journal));
-	if (err) {
-		journal->error = err;
-		vhdx_layer_failed(journal->layer, "commit", err);
-		goto out;
-	}
-	/* Where nothing was dirty, too. */
-	WRITE_ONCE(marks->logged, commit.transaction);
-	WRITE_ONCE(marks->applied, commit.transaction);
-out:
-	mutex_unlock(&journal->lock);
-	trace_vhdx_commit(journal->layer->writer.container->claim.disk, commit.pages, commit.bytes,
-			  ktime_get_ns() - start, err);
-	return err;
+	return serve(journal, &none);
+}
+
+/**
+ * vhdx_journal_is_logged() - is all durable that was changed, so far as it is in metadata?
+ * @journal:	the journal
+ *
+ * Any context. True: what completed before this call is durable once the container is flushed.
+ */
+bool vhdx_journal_is_logged(const struct vhdx_journal *journal)
+{
+	const struct vhdx_page_cache *cache = &journal->layer->pages;
+	u64 running;
+
+	if (READ_ONCE(cache->dirty_count))
+		return false;
+	/* A transaction is closed before its pages are taken: pairs with the cache's lock. */
+	smp_rmb();
+	running = READ_ONCE(cache->marks.running);
+	return READ_ONCE(cache->marks.logged) + 1 >= running;
+}
+
+/**
+ * vhdx_journal_flush_failed() - a flush of the container failed that no commit made
+ * @journal:	the journal
+ * @err:	-errno
+ *
+ * Any context. It is not known what it lost: no commit succeeds any more (rule V4).
+ */
+void vhdx_journal_flush_failed(struct vhdx_journal *journal, int err)
+{
+	WRITE_ONCE(journal->flush_error, err);
+	vhdx_layer_failed(journal->layer, "flush", err);
 }
 
 /**
@@ -232,19 +322,13 @@ static void commit_work(struct work_struct *work)
 {
 	struct vhdx_journal *j = container_of(work, struct vhdx_journal, work);
 	unsigned int flags = vhdx_scope_enter();
-	struct vhdx_commit_waiter *waiter, *next;
 	LIST_HEAD(served);
-	int err;
 
 	spin_lock_irq(&j->wait_lock);
 	list_splice_init(&j->waiting, &served);
 	spin_unlock_irq(&j->wait_lock);
 
-	err = vhdx_journal_commit(j);
-	list_for_each_entry_safe(waiter, next, &served, link) {
-		list_del(&waiter->link);
-		waiter->done(waiter, err);
-	}
+	serve(j, &served);
 	vhdx_scope_leave(flags);
 }
 
@@ -269,6 +353,7 @@ void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *
 {
 	unsigned long flags;
 
+	waiter->since = ktime_get_ns();
 	spin_lock_irqsave(&journal->wait_lock, flags);
 	list_add_tail(&waiter->link, &journal->waiting);
 	spin_unlock_irqrestore(&journal->wait_lock, flags);
@@ -330,7 +415,8 @@ int vhdx_journal_prepare(struct vhdx_journal *journal)
 	journal->copies = kvcalloc(VHDX_LOG_PAGES_MAX, sizeof(*journal->copies), GFP_KERNEL);
 	journal->pages = kvcalloc(VHDX_LOG_PAGES_MAX, sizeof(*journal->pages), GFP_KERNEL);
 	journal->buffer = kvmalloc(entry_length(VHDX_LOG_PAGES_MAX), GFP_KERNEL);
-	if (!journal->copies || !journal->pages || !journal->buffer) {
+	if (!journal->copies || !journal->pages || !journal->buffer ||
+	    vhdx_apply_prepare(&journal->apply)) {
 		vhdx_journal_destroy(journal);
 		return -ENOMEM;
 	}
@@ -357,6 +443,7 @@ void vhdx_journal_stop(struct vhdx_journal *journal)
  */
 void vhdx_journal_destroy(struct vhdx_journal *journal)
 {
+	vhdx_apply_destroy(&journal->apply);
 	kvfree(journal->buffer);
 	kvfree(journal->pages);
 	kvfree(journal->copies);

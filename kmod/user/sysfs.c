@@ -7,6 +7,7 @@
 #include "disk/registry.h"
 
 #include <linux/blkdev.h>
+#include <linux/math64.h>
 #include <linux/sysfs.h>
 #include <uapi/linux/vhdx.h>
 
@@ -217,6 +218,27 @@ STATISTIC(coarse_regions, "%u");
 STATISTIC(checkpoints, "%llu");
 STATISTIC(recovered_bytes, "%llu");
 
+#define JOURNAL_STATISTIC(file, value)							\
+static ssize_t file##_show(struct device *dev, struct device_attribute *attr, char *buf)	\
+{												\
+	const struct vhdx_journal_statistics *statistics =					\
+		&leaf_of(dev)->writer.journal.statistics;					\
+												\
+	return sysfs_emit(buf, "%llu\n", value);						\
+}												\
+static DEVICE_ATTR_RO(file)
+
+JOURNAL_STATISTIC(commits, READ_ONCE(statistics->commits));
+JOURNAL_STATISTIC(commit_bytes, READ_ONCE(statistics->bytes));
+JOURNAL_STATISTIC(commit_waits, READ_ONCE(statistics->waits));
+JOURNAL_STATISTIC(commit_wait_us, div_u64(READ_ONCE(statistics->waited_ns), NSEC_PER_USEC));
+
+static ssize_t flushes_passed_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&disk_of(dev)->flushes_passed));
+}
+static DEVICE_ATTR_RO(flushes_passed);
+
 static struct attribute *disk_attrs[] = {
 	&dev_attr_container.attr,
 	&dev_attr_container_dev.attr,
@@ -241,6 +263,11 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_coarse_regions.attr,
 	&dev_attr_checkpoints.attr,
 	&dev_attr_recovered_bytes.attr,
+	&dev_attr_commits.attr,
+	&dev_attr_commit_bytes.attr,
+	&dev_attr_commit_waits.attr,
+	&dev_attr_commit_wait_us.attr,
+	&dev_attr_flushes_passed.attr,
 	NULL,
 };
 

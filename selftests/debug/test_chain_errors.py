@@ -238,9 +238,10 @@ ktap.add("leaf_bitmap_page", leaf_bitmap, bitmap_page, False)
 ktap.add("leaf_bitmap_entry", leaf_bitmap, lambda path: bat_page(path, BITMAPS_ENTRY), True)
 
 
-def leaf_commit(where):
+def leaf_commit(where, logged):
     """Bits that can't be logged, or not be applied: the commit fails, and the disk is only read
-    from then on. Next time each sector is what it was, or what was written."""
+    from then on. Next time each sector is what it was, or what was written; and the latter, if the
+    bits were logged, for then it was flushed."""
     with rig() as r:
         with r.attached(closes=False) as disk:
             r.write(disk, MIXED * MIB + 100 * KIB, 4 * KIB)
@@ -250,8 +251,11 @@ def leaf_commit(where):
             lost = {block * MIB + 200 * KIB: CHANCE.randbytes(8 * KIB) for block in (MIXED, *FREE)}
             for offset, data in lost.items():
                 disk.write(offset, data)
-            refused(disk.data.flush)
-            ktap.equal(disk.sysfs("poisoned"), "1", "poisoned")
+            if logged:
+                disk.data.flush()
+            else:
+                refused(disk.data.flush)
+            ktap.eventually(lambda: disk.sysfs("poisoned") == "1", "poisoned")
             for offset, data in lost.items():
                 ktap.equal(disk.read(offset, len(data)), data, "what was written")
             r.leaf.heal()
@@ -259,6 +263,8 @@ def leaf_commit(where):
             r.same(disk, BASES, LEAFS, MIDDLES_PART, MIDDLES)
         with r.oracle() as image:
             for offset, data in lost.items():
+                if logged:
+                    ktap.equal(image.read(offset, len(data)), data, "what was flushed")
                 r.settle(image.read, offset, data)
         r.ends_well(clean=False)
 
@@ -269,8 +275,8 @@ def ring(path):
         return image.header.log_offset, image.header.log_length
 
 
-ktap.add("leaf_log", leaf_commit, ring)
-ktap.add("leaf_bitmap_apply", leaf_commit, bitmap_page)
+ktap.add("leaf_log", leaf_commit, ring, False)
+ktap.add("leaf_bitmap_apply", leaf_commit, bitmap_page, True)
 
 
 def leaf_new_bitmap(block_size):

@@ -272,7 +272,8 @@ def bat_read(where):
 
 
 def commit(where, what):
-    """A commit that fails: everybody who waits for it fails, and all that is written after."""
+    """A commit that fails: everybody who waits for it fails, and all that is written after. If only
+    the pages can't be written in place, those who wait have what they wait for: the log has it."""
     with bench(where) as b:
         lost = judge.pattern(3, 8 * KIB)
         with b.attached(closes=False) as disk:
@@ -285,7 +286,11 @@ def commit(where, what):
                 b.place.fail(b.log)
             b.written.append((NEW, len(lost)))
             disk.write(NEW, lost)
-            refused(disk.data.flush)
+            if what == "bat":
+                disk.data.flush()
+                ktap.eventually(lambda: disk.sysfs("poisoned") == "1", "poisoned")
+            else:
+                refused(disk.data.flush)
             ktap.equal(disk.read(NEW, len(lost)), lost, "what was written")
             b.place.heal()
             refused(disk.data.flush)
@@ -293,9 +298,14 @@ def commit(where, what):
                 refused(fua.write, 0, bytes(4 * KIB))
             b.truth.write(NEW, lost)
             b.poisoned(disk)
-            b.truth.write(NEW, bytes(len(lost)))
+            if what != "bat":
+                b.truth.write(NEW, bytes(len(lost)))
             b.covered(disk)
-        b.settle_detached(NEW, lost)
+        if what == "bat":
+            with vhdxoracle.open_disk(b.place.path) as image:
+                ktap.equal(image.read(NEW, len(lost)), lost, "what was flushed")
+        else:
+            b.settle_detached(NEW, lost)
         b.ends_well(clean=False)
 
 

@@ -209,6 +209,8 @@ def prepare(disk, session):
         disk.write(NEW + BLOCK, b"3" * 4096)
     if session == "flushed":
         disk.data.flush()
+        # What that had logged is in place when the next commit begins.
+        disk.data.flush()
     if session == "sealed":
         disk.handle.seal()
 
