@@ -645,6 +645,11 @@ void vhdx_io_covered(struct list_head *link)
 	vhdx_io_enter(container_of(link, struct vhdx_io, link));
 }
 
+static void flush_failed(struct vhdx_open_layer *leaf, blk_status_t status)
+{
+	leaf->mapping->flush_failed(leaf, blk_status_to_errno(status));
+}
+
 /**
  * vhdx_io_done() - the container is done with it
  * @io:		sent
@@ -663,8 +668,7 @@ void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 	} else {
 		/* A flush that was passed on: it is never to succeed the next time. */
 		if (unlikely(status && !io->length))
-			vhdx_disk_leaf(io->disk)->mapping->flush_failed(vhdx_disk_leaf(io->disk),
-									blk_status_to_errno(status));
+			flush_failed(vhdx_disk_leaf(io->disk), status);
 		vhdx_io_end(io, status);
 	}
 }

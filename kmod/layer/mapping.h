@@ -110,7 +110,8 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @begin:	say in the container, durably, that it is in use, and that it is @data_write_guid's
  *		from now on. Sleeps. After a failure either may be in it
  * @flush:	waiter->done() once everything that was done so far is durable. Any context
- * @logged:	is everything that was done so far durable once the container is flushed? Any context
+ * @logged:	is everything that was done so far durable once the container is flushed? Any
+ *		context
  * @flush_failed: the container's flush, by itself, failed with -errno: writes fail from now on. Any
  *		context
  * @commit:	@flush, and wait for it. Not where the container's own I/O waits for the caller.
