@@ -72,6 +72,8 @@ static inline struct block_device *compat_bdev_claimed(compat_bdev_claim claim)
  * @dma_alignment:	mask
  * @atomic_write_most:	what may be written as a whole or not at all, where the device below
  *			can: larger writes may be cut
+ * @discard_granularity: what is discarded as a whole, or not at all
+ * @discard_most:	what is discarded, or made zeroes, by one bio; 0: neither can be
  * @stable_writes:	pages must not change while they are written
  * @nowait:		bios that do not wait are welcome
  * @below:		the block device that bios are sent on to, or NULL
@@ -81,6 +83,8 @@ struct compat_limits {
 	unsigned int physical_block_size;
 	unsigned int dma_alignment;
 	unsigned int atomic_write_most;
+	unsigned int discard_granularity;
+	unsigned int discard_most;
 	bool stable_writes;
 	bool nowait;
 	struct block_device *below;
@@ -114,6 +118,7 @@ static inline void compat_stack_atomic_writes(struct queue_limits *lim,
 /* A bio-based disk with a volatile write cache and FUA. An ERR_PTR on failure. */
 static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limits)
 {
+	unsigned int discard_sectors = limits->discard_most >> SECTOR_SHIFT;
 #ifdef HAVE_QUEUE_LIMITS_FEATURES
 	struct queue_limits lim = {
 		.logical_block_size = limits->logical_block_size,
@@ -122,6 +127,12 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 		.dma_alignment = limits->dma_alignment,
 		.max_hw_sectors = UINT_MAX,
 		.max_segments = USHRT_MAX,
+		.max_hw_discard_sectors = discard_sectors,
+		.discard_granularity = discard_sectors ? limits->discard_granularity : 0,
+		.max_write_zeroes_sectors = discard_sectors,
+#ifdef HAVE_WZEROES_UNMAP
+		.max_hw_wzeroes_unmap_sectors = discard_sectors,
+#endif
 		.features = BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA,
 	};
 
@@ -142,6 +153,10 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *limi
 	blk_queue_io_min(gd->queue, limits->physical_block_size);
 	blk_queue_dma_alignment(gd->queue, limits->dma_alignment);
 	blk_queue_max_hw_sectors(gd->queue, UINT_MAX);
+	blk_queue_max_discard_sectors(gd->queue, discard_sectors);
+	blk_queue_max_write_zeroes_sectors(gd->queue, discard_sectors);
+	gd->queue->limits.discard_granularity = discard_sectors ?
+						limits->discard_granularity : 0;
 	blk_queue_write_cache(gd->queue, true, true);
 	blk_queue_flag_set(QUEUE_FLAG_NONROT, gd->queue);
 	if (limits->stable_writes)

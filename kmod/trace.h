@@ -25,6 +25,7 @@
 	WORD(VHDX_SLOW_SESSION,		"session")		\
 	WORD(VHDX_SLOW_PAGE,		"page")			\
 	WORD(VHDX_SLOW_ALLOCATE,	"allocate")		\
+	WORD(VHDX_SLOW_UNMAP,		"unmap")		\
 	WORD(VHDX_SLOW_BUSY,		"busy")			\
 	WORD(VHDX_SLOW_GATE,		"gate")			\
 	LAST(VHDX_SLOW_REGION,		"region")

@@ -231,8 +231,9 @@ static void free_queues(struct vhdx_disk *disk)
 {
 	struct vhdx_file_queue *file_queue = &vhdx_disk_container(disk)->queue;
 	struct workqueue_struct **all[] = {
-		&disk->slow_wq, &disk->allocate_wq, &disk->space_wq, &disk->publish_wq,
-		&disk->swap_wq, &disk->commit_wq, &disk->question_wq, &file_queue->workqueue,
+		&disk->slow_wq, &disk->allocate_wq, &disk->unmap_wq, &disk->space_wq,
+		&disk->publish_wq, &disk->swap_wq, &disk->commit_wq, &disk->question_wq,
+		&file_queue->workqueue,
 	};
 	int i;
 
@@ -271,6 +272,7 @@ static int make_queues(struct vhdx_disk *disk)
 
 	disk->slow_wq = queue(disk, "slow");
 	disk->allocate_wq = queue(disk, "allocate");
+	disk->unmap_wq = queue(disk, "unmap");
 	disk->space_wq = queue(disk, "space");
 	disk->publish_wq = queue(disk, "publish");
 	disk->swap_wq = queue(disk, "swap");
@@ -282,8 +284,8 @@ static int make_queues(struct vhdx_disk *disk)
 	host->resume_wq = disk->publish_wq;
 	host->resume = vhdx_io_covered;
 	err = -ENOMEM;
-	if (!disk->slow_wq || !disk->allocate_wq || !disk->publish_wq || !disk->swap_wq ||
-	    !disk->space_wq || !disk->commit_wq || !disk->question_wq ||
+	if (!disk->slow_wq || !disk->allocate_wq || !disk->unmap_wq || !disk->publish_wq ||
+	    !disk->swap_wq || !disk->space_wq || !disk->commit_wq || !disk->question_wq ||
 	    !container->queue.workqueue)
 		goto fail;
 	err = bioset_init(&disk->io_bios, reserve, offsetof(struct vhdx_io, request.clone), 0);
@@ -347,6 +349,8 @@ static int make_gendisk(struct vhdx_disk *disk)
 		 * before the others are mapped.
 		 */
 		.atomic_write_most = geo->has_parent ? 0 : VHDX_MIB,
+		.discard_granularity = geo->block_size,
+		.discard_most = disk->read_only ? 0 : VHDX_UNMAP_MAX,
 		.stable_writes = vhdx_disk_container(disk)->stable_writes,
 		.nowait = takes_nowait(disk),
 	};

@@ -105,6 +105,7 @@ struct vhdx_disk {
 	struct vhdx_shortcuts shortcuts;
 	struct workqueue_struct *slow_wq;
 	struct workqueue_struct *allocate_wq;
+	struct workqueue_struct *unmap_wq;
 	struct workqueue_struct *publish_wq;
 	struct workqueue_struct *swap_wq;
 	struct workqueue_struct *commit_wq;

@@ -81,7 +81,7 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio, struct 
 	io->disk_offset = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
 	io->length = bio->bi_iter.bi_size;
 	io->op = NULL;
-	io->parked = false;
+	io->again = NULL;
 	io->commit = false;
 	io->status = BLK_STS_OK;
 	io->swap_out = false;
@@ -157,6 +157,8 @@ void vhdx_submit_bio(struct bio *bio)
 	case REQ_OP_READ:
 	case REQ_OP_WRITE:
 	case REQ_OP_FLUSH:
+	case REQ_OP_DISCARD:
+	case REQ_OP_WRITE_ZEROES:
 		break;
 	default:
 		bio->bi_status = BLK_STS_NOTSUPP;
@@ -219,11 +221,12 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
 {
 	struct vhdx_io *io = container_of(waiter, struct vhdx_io, waiter);
 	struct vhdx_disk *disk = io->disk;
+	void (*again)(struct vhdx_io *io) = io->again;
 	struct bio *bio = io->orig;
 
-	if (io->parked && !err) {
-		io->parked = false;
-		vhdx_io_allocate(io);
+	io->again = NULL;
+	if (again && !err) {
+		again(io);
 		return;
 	}
 	if (err || io->commit || !io->length) {
@@ -315,7 +318,10 @@ static void send(struct vhdx_io *io, u64 offset)
 	if (io->commit)
 		io->request.clone.bi_opf &= ~REQ_FUA;
 	io->request.offset = offset;
-	container->ops->submit(container, &io->request);
+	if (unlikely(vhdx_io_is_unmap(io)))
+		vhdx_io_zero(io);
+	else
+		container->ops->submit(container, &io->request);
 }
 
 static void read_zeroes(struct vhdx_io *io)
@@ -344,13 +350,16 @@ static bool map(struct vhdx_io *io, const struct vhdx_mapping *extent)
 		hand_over(io, why_unknown(io), vhdx_io_slow);
 		return false;
 	case VHDX_MAPPING_DATA:
-		io->commit = (io->orig->bi_opf & REQ_FUA) && !extent->durable;
+		io->commit = (io->orig->bi_opf & REQ_FUA) &&
+			     (!extent->durable || vhdx_io_is_unmap(io));
 		trace_map(io, VHDX_MAPPED_DATA, extent->offset);
 		send(io, extent->offset);
 		return false;
 	case VHDX_MAPPING_ZERO:
 	case VHDX_MAPPING_PARENT:
-		if (write)
+		if (unlikely(vhdx_io_is_unmap(io)) && vhdx_io_needs_no_block(io, extent))
+			hand_over(io, VHDX_SLOW_UNMAP, vhdx_io_unmap);
+		else if (write)
 			hand_over(io, VHDX_SLOW_ALLOCATE, vhdx_io_allocate);
 		else
 			read_zeroes(io);
@@ -373,30 +382,43 @@ static unsigned int kind_of(const struct vhdx_io *io)
 	return vhdx_io_is_write(io) ? VHDX_GATE_WRITES : VHDX_GATE_READS;
 }
 
-/* What of it an operation on a block can be about. */
-static u64 to_end_of_span(const struct vhdx_io *io)
+/* What of it an operation on a block, or one that unmaps blocks, can be about. */
+static u64 to_end_of_operation(const struct vhdx_io *io)
 {
 	u32 span = vhdx_disk_leaf(io->disk)->span;
+	u64 whole = vhdx_io_whole_blocks(io);
 
-	return span - (io->disk_offset & (span - 1));
+	return whole ?: span - (io->disk_offset & (span - 1));
+}
+
+/* Parts of blocks are discarded by leaving them as they are. */
+static bool is_left_alone(const struct vhdx_io *io)
+{
+	return bio_op(io->orig) == REQ_OP_DISCARD && !vhdx_io_whole_blocks(io);
 }
 
 /*
  * What is mapped where the piece begins, and in which container. A write that finds no session has
- * to wait, and so is cut to one block, whatever is mapped there.
+ * to wait, and so is cut to one block, whatever is mapped there; and so is one that unmaps blocks.
  */
 static void look_up(struct vhdx_io *io, unsigned int kind, struct vhdx_mapping *extent)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
 
 	io->request.container = vhdx_disk_container(io->disk);
+	if (unlikely(vhdx_io_is_unmap(io)) &&
+	    (vhdx_io_whole_blocks(io) || is_left_alone(io))) {
+		extent->kind = VHDX_MAPPING_UNKNOWN;
+		extent->length = to_end_of_operation(io);
+		return;
+	}
 	leaf->mapping->lookup(leaf, io->disk_offset, io->length, kind == VHDX_GATE_WRITES, extent);
 	if (unlikely(extent->kind == VHDX_MAPPING_PARENT) && kind == VHDX_GATE_READS)
 		vhdx_chain_look(io->disk, io->disk_offset, io->length, extent,
 				&io->request.container);
 	if (kind == VHDX_GATE_WRITES && unlikely(!vhdx_session_has_begun(&leaf->writer.session))) {
 		extent->kind = VHDX_MAPPING_UNKNOWN;
-		extent->length = to_end_of_span(io);
+		extent->length = to_end_of_operation(io);
 	}
 }
 
@@ -435,7 +457,8 @@ static enum entry pass_gate(struct vhdx_io *io, unsigned int kind, struct vhdx_m
 	if (likely(vhdx_gate_enter(&io->disk->gate, &io->pass, kind))) {
 		if (likely(kind != VHDX_GATE_FLUSHES && !io->op))
 			look_up(io, kind, extent);
-		entry = kind == VHDX_GATE_WRITES ? admit(io, extent) : INSIDE;
+		entry = kind == VHDX_GATE_WRITES && likely(!is_left_alone(io)) ?
+			admit(io, extent) : INSIDE;
 	}
 	rcu_read_unlock();
 	return entry;
@@ -488,19 +511,20 @@ static bool is_cut_late(const struct vhdx_io *io)
 }
 
 /*
- * Cut the piece to one block at most, before it waits: so it need not be cut when it goes on. The
+ * Cut the piece to one block at most, or to those that it unmaps at once, before it waits: so it
+ * need not be cut when it goes on. One with an operation is what that is about. The
  * worker that lets it go on must not wait for memory that other waiting pieces have; and no piece
  * is cut twice, so that none has the memory of one cut while it waits for that of another. Outside
  * of the gate; the rest is submitted here. Returns false if the caller's bio has failed.
  */
 static bool keep_block(struct vhdx_io *io)
 {
-	u64 length = to_end_of_span(io);
+	u64 length = to_end_of_operation(io);
 	struct vhdx_disk *disk = io->disk;
 	struct percpu_ref *ref = io->ref;
 	struct bio *front;
 
-	if (io->length <= length || is_cut_late(io))
+	if (io->op || io->length <= length || is_cut_late(io))
 		return true;
 	front = compat_submit_split(io->orig, length >> SECTOR_SHIFT, &disk->split_bios);
 	if (front) {
@@ -554,6 +578,18 @@ static bool wait_for_regions(struct vhdx_io *io)
 	       !vhdx_tracker_wait(&io->disk->tracker, &io->link, io->disk_offset, io->length);
 }
 
+/* The same of a piece without data. */
+static bool unmap_or_map(struct vhdx_io *io, const struct vhdx_mapping *extent)
+{
+	if (vhdx_io_whole_blocks(io))
+		hand_over(io, VHDX_SLOW_UNMAP, vhdx_io_unmap);
+	else if (is_left_alone(io))
+		vhdx_io_end(io, BLK_STS_OK);
+	else
+		return map(io, extent);
+	return false;
+}
+
 /* The piece can be sent as a whole. Returns true if it has to come in again. */
 static bool go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mapping *extent)
 {
@@ -566,12 +602,16 @@ static bool go_on(struct vhdx_io *io, unsigned int kind, const struct vhdx_mappi
 		/* It may have waited for a sidecar that failed. */
 		if (unlikely(vhdx_disk_is_poisoned(io->disk)))
 			vhdx_io_done(io, BLK_STS_IOERR);
+		else if (unlikely(io->op->unmaps))
+			vhdx_io_done(io, BLK_STS_OK);
 		else
 			send(io, vhdx_io_new_place(io));
 		return false;
 	}
 	if (!io->start_time)
 		io->start_time = bio_start_io_acct(io->orig);
+	if (unlikely(vhdx_io_is_unmap(io)))
+		return unmap_or_map(io, extent);
 	return map(io, extent);
 }
 

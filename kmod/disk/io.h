@@ -6,6 +6,8 @@
  *	  -> map	fast: looked up without locks, sent to the container
  *	  -> slow path	a page to load, a session to begin, a block to allocate; cut to one
  *			block, outside the gate, and through it again
+ *	  -> unmap	whole blocks that are discarded, or zeroed: busy, gate flipped; inside
+ *			again, and unmapped
  *	  -> waits	for a commit that sets its regions (coarse.h), the same way
  *	  -> container	done: out of the gate; second mark, the caller's bio ends
  *
@@ -23,6 +25,7 @@
 
 struct vhdx_block_op;
 struct vhdx_disk;
+struct vhdx_mapping;
 
 /**
  * struct vhdx_io - state of one piece, in front of its clone
@@ -34,11 +37,13 @@ struct vhdx_disk;
  * @waiter:	for a commit of the journal
  * @pass:	its way through the gate
  * @write:	in flight, if it is a write and the disk is tracked
- * @work:	slow path, publication
+ * @work:	slow path, publication, zeroes
  * @disk_offset: first byte on the disk
  * @length:	in bytes; zero for a bare flush
- * @op:		makes the new block that it fills, until that is published
- * @parked:	waits for a commit before it allocates
+ * @op:		makes the new block that it fills, until that is published; or unmaps its blocks,
+ *		until they are
+ * @again:	goes on with it once the commit is done that it waits for, before it is mapped; or
+ *		NULL
  * @commit:	durable only after a commit of the journal (rule V4)
  * @status:	how it ended, while it waits for publication or commit
  * @swap_out:	one of the writes of swapped memory under way (swap_out.h)
@@ -57,7 +62,7 @@ struct vhdx_io {
 	u64 disk_offset;
 	u64 length;
 	struct vhdx_block_op *op;
-	bool parked;
+	void (*again)(struct vhdx_io *io);
 	bool commit;
 	blk_status_t status;
 	bool swap_out;
@@ -68,6 +73,12 @@ struct vhdx_io {
 static inline bool vhdx_io_is_write(const struct vhdx_io *io)
 {
 	return op_is_write(bio_op(io->orig));
+}
+
+/* It has no data: what is there becomes zeroes, or goes. */
+static inline bool vhdx_io_is_unmap(const struct vhdx_io *io)
+{
+	return bio_op(io->orig) == REQ_OP_DISCARD || bio_op(io->orig) == REQ_OP_WRITE_ZEROES;
 }
 
 /* io.c */
@@ -89,5 +100,13 @@ void vhdx_io_block_ended(struct list_head *link);
 void vhdx_io_allocate(struct vhdx_io *io);
 u64 vhdx_io_new_place(const struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);
+bool vhdx_io_wait_while_dirty(struct vhdx_io *io, void (*again)(struct vhdx_io *io));
+
+/* io_unmap.c */
+u64 vhdx_io_whole_blocks(const struct vhdx_io *io);
+bool vhdx_io_needs_no_block(const struct vhdx_io *io, const struct vhdx_mapping *extent);
+void vhdx_io_unmap(struct vhdx_io *io);
+void vhdx_io_end_unmap(struct vhdx_io *io);
+void vhdx_io_zero(struct vhdx_io *io);
 
 #endif

@@ -2,11 +2,11 @@
 /*
  * The slow path: pieces of bios that have to wait. There are several workqueues, so that no item
  * waits for another item of its own queue, which would stand behind it if there is no memory for
- * another thread. slow_wq loads pages and begins sessions, allocate_wq allocates blocks, space_wq
- * makes room for them, swap_wq starts writes of swapped memory and data behind a flush; container
- * and journal have their own. An item that waits for memory waits for what publish_wq gives back,
- * and no item of publish_wq waits for anything; pieces that waited for a block, or at the gate, go
- * on there.
+ * another thread. slow_wq loads pages and begins sessions, allocate_wq allocates blocks, unmap_wq
+ * waits until blocks can be unmapped, space_wq makes room for new ones, swap_wq starts writes of
+ * swapped memory and data behind a flush; container and journal have their own. An item that waits
+ * for memory waits for what publish_wq gives back, and no item of publish_wq waits for anything;
+ * pieces that waited for a block, or at the gate, go on there.
  */
 #include "io.h"
 #include "disk.h"
@@ -91,6 +91,22 @@ static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
 	vhdx_block_op_end(&leaf->writer.blocks, op);
 }
 
+/**
+ * vhdx_io_wait_while_dirty() - what makes pages dirty waits if there are too many
+ * @io:		outside of the gate, and on no list
+ * @again:	goes on with it
+ *
+ * Returns false if it goes on at once.
+ */
+bool vhdx_io_wait_while_dirty(struct vhdx_io *io, void (*again)(struct vhdx_io *io))
+{
+	if (READ_ONCE(vhdx_disk_leaf(io->disk)->pages.dirty_count) < DIRTY_PAGES_MAX)
+		return false;
+	io->again = again;
+	vhdx_io_wait_for_commit(io);
+	return true;
+}
+
 /* No stale byte: what the write does not cover is zero before the block is mapped. */
 static int zero_around(struct vhdx_io *io, u64 where)
 {
@@ -120,20 +136,17 @@ static void allocate_work(struct work_struct *work)
 	struct vhdx_block_op *op;
 	int err;
 
-	if (READ_ONCE(leaf->pages.dirty_count) >= DIRTY_PAGES_MAX) {
-		io->parked = true;
-		vhdx_io_wait_for_commit(io);
+	if (vhdx_io_wait_while_dirty(io, vhdx_io_allocate))
 		goto out;
-	}
 	/* If another operation is under way, it ends as soon as its data is written. */
-	op = vhdx_block_op_begin(&leaf->writer.blocks, block_of(io), &io->link);
+	op = vhdx_block_op_begin(&leaf->writer.blocks, block_of(io), 1, &io->link);
 	if (!op)
 		goto out;
 
 	err = leaf->mapping->hold(leaf, io->disk_offset, io->length, &op->pin);
 	if (err == -EAGAIN) {
 		end_op(io, op);
-		io->parked = true;
+		io->again = vhdx_io_allocate;
 		vhdx_io_wait_for_commit(io);
 		goto out;
 	}
@@ -197,6 +210,10 @@ static void publish_work(struct work_struct *work)
 	struct vhdx_block_op *op = io->op;
 	unsigned int flags = vhdx_scope_enter();
 
+	if (op->unmaps) {
+		vhdx_io_end_unmap(io);
+		goto out;
+	}
 	if (io->status)
 		leaf->mapping->abandon(leaf, &op->room, blk_status_to_errno(io->status));
 	else
@@ -204,12 +221,13 @@ static void publish_work(struct work_struct *work)
 	io->op = NULL;
 	end_op(io, op);
 	vhdx_io_done(io, io->status);
+out:
 	vhdx_scope_leave(flags);
 }
 
 /**
- * vhdx_io_publish() - the data of a new block is in the container
- * @io:		with the operation that made it
+ * vhdx_io_publish() - the data of a new block is in the container, or blocks can be unmapped
+ * @io:		with the operation that it is about
  * @status:	how the write went
  *
  * Any context. Items of all other queues may wait for what is given back here.

@@ -75,7 +75,14 @@ static void caught_end(struct bio *clone)
 
 static enum vhdx_write_op op_of(const struct bio *bio)
 {
-	return bio_sectors(bio) ? VHDX_OP_WRITE : VHDX_OP_FLUSH;
+	switch (bio_op(bio)) {
+	case REQ_OP_DISCARD:
+		return VHDX_OP_DISCARD;
+	case REQ_OP_WRITE_ZEROES:
+		return VHDX_OP_ZEROES;
+	default:
+		return bio_sectors(bio) ? VHDX_OP_WRITE : VHDX_OP_FLUSH;
+	}
 }
 
 /**

@@ -39,4 +39,13 @@ static inline struct vhdx_bat_entry vhdx_bat_read(const struct vhdx_page *page, 
 	return vhdx_bat_decode(le64_to_cpu(READ_ONCE(page->entries[slot])));
 }
 
+/* unmap.c */
+u64 vhdx_unmap_whole(const struct vhdx_open_layer *layer, u64 offset, u64 length);
+int vhdx_unmap_hold(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
+		    bool *taken);
+void vhdx_unmap_release(struct vhdx_open_layer *layer, u64 offset, u64 length,
+			struct vhdx_pin *pin);
+void vhdx_unmap(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
+		enum vhdx_unmapped what);
+
 #endif

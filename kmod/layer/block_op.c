@@ -18,6 +18,7 @@ int vhdx_block_ops_init(struct vhdx_block_ops *ops, void (*resume)(struct list_h
 	ops->resume = resume;
 	spin_lock_init(&ops->lock);
 	hash_init(ops->under_way);
+	INIT_LIST_HEAD(&ops->wide);
 	return mempool_init_kmalloc_pool(&ops->pool, RESERVE, sizeof(struct vhdx_block_op));
 }
 
@@ -30,27 +31,52 @@ void vhdx_block_ops_destroy(struct vhdx_block_ops *ops)
 	mempool_exit(&ops->pool);
 }
 
-static struct vhdx_block_op *find(struct vhdx_block_ops *ops, u64 block)
+static bool overlaps(const struct vhdx_block_op *op, u64 block, u32 count)
+{
+	return op->block < block + count && block < op->block + op->count;
+}
+
+static struct vhdx_block_op *find_any(struct vhdx_block_ops *ops, u64 block, u32 count)
+{
+	struct vhdx_block_op *op;
+	int bucket;
+
+	hash_for_each(ops->under_way, bucket, op, link) {
+		if (overlaps(op, block, count))
+			return op;
+	}
+	return NULL;
+}
+
+/* Of single blocks there may be many operations, and of these only those in one list are asked. */
+static struct vhdx_block_op *find(struct vhdx_block_ops *ops, u64 block, u32 count)
 {
 	struct vhdx_block_op *op;
 
 	lockdep_assert_held(&ops->lock);
+	if (count > 1)
+		return find_any(ops, block, count);
 	hash_for_each_possible(ops->under_way, op, link, block) {
 		if (op->block == block)
+			return op;
+	}
+	list_for_each_entry(op, &ops->wide, wide) {
+		if (overlaps(op, block, count))
 			return op;
 	}
 	return NULL;
 }
 
 /**
- * vhdx_block_op_begin() - begin an operation, or wait for the one that is under way
+ * vhdx_block_op_begin() - begin an operation, or wait for one that is under way
  * @ops:	of the layer
- * @block:	number of a payload block
+ * @block:	number of the first payload block
+ * @count:	of blocks
  * @waiter:	of the caller, on no list
  *
  * Sleeps for memory, which comes back as operations end. Returns NULL if @waiter waits.
  */
-struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block,
+struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block, u32 count,
 					  struct list_head *waiter)
 {
 	struct vhdx_block_op *op = mempool_alloc(&ops->pool, GFP_NOIO);
@@ -59,14 +85,19 @@ struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block,
 
 	memset(op, 0, sizeof(*op));
 	op->block = block;
+	op->count = count;
+	INIT_LIST_HEAD(&op->wide);
 	INIT_LIST_HEAD(&op->waiting);
 
 	spin_lock_irqsave(&ops->lock, flags);
-	other = find(ops, block);
-	if (other)
+	other = find(ops, block, count);
+	if (other) {
 		list_add_tail(waiter, &other->waiting);
-	else
+	} else {
 		hash_add(ops->under_way, &op->link, block);
+		if (count > 1)
+			list_add(&op->wide, &ops->wide);
+	}
 	spin_unlock_irqrestore(&ops->lock, flags);
 	if (!other)
 		return op;
@@ -88,7 +119,7 @@ bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head 
 	unsigned long flags;
 
 	spin_lock_irqsave(&ops->lock, flags);
-	op = find(ops, block);
+	op = find(ops, block, 1);
 	if (op)
 		list_add_tail(waiter, &op->waiting);
 	spin_unlock_irqrestore(&ops->lock, flags);
@@ -108,6 +139,7 @@ void vhdx_block_op_end(struct vhdx_block_ops *ops, struct vhdx_block_op *op)
 
 	spin_lock_irqsave(&ops->lock, flags);
 	hash_del(&op->link);
+	list_del(&op->wide);
 	list_splice_init(&op->waiting, &waiting);
 	spin_unlock_irqrestore(&ops->lock, flags);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Exclusive work on one payload block, which is found by the block's number: to allocate it, for
- * one. A piece of I/O that comes to the block meanwhile waits in the operation's list, outside of
- * the gate, and looks the block up again when the operation has ended.
+ * Exclusive work on a payload block, or on several that follow each other: to allocate one, or to
+ * unmap them. It is found by their numbers. A piece of I/O that comes to one of them meanwhile
+ * waits in the operation's list, outside of the gate, and looks the block up again when the
+ * operation has ended.
  *
- *	begin		no other operation on the block is under way
+ *	begin		no other operation on any of the blocks is under way
  *	hold		the page that names it is pinned, and its entry busy: ->lookup of the
  *			mapping says so. What is decided from here on is decided by ->held, which
  *			looks at that page: what was seen before may have been one that was evicted
@@ -22,16 +23,22 @@
 #include <linux/spinlock.h>
 
 /**
- * struct vhdx_block_op - an operation on a block
+ * struct vhdx_block_op - an operation on blocks
  * @link:	in ops->under_way
- * @block:	its number
+ * @wide:	in ops->wide, where it is on more than one block
+ * @block:	number of the first one
+ * @count:	of blocks
+ * @unmaps:	it takes away what the blocks have; otherwise it makes one
  * @room:	where data goes that is written
  * @pin:	from ->hold()
  * @waiting:	pieces of I/O that came meanwhile
  */
 struct vhdx_block_op {
 	struct hlist_node link;
+	struct list_head wide;
 	u64 block;
+	u32 count;
+	bool unmaps;
 	struct vhdx_room room;
 	struct vhdx_pin pin;
 	struct list_head waiting;
@@ -41,19 +48,21 @@ struct vhdx_block_op {
  * struct vhdx_block_ops - the operations that are under way
  * @resume:	goes on with a piece that has waited; in the task that ends the operation
  * @lock:	@under_way, and @waiting of each operation; any context
- * @under_way:	by block
+ * @under_way:	by first block
+ * @wide:	those on more than one block, as many as there are discards under way
  * @pool:	memory for operations (rule K3)
  */
 struct vhdx_block_ops {
 	void (*resume)(struct list_head *waiter);
 	spinlock_t lock;
 	DECLARE_HASHTABLE(under_way, 6);
+	struct list_head wide;
 	mempool_t pool;
 };
 
 int vhdx_block_ops_init(struct vhdx_block_ops *ops, void (*resume)(struct list_head *waiter));
 void vhdx_block_ops_destroy(struct vhdx_block_ops *ops);
-struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block,
+struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block, u32 count,
 					  struct list_head *waiter);
 bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head *waiter);
 void vhdx_block_op_end(struct vhdx_block_ops *ops, struct vhdx_block_op *op);

@@ -78,6 +78,19 @@ struct vhdx_room {
 	bool zeroed;
 };
 
+/* What is unmapped at once: is marked as changed, and waits for its regions. No block is larger. */
+#define VHDX_UNMAP_MAX	(256U << 20)
+
+/**
+ * enum vhdx_unmapped - what blocks read as that had something
+ * @VHDX_UNMAPPED_DISCARDED: nobody needs what they have
+ * @VHDX_UNMAPPED_ZERO:	zeroes, for every program
+ */
+enum vhdx_unmapped {
+	VHDX_UNMAPPED_DISCARDED,
+	VHDX_UNMAPPED_ZERO,
+};
+
 /*
  * Headers with numbers up to @sequence are about to be written (rule T6). The lock is held that
  * updates of the header take; may sleep, for a bounded time. Returns 0; -ECANCELED: then that
@@ -104,6 +117,15 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @publish:	@length bytes at @offset are complete in @room: map them. Never fails, since the
  *		block is held
  * @abandon:	give the room of @place back; @err says why
+ * @whole:	how many of @length bytes from @offset on can be unmapped at once: whole blocks,
+ *		counting a last one that the disk ends in; 0: no whole block begins there
+ * @hold_blocks: the blocks of @length bytes, in an operation on all of them, are busy from now on,
+ *		and what names them is pinned. @taken receives whether any of them has room in the
+ *		container: then I/O may be on its way there. Sleeps. 0; -EUCLEAN: nothing may be
+ *		unmapped; or -errno
+ * @release_blocks: undoes @hold_blocks
+ * @unmap:	blocks that are held, and to which no I/O is on its way, have nothing from now on.
+ *		Of one whose content was up to the parent, too. Never fails, and never waits
  * @prepare:	memory for all that is written, and room for what @begin writes, before the first
  *		write of a session (rule K3); once more does no harm. Sleeps; 0, -ENOMEM, -ENOSPC,
  *		or -errno
@@ -154,6 +176,13 @@ struct vhdx_mapping_ops {
 	void (*publish)(struct vhdx_open_layer *layer, u64 offset, u64 length,
 			const struct vhdx_room *room, struct vhdx_pin *pin);
 	void (*abandon)(struct vhdx_open_layer *layer, const struct vhdx_room *room, int err);
+	u64 (*whole)(const struct vhdx_open_layer *layer, u64 offset, u64 length);
+	int (*hold_blocks)(struct vhdx_open_layer *layer, u64 offset, u64 length,
+			   struct vhdx_pin *pin, bool *taken);
+	void (*release_blocks)(struct vhdx_open_layer *layer, u64 offset, u64 length,
+			       struct vhdx_pin *pin);
+	void (*unmap)(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
+		      enum vhdx_unmapped what);
 	int (*prepare)(struct vhdx_open_layer *layer);
 	int (*begin)(struct vhdx_open_layer *layer, const vhdx_guid *data_write_guid);
 	void (*flush)(struct vhdx_open_layer *layer, struct vhdx_commit_waiter *waiter);

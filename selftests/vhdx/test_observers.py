@@ -97,7 +97,9 @@ def write_all_sorts(disk):
 def settled():
     """Everything that was submitted has ended."""
     figures, _ = told()
-    return (figures["submitted"], figures["flushes"]) == (figures["completed"], figures["flushed"])
+    return all(figures[begun] == figures[ended] for begun, ended in
+               (("submitted", "completed"), ("flushes", "flushed"), ("zeroes", "zeroed"),
+                ("discards", "discarded")))
 
 
 @ktap.case
@@ -113,6 +115,24 @@ def counts_each_write_once():
         ktap.equal(figures["submitted_bytes"],
                    512 + 1024 + 4 * KIB + 2 * MIB + 700 * KIB + 64 * KIB, "bytes")
         ktap.equal((figures["failed"], figures["flushes"] > 0), (0, True), "failed, flushes")
+
+
+@ktap.case
+def discards_and_zeroes_are_told():
+    """Each as what it is, and whole, though a discard leaves parts of blocks alone."""
+    with images.container(16 * MIB) as path, attached(path, "--track") as disk:
+        disk.write(0, b"w" * 4 * MIB)
+        with watched(disk):
+            disk.data.discard(512, 2 * MIB)
+            disk.data.zero(2 * MIB + 4096, MIB)
+            disk.data.zero(4 * MIB, MIB, keep=True)
+            ktap.eventually(settled, "the end of all")
+            figures, _ = told()
+        # The block layer cuts a discard where a block begins.
+        ktap.equal([figures[name] for name in ("discards", "discarded", "zeroes", "zeroed")],
+                   [2, 2, 2, 2], "discards, zeroes")
+        ktap.equal((figures["submitted"], figures["failed"]), (0, 0), "writes, failed")
+        ktap.equal(figures["completed_bytes"], 4 * MIB, "bytes")
 
 
 @ktap.case

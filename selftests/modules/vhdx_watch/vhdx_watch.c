@@ -129,6 +129,12 @@ static int told_show(struct seq_file *out, void *unused)
 	seq_printf(out, "submitted %llu\ncompleted %llu\n",
 		   (u64)atomic64_read(&submitted[VHDX_OP_WRITE]),
 		   (u64)atomic64_read(&completed[VHDX_OP_WRITE]));
+	seq_printf(out, "zeroes %llu\nzeroed %llu\n",
+		   (u64)atomic64_read(&submitted[VHDX_OP_ZEROES]),
+		   (u64)atomic64_read(&completed[VHDX_OP_ZEROES]));
+	seq_printf(out, "discards %llu\ndiscarded %llu\n",
+		   (u64)atomic64_read(&submitted[VHDX_OP_DISCARD]),
+		   (u64)atomic64_read(&completed[VHDX_OP_DISCARD]));
 	seq_printf(out, "flushes %llu\nflushed %llu\n",
 		   (u64)atomic64_read(&submitted[VHDX_OP_FLUSH]),
 		   (u64)atomic64_read(&completed[VHDX_OP_FLUSH]));

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Direct I/O from Python: buffers that are aligned, and no short transfers."""
 
+import ctypes
 import errno
+import fcntl
 import mmap
 import os
+import struct
 
 ALIGNMENT = mmap.PAGESIZE
 # What one request carries at most; Linux transfers a little less than 2 GiB at once.
 REQUEST = 64 << 20
+
+# Of the kernel's include/uapi/linux/fs.h and falloc.h.
+_BLKDISCARD = 0x1277
+_KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def aligned(length):
@@ -43,6 +51,18 @@ class Direct:
     def flush(self):
         """Makes what was written durable."""
         os.fdatasync(self.fd)
+
+    def discard(self, offset, length):
+        """Of a block device: nobody needs these bytes."""
+        fcntl.ioctl(self.fd, _BLKDISCARD, struct.pack("=QQ", offset, length))
+
+    def zero(self, offset, length, keep=False):
+        """Of a block device: they are zeroes, and their space is kept, or need not be."""
+        mode = _ZERO_RANGE if keep else _PUNCH_HOLE
+        if _libc.fallocate(self.fd, mode | _KEEP_SIZE, ctypes.c_int64(offset),
+                           ctypes.c_int64(length)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def size(self):
         """In bytes."""

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# test_discard - discards and zeroes: what they make of the disk, of its container, of its history
+#
+# A discard makes zeroes of the blocks that it has as a whole, and leaves the rest; so a model can
+# say of each byte what it is. The oracle and QEMU read the container.
+#
+# vm: on=uml full=6.1:anything*+child*+tracked+limits takes=40
+import contextlib
+import os
+import pathlib
+import random
+import sys
+import threading
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+# pylint: disable=wrong-import-position
+from vhdxtest import images, judge, ktap, uapi  # noqa: E402
+from vhdxtest.chains import random_chain  # noqa: E402
+from vhdxtest.disk import attached, raw_attached, tracked_container  # noqa: E402
+from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
+import vhdxoracle  # noqa: E402
+from vhdxoracle.bat import State  # noqa: E402
+from vhdxoracle.ranges import RangeSet  # noqa: E402
+
+UNIT = 16 * KIB
+
+
+class Model:
+    """A disk and what it must read as."""
+
+    def __init__(self, disk, truth, block, rng=None, sector=512):
+        self.disk, self.truth, self.block = disk, truth, block
+        self.rng, self.sector = rng, sector
+        self.changed = RangeSet()
+
+    def whole(self, offset, length):
+        """(offset, end) of the blocks that are in a range as a whole."""
+        end = offset + length
+        start = -(-offset // self.block) * self.block
+        if end < self.truth.size:
+            end = end // self.block * self.block
+        return start, max(start, end)
+
+    def _take(self, start, end):
+        self.changed |= RangeSet([(start, end)])
+
+    def write(self, offset, data):
+        """Data."""
+        self.disk.write(offset, data)
+        self.truth.write(offset, data)
+        self._take(offset, offset + len(data))
+
+    def discard(self, offset, length):
+        """Whole blocks."""
+        self.disk.data.discard(offset, length)
+        start, end = self.whole(offset, length)
+        if end > start:
+            self.truth.raw.write(start, bytes(end - start))
+            self._take(start, end)
+
+    def zero(self, offset, length, keep=False):
+        """All of it."""
+        self.disk.data.zero(offset, length, keep)
+        self.truth.raw.write(offset, bytes(length))
+        self._take(offset, offset + length)
+
+    def range(self):
+        """Some part of the disk: often of whole blocks, or around their ends."""
+        size, sector, rng = self.truth.size, self.sector, self.rng
+        if rng.random() < 0.5:
+            start = rng.randrange(size // self.block) * self.block
+            length = rng.randint(1, 4) * self.block
+        else:
+            start = rng.randrange(size // sector) * sector
+            length = rng.randint(1, 3 * self.block // sector) * sector
+        if rng.random() < 0.2:
+            start = max(0, start - sector)
+        return start, min(length, size - start)
+
+    def step(self):
+        """Anything."""
+        start, length = self.range()
+        what = self.rng.randrange(7)
+        if what < 3:
+            length = min(length, self.rng.choice((self.sector, 8 * self.sector, 300 * KIB)))
+            self.write(start, self.rng.randbytes(512) * (length // 512))
+        elif what < 5:
+            self.discard(start, length)
+        else:
+            self.zero(start, length, what == 6)
+
+
+def anything(place, block, size, sector=512):
+    """Writes, discards and zeroes of all kinds, and a clean detach now and then."""
+    rng = ktap.chance(f"{place}{block}")
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
+        if place == "device":
+            path = stack.enter_context(images.blank_device(size + 64 * MIB))
+        elif place == "tmpfs":
+            path = stack.enter_context(tmpfs(scratch)) / "disk.vhdx"
+        else:
+            path = scratch / "disk.vhdx"
+        images.create(path, size, block, sector)
+        truth = stack.enter_context(judge.Truth(scratch / "truth", size))
+        for _ in range(3):
+            with raw_attached(path) as disk:
+                model = Model(disk, truth, block, rng, sector)
+                for _ in range(40):
+                    model.step()
+                judge.same_disk(disk, truth)
+            judge.same_container(path, truth, qemu=sector == 512)
+
+
+@contextlib.contextmanager
+def tmpfs(scratch):
+    """A directory in memory."""
+    where = scratch / "memory"
+    where.mkdir()
+    images.command("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", where)
+    try:
+        yield where
+    finally:
+        images.command("umount", where)
+
+
+for _place in ("file", "tmpfs", "device"):
+    ktap.add(f"anything_{_place}", anything, _place, MIB, 20 * MIB + 3 * KIB)
+ktap.add("anything_4096", anything, "file", 2 * MIB, 21 * MIB, 4096)
+ktap.add("anything_8M_blocks", anything, "file", 8 * MIB, 60 * MIB)
+
+
+def states_of(path, count, parents=()):
+    """Of the first blocks."""
+    with vhdxoracle.open_disk(path, parents) as image:
+        return [image.block_entry(number) for number in range(count)]
+
+
+@ktap.case
+def states():
+    """Discarded: UNMAPPED; zeroed: ZERO; what is kept, and what was nowhere, as it was."""
+    with images.container(16 * MIB) as path:
+        with raw_attached(path) as disk:
+            disk.write(0, b"x" * 6 * MIB)
+            disk.data.discard(0, MIB)
+            disk.data.zero(MIB, MIB)
+            disk.data.zero(2 * MIB, MIB, keep=True)
+            disk.data.discard(3 * MIB + 512, MIB - 512)
+            disk.data.zero(4 * MIB, MIB - 512)
+            disk.data.zero(8 * MIB, MIB)
+            disk.data.discard(9 * MIB, MIB)
+        found = states_of(path, 10)
+        ktap.equal([state for state, _ in found],
+                   [State.UNMAPPED, State.ZERO] + 4 * [State.FULLY_PRESENT] +
+                   4 * [State.NOT_PRESENT], "states")
+        ktap.equal([offset for _, offset in found[:2]], [0, 0], "offsets")
+        with raw_attached(path) as disk:
+            disk.data.zero(512, 512)
+            ktap.check(disk.read(2 * MIB, MIB) == bytes(MIB), "what was kept")
+            ktap.check(disk.read(3 * MIB, MIB) == b"x" * MIB, "a part that was discarded")
+            ktap.check(disk.read(4 * MIB, MIB) == bytes(MIB - 512) + b"x" * 512, "a part")
+        ktap.equal(states_of(path, 1)[0][0], State.ZERO, "zeroes of what was discarded")
+
+
+@ktap.case
+def any_size_of_block_costs_the_same():
+    """Two blocks of 256 MiB: nothing of them is written."""
+    with images.container(512 * MIB, 256 * MIB) as path:
+        with raw_attached(path) as disk:
+            disk.write(0, b"a" * MIB)
+            disk.write(511 * MIB, b"b" * MIB)
+            disk.data.flush()
+            before = os.stat(path).st_blocks
+            disk.data.discard(0, 256 * MIB)
+            disk.data.zero(256 * MIB, 256 * MIB)
+            disk.data.flush()
+            ktap.check(os.stat(path).st_blocks <= before, "space was taken")
+            for offset in (0, 511 * MIB):
+                ktap.check(disk.read(offset, MIB) == bytes(MIB), f"content at {offset}")
+
+
+@ktap.case
+def limits():
+    """As the disk says: none where it is only read."""
+    with images.container(16 * MIB, 2 * MIB) as path:
+        for options, wanted in (((), (2 * MIB, 256 * MIB, 256 * MIB)), (("--read-only",), (0, 0, 0))):
+            with attached(path, *options) as disk:
+                queue = pathlib.Path(f"/sys/block/vhdx{disk.index}/queue")
+                found = tuple(int((queue / name).read_text()) for name in
+                              ("discard_granularity", "discard_max_bytes", "write_zeroes_max_bytes"))
+                ktap.equal(found[1:], wanted[1:], "limits")
+                if not options:
+                    ktap.equal(found[0], wanted[0], "granularity")
+
+
+@ktap.case
+def many_pages_of_the_bat():
+    """One discard of 3 TiB, of which some blocks are there, goes through all of them."""
+    size = 3 * 1024 * GIB
+    with images.directory() as scratch, judge.Truth(scratch / "truth", size) as truth:
+        path = images.create(scratch / "disk.vhdx", size, 32 * MIB)
+        places = [number * 97 * GIB for number in range(31)] + [size - 32 * MIB]
+        with raw_attached(path) as disk:
+            for place in places:
+                disk.write(place + 4096, b"x" * 4096)
+            disk.data.discard(0, size)
+            for place in places:
+                ktap.check(disk.read(place + 4096, 4096) == bytes(4096), f"content at {place}")
+        judge.valid(path)
+
+
+def child(seed):
+    """What a parent has is hidden by what is discarded, or zeroed, in its child."""
+    with images.directory() as scratch:
+        chain = random_chain(scratch, seed)
+        before = chain.fingerprints()[1:]
+        with chain.truth(scratch / "truth") as truth:
+            for _ in range(2):
+                with chain.attached(0) as disk:
+                    model = Model(disk, truth, chain.blocks[0], ktap.chance(f"child{seed}"),
+                                  chain.sector)
+                    for _ in range(30):
+                        model.step()
+                    judge.same_disk(disk, truth)
+                # Entries that say ZERO, and have an offset, were made so.
+                judge.valid(chain.leaf, strict=False)
+                with vhdxoracle.open_disk(chain.leaf, chain.parents) as image:
+                    judge.same_image(image, truth)
+        ktap.check(chain.fingerprints()[1:] == before, "a parent was changed")
+
+
+for _seed in (71, 72):
+    ktap.add(f"child_{_seed}", child, _seed)
+
+
+@ktap.case
+def child_masks():
+    """A block of which the child has nothing; and one that is written, and found anew, after it."""
+    with images.directory() as scratch:
+        parent = images.create(scratch / "parent.vhdx", 8 * MIB, MIB,
+                               content=[(0, b"p" * 8 * MIB)])
+        path = scratch / "child.vhdx"
+        vhdxoracle.create(path, parent=parent, block_size=MIB)
+        with raw_attached(path, parents=[parent]) as disk:
+            disk.write(2 * MIB + 4096, b"c" * 4096)
+            disk.data.discard(0, 3 * MIB)
+            disk.data.zero(3 * MIB, MIB, keep=True)
+            disk.data.zero(4 * MIB + 512, 512)
+            ktap.check(disk.read(0, 4 * MIB) == bytes(4 * MIB), "zeroes")
+            ktap.check(disk.read(4 * MIB, 1536) == b"p" * 512 + bytes(512) + b"p" * 512, "a part")
+            disk.write(MIB + 512, b"n" * 512)
+            ktap.check(disk.read(MIB, MIB) == bytes(512) + b"n" * 512 + bytes(MIB - 1024),
+                       "written anew")
+        ktap.equal([state for state, _ in states_of(path, 5, [parent])],
+                   [State.UNMAPPED, State.FULLY_PRESENT, State.UNMAPPED, State.ZERO,
+                    State.PARTIALLY_PRESENT], "states")
+
+
+# ---- tracking --------------------------------------------------------------------------------
+
+def flagged(handle, point):
+    """What changed since then: all of it, and what reads as zeroes."""
+    _, found = handle.flagged(point)
+    ranges = [(one.byte_offset, one.byte_offset + one.byte_length, one.flags) for one in found]
+    return (RangeSet((start, end) for start, end, _ in ranges),
+            RangeSet((start, end) for start, end, flags in ranges if flags & uapi.RANGE_ZERO))
+
+
+@ktap.case
+def tracked():
+    """Told exactly, as zeroes, attached and from the files; and what is allocated has none of it."""
+    with tracked_container(16 * MIB) as path:
+        with attached(path) as disk:
+            disk.write(0, b"x" * 8 * MIB)
+            point = disk.handle.seal()
+            disk.data.discard(MIB, 2 * MIB)
+            # Of this no block is whole.
+            disk.data.discard(5 * MIB + 512, MIB)
+            disk.data.zero(4 * MIB, MIB)
+            disk.data.zero(7 * MIB + 512, 512)
+            everything, zeroes = flagged(disk.handle, point)
+            ktap.equal(everything, RangeSet([(MIB, 3 * MIB), (4 * MIB, 5 * MIB),
+                                             (7 * MIB, 7 * MIB + UNIT)]), "changed")
+            ktap.equal(zeroes, RangeSet([(MIB, 3 * MIB), (4 * MIB, 5 * MIB)]), "zeroes")
+            _, allocated = disk.handle.allocated()
+            ktap.equal(RangeSet((one.byte_offset, one.byte_offset + one.byte_length)
+                                for one in allocated),
+                       RangeSet([(0, MIB), (3 * MIB, 4 * MIB), (5 * MIB, 8 * MIB)]), "allocated")
+            second = disk.handle.seal()
+            ktap.equal(disk.handle.changes(second), [], "after the seal")
+            disk.data.discard(0, 16 * MIB)
+            ktap.equal(disk.handle.changes(second), [(0, 16 * MIB)], "discarded, whatever it was")
+        judge.valid(path)
+
+
+@ktap.case
+def tracked_at_random():
+    """Seal, change, ask: all that changed is told, to the unit, and nothing else."""
+    rng = ktap.chance()
+    size = 24 * MIB
+    with tracked_container(size) as path, images.directory() as scratch, \
+            judge.Truth(scratch / "truth", size) as truth:
+        with attached(path) as disk:
+            for _ in range(6):
+                model = Model(disk, truth, MIB, rng)
+                point = disk.handle.seal()
+                for _ in range(12):
+                    model.step()
+                told = RangeSet.of_lengths(disk.handle.changes(point))
+                ktap.check(not model.changed - told, f"missed {(model.changed - told).lengths()[:3]}")
+                more = told - model.changed.widened(UNIT)
+                ktap.check(not more, f"told besides: {more.lengths()[:3]}")
+            judge.same_disk(disk, truth)
+
+
+@ktap.case
+def tracked_while_points_are_sealed():
+    """A copy that follows the points, made while blocks come and go, is the disk in the end."""
+    size = 16 * MIB
+    with tracked_container(size) as path, attached(path) as disk:
+        copy, over = bytearray(size), threading.Event()
+        # Opened once, not by each thread.
+        disk.write(0, b"x" * 512)
+        failures = []
+
+        def change(number):
+            rng = random.Random(number)
+            try:
+                while not over.is_set():
+                    block = rng.randrange(number, 16, 2) * MIB
+                    what = rng.randrange(3)
+                    if what == 0:
+                        disk.write(block + rng.randrange(200) * 4096, rng.randbytes(4096))
+                    elif what == 1:
+                        disk.data.discard(block, MIB)
+                    else:
+                        disk.data.zero(block, rng.choice((4096, MIB)))
+            except Exception as error:  # pylint: disable=broad-exception-caught
+                failures.append(error)
+
+        threads = [threading.Thread(target=change, args=(number,)) for number in (0, 1)]
+        last = disk.handle.ids()[0]
+        for thread in threads:
+            thread.start()
+        for number in range(20):
+            if number == 19:
+                over.set()
+                for thread in threads:
+                    thread.join()
+            point = disk.handle.seal()
+            for offset, length in disk.handle.changes(last, point):
+                copy[offset:offset + length] = disk.read(offset, length)
+            last = point
+        ktap.check(not failures, failures)
+        ktap.check(disk.read(0, size) == copy, "the copy is another one")
+
+
+# ---- many at once ------------------------------------------------------------------------------
+
+@ktap.case
+def races_for_one_block():
+    """Writers, readers and discards of the same blocks: what is read is of this block, and what
+    was written last is there (rule V1). Space goes round among the blocks meanwhile."""
+    blocks, rounds = 6, 60
+    with images.container(16 * MIB) as path:
+        with raw_attached(path) as disk:
+            disk.write(0, bytes(512))
+            over, failures = threading.Event(), []
+
+            def guarded(function, number):
+                try:
+                    function(number)
+                except Exception as error:  # pylint: disable=broad-exception-caught
+                    failures.append(error)
+                    over.set()
+
+            def own(number):
+                """A sector of its own in each block: discarded, or what it wrote last."""
+                rng = random.Random(number)
+                for turn in range(1, rounds):
+                    if over.is_set():
+                        return
+                    block = rng.randrange(blocks)
+                    offset = block * MIB + (1 + number) * 64 * KIB
+                    data = bytes([block + 1, turn]) * 2048
+                    disk.write(offset, data)
+                    got = disk.read(offset, 4096)
+                    ktap.check(got in (data, bytes(4096)),
+                               f"block {block}: {got[:2]} instead of {data[:2]} or zeroes")
+
+            def read(number):
+                rng = random.Random(number)
+                while not over.is_set():
+                    block = rng.randrange(blocks)
+                    found = set(disk.read(block * MIB, MIB)[::2])
+                    ktap.check(found <= {0, block + 1}, f"block {block} has bytes of {found}")
+
+            def discard(number):
+                rng = random.Random(number)
+                while not over.is_set():
+                    block = rng.randrange(blocks)
+                    if rng.randrange(4):
+                        disk.data.discard(block * MIB, MIB)
+                    else:
+                        disk.data.discard(0, blocks * MIB)
+                    disk.data.flush()
+
+            writers = [threading.Thread(target=guarded, args=(own, number)) for number in range(3)]
+            others = [threading.Thread(target=guarded, args=(function, number))
+                      for number, function in enumerate((read, discard, discard))]
+            for thread in writers + others:
+                thread.start()
+            for thread in writers:
+                thread.join()
+            over.set()
+            for thread in others:
+                thread.join()
+            ktap.check(not failures, failures)
+        judge.valid(path)
+        images.command("qemu-img", "check", "-q", "-f", "vhdx", path)
+
+
+ktap.main()
