@@ -18,6 +18,17 @@ _KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def _fallocate(fd, mode, offset, length):
+    if _libc.fallocate(fd, mode | _KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def punch(fd, offset, length):
+    """Makes a hole of a part of a file."""
+    _fallocate(fd, _PUNCH_HOLE, offset, length)
+
+
 def aligned(length):
     """A buffer of length bytes at the beginning of a page."""
     return memoryview(mmap.mmap(-1, max(length, 1)))[:length]
@@ -58,11 +69,7 @@ class Direct:
 
     def zero(self, offset, length, keep=False):
         """Of a block device: they are zeroes, and their space is kept, or need not be."""
-        mode = _ZERO_RANGE if keep else _PUNCH_HOLE
-        if _libc.fallocate(self.fd, mode | _KEEP_SIZE, ctypes.c_int64(offset),
-                           ctypes.c_int64(length)):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        _fallocate(self.fd, _ZERO_RANGE if keep else _PUNCH_HOLE, offset, length)
 
     def size(self):
         """In bytes."""

@@ -37,7 +37,7 @@ def fill_up(path):
 
 
 @contextlib.contextmanager
-def _mount(device, where, *options):
+def mount(device, where, *options):
     """What is on a device, in a directory that is there."""
     command("mount", *options, device, where)
     try:
@@ -53,7 +53,7 @@ def made(kind, device):
                       check=False).returncode:
         ktap.skip(f"the kernel has no {kind}")
     command(*MAKE[kind], device)
-    with images.directory() as where, _mount(device, where, "-t", kind):
+    with images.directory() as where, mount(device, where, "-t", kind):
         yield where
 
 
@@ -62,7 +62,7 @@ def mounted_at(device, where):
     """An ext4 on a device, whatever was there before."""
     command("mkfs.ext4", "-q", "-F", device)
     where.mkdir(exist_ok=True)
-    with _mount(device, where):
+    with mount(device, where):
         yield where
 
 
