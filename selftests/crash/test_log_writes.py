@@ -14,7 +14,7 @@
 #
 # VHDX_CRASH_POINTS=N judges N moments of each recording; the number of violations is printed.
 #
-# vm: on=uml
+# vm: on=uml takes=80
 import collections
 import copy
 import functools

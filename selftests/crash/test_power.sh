@@ -8,7 +8,7 @@
 # acknowledged is lost; and invariant 1, what was written since a point is told. All kinds of
 # containers are in the same machine; each is a case.
 
-# vm: on=- full=6.1
+# vm: on=- full=6.1 takes=100
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"

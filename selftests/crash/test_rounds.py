@@ -11,7 +11,7 @@
 #
 # VHDX_CRASH_ROUNDS=N goes round so often.
 #
-# vm: on=uml
+# vm: on=uml takes=60
 import json
 import os
 import pathlib

@@ -6,7 +6,7 @@
 # Boots three times; guest/shutdown.py has what happens. Invariants 1, 3 and 5: a shutdown is no
 # crash, and a disk that hangs keeps neither the others nor the machine.
 
-# vm: on=- full=6.1
+# vm: on=- full=6.1 takes=50
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"

@@ -10,7 +10,7 @@
 # his own to give back. Half of the disks are children, the seed decides which: no write is of all
 # of a block, and all else is the parent's.
 #
-# vm: mem=3G timeout=300 takes=35
+# vm: mem=3G timeout=300 takes=60
 import collections
 import contextlib
 import errno

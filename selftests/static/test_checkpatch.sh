@@ -39,16 +39,19 @@ fetched_script() {
 	echo "$cache/scripts/checkpatch.pl"
 }
 
+# A file's verdict depends on no other.
 checkpatch() {
-	local ignored=$1 script
+	local ignored=$1 script keys
 	shift
 	script=${CHECKPATCH-}
 	[[ -n $script ]] || script=$(fetched_script) || fail "checkpatch.pl can't be fetched"
-	sources "$@" | sed "s,^,$tree/," >"$work/files"
-	[[ -s $work/files ]] || fail "where are the sources?"
+	: >"$work/files"
+	not_clean "$(digest "$ignored" "$(perl -e 'print $^V')" "$(cat "${script%/*}"/*)" \
+		</dev/null)" < <(sources "$@")
 	# It leaves a file in its working directory.
-	(cd "$work" && xargs -P "$(nproc)" -n 20 perl "$script" --no-tree --strict --terse \
+	(cd "$work" && xargs -r -P "$(nproc)" -n 10 perl "$script" --no-tree --strict --terse \
 		--show-types --no-summary --ignore "$ignored" -f <"$work/files" 2>/dev/null)
+	found_clean "${keys[@]}"
 }
 
 kernel_sources() {

@@ -5,7 +5,7 @@
 #
 # Chains are made by the oracle, which says what they must read as. Parents are never written.
 #
-# vm: on=uml full=6.1:reads_1+writes_21+several_children+no_waiting+on_block_devices+stale_bits,6.12:reads_2+writes_22+dirty_logs+states_of_blocks+tracked_in_a_chain takes=60
+# vm: on=uml full=6.1:reads_1+writes_21+several_children+no_waiting+on_block_devices+stale_bits,6.12:reads_2+writes_22+dirty_logs+states_of_blocks+tracked_in_a_chain takes=75
 import contextlib
 import errno
 import os

@@ -3,7 +3,7 @@
 #
 # test_detach - several disks at once, all of them, and at the last close
 #
-# vm: timeout=300 long=uml-lockdep,debug full=6.1:all_of_a_stack+held+autoclear_after*+autoclear_of*+autoclear_beside*+stuck* takes=80
+# vm: timeout=300 long=uml-lockdep,debug full=6.1:all_of_a_stack+held+autoclear_after*+autoclear_of*+autoclear_beside*+stuck* takes=55
 import contextlib
 import ctypes
 import errno

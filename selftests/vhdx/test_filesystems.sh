@@ -3,7 +3,7 @@
 #
 # test_filesystems - what people put on a disk: file systems, partitions, fio
 #
-# vm: timeout=900 on=uml,6.1:partitions full=6.1:xfs,6.12:partitions+fio_in_parallel takes=50
+# vm: timeout=900 on=uml,6.1:partitions full=6.1:xfs,6.12:partitions+fio_in_parallel takes=80
 
 # shellcheck source=SCRIPTDIR/../lib/ktap.sh
 . "$(dirname "$0")/../lib/ktap.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: long=6.12,uml-lockdep,debug takes=30
+# vm: long=6.12,uml-lockdep,debug takes=40
 """Dirty logs of others: replayed in memory for a reader, on disk for a writer.
 
 The logs are the oracle's, in every shape that MS-VHDX allows, with what must not be

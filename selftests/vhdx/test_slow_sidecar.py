@@ -3,7 +3,7 @@
 #
 # test_slow_sidecar - a sidecar that is slow holds up nobody, and who waits for it can be killed
 #
-# vm: timeout=400 long=uml-lockdep takes=150
+# vm: timeout=400 long=uml-lockdep takes=80
 import contextlib
 import errno
 import os

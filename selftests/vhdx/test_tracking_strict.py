@@ -7,7 +7,7 @@
 # both, or the sidecar earlier than the container. The first is no gap, ever; the second is one if
 # the session was strict.
 #
-# vm: timeout=300 takes=30
+# vm: timeout=300 takes=70
 import concurrent.futures
 import contextlib
 import dataclasses

@@ -5,7 +5,7 @@
 #
 # One case for each return value, and one that counts them: "14 of 14".
 #
-# vm: disk=64M timeout=300 takes=25
+# vm: disk=64M timeout=300 takes=70
 import contextlib
 import os
 import pathlib

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs suites: on the host, or several in one machine."""
 
+import fcntl
 import os
 import subprocess
+import threading
 
 from harness.cpu import Meter
 from harness.suites import BUILT, SELFTESTS, TREE, machine_of, size
@@ -15,6 +17,8 @@ SLOWNESS = {"uml-lockdep": 5, "debug": 5}
 CPUS = {"uml": 0.33, "uml-lockdep": 0.4}
 # What a machine has without asking, and what it takes on top.
 MEMORY, MORE_MEMORY = 2 << 30, 1 << 29
+# Held by whoever builds what machines take along; machine/products.py has it too.
+BUILD_LOCK = TREE / "build/vm/build.lock"
 # What a script says by its exit status: not here, and that is no failure.
 SKIP = 4
 
@@ -24,9 +28,10 @@ def cpus_of(kernel):
     return CPUS.get(kernel, 1)
 
 
-def side_by_side(kernel):
-    """How many machines suites that can share one are spread over."""
-    return int(os.cpu_count() / cpus_of(kernel))
+def groups_of(kernel):
+    """How many machines suites that can share one are spread over: as many as run side by side; of
+    those that boot in no time twice as many, so that the last ones end together."""
+    return int(os.cpu_count() / cpus_of(kernel)) * (2 if kernel in CPUS else 1)
 
 
 def memory_of(suites):
@@ -54,13 +59,27 @@ def lines(command, environment=None, meter=None):
     yield process.returncode
 
 
-def build(report, name, *command):
-    """Builds what suites need."""
-    for line in lines(command):
-        if isinstance(line, str):
-            report.diagnostic(line)
-        elif line:
-            report.failure(name, f"{' '.join(map(str, command))} failed")
+_built = set()
+_building = threading.Lock()
+
+
+def build(report, suite):
+    """Builds what a suite needs, once in a run."""
+    with _building:
+        if not suite.make or suite.make in _built:
+            return
+        _built.add(suite.make)
+        # What machines take along is built for them, too.
+        BUILD_LOCK.parent.mkdir(parents=True, exist_ok=True)
+        with open(BUILD_LOCK, "w", encoding="ascii") as lock:
+            if "userspace" in " ".join(suite.make):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            command = ["make", "-s", f"-j{os.cpu_count()}", *suite.make]
+            for line in lines(command):
+                if isinstance(line, str):
+                    report.diagnostic(line)
+                elif line:
+                    report.failure(suite.name.partition("/")[0], f"{' '.join(command)} failed")
 
 
 def kernel_is_there(report, kernel):

@@ -28,7 +28,7 @@ class Section:
         """The suite has ended, or its machine has (None)."""
         self.results.finish(status)
         self.lines += [f"# {self.name}: {complaint}" for complaint in self.results.complaints]
-        self.report.add(self.name, self.results, self.lines, time.monotonic() - self.begun,
+        self.report.add(self.name, self.results, self.lines, self.begun,
                         self.meter.seconds() - self.cpu_before)
 
 
@@ -52,13 +52,15 @@ class Report:
         """A suite starts, in what the meter measures."""
         return Section(self, name, meter)
 
-    def add(self, name, results, lines, seconds, cpu_seconds):
-        """A suite's results."""
+    def add(self, name, results, lines, begun, cpu_seconds):
+        """A suite's results; when it began tells what ran beside it."""
+        seconds = time.monotonic() - begun
         with self.lock:
             self.number += 1
             verdict = "not ok" if results.failed else "ok"
             print(f"# Subtest: {name}", *lines,
-                  f"# {name}: {seconds:.0f} s, {cpu_seconds:.0f} s of CPU time",
+                  f"# {name}: {seconds:.0f} s, {cpu_seconds:.0f} s of CPU time, "
+                  f"begun at {begun - self.begun:.0f} s",
                   f"{verdict} {self.number} {name}", sep="\n", flush=True)
             self.passed += results.passed
             self.failed += results.failed

@@ -5,7 +5,9 @@ import re
 
 RESULT = re.compile(r"( *)(not ok|ok)\b(?: +\d+)?(?: *-)? *([^#]*?) *(?:# *(SKIP|TODO)?\b *(.*))?$",
                     re.IGNORECASE)
-PLAN = re.compile(r"( *)1\.\.(\d+)(?: *# *SKIP\b *(.*))?", re.IGNORECASE)
+PLAN = re.compile(r"( *)1\.\.(\d+)(?: *(# *SKIP)\b *(.*))?", re.IGNORECASE)
+# What the unit tests say of cases whose names do not match: it is as if these were not there.
+NOT_CHOSEN = "not asked for"
 
 
 class Level:
@@ -30,7 +32,8 @@ class Results:
         # name of the sum before it: file.case.
         self.names = {}
         self.levels = {}
-        self.skip_reason = None
+        # "1..0 # SKIP" was there, or the same without a reason, or cases that were not chosen.
+        self.all_skipped = self.none_chosen = False
         self.complaints = []
 
     def line(self, text):
@@ -39,12 +42,17 @@ class Results:
         if match:
             self.level(len(match[1])).planned = int(match[2])
             if match[2] == "0" and not match[1]:
-                self.skip_reason = match[3] or "no reason given"
+                self.all_skipped = bool(match[3])
+                self.none_chosen = not match[3]
             return True
         match = RESULT.match(text)
         if match:
-            self.result(len(match[1]), match[2] == "ok", (match[4] or "").upper() == "SKIP",
-                        match[3])
+            skipped = (match[4] or "").upper() == "SKIP"
+            if skipped and match[5] == NOT_CHOSEN:
+                self.none_chosen = True
+                self.level(len(match[1])).seen += 1
+            else:
+                self.result(len(match[1]), match[2] == "ok", skipped, match[3])
             return True
         if text.startswith("Bail out!"):
             self.complain(text)
@@ -94,10 +102,12 @@ class Results:
 
     def finish(self, status):
         """The suite has ended with an exit status, or None if it was lost."""
-        if self.skip_reason is not None and not self.levels.get(0, Level()).seen:
+        if self.all_skipped and not self.levels.get(0, Level()).seen:
             self.skipped += 1
         elif not self.levels:
             self.complain("it printed no KTAP")
+        elif self.none_chosen and not self.passed + self.failed + self.skipped:
+            self.complain("it has no case with such a name")
         for level in self.levels.values():
             self.check_plan(level)
         self.levels.clear()

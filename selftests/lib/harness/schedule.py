@@ -33,7 +33,8 @@ class Schedule:
     def __init__(self, cpus):
         self.cpus = cpus
         self.memory = available_memory() - RESERVE
-        self.running = 0
+        # Those that have not ended, and of these those that take a part of a CPU.
+        self.running = self.working = 0
         self.changed = threading.Condition()
         self.errors = []
 
@@ -48,10 +49,11 @@ class Schedule:
 
     def _has_room(self, job):
         """A job that is too large for the host runs alone."""
-        return not self.running or self.cpus >= job.cpus and self.memory >= job.memory
+        return not self.working or self.cpus >= job.cpus and self.memory >= job.memory
 
     def _account(self, job, sign):
         self.running += sign
+        self.working += sign * (job.cpus > 0)
         self.cpus -= sign * job.cpus
         self.memory -= sign * job.memory
         self.changed.notify_all()
@@ -64,6 +66,20 @@ class Schedule:
         finally:
             with self.changed:
                 self._account(job, -1)
+
+    def begin_all(self, jobs):
+        """Begins them one after the other, and does not wait for that."""
+        def begin():
+            for job in jobs:
+                self.begin(job)
+
+        # It takes nothing itself, and its end is waited for as that of any other is.
+        self._start(Job(begin, cpus=0))
+
+    def _start(self, job):
+        with self.changed:
+            self._account(job, 1)
+        threading.Thread(target=self._run, args=(job,)).start()
 
     def begin(self, job):
         """Waits until there is room, and starts it."""

@@ -163,7 +163,7 @@ def all_suites():
                         make=("-C", str(TREE / "userspace"), f"O={TREE}/build/userspace", "tests")))
     # Of what the two kinds of machines share, under emulation there is what is dearest to lose.
     suites.append(Suite("vm/selftest", SELFTESTS / "vm/selftest", timeout=HOST_TIMEOUT,
-                        per_kernel=True,
+                        per_kernel=True, takes=40,
                         full_on=("6.12:output*+killed_m*+instructions*+timeout*+panic*",)))
     suites.append(Suite("vm/gates", SELFTESTS / "vm/gates", timeout=HOST_TIMEOUT,
                         per_kernel=True, full=True, long_on=("uml-lockdep", "debug")))
@@ -238,10 +238,12 @@ def groups(suites, count):
 
     What can share one at all is spread over so many, where it is worth booting them.
     """
-    count = min(count, 1 + sum(suite.takes for suite in suites) // WORTH_A_MACHINE)
+    count = min(count, 1 + sum(suite.takes for suite in suites
+                               if suite.in_vm) // WORTH_A_MACHINE)
     shared = {}
     for suite in suites:
-        shared.setdefault(suite.name if suite.own_vm else None, []).append(suite)
+        shared.setdefault(suite.name if suite.own_vm or suite.per_kernel else None,
+                          []).append(suite)
     parts = [part for name, mine in shared.items()
              for part in (balanced(mine, count) if name is None else [mine])]
     return sorted(parts, key=lambda part: sum(suite.takes for suite in part), reverse=True)
@@ -277,8 +279,3 @@ def table(suites):
         check, full = ("-", (where, *suite.full_on)) if suite.full else (where, suite.full_on)
         rest = [",".join(_shown(more)) or "-" for more in (full, suite.long_on)]
         yield f"{suite.name:<28} {check:<10} {rest[0]:<18} {rest[1]}"
-
-
-def builds(suites):
-    """What has to be built for them: what make is told, and the group that it is for."""
-    return {suite.make: suite.name.partition("/")[0] for suite in suites if suite.make}

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from products import TREE, VM, BuildError, coverage
+from products import TREE, VM, BuildError, compiled_python, coverage
 
 TMP_SIZE = 16 << 30
 OUT_SIZE = 64 << 30
@@ -64,6 +64,14 @@ def copy_of_tree(target):
     """The sources, as a test needs them."""
     shutil.copytree(TREE, target, symlinks=True, copy_function=copy_if_there,
                     ignore=shutil.ignore_patterns(".git", "build", "__pycache__", "*.o"))
+    # Where Python looks for it: /src is read-only, and to compile all that a suite imports takes
+    # a second of each program.
+    compiled = compiled_python()
+    for path in compiled.rglob("*.pyc"):
+        beside = target / path.relative_to(compiled).parent
+        if beside.is_dir():
+            (beside / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(path, beside / "__pycache__")
 
 
 def environment(kernel):

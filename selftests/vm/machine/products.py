@@ -115,6 +115,19 @@ def index_modules(kernel, variant, modules):
     return index
 
 
+def compiled_python():
+    """Compiles this tree's Python for the guest, what is newer than the last time; the directory of
+    the results. The host's own Python is of the same release; what another one made, the guest's
+    ignores."""
+    results = BUILD / "vm/pycache"
+    with locked(BUILD / "vm/pycache.lock"):
+        subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", "-s", TREE, "-p", "/src",
+                        TREE / "selftests", TREE / "userspace"], check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       env={**os.environ, "PYTHONPYCACHEPREFIX": str(results)})
+    return results / TREE.relative_to("/")
+
+
 def newest_source():
     """When what the module is made of was changed last; a directory is, when a file goes."""
     paths = [TREE / "Kbuild", TREE / "Makefile"]
