@@ -9,12 +9,14 @@
 # vm: timeout=900 own-vm takes=40
 import contextlib
 import errno
+import mmap
 import pathlib
 import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, inject, kernel_calls, ktap, mirror, udev, uapi  # noqa: E402
+from vhdxtest import (filesystem, images, inject, kernel_calls, ktap, mapper, mirror,  # noqa: E402
+                      slow, udev, uapi, watch)
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -124,23 +126,13 @@ def seal_and_forget():
 @ktap.case
 def observe():
     """An observer that is told, or none; writes go on without one."""
-    watch = pathlib.Path("/sys/kernel/debug/vhdx_watch")
-
-    def tell(text):
-        with open(watch / "control", "wb", buffering=0) as control:
-            control.write(text.encode())
-
-    with tracked() as disk:
-        images.command("modprobe", "vhdx_watch")
-        try:
-            tell(f"hold {disk.node}")
-            for _, result in sweep(tell, "observe 2"):
-                write(disk)
-                if not result:
-                    ktap.check("submitted 3\n" in (watch / "told").read_text(), "it is not told")
-                    tell("unobserve")
-        finally:
-            images.command("rmmod", "vhdx_watch")
+    with tracked() as disk, watch.loaded():
+        watch.tell("hold", disk.node)
+        for _, result in sweep(watch.tell, "observe", 2):
+            write(disk)
+            if not result:
+                ktap.equal(watch.told()[0]["submitted"], 3, "writes that were told")
+                watch.tell("unobserve")
 
 
 @ktap.case
@@ -235,6 +227,34 @@ def again(disk, target, one):
         return
     one.round()
     mirror.same(disk, target)
+
+
+@ktap.case
+def observed_swap_outs_are_cut():
+    """Of a disk that is observed, and nothing but reserves is left for the driver. Pages lie across
+    the border of two blocks, once a block; and more of them wait than observers can be told of."""
+    if not ktap.LONG:
+        ktap.skip("it takes ten seconds of CPU: in long runs")
+    pages = 160 * MIB
+    with images.directory() as scratch, slow.device(scratch / "backing", 300 * MIB) as below:
+        images.create(below.path, 256 * MIB, MIB, fixed=True)
+        with attached(below.path) as disk:
+            images.command("sfdisk", "-q", disk.node, stdin="2049,\n")
+            disk.write(0, disk.read(0, 4 * KIB))
+            with watch.watched(disk), filesystem.swap(f"{disk.node}p1"):
+                memory = mmap.mmap(-1, pages, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                for at in range(0, pages, 4096):
+                    memory[at:at + 8] = at.to_bytes(8, "little")
+                with inject.failing(100):
+                    with mapper.hanging(below.name):
+                        memory.madvise(21)              # MADV_PAGEOUT
+                    ktap.eventually(watch.settled, "the end of all", 60)
+                figures, _ = watch.told()
+                ktap.diag(figures)
+                ktap.check(figures["submitted_bytes"] > pages * 3 // 4, "little was swapped out")
+                for at in range(0, pages, 37 * 4096):
+                    ktap.equal(int.from_bytes(memory[at:at + 8], "little"), at, "a page")
+                memory.close()
 
 
 inject.require()

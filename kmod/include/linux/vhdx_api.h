@@ -91,7 +91,7 @@ int vhdx_hold_get_points(struct vhdx_hold *hold, const struct vhdx_point_id *aft
  * @id:		of the point, which is no limit and no target any more
  * @reason:	of a failure; may be NULL
  *
- * Questions about the point that are under way end with -ENODATA. Returns 0 or -errno, as the
+ * A question about the point that is under way may end with -ENODATA. Returns 0 or -errno, as the
  * ioctl.
  */
 int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason);

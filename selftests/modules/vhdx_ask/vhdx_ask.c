@@ -4,12 +4,13 @@
  *
  *	echo "hold /dev/vhdx0" >/sys/kernel/debug/vhdx_ask/control, and later put
  *	echo info >..., state, "points AFTER CAPACITY", "seal LABEL", "forget ID"
- *	echo "ranges LIMIT TARGET OFFSET LENGTH GRANULARITY GAP CAPACITY" >..., each, bits, allocated
- *	cat /sys/kernel/debug/vhdx_ask/answer		structures, or words, as they are in memory
+ *	echo "ranges LIMIT TARGET OFFSET LENGTH GRANULARITY GAP CAPACITY" >...;
+ *		each, bits, allocated
+ *	cat /sys/kernel/debug/vhdx_ask/answer		structures or words, as in memory
  *	cat /sys/kernel/debug/vhdx_ask/told
  *
- * Ids are 80 hex digits, zeroes for none. "seal" is of all disks that are held, "hold" adds one; the
- * rest is about the first. "each" with a capacity of 0 only counts.
+ * Ids are 80 hex digits, zeroes for none. "seal" is of all disks that are held, "hold" adds one;
+ * the rest is about the first. "each" with a capacity of 0 only counts.
  */
 #include <linux/debugfs.h>
 #include <linux/kernel.h>
@@ -21,9 +22,6 @@
 #include <linux/timex.h>
 #include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
-#if __has_include(<linux/hex.h>)
-#include <linux/hex.h>
-#endif
 
 #define ROOM		(8U << 20)
 #define HOLDS		4
@@ -91,7 +89,16 @@ static const struct {
 
 static int to_id(const char *text, struct vhdx_point_id *id)
 {
-	return hex2bin((u8 *)id, text, sizeof(*id)) ? -EINVAL : 0;
+	u8 *byte = (u8 *)id, *end = byte + sizeof(*id);
+	int err = 0;
+
+	/* Not hex2bin(): its header is another one from version to version. */
+	for (; byte < end && !err; text += 2) {
+		char digits[] = { text[0], text[0] ? text[1] : '\0', '\0' };
+
+		err = kstrtou8(digits, 16, byte++);
+	}
+	return err;
 }
 
 static int question(const char *text)
@@ -122,7 +129,7 @@ static int question(const char *text)
 	return err ?: -EINVAL;
 }
 
-/* ---- the other calls --------------------------------------------------------------------------- */
+/* ---- the other calls ------------------------------------------------------------------------- */
 
 static int hold_disk(const char *path)
 {
@@ -158,7 +165,7 @@ static int seal(const char *label)
 	return err;
 }
 
-static int points(const char *text)
+static int get_points(const char *text)
 {
 	struct vhdx_point_id after;
 	char hex[81];
@@ -187,8 +194,11 @@ static int command(char *text)
 	const char *rest = strchrnul(text, ' ');
 
 	rest += *rest == ' ';
-	count = failed = reason = 0;
-	took = blob.size = 0;
+	count = 0;
+	failed = 0;
+	reason = 0;
+	took = 0;
+	blob.size = 0;
 	if (strstarts(text, "hold "))
 		return hold_disk(rest);
 	if (!held)
@@ -204,7 +214,7 @@ static int command(char *text)
 	else if (strstarts(text, "forget "))
 		return forget(rest);
 	else if (strstarts(text, "points "))
-		return points(text);
+		return get_points(text);
 	else
 		return question(text);
 	if (!strcmp(text, "info"))
@@ -212,7 +222,7 @@ static int command(char *text)
 	return strcmp(text, "state") ? 0 : vhdx_hold_get_state(holds[0], answer);
 }
 
-/* ---- debugfs ----------------------------------------------------------------------------------- */
+/* ---- debugfs --------------------------------------------------------------------------------- */
 
 static int told_show(struct seq_file *out, void *unused)
 {

@@ -261,10 +261,10 @@ static int copy_changes(struct mirror *m, const struct vhdx_point_id *point)
 	return err;
 }
 
-static bool is_left(const struct mirror *m, const struct vhdx_point *point)
+static bool is_left(const struct mirror *m, const struct vhdx_point *one)
 {
-	return point->label_length == strlen(LABEL) && !memcmp(point->label, LABEL, strlen(LABEL)) &&
-	       !(m->known && !memcmp(&point->id, &m->record.point, sizeof(point->id)));
+	return one->label_length == strlen(LABEL) && !memcmp(one->label, LABEL, strlen(LABEL)) &&
+	       !(m->known && !memcmp(&one->id, &m->record.point, sizeof(one->id)));
 }
 
 /* Points of earlier rounds, also of those that failed, or that a crash ended. */
