@@ -99,9 +99,15 @@ static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio, struct 
 static inline void start(struct vhdx_disk *disk, struct bio *bio, struct percpu_ref *ref,
 			 bool swap_out)
 {
+	struct bio *from = bio;
 	struct vhdx_io *io = NULL;
 
 	bio = vhdx_observers_see(disk, &disk->observers, bio);
+	/* One that was told is under way as a whole. */
+	if (unlikely(swap_out) && bio && bio != from) {
+		vhdx_observers_caught_swap_out(bio);
+		swap_out = false;
+	}
 	if (likely(bio))
 		io = io_alloc(disk, bio, ref);
 	if (likely(io)) {
@@ -188,7 +194,7 @@ void vhdx_submit_bio(struct bio *bio)
 		bio->bi_status = BLK_STS_IOERR;
 		goto fail;
 	}
-	if (unlikely(vhdx_is_swap_out(bio))) {
+	if (unlikely(vhdx_is_swap_out(bio)) && !vhdx_observers_caught(bio)) {
 		swap_out = true;
 		if (!vhdx_swap_out_enter(disk, bio))
 			return;

@@ -6,7 +6,10 @@
 #include <linux/slab.h>
 #include <linux/vhdx_api.h>
 
-/* So many writes are told however little memory there is; the next one waits for the end of one. */
+/*
+ * So many writes are told however little memory there is; the next one waits for the end of one.
+ * No more swap-outs than that are under way at a time, and those that are not have no clone.
+ */
 #define CATCHES	VHDX_SWAP_OUTS
 
 /**
@@ -17,6 +20,7 @@
  * @offset:	likewise
  * @length:	likewise
  * @newest:	observers up to this number were told
+ * @swap_out:	it is a write of swapped memory under way (swap_out.h)
  * @clone:	goes on in its place
  */
 struct catch {
@@ -26,6 +30,7 @@ struct catch {
 	u64 offset;
 	u64 length;
 	u64 newest;
+	bool swap_out;
 	struct bio clone;
 };
 
@@ -64,12 +69,17 @@ static void tell_completed(const struct catch *caught, int err)
 static void caught_end(struct bio *clone)
 {
 	struct catch *caught = container_of(clone, struct catch, clone);
+	struct vhdx_disk *disk = container_of(caught->observers, struct vhdx_disk, observers);
 	struct bio *bio = caught->bio;
+	bool swap_out = caught->swap_out;
 
 	if (clone->bi_status)
 		bio->bi_status = clone->bi_status;
 	tell_completed(caught, blk_status_to_errno(clone->bi_status));
 	bio_put(clone);
+	/* The next one finds the clone's memory. */
+	if (unlikely(swap_out))
+		vhdx_swap_out_leave(disk);
 	bio_endio(bio);
 }
 
@@ -83,6 +93,17 @@ static enum vhdx_write_op op_of(const struct bio *bio)
 	default:
 		return bio_sectors(bio) ? VHDX_OP_WRITE : VHDX_OP_FLUSH;
 	}
+}
+
+/**
+ * vhdx_observers_caught() - was it told?
+ * @bio:	from the block layer, or the rest of one that was cut
+ *
+ * Returns true if it goes on in the place of one that was told.
+ */
+bool vhdx_observers_caught(const struct bio *bio)
+{
+	return bio->bi_end_io == caught_end;
 }
 
 /**
@@ -100,7 +121,7 @@ struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
 	struct bio *clone;
 
 	/* What is submitted again is the clone itself, without what was cut off in front. */
-	if (!op_is_write(bio_op(bio)) || bio->bi_end_io == caught_end)
+	if (!op_is_write(bio_op(bio)) || vhdx_observers_caught(bio))
 		return bio;
 	clone = bio_alloc_clone(bio->bi_bdev, bio,
 				bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT : GFP_NOIO,
@@ -116,9 +137,19 @@ struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio)
 	caught->length = bio->bi_iter.bi_size;
 	caught->offset = caught->length ? (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT : 0;
 	caught->newest = 0;
+	caught->swap_out = false;
 	clone->bi_end_io = caught_end;
 	tell_submitted(caught);
 	return clone;
+}
+
+/**
+ * vhdx_observers_caught_swap_out() - vhdx_swap_out_leave() is called as it ends, with all its parts
+ * @bio:	vhdx_observers_caught(), just now
+ */
+void vhdx_observers_caught_swap_out(struct bio *bio)
+{
+	container_of(bio, struct catch, clone)->swap_out = true;
 }
 
 /* ---- what happens to the history ------------------------------------------------------------ */

@@ -6,7 +6,8 @@
  * A write is told as its bio comes from the block layer, and again as that bio ends: a clone goes
  * on in its place, whose end is that of the bio; in between nothing knows of it. Whether a bio is
  * told is decided once: as it comes, or, of a swap-out, when its turn has come. Of its parts, which
- * are submitted again, none is.
+ * are submitted again, none is; nor does a part of a swap-out wait for its turn once more: it would
+ * keep the clone's memory, which those in front of it may wait for.
  */
 #ifndef VHDX_OBSERVERS_H
 #define VHDX_OBSERVERS_H
@@ -79,6 +80,8 @@ int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *o
 void vhdx_observers_remove(struct vhdx_observers *observers, struct vhdx_observer *observer);
 
 struct bio *vhdx_observers_catch(struct vhdx_disk *disk, struct bio *bio);
+bool vhdx_observers_caught(const struct bio *bio);
+void vhdx_observers_caught_swap_out(struct bio *bio);
 
 struct vhdx_event *vhdx_event_alloc(void);
 void vhdx_observers_tell(struct vhdx_observers *observers, struct vhdx_event *event,

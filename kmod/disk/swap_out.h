@@ -8,6 +8,9 @@
  * reclaims memory goes on (rule K1): the writes under way may wait for that very task, which is in
  * the middle of a commit of the file system that the container lies on.
  *
+ * A bio that observers are told of (observers.h) counts as one write, whatever it is cut into: none
+ * of its parts waits for its turn.
+ *
  * Still each bio that waits keeps itself and a page from being freed. Once there is no memory for
  * more bios, no task can reclaim memory, for that takes bios; not in the file system below either,
  * which may hold what the writes under way wait for. A loop device on a sparse file stands still

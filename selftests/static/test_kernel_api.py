@@ -16,7 +16,7 @@ import ktap  # noqa: E402
 
 HEADER = (TREE / "kmod/include/linux/vhdx_api.h").read_text()
 PAGE = (TREE / "Documentation/kernel-api.rst").read_text()
-MOST_LINES = 600
+MOST_LINES = 599
 
 
 def declared():

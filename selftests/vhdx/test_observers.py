@@ -13,61 +13,18 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import faulty, images, ktap, slow, uapi  # noqa: E402
-from vhdxtest.device import Control, expect_failure  # noqa: E402
-from vhdxtest.disk import attached, detach_index, raw_attached  # noqa: E402
+from vhdxtest import dio, faulty, images, ktap, slow, uapi  # noqa: E402
+from vhdxtest.device import Control, Handle, expect_failure  # noqa: E402
+from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
+from vhdxtest.watch import DEBUGFS, loaded, settled, tell, told, watched  # noqa: E402
 
-DEBUGFS = pathlib.Path("/sys/kernel/debug/vhdx_watch")
 TRACING = pathlib.Path("/sys/kernel/tracing")
-
-
-def tell(*words):
-    """A command for the module."""
-    control = os.open(DEBUGFS / "control", os.O_WRONLY)
-    try:
-        os.write(control, " ".join(map(str, words)).encode())
-    finally:
-        os.close(control)
-
-
-def told():
-    """({name: number}, [(event, id, reason)])"""
-    figures, events = {}, []
-    for line in (DEBUGFS / "told").read_text(encoding="ascii").splitlines():
-        name, _, rest = line.partition(" ")
-        if name == "event":
-            what, point, reason = rest.split()
-            events.append((what, point, int(reason)))
-        else:
-            figures[name] = int(rest)
-    return figures, events
-
-
-@contextlib.contextmanager
-def loaded():
-    """The module is there, and has let go of everything when it goes."""
-    images.command("modprobe", "vhdx_watch")
-    try:
-        yield
-    finally:
-        images.command("rmmod", "vhdx_watch")
-
-
-@contextlib.contextmanager
-def watched(disk, count=1):
-    """The disk is held, and observed this many times."""
-    with loaded():
-        tell("hold", disk.node)
-        tell("observe", count)
-        yield
-        figures, _ = told()
-        ktap.equal((figures["unpaired"], figures["told_while_quiet"]), (0, 0), "unpaired, quiet")
 
 
 @contextlib.contextmanager
 def traced(disk):
-    """[(operation, sectors)] of bios that reached the disk: filled in at the end."""
+    """[(operation, sector, sectors)] of bios that reached the disk: filled in at the end."""
     event = TRACING / "events/block/block_bio_queue"
     found, dev = [], os.stat(disk.node).st_rdev
     number = os.major(dev) << 20 | os.minor(dev)
@@ -83,7 +40,7 @@ def traced(disk):
             if "block_bio_queue:" in line:
                 # 252,0 WS 2048 + 8 [name]
                 words = line.partition("block_bio_queue:")[2].split()
-                found.append((words[1], int(words[4])))
+                found.append((words[1], int(words[2]), int(words[4])))
 
 
 def write_all_sorts(disk):
@@ -92,14 +49,6 @@ def write_all_sorts(disk):
                            (9 * MIB + 512, 700 * KIB), (3 * MIB, 64 * KIB)):
         disk.write(offset, b"w" * length)
     disk.data.flush()
-
-
-def settled():
-    """Everything that was submitted has ended."""
-    figures, _ = told()
-    return all(figures[begun] == figures[ended] for begun, ended in
-               (("submitted", "completed"), ("flushes", "flushed"), ("zeroes", "zeroed"),
-                ("discards", "discarded")))
 
 
 @ktap.case
@@ -155,21 +104,43 @@ def long_chains_end():
         ktap.equal((figures["completed_bytes"], figures["failed"]), (512 * MIB, 0), "bytes, failed")
 
 
+def write_here_and_there(disk, name, count):
+    """What the driver need not cut."""
+    chance = ktap.chance(name)
+    with dio.Direct(disk.node, write=True) as device:
+        for _ in range(count):
+            length = chance.randrange(1, 17) * 4 * KIB
+            device.write(chance.randrange(16 * MIB // (64 * KIB)) * 64 * KIB, b"x" * length)
+
+
+def together(*calls):
+    """Each (function, argument, ...) in a thread of its own, until all are done."""
+    threads = [threading.Thread(target=call[0], args=call[1:]) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @ktap.case
 def counts_as_a_trace_does():
-    """Bio by bio, where the driver cuts none."""
+    """Bio by bio, from four tasks at once: how many, how long, and where."""
     if not (TRACING / "events/block").exists():
         ktap.skip("this kernel does not trace bios")
     with images.container(16 * MIB) as path, attached(path, "--track") as disk:
-        with watched(disk), traced(disk) as found:
-            for number in range(40):
-                disk.write(number * 64 * KIB, b"x" * 16 * KIB)
+        with watched(disk, 2), traced(disk) as found:
+            together(*((write_here_and_there, disk, f"trace {n}", 40) for n in range(4)))
             ktap.eventually(settled, "the end of all")
             figures, _ = told()
-        writes = [sectors for kind, sectors in found if "W" in kind and sectors]
-        ktap.equal((figures["submitted"], figures["submitted_bytes"]),
-                   (len(writes), 512 * sum(writes)), "writes, bytes")
-        ktap.check(len(writes) >= 40, "too few writes")
+        writes = [(at, sectors) for kind, at, sectors in found if "W" in kind and sectors]
+        right = (len(writes), 512 * sum(sectors for _, sectors in writes),
+                 sum((at + 1) * sectors for at, sectors in writes))
+        for when in ("submitted", "completed"):
+            ktap.equal((figures[when], figures[f"{when}_bytes"], figures[f"{when}_sum"]), right,
+                       f"writes, bytes, and where, {when}")
+        ktap.equal((figures["others_submitted"], figures["others_completed"]),
+                   (figures["submitted"] + figures["flushes"],) * 2, "what the other one was told")
+        ktap.check(len(writes) >= 160, "too few writes")
 
 
 @ktap.case
@@ -313,6 +284,107 @@ def unload_in_any_order():
         images.command("rmmod", "vhdx_watch")
         ktap.equal(disk.sysfs("holders"), "", "holders")
         disk.write(0, b"y" * 4096)
+
+
+def over_and_over(over, step, turns):
+    """Until it is over; that a disk or a module is not there at that moment is to be expected."""
+    while not over.is_set():
+        try:
+            step()
+            turns[step.__name__] = turns.get(step.__name__, 0) + 1
+        except OSError as failure:
+            if failure.errno not in EXPECTED:
+                turns["bad"] = f"{step.__name__}: {failure}"
+        time.sleep(0.01)
+
+
+EXPECTED = (errno.EBUSY, errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.EIO, errno.EINVAL,
+            errno.EAGAIN, errno.ENODATA, errno.EEXIST)
+INDEX = 77
+
+
+class Races:
+    """What tasks do to one disk, to the driver, and to a module that watches."""
+
+    def __init__(self, path):
+        self.path, self.node, self.char = path, f"/dev/vhdx{INDEX}", f"/dev/vhdxc{INDEX}"
+        self.chance = ktap.chance("races")
+
+    def comes_and_goes(self):
+        """The disk."""
+        with Control() as control, opened(self.path) as fd, opened(f"{self.path}.lrct") as sidecar:
+            control.attach(fd, sidecar, index=INDEX)
+            try:
+                time.sleep(self.chance.uniform(0, 0.1))
+            finally:
+                self._detach(control)
+
+    def _detach(self, control):
+        end = time.monotonic() + 20
+        while True:
+            try:
+                return control.detach(INDEX)
+            except OSError as failure:
+                if failure.errno != errno.EBUSY or time.monotonic() > end:
+                    raise
+
+    def is_written(self):
+        """While others do the same."""
+        with dio.Direct(self.node, write=True) as device:
+            for number in range(20):
+                device.write(number * 512 * KIB, b"r" * 4 * KIB)
+
+    def is_sealed(self):
+        """And a point is forgotten."""
+        with Handle(self.char, write=True) as handle:
+            handle.seal()
+            handle.forget(handle.ids()[0])
+
+    def is_watched(self):
+        """Every other time the module goes without having let go."""
+        images.command("modprobe", "vhdx_watch", check=False)
+        try:
+            tell("hold", self.node)
+            for count in (1, 4):
+                tell("observe", count)
+                tell("unobserve")
+            tell("observe", 3)
+            if self.chance.randrange(2):
+                tell("put")
+        finally:
+            if DEBUGFS.exists():
+                figures, _ = told()
+                ktap.equal((figures["unpaired"], figures["told_while_quiet"]), (0, 0),
+                           "unpaired, quiet")
+            images.command("rmmod", "vhdx_watch", check=False)
+
+    @staticmethod
+    def driver_goes():
+        """If nobody uses it; then it is back at once."""
+        images.command("rmmod", "vhdx", check=False)
+        images.command("modprobe", "vhdx", check=False)
+
+
+@ktap.case
+def everything_races():
+    """Attach, detach, writes, seals; a module that holds, observes, lets go, and goes; and the
+    driver, which goes as soon as it may."""
+    with images.container(16 * MIB) as path:
+        with attached(path, "--track"):
+            pass
+        races, over, turns = Races(path), threading.Event(), {}
+        steps = (races.comes_and_goes, races.is_written, races.is_sealed, races.is_watched,
+                 races.driver_goes)
+        ending = threading.Timer(180 if ktap.LONG else 3, over.set)
+        ending.start()
+        together(*((over_and_over, over, step, turns) for step in steps))
+        images.command("modprobe", "vhdx")
+        ktap.diag(turns)
+        ktap.check("bad" not in turns, turns.get("bad"))
+        ktap.check(len(turns) == len(steps), f"only {sorted(turns)} succeeded at all")
+        with attached(path) as disk:
+            ktap.equal(disk.sysfs("holders"), "", "holders")
+            disk.write(0, b"x" * 4096)
 
 
 @ktap.case

@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import filesystem, images, judge, ktap
+from vhdxtest import filesystem, images, judge, ktap, watch
 from vhdxtest.disk import attached
 from vhdxtest.images import MIB
 
@@ -33,11 +33,26 @@ bad = sum(page[-4096:] != page[:4096] for page in pages)
 print(f"{count} MiB, {bad} of them wrong")
 """
 
+# The same in pages of 2 MiB, where the kernel can swap these.
+LARGE_EATER = """
+import mmap, os
+open("/proc/self/oom_score_adj", "w").write("1000")
+count = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 5 // 4 >> 21
+memory = mmap.mmap(-1, count << 21, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_HUGEPAGE)
+pages = [os.urandom(4096) for _ in range(count)]
+for number, page in enumerate(pages):
+    memory[number << 21:number + 1 << 21] = page * 512
+middles = [(number << 21) + (1 << 20) for number in range(count)]
+bad = sum(memory[at:at + 4096] != page for at, page in zip(middles, pages))
+print(f"{2 * count} MiB, {bad} of them wrong")
+"""
 
-def eat():
+
+def eat(program=EATER):
     """Has the memory eaten, and says in how many seconds."""
     begin = time.monotonic()
-    with subprocess.Popen([sys.executable, "-c", EATER], stdout=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
                           text=True) as eater:
         try:
             said, _ = eater.communicate(timeout=PATIENCE)
@@ -47,6 +62,22 @@ def eat():
     ktap.equal(eater.returncode, 0, "status of who eats the memory")
     ktap.check(" 0 of them wrong" in said, said)
     return time.monotonic() - begin
+
+
+@ktap.case
+def observed():
+    """A module is told of each write, of large pages too, which are cut: its memory is no more than
+    that of the writes under way."""
+    with filesystem.made("ext4", os.environ["VHDX_DISK0"]) as where:
+        path = images.create(where / "disk.vhdx", SIZE, MIB)
+        with attached(path) as disk, watch.watched(disk):
+            with filesystem.swap(disk.node):
+                ktap.diag(f"{eat(LARGE_EATER):.0f} s, {disk.sysfs('io')}")
+            ktap.eventually(watch.settled, "the end of all")
+            figures, _ = watch.told()
+            ktap.diag(figures)
+            ktap.check(figures["submitted_bytes"] > 64 * MIB, "nothing was swapped out")
+        judge.valid(path)
 
 
 def on_disk(kind, fixed=False):

@@ -8,9 +8,13 @@
  * <uapi/linux/vhdx.h> are asked for; one engine answers both. An *observer* hears of writes.
  *
  * Unless it says otherwise a call is made in process context, may sleep, and can be killed: -EINTR.
- * It is not made under a lock that I/O to this disk needs. Offsets and lengths are bytes of the
- * whole disk, also where it is held by one of its partitions. A @reason is VHDX_REASON_*: why the
- * call failed.
+ * It is not made under a lock that I/O to this disk needs, nor in the callbacks that must not
+ * sleep. Any number of tasks may call at once, also with one hold; vhdx_hold_put() is the last call
+ * with it. Offsets and lengths are bytes of the whole disk, also where it is held by one of its
+ * partitions. A @reason is VHDX_REASON_*: why the call failed.
+ *
+ * Structures of the uapi have their present size here. A module is built against the header of the
+ * driver that it is loaded with: the symbols' versions say so.
  *
  * Documentation/kernel-api.rst is for who writes such a module.
  */
@@ -49,10 +53,22 @@ void vhdx_hold_put(struct vhdx_hold *hold);
 
 /* ---- what the ioctls tell ----------------------------------------------------------------- */
 
-/* VHDX_GET_INFO. 0. */
+/**
+ * vhdx_hold_get_info() - VHDX_GET_INFO
+ * @hold:	the disk
+ * @info:	is filled in; @size, @message and @reason mean nothing
+ *
+ * Does not wait for I/O, and is not killed. Returns 0.
+ */
 int vhdx_hold_get_info(struct vhdx_hold *hold, struct vhdx_info *info);
 
-/* VHDX_GET_TRACKING_STATE. 0. */
+/**
+ * vhdx_hold_get_state() - VHDX_GET_TRACKING_STATE
+ * @hold:	the disk
+ * @state:	is filled in; as for vhdx_hold_get_info()
+ *
+ * Returns 0.
+ */
 int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *state);
 
 /**
@@ -69,7 +85,15 @@ int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *stat
 int vhdx_hold_get_points(struct vhdx_hold *hold, const struct vhdx_point_id *after,
 			 struct vhdx_point *points, u32 capacity, u32 *count, u32 *reason);
 
-/* VHDX_FORGET. 0 or -errno, as the ioctl. @reason: of a failure; may be NULL. */
+/**
+ * vhdx_hold_forget() - VHDX_FORGET
+ * @hold:	the disk
+ * @id:		of the point, which is no limit and no target any more
+ * @reason:	of a failure; may be NULL
+ *
+ * A question about the point that is under way may end with -ENODATA. Returns 0 or -errno, as the
+ * ioctl.
+ */
 int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason);
 
 /**
@@ -136,9 +160,12 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
  * vhdx_hold_each_range() - the same, one call for each range
  * @hold:	the disk
  * @query:	in and out
- * @fn:		called for each range, in order, with no lock held; may sleep, and may read and
- *		write this disk. Not 0: that is what is returned
+ * @fn:		called for each range, in order, with no lock held; may sleep, may read and
+ *		write this disk, and make other calls. Not 0: that is what is returned
  * @context:	for @fn
+ *
+ * What was told before a failure was told: processed_byte_length is 0 all the same.
+ * Returns 0, -errno as the ioctl, or what @fn returned.
  */
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
 			 int (*fn)(void *context, const struct vhdx_range *range), void *context);
@@ -147,8 +174,12 @@ int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
  * vhdx_hold_get_bits() - the same as a bitmap
  * @hold:	the disk
  * @query:	in and out; byte_offset is a multiple of 64 granules, min_gap is 0
- * @words:	receives bit i % 64 of word i / 64 for granule i from byte_offset on
+ * @words:	receives bit i % 64 of word i / 64 for granule i from byte_offset on; bits behind
+ *		the last granule that was processed are zero in its word
  * @word_count:	how many there is room for, at least 1
+ *
+ * What was processed is told by processed_byte_length; words behind it are as they were.
+ * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *words,
 		       u32 word_count);
@@ -160,17 +191,29 @@ int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *wo
  * @ranges:	see vhdx_hold_get_ranges(); what is not told reads as zeroes
  * @capacity:	likewise
  * @count:	likewise
+ *
+ * Where a range has VHDX_RANGE_ZERO it reads as zeroes, too, and need not be read.
+ * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
 			    struct vhdx_range *ranges, u32 capacity, u32 *count);
 
 /* ---- observers ------------------------------------------------------------------------------ */
 
+/**
+ * enum vhdx_write_op - what is done to a part of the disk
+ * @VHDX_OP_WRITE:	data are written, with or without a flush in front of them
+ * @VHDX_OP_ZEROES:	it is to read as zeroes
+ * @VHDX_OP_DISCARD:	nobody needs it any more: it reads as before, or as zeroes
+ * @VHDX_OP_FLUSH:	all that was completed becomes durable; offset and length are 0
+ *
+ * Whoever keeps a copy treats what it does not know as a write: it reads the disk.
+ */
 enum vhdx_write_op {
 	VHDX_OP_WRITE,
 	VHDX_OP_ZEROES,
 	VHDX_OP_DISCARD,
-	VHDX_OP_FLUSH,		/* offset and length are 0 */
+	VHDX_OP_FLUSH,
 };
 
 /**

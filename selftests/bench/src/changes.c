@@ -3,6 +3,7 @@
  * changes - how many instructions it takes to be told what changed
  *
  *	changes ranges DEVICE LIMIT TARGET ROUNDS	of /dev/vhdxcN, ids as 80 hex digits
+ *	changes flagged DEVICE LIMIT TARGET ROUNDS	the same with flags: what is zeroes now
  *	changes bits DEVICE LIMIT TARGET ROUNDS
  *	changes pagemap PAGES LIST ROUNDS		PAGEMAP_SCAN of memory; numbers of the
  *							pages that are written, a line each
@@ -69,7 +70,7 @@ static uint64_t ask(struct question *q)
 	return told;
 }
 
-static void open_disk(struct question *q, char **arguments, uint32_t flags)
+static void open_disk(struct question *q, char **arguments, uint32_t flags, uint32_t range_size)
 {
 	struct vhdx_info info = { .size = sizeof(info) };
 	struct vhdx_point_id *ids[] = { &q->changes.limit_id, &q->changes.target_id };
@@ -84,7 +85,7 @@ static void open_disk(struct question *q, char **arguments, uint32_t flags)
 	q->changes.byte_length = info.virtual_disk_size;
 	q->changes.output = (uintptr_t)output;
 	q->changes.output_capacity = flags ? BITS_AT_ONCE : AT_ONCE;
-	q->changes.range_size = flags ? 0 : VHDX_RANGE_SIZE_VER0;
+	q->changes.range_size = flags ? 0 : range_size;
 	for (i = 0; i < 2; i++) {
 		for (j = 0; j < sizeof(*ids[i]); j++) {
 			if (sscanf(arguments[1 + i] + 2 * j, "%2x", &byte) != 1)
@@ -186,9 +187,11 @@ int main(int argc, char **argv)
 	struct question q = { 0 };
 	int rounds;
 
-	if (argc == 6 && (!strcmp(argv[1], "ranges") || !strcmp(argv[1], "bits"))) {
+	if (argc == 6 && (!strcmp(argv[1], "ranges") || !strcmp(argv[1], "flagged") ||
+			  !strcmp(argv[1], "bits"))) {
 		function = ask;
-		open_disk(&q, argv + 2, *argv[1] == 'b' ? VHDX_CHANGES_BITMAP : 0);
+		open_disk(&q, argv + 2, *argv[1] == 'b' ? VHDX_CHANGES_BITMAP : 0,
+			  *argv[1] == 'f' ? sizeof(struct vhdx_range) : VHDX_RANGE_SIZE_VER0);
 	} else if (argc == 5 && !strcmp(argv[1], "pagemap")) {
 		function = scan;
 		open_memory(&q, argv + 2);

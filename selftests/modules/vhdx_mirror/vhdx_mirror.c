@@ -16,66 +16,55 @@
  *	flush	the target, and then write the new point into the record
  *	forget	the old point
  *
- * A crash anywhere leaves a record with a point that the disk still knows, and everything that is
- * not on the target was written behind it. What is copied may be newer than the point, as the disk
- * is written meanwhile; then it is in the next round, too. Between two rounds of a disk that rests
- * the target is equal to it.
+ * A crash anywhere leaves a record with a point that the disk still knows, and what is not on the
+ * target was written behind it. What is copied may be newer than the point: then it is in the next
+ * round, too. Once a disk rests the target is equal to it after a round.
  *
  * A round begins every INTERVAL milliseconds, when it is asked for, and, unless LAG is 0, when so
- * many bytes were written since the last one.
+ * many bytes were written that no round has. One that failed leaves the record, old or new, and no
+ * other point: the next one goes on from there.
  */
-#include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/crc32c.h>
 #include <linux/debugfs.h>
-#include <linux/file.h>
-#include <linux/fs.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
-#include <linux/wait.h>
 
 #define RECORD		4096U
 #define MAGIC		"vhdxmirr"
 #define PIECE		(256U << 10)	/* copied at a time */
+#define ZEROES		(64U << 20)
 #define RANGES		256U
 #define POINTS		64U
 #define LABEL		"vhdx_mirror"
 
-/* The last bytes of the target, little endian. */
+/* The last bytes of the target: whose copy it is, and as of when. In the machine's byte order. */
 struct record {
 	u8 magic[8];
 	u8 disk_id[16];
-	u8 guid[16];
-	__le64 sequence;
-	__le64 disk_size;
-	__le32 kind;
-	__le32 crc;		/* of what is in front of it */
+	u64 disk_size;
+	struct vhdx_point_id point;
+	u32 reserved;
+	u32 crc;		/* of what is in front of it */
 };
 
-/**
+/*
  * struct mirror - one disk and its target
- * @link:	in mirrors
  * @name:	of the target
- * @source:	the disk; and @target: open block devices
- * @hold:	keeps the disk attached
- * @observer:	counts, and hears that the disk is to go
- * @thread:	does the rounds
- * @wait:	woken for another round
- * @lock:	@error and counters
  * @wanted:	rounds that were asked for; @done: of these
  * @leaving:	the disk is to go
- * @over:	the thread is about to end
- * @lag:	bytes written since the last round began
+ * @lag:	bytes written that no round has
+ * @record:	what the target has, or should have
+ * @read:	what it has is known: @record, if @known; otherwise a copy of nothing
  */
 struct mirror {
 	struct list_head link;
 	char name[64];
-	struct file *source;
-	struct file *target;
+	struct file *source, *target;
 	struct vhdx_hold *hold;
 	struct vhdx_observer observer;
 	struct task_struct *thread;
@@ -83,20 +72,23 @@ struct mirror {
 	struct dentry *dentry;
 	unsigned int interval_ms;
 	u64 lag_most;
-	atomic_t wanted;
-	atomic_t done;
-	bool leaving;
-	bool over;
+	atomic_t wanted, done;
+	bool leaving, over;
 	atomic64_t lag;
 	struct vhdx_info info;
-	struct vhdx_point_id point;
-	bool known;
+	struct record record;
+	bool read, known;
 	struct vhdx_range *ranges;
 	struct page *pages;
 	u64 rounds, full, copied, zeroed;
 	int error;
-	u32 reason;
+	u32 reason, why;		/* VHDX_REASON_*: @why, of the last full copy */
+	const char *phase;
 };
+
+/* For tests of crashes: a round that comes to this phase stays there until it is another one. */
+static char stop_in[16];
+module_param_string(stop_in, stop_in, sizeof(stop_in), 0600);
 
 static LIST_HEAD(mirrors);
 static DEFINE_MUTEX(mirrors_lock);
@@ -105,11 +97,6 @@ static struct dentry *root;
 static struct block_device *bdev_of(struct file *file)
 {
 	return I_BDEV(file->f_mapping->host);
-}
-
-static u64 size_of(struct file *file)
-{
-	return i_size_read(file->f_mapping->host);
 }
 
 /* ---- input and output ----------------------------------------------------------------------- */
@@ -128,84 +115,108 @@ static int transfer(struct mirror *m, struct file *file, blk_opf_t opf, u64 offs
 	return err;
 }
 
-static int copy(struct mirror *m, u64 offset, u64 length)
+static bool is_to_end(const struct mirror *m)
+{
+	return kthread_should_stop() || READ_ONCE(m->leaving);
+}
+
+static void enter(struct mirror *m, const char *phase)
+{
+	WRITE_ONCE(m->phase, phase);
+	while (sysfs_streq(stop_in, phase) && !is_to_end(m))
+		schedule_timeout_interruptible(HZ / 100);
+}
+
+static int copy_piece(struct mirror *m, u64 offset, u32 length)
+{
+	int err = transfer(m, m->source, REQ_OP_READ, offset, length);
+
+	if (!err)
+		err = transfer(m, m->target, REQ_OP_WRITE, offset, length);
+	if (!err)
+		m->copied += length;
+	enter(m, "copy");
+	return err;
+}
+
+static int zero_piece(struct mirror *m, u64 offset, u32 length)
+{
+	m->zeroed += length;
+	return blkdev_issue_zeroout(bdev_of(m->target), offset >> SECTOR_SHIFT,
+				    length >> SECTOR_SHIFT, GFP_KERNEL, 0);
+}
+
+/* Whoever wants the disk to be let go of does not wait for more than a piece. */
+static int copy(struct mirror *m, u64 offset, u64 length, bool zeroes)
 {
 	u32 now;
 	int err = 0;
 
 	for (; length && !err; offset += now, length -= now) {
-		now = min_t(u64, length, PIECE);
-		err = transfer(m, m->source, REQ_OP_READ, offset, now);
-		if (!err)
-			err = transfer(m, m->target, REQ_OP_WRITE, offset, now);
-		if (!err)
-			m->copied += now;
-		if (kthread_should_stop() || READ_ONCE(m->leaving))
+		if (is_to_end(m))
 			return -EINTR;
+		now = min_t(u64, length, zeroes ? ZEROES : PIECE);
+		err = (zeroes ? zero_piece : copy_piece)(m, offset, now);
 		cond_resched();
 	}
 	return err;
-}
-
-static int zero(struct mirror *m, u64 offset, u64 length)
-{
-	if (!length)
-		return 0;
-	m->zeroed += length;
-	return blkdev_issue_zeroout(bdev_of(m->target), offset >> SECTOR_SHIFT,
-				    length >> SECTOR_SHIFT, GFP_KERNEL, 0);
 }
 
 /* ---- the record ----------------------------------------------------------------------------- */
 
 static u64 record_at(const struct mirror *m)
 {
-	return (size_of(m->target) & ~(u64)(RECORD - 1)) - RECORD;
+	return round_down(bdev_nr_bytes(bdev_of(m->target)), RECORD) - RECORD;
 }
 
-static __le32 checksum(const struct record *record)
+static u32 checksum(const struct record *record)
 {
-	return cpu_to_le32(crc32c(~0, record, offsetof(struct record, crc)));
+	return crc32c(~0, record, offsetof(struct record, crc));
 }
 
-/* Which point the target has; none, unless it has one of this disk. */
+/* What is read is durable, whatever the last write of it was told. */
 static int read_record(struct mirror *m)
 {
 	struct record *record = page_address(m->pages);
-	int err = transfer(m, m->target, REQ_OP_READ, record_at(m), RECORD);
+	int err = blkdev_issue_flush(bdev_of(m->target));
 
-	m->known = !err && !memcmp(record->magic, MAGIC, sizeof(record->magic)) &&
-		   record->crc == checksum(record) &&
-		   !memcmp(record->disk_id, m->info.virtual_disk_id, sizeof(record->disk_id)) &&
-		   le64_to_cpu(record->disk_size) == m->info.virtual_disk_size;
-	if (!m->known)
+	if (!err)
+		err = transfer(m, m->target, REQ_OP_READ, record_at(m), RECORD);
+	if (err)
 		return err;
-	memcpy(m->point.guid, record->guid, sizeof(record->guid));
-	m->point.sequence = le64_to_cpu(record->sequence);
-	m->point.kind = le32_to_cpu(record->kind);
+	m->read = true;
+	m->known = !memcmp(record, &m->record, offsetof(struct record, point)) &&
+		   record->crc == checksum(record);
+	m->record.point = record->point;
 	return 0;
 }
 
-/* What was copied is durable before the record says so. */
+/* What was copied is durable before the record says so. NULL: it is a copy of nothing. */
 static int write_record(struct mirror *m, const struct vhdx_point_id *point)
 {
 	struct record *record = page_address(m->pages);
+	int err;
 
 	memset(record, 0, RECORD);
 	if (point) {
-		memcpy(record->magic, MAGIC, sizeof(record->magic));
-		memcpy(record->disk_id, m->info.virtual_disk_id, sizeof(record->disk_id));
-		memcpy(record->guid, point->guid, sizeof(record->guid));
-		record->sequence = cpu_to_le64(point->sequence);
-		record->disk_size = cpu_to_le64(m->info.virtual_disk_size);
-		record->kind = cpu_to_le32(point->kind);
-		record->crc = checksum(record);
+		m->record.point = *point;
+		m->record.crc = checksum(&m->record);
+		*record = m->record;
 	}
-	return transfer(m, m->target, REQ_OP_WRITE | REQ_PREFLUSH | REQ_FUA, record_at(m),
-			RECORD);
+	err = transfer(m, m->target, REQ_OP_WRITE | REQ_PREFLUSH | REQ_FUA, record_at(m), RECORD);
+	m->known = point;
+	/* After an error it has the old one, or the new one. */
+	m->read = !err;
+	return err;
 }
 
 /* ---- a round -------------------------------------------------------------------------------- */
+
+static int copy_range(void *context, const struct vhdx_range *range)
+{
+	return copy(context, range->byte_offset, range->byte_length,
+		    range->flags & VHDX_RANGE_ZERO);
+}
 
 /* All of the disk: what is allocated, and zeroes everywhere else. */
 static int copy_all(struct mirror *m)
@@ -215,37 +226,33 @@ static int copy_all(struct mirror *m)
 	u32 i, count;
 	int err;
 
-	/* Until it is whole it is a copy of nothing. */
-	err = write_record(m, NULL);
-	m->known = false;
 	m->full++;
+	m->why = m->reason;
+	pr_notice("vhdx_mirror: all of %s is copied, reason %u\n", m->name, m->why);
+	err = write_record(m, NULL);
+	enter(m, "full");
 	while (!err && query.byte_offset < size) {
 		query.byte_length = size - query.byte_offset;
 		err = vhdx_hold_get_allocated(m->hold, &query, m->ranges, RANGES, &count);
 		m->reason = query.reason;
 		for (i = 0; i < count && !err; i++) {
-			err = zero(m, told, m->ranges[i].byte_offset - told);
+			err = copy(m, told, m->ranges[i].byte_offset - told, true);
 			if (!err)
-				err = copy(m, m->ranges[i].byte_offset, m->ranges[i].byte_length);
+				err = copy_range(m, &m->ranges[i]);
 			told = m->ranges[i].byte_offset + m->ranges[i].byte_length;
 		}
 		query.byte_offset += query.processed_byte_length;
 	}
-	return err ?: zero(m, told, size - told);
-}
-
-static int copy_one(void *context, const struct vhdx_range *range)
-{
-	return copy(context, range->byte_offset, range->byte_length);
+	return err ?: copy(m, told, size - told, true);
 }
 
 static int copy_changes(struct mirror *m, const struct vhdx_point_id *point)
 {
 	struct vhdx_query query = {
-		.limit = m->point, .target = *point,
+		.limit = m->record.point, .target = *point,
 		.byte_length = m->info.virtual_disk_size,
 	};
-	int err = vhdx_hold_each_range(m->hold, &query, copy_one, m);
+	int err = vhdx_hold_each_range(m->hold, &query, copy_range, m);
 
 	m->reason = query.reason;
 	/* No signal comes, and nothing limits the time: the answer is whole. */
@@ -254,19 +261,14 @@ static int copy_changes(struct mirror *m, const struct vhdx_point_id *point)
 	return err;
 }
 
-static bool is_ours(const struct vhdx_point *point)
+static bool is_left(const struct mirror *m, const struct vhdx_point *one)
 {
-	return point->label_length == sizeof(LABEL) - 1 &&
-	       !memcmp(point->label, LABEL, point->label_length);
+	return one->label_length == strlen(LABEL) && !memcmp(one->label, LABEL, strlen(LABEL)) &&
+	       !(m->known && !memcmp(&one->id, &m->record.point, sizeof(one->id)));
 }
 
-static bool same(const struct vhdx_point_id *a, const struct vhdx_point_id *b)
-{
-	return !memcmp(a, b, sizeof(*a));
-}
-
-/* Points of earlier rounds, that a crash left too. One target a disk: all that have our label. */
-static void forget_others(struct mirror *m, const struct vhdx_point_id *point)
+/* Points of earlier rounds, also of those that failed, or that a crash ended. */
+static void forget_others(struct mirror *m)
 {
 	struct vhdx_point *points = kvcalloc(POINTS, sizeof(*points), GFP_KERNEL);
 	struct vhdx_point_id after = { };
@@ -277,7 +279,7 @@ static void forget_others(struct mirror *m, const struct vhdx_point_id *point)
 			break;
 		/* The id to go on behind must stay. */
 		for (i = 0; i < count; i++) {
-			if (!is_ours(&points[i]) || same(&points[i].id, point) ||
+			if (!is_left(m, &points[i]) ||
 			    vhdx_hold_forget(m->hold, &points[i].id, NULL))
 				after = points[i].id;
 		}
@@ -285,29 +287,42 @@ static void forget_others(struct mirror *m, const struct vhdx_point_id *point)
 	kvfree(points);
 }
 
+static int copy_until(struct mirror *m, const struct vhdx_point_id *point)
+{
+	int err = -ENODATA;
+
+	enter(m, "changes");
+	m->reason = VHDX_REASON_ID_MISSING;
+	if (m->known)
+		err = copy_changes(m, point);
+	/* The point is gone, or there is a gap: from the beginning, and it is counted. */
+	return err == -ENODATA || err == -ESTALE ? copy_all(m) : err;
+}
+
 static int do_round(struct mirror *m)
 {
+	u64 lag = atomic64_read(&m->lag);
 	struct vhdx_point_id point;
-	int err;
+	int err = m->read ? 0 : read_record(m);
 
 	m->reason = 0;
-	atomic64_set(&m->lag, 0);
-	err = vhdx_hold_seal(&m->hold, 1, LABEL, &point, NULL, &m->reason);
+	enter(m, "seal");
+	if (!err)
+		err = vhdx_hold_seal(&m->hold, 1, LABEL, &point, NULL, &m->reason);
 	if (err)
 		return err;
-	err = m->known ? copy_changes(m, &point) : -ENODATA;
-	/* The point is gone, or there is a gap: from the beginning, and it is counted. */
-	if (err == -ENODATA || err == -ESTALE)
-		err = copy_all(m);
+	err = copy_until(m, &point);
+	enter(m, "durable");
 	if (!err)
 		err = write_record(m, &point);
-	if (err)
-		return err;
-	m->point = point;
-	m->known = true;
-	m->rounds++;
-	forget_others(m, &point);
-	return 0;
+	if (!err) {
+		m->rounds++;
+		atomic64_sub(lag, &m->lag);
+	}
+	enter(m, "forget");
+	if (m->read)
+		forget_others(m);
+	return err;
 }
 
 /* ---- the observer --------------------------------------------------------------------------- */
@@ -335,11 +350,11 @@ static const struct vhdx_observer_ops observer_ops = {
 
 /* ---- the thread ----------------------------------------------------------------------------- */
 
+/* Not at once after one that failed, however much there is to copy. */
 static bool is_called(const struct mirror *m)
 {
-	return kthread_should_stop() || READ_ONCE(m->leaving) ||
-	       atomic_read(&m->wanted) != atomic_read(&m->done) ||
-	       (m->lag_most && atomic64_read(&m->lag) >= m->lag_most);
+	return is_to_end(m) || atomic_read(&m->wanted) != atomic_read(&m->done) ||
+	       (m->lag_most && !m->error && atomic64_read(&m->lag) >= m->lag_most);
 }
 
 /* At once, not when the thread returns to a user space that it has not. */
@@ -365,10 +380,10 @@ static int run(void *context)
 	struct mirror *m = context;
 	int wanted;
 
-	m->error = read_record(m);
-	while (!kthread_should_stop() && !READ_ONCE(m->leaving)) {
+	while (!is_to_end(m)) {
 		wanted = atomic_read(&m->wanted);
 		m->error = do_round(m);
+		enter(m, "idle");
 		atomic_set(&m->done, wanted);
 		wake_up_all(&m->wait);
 		wait_event_interruptible_timeout(m->wait, is_called(m),
@@ -388,11 +403,12 @@ static int mirror_show(struct seq_file *out, void *unused)
 {
 	struct mirror *m = out->private;
 
-	seq_printf(out, "state %s\nrounds %llu\nfull %llu\ncopied %llu\nzeroed %llu\n",
-		   READ_ONCE(m->over) ? "detached" : "on", m->rounds, m->full, m->copied,
-		   m->zeroed);
-	seq_printf(out, "lag %llu\nerror %d\nreason %u\n", (u64)atomic64_read(&m->lag), m->error,
-		   m->reason);
+	seq_printf(out, "state %s\nphase %s\nrounds %llu\nfull %llu\nwhy %u\n",
+		   READ_ONCE(m->over) ? "detached" : "on", READ_ONCE(m->phase), m->rounds, m->full,
+		   m->why);
+	seq_printf(out, "copied %llu\nzeroed %llu\nlag %llu\nerror %d\nreason %u\nthread %d\n",
+		   m->copied, m->zeroed, (u64)atomic64_read(&m->lag), m->error, m->reason,
+		   m->thread->pid);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(mirror);
@@ -407,49 +423,57 @@ static struct mirror *find(const char *name)
 	return NULL;
 }
 
-static struct file *open_device(const char *path, int flags)
+static int open_device(const char *path, int flags, struct file **opened)
 {
 	struct file *file = filp_open(path, flags | O_LARGEFILE, 0);
 
-	if (!IS_ERR(file) && !S_ISBLK(file_inode(file)->i_mode)) {
-		fput(file);
-		return ERR_PTR(-ENOTBLK);
-	}
-	return file;
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	*opened = file;
+	return S_ISBLK(file_inode(file)->i_mode) ? 0 : -ENOTBLK;
 }
 
 static void free_mirror(struct mirror *m)
 {
+	let_go(m);
 	if (m->pages)
 		__free_pages(m->pages, get_order(PIECE));
 	kvfree(m->ranges);
 	kfree(m);
 }
 
+/* Of the disk, whose target this is to be. Two mirrors would forget each other's points. */
+static int check(const struct mirror *m)
+{
+	const struct mirror *other;
+
+	list_for_each_entry(other, &mirrors, link)
+		if (other->info.disk_seq == m->info.disk_seq)
+			return -EBUSY;
+	if (bdev_nr_bytes(bdev_of(m->source)) != m->info.virtual_disk_size ||
+	    bdev_logical_block_size(bdev_of(m->target)) > m->info.logical_sector_size)
+		return -EINVAL;
+	return bdev_nr_bytes(bdev_of(m->target)) < m->info.virtual_disk_size + 2 * RECORD ?
+	       -ENOSPC : 0;
+}
+
 static int open_all(struct mirror *m, const char *source, const char *target)
 {
 	struct vhdx_hold *hold;
-	struct file *file;
-	int err;
+	int err = open_device(source, O_RDONLY, &m->source) ?:
+		  open_device(target, O_RDWR | O_EXCL, &m->target);
 
-	file = open_device(source, O_RDONLY);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	m->source = file;
-	file = open_device(target, O_RDWR | O_EXCL);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	m->target = file;
+	if (err)
+		return err;
 	hold = vhdx_hold_get(bdev_of(m->source)->bd_dev, THIS_MODULE);
 	if (IS_ERR(hold))
 		return PTR_ERR(hold);
 	vhdx_hold_get_info(hold, &m->info);
-	err = size_of(m->target) < m->info.virtual_disk_size + 2 * RECORD ? -ENOSPC : 0;
-	if (!err && size_of(m->source) != m->info.virtual_disk_size)
-		err = -EINVAL;
+	memcpy(m->record.magic, MAGIC, sizeof(m->record.magic));
+	memcpy(m->record.disk_id, m->info.virtual_disk_id, sizeof(m->record.disk_id));
+	m->record.disk_size = m->info.virtual_disk_size;
 	m->observer = (struct vhdx_observer){ .ops = &observer_ops, .context = m };
-	if (!err)
-		err = vhdx_observe(hold, &m->observer);
+	err = check(m) ?: vhdx_observe(hold, &m->observer);
 	if (err)
 		vhdx_hold_put(hold);
 	else
@@ -469,36 +493,33 @@ static int start(const char *source, const char *target, unsigned int interval_m
 		return err;
 	strscpy(m->name, kbasename(target), sizeof(m->name));
 	init_waitqueue_head(&m->wait);
+	m->phase = "start";
 	m->interval_ms = interval_ms;
 	m->lag_most = lag;
 	m->ranges = kvcalloc(RANGES, sizeof(*m->ranges), GFP_KERNEL);
 	m->pages = alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(PIECE));
-	if (!m->ranges || !m->pages)
-		goto fail;
-	err = open_all(m, source, target);
-	if (err)
-		goto fail;
-	m->thread = kthread_run(run, m, "vhdx_mirror/%s", m->name);
-	if (IS_ERR(m->thread)) {
-		err = PTR_ERR(m->thread);
-		goto fail;
+	if (m->ranges && m->pages)
+		err = open_all(m, source, target);
+	if (!err) {
+		m->thread = kthread_run(run, m, "vhdx_mirror/%s", m->name);
+		err = PTR_ERR_OR_ZERO(m->thread);
+	}
+	if (err) {
+		free_mirror(m);
+		return err;
 	}
 	m->dentry = debugfs_create_file(m->name, 0444, root, m, &mirror_fops);
 	list_add(&m->link, &mirrors);
 	return 0;
-
-fail:
-	let_go(m);
-	free_mirror(m);
-	return err;
 }
 
-static void stop(struct mirror *m)
+static int stop(struct mirror *m)
 {
 	list_del(&m->link);
 	debugfs_remove(m->dentry);
 	kthread_stop(m->thread);
 	free_mirror(m);
+	return 0;
 }
 
 /* Returns when a round that began after the call is done. What that ended with. */
@@ -513,30 +534,22 @@ static int ask_for_round(struct mirror *m)
 	return err ?: READ_ONCE(m->over) ? -ENODEV : m->error;
 }
 
-static int command(char *text)
+static int command(const char *text)
 {
-	char *word = strsep(&text, " "), *source, *target, *interval;
-	struct mirror *m;
+	char source[64], target[64];
+	struct mirror *m = NULL;
 	unsigned int ms;
 	u64 lag;
 
-	if (!strcmp(word, "start")) {
-		source = strsep(&text, " ");
-		target = strsep(&text, " ");
-		interval = strsep(&text, " ");
-		if (!text || kstrtouint(interval, 0, &ms) || kstrtou64(text, 0, &lag))
-			return -EINVAL;
+	if (sscanf(text, "start %63s %63s %u %llu", source, target, &ms, &lag) == 4)
 		return start(source, target, ms, lag);
-	}
-	m = text ? find(text) : NULL;
-	if (!m)
-		return -ENOENT;
-	if (!strcmp(word, "round"))
+	if (sscanf(text, "%*s %63s", target) == 1)
+		m = find(target);
+	if (m && strstarts(text, "round "))
 		return ask_for_round(m);
-	if (strcmp(word, "stop"))
-		return -EINVAL;
-	stop(m);
-	return 0;
+	if (m && strstarts(text, "stop "))
+		return stop(m);
+	return m || strstarts(text, "start ") ? -EINVAL : -ENOENT;
 }
 
 static ssize_t control_write(struct file *file, const char __user *from, size_t length,

@@ -6,9 +6,11 @@
  *	echo observe >..., unobserve, put
  *	cat /sys/kernel/debug/vhdx_watch/told
  *
- * "observe N" has N observers at once, of which the last one is shown. Whoever is told that the
- * disk goes away does not let go: that is for the test to do.
+ * "observe N" has N observers at once, of which the last one is shown; the others count what they
+ * are told, and have to be told as much. Whoever is told that the disk goes away does not let go:
+ * that is for the test to do.
  */
+#include <linux/blk_types.h>
 #include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -37,6 +39,10 @@ static unsigned int observing;
 
 static atomic64_t submitted[VHDX_OP_FLUSH + 1], completed[VHDX_OP_FLUSH + 1];
 static atomic64_t submitted_bytes, completed_bytes, failed;
+/* Of (first sector + 1) * sectors: whatever the order, the same writes have the same. */
+static atomic64_t submitted_sum, completed_sum;
+/* Of all but the last observer. */
+static atomic64_t others_submitted, others_completed;
 /* A completion that was told more often than its submission at some moment. */
 static atomic_t unpaired;
 /* No observer is there: nothing may be told. */
@@ -53,11 +59,17 @@ static void check_quiet(void)
 		atomic_inc(&told_while_quiet);
 }
 
+static u64 sum_of(u64 offset, u64 length)
+{
+	return ((offset >> SECTOR_SHIFT) + 1) * (length >> SECTOR_SHIFT);
+}
+
 static void write_submitted(void *context, enum vhdx_write_op op, u64 offset, u64 length)
 {
 	check_quiet();
 	atomic64_inc(&submitted[op]);
 	atomic64_add(length, &submitted_bytes);
+	atomic64_add(sum_of(offset, length), &submitted_sum);
 }
 
 static void write_completed(void *context, enum vhdx_write_op op, u64 offset, u64 length, int err)
@@ -66,6 +78,7 @@ static void write_completed(void *context, enum vhdx_write_op op, u64 offset, u6
 	if (atomic64_inc_return(&completed[op]) > atomic64_read(&submitted[op]))
 		atomic_inc(&unpaired);
 	atomic64_add(length, &completed_bytes);
+	atomic64_add(sum_of(offset, length), &completed_sum);
 	if (err)
 		atomic64_inc(&failed);
 }
@@ -117,7 +130,20 @@ static const struct vhdx_observer_ops shown = {
 	.going_away = goes_away,
 };
 
-static const struct vhdx_observer_ops silent;
+static void other_submitted(void *context, enum vhdx_write_op op, u64 offset, u64 length)
+{
+	atomic64_inc(&others_submitted);
+}
+
+static void other_completed(void *context, enum vhdx_write_op op, u64 offset, u64 length, int err)
+{
+	atomic64_inc(&others_completed);
+}
+
+static const struct vhdx_observer_ops other = {
+	.submitted = other_submitted,
+	.completed = other_completed,
+};
 
 /* ---- debugfs -------------------------------------------------------------------------------- */
 
@@ -141,6 +167,10 @@ static int told_show(struct seq_file *out, void *unused)
 	seq_printf(out, "submitted_bytes %llu\ncompleted_bytes %llu\nfailed %llu\n",
 		   (u64)atomic64_read(&submitted_bytes), (u64)atomic64_read(&completed_bytes),
 		   (u64)atomic64_read(&failed));
+	seq_printf(out, "submitted_sum %llu\ncompleted_sum %llu\n",
+		   (u64)atomic64_read(&submitted_sum), (u64)atomic64_read(&completed_sum));
+	seq_printf(out, "others_submitted %llu\nothers_completed %llu\n",
+		   (u64)atomic64_read(&others_submitted), (u64)atomic64_read(&others_completed));
 	seq_printf(out, "unpaired %d\ntold_while_quiet %d\n", atomic_read(&unpaired),
 		   atomic_read(&told_while_quiet));
 	for (i = 0; i < event_count; i++)
@@ -180,19 +210,21 @@ static void forget_all(void)
 
 static int observe(unsigned int count)
 {
+	atomic64_t *figures[] = { &submitted_bytes, &completed_bytes, &failed, &submitted_sum,
+				  &completed_sum, &others_submitted, &others_completed };
+	unsigned int i;
 	int err = 0;
 
 	if (!hold || observing || !count || count > OBSERVERS)
 		return -EINVAL;
 	memset(submitted, 0, sizeof(submitted));
 	memset(completed, 0, sizeof(completed));
-	atomic64_set(&submitted_bytes, 0);
-	atomic64_set(&completed_bytes, 0);
-	atomic64_set(&failed, 0);
+	for (i = 0; i < ARRAY_SIZE(figures); i++)
+		atomic64_set(figures[i], 0);
 	event_count = 0;
 	WRITE_ONCE(quiet, false);
 	while (!err && observing < count) {
-		observers[observing].ops = observing == count - 1 ? &shown : &silent;
+		observers[observing].ops = observing == count - 1 ? &shown : &other;
 		err = vhdx_observe(hold, &observers[observing]);
 		observing += !err;
 	}

@@ -33,16 +33,16 @@ _EACH = 8
 
 
 def _symbols():
-    """[(address, name, of the module)] of the kernel's code, and of the module's, in order."""
+    """[(address, name, module or "")] of all code, in order."""
     with open("/proc/kallsyms", encoding="ascii") as symbols:
         rows = [line.split() for line in symbols]
-    return sorted((int(row[0], 16), row[2], row[3:] == ["[vhdx]"]) for row in rows
+    return sorted((int(row[0], 16), row[2], "".join(row[3:]).strip("[]")) for row in rows
                   if row[1] in "tT")
 
 
-def _text():
-    """(first, end) of the module's code."""
-    code = [address for address, _, ours in _symbols() if ours]
+def _text(module="vhdx"):
+    """(first, end) of a module's code."""
+    code = [address for address, _, whose in _symbols() if whose == module]
     return code[0], code[-1] + 4096
 
 
@@ -74,11 +74,13 @@ def require():
          min_order=0, task_filter="N", require_start=hex(first), require_end=hex(end))
 
 
-def sweep(call, depth=NEAR, first=1, most=_MOST):
+def sweep(call, depth=NEAR, first=1, most=_MOST, task="thread-self"):
     """Yields (number, what call() returned), the last time with nothing injected: number 0.
 
     call() is to be one system call, as far as Python lets it. A brief run has every eighth
     of a call that makes many allocations, another time others.
+
+    task    whose allocations: a process id, if not the caller's
     """
     def numbers():
         yield from range(first, first + _EACH)
@@ -86,7 +88,7 @@ def sweep(call, depth=NEAR, first=1, most=_MOST):
         yield from itertools.count(first + _EACH + _CHANCE.randrange(step), step)
 
     _set(stacktrace_depth=depth)
-    fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(f"/proc/{task}/fail-nth", os.O_RDWR | os.O_CLOEXEC)
     try:
         for number in numbers():
             ktap.check(number < most, f"{number} allocations, and no end")
@@ -121,6 +123,24 @@ def failing_below(function):
              require_end=hex(end), probability=percent)
         if percent:
             yield
+
+
+@contextlib.contextmanager
+def calls_of(module, *devices):
+    """Meanwhile sweep() is about all that this module calls, and what it sends to these devices."""
+    switches = [f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/make-it-fail"
+                for number in (os.stat(device).st_rdev for device in devices)]
+    kinds = (*_KINDS, "fail_make_request")
+    first, end = _text(module)
+    _set(kinds, verbose=0, require_start=hex(first), require_end=hex(end))
+    try:
+        with contextlib.ExitStack() as stack:
+            for switch in switches:
+                stack.enter_context(knob.turned(switch, "1"))
+            yield
+    finally:
+        first, end = _text()
+        _set(kinds, require_start=hex(first), require_end=hex(end))
 
 
 @contextlib.contextmanager
