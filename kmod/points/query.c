@@ -415,6 +415,8 @@ static int make_sources(struct query *q, u32 parents)
 	visitor->cache = vhdx_index_cache_new(visitor->span.end - visitor->span.first + 1);
 	q->list.sources = kvcalloc(parents + 1, sizeof(*q->list.sources), GFP_KERNEL);
 	q->deltas = kvcalloc(parents + 1, sizeof(*q->deltas), GFP_KERNEL);
+	if (vhdx_mapped_init(&q->mapped, parents + 1))
+		return -ENOMEM;
 	return q->answer.units && visitor->cache && q->list.sources && q->deltas ? 0 : -ENOMEM;
 }
 
@@ -422,6 +424,7 @@ static void free_query(struct vhdx_errand *errand)
 {
 	struct query *q = container_of(errand, struct query, errand);
 
+	vhdx_mapped_release(&q->mapped);
 	kvfree(q->deltas);
 	kvfree(q->list.sources);
 	vhdx_delta_merge_release(&q->merge);

@@ -140,30 +140,31 @@ static inline void vhdx_leaf_walk_begin(struct vhdx_leaf_walk *walk,
 		walk->rest = vhdx_leaf_walk_word(walk, walk->index) & (~0ULL << (bit & 63));
 }
 
-/* The next word with bits; false: there is none. */
-static inline bool vhdx_leaf_walk_on(struct vhdx_leaf_walk *walk)
+/* The first word with bits from @index on; false: there is none. */
+static inline bool vhdx_leaf_walk_on(struct vhdx_leaf_walk *walk, u32 index)
 {
-	u32 index = walk->index + 1;
+	const u64 *words = walk->bits->words;
 	u64 groups;
+	u32 group;
 
 	while (index <= walk->last) {
-		if (!(index & (VHDX_GROUP_WORDS - 1)) ||
-		    !vhdx_leaf_bits_has(walk->bits, index >> VHDX_GROUP_SHIFT)) {
-			groups = walk->bits->groups >> (index >> VHDX_GROUP_SHIFT);
-			if (!groups)
-				return false;
-			if (!(groups & 1))
-				index = ((index >> VHDX_GROUP_SHIFT) + (u32)__ffs64(groups))
-					<< VHDX_GROUP_SHIFT;
-			if (index > walk->last)
-				return false;
-		}
-		walk->rest = vhdx_leaf_walk_word(walk, index);
-		if (walk->rest) {
-			walk->index = index;
+		group = index >> VHDX_GROUP_SHIFT;
+		groups = walk->bits->groups >> group;
+		if (!groups)
+			return false;
+		if (!(groups & 1))
+			index = (group + (u32)__ffs64(groups)) << VHDX_GROUP_SHIFT;
+		/* Of the last word not all counts: but behind it nothing is looked for. */
+		do {
+			walk->rest = words[index];
+		} while (!walk->rest && ++index & (VHDX_GROUP_WORDS - 1));
+		if (!walk->rest)
+			continue;
+		walk->index = index;
+		if (index < walk->last)
 			return true;
-		}
-		index++;
+		walk->rest = index == walk->last ? walk->rest & walk->mask : 0;
+		return walk->rest;
 	}
 	return false;
 }
@@ -192,7 +193,7 @@ static inline bool vhdx_leaf_walk_next(struct vhdx_leaf_walk *walk, u32 *from, u
 	u64 filled;
 	u32 bit;
 
-	if (!walk->rest && !vhdx_leaf_walk_on(walk))
+	if (!walk->rest && !vhdx_leaf_walk_on(walk, walk->index + 1))
 		return false;
 	bit = (u32)__ffs64(walk->rest);
 	*from = (walk->index << 6) + bit;
