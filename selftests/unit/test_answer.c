@@ -12,6 +12,7 @@ struct model {
 	u64 size;
 	u8 bits[2][LEAVES * VHDX_LEAF_UNITS / 8];
 	bool finds_empty;
+	bool fills;
 	u32 calls;
 	int error;
 };
@@ -66,10 +67,37 @@ static int model_find(void *context, u32 leaf, u32 *end)
 	return 0;
 }
 
+static bool is_full(const struct model *m, u32 leaf)
+{
+	u32 i;
+
+	for (i = leaf * VHDX_PAGE; i < (leaf + 1) * VHDX_PAGE; i++)
+		if ((m->bits[0][i] | m->bits[1][i]) != 0xff)
+			return false;
+	return true;
+}
+
+static int model_fill(void *context, u32 leaf, u32 *end)
+{
+	struct model *m = context;
+
+	while (m->fills && leaf < *end && is_full(m, leaf))
+		leaf++;
+	*end = leaf;
+	return 0;
+}
+
 static const struct vhdx_leaf_source model_source = {
 	.find = model_find,
+	.fill = model_fill,
 	.read = model_read,
 };
+
+/* Nothing counts of what was there before. */
+static void poison(void *memory, size_t size)
+{
+	memset(memory, 0xa5, size);
+}
 
 static void model_set(struct model *m, u64 unit, u64 count)
 {
@@ -171,6 +199,8 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 		u64 begin = offset, sum = 0, behind = 0;
 		u32 i;
 		int more;
+
+		poison(&units, sizeof(units));
 
 		do {
 			u64 before = answer.offset;
@@ -357,9 +387,12 @@ static void compare_bits(u64 offset, u64 end, u64 step)
 	};
 	u64 sum = 0;
 
+	poison(&units, sizeof(units));
 	while (answer.offset < end) {
 		u64 i, count, from = answer.offset;
 		int more;
+
+		poison(bits, sizeof(bits));
 
 		vhdx_answer_bits_begin(&answer, min(end, answer.offset + step));
 		do {
@@ -393,12 +426,16 @@ CASE(bits_say_the_same)
 		u64 size = LEAVES * LEAF_BYTES - random_below(2 * LEAF_BYTES / 512) * 512;
 		u64 word, offset, end;
 
-		granule_shift = SHIFT + random_below(2) * random_below(8);
+		granule_shift = SHIFT + random_below(2) * random_below(12);
 		word = 64ULL << granule_shift;
 		offset = random_below(size) / word * word;
 		end = offset + random_below(size - offset + 1);
 		make_model(size, random_below(5) * random_below(60));
 		model.finds_empty = random_below(2);
+		model.fills = random_below(2);
+		if (random_below(2))
+			memset(model.bits[random_below(2)] + random_below(LEAVES) * VHDX_PAGE, 0xff,
+			       VHDX_PAGE);
 		compare_bits(0, size, size);
 		compare_bits(offset, end, size);
 		compare_bits(offset, end, word * (1 + random_below(2000)));
