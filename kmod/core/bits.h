@@ -36,25 +36,6 @@ static inline u32 vhdx_find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
 	return min(end, (index << 6) + (u32)__ffs64(word));
 }
 
-/* The next run of bits from @bit on: where it begins, @end if there is none; @behind is its end. */
-static inline u32 vhdx_find_run(const u64 *words, u32 bit, u32 end, u32 *behind)
-{
-	u32 from = vhdx_find_bit(words, 0, bit, end);
-	u64 rest;
-
-	*behind = end;
-	if (from == end)
-		return end;
-	/* Above what was shifted out there are ones: the run may go on in the next word. */
-	rest = ~(words[from >> 6] >> (from & 63));
-	bit = rest ? from + (u32)__ffs64(rest) : (from | 63) + 1;
-	if (bit & 63)
-		*behind = min(end, bit);
-	else
-		*behind = vhdx_find_bit(words, ~0ULL, bit, end);
-	return from;
-}
-
 /* @to |= @from, which others may set bits in meanwhile; @count is a multiple of four. */
 static inline void vhdx_or_words(u64 *to, const u64 *from, u32 count)
 {

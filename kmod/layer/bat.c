@@ -3,8 +3,15 @@
  * Mapping through the Block Allocation Table.
  */
 #include "bat.h"
+#include "survey.h"
 
 #include <linux/uuid.h>
+
+/* A log that is replayed in memory may say that the container is longer. */
+static u64 size_of(const struct vhdx_open_layer *layer, const struct vhdx_container *container)
+{
+	return max(layer->overlay ? layer->overlay->store.size : 0, READ_ONCE(container->size));
+}
 
 /* Rule V6: an entry that is wrong by itself makes its block unusable, no more. */
 static void judge_entries(struct vhdx_page *page, const struct vhdx_container *container)
@@ -12,9 +19,7 @@ static void judge_entries(struct vhdx_page *page, const struct vhdx_container *c
 	struct vhdx_open_layer *layer = container_of(page->cache, struct vhdx_open_layer, pages);
 	const struct vhdx_geometry *geo = &layer->image.geo;
 	u64 first = (page->index * VHDX_PAGE - geo->bat_offset) / sizeof(u64);
-	/* A log that is replayed in memory may say that the container is longer. */
-	u64 size = max(layer->overlay ? layer->overlay->store.size : 0,
-		       READ_ONCE(container->size));
+	u64 size = size_of(layer, container);
 	struct vhdx_diag diag;
 	unsigned int i;
 
@@ -27,6 +32,19 @@ static void judge_entries(struct vhdx_page *page, const struct vhdx_container *c
 		__set_bit(i, page->bad);
 		vhdx_allocator_refuse(&layer->writer.space, diag.text);
 	}
+}
+
+/**
+ * vhdx_bat_is_sound() - may an entry be used that is not in a page of the cache?
+ * @layer:	whose it is
+ * @container:	that it was read from
+ * @index:	of the entry
+ * @raw:	in host byte order
+ */
+bool vhdx_bat_is_sound(const struct vhdx_open_layer *layer, const struct vhdx_container *container,
+		       u64 index, u64 raw)
+{
+	return !vhdx_bat_check(&layer->image, index, raw, size_of(layer, container), NULL);
 }
 
 const struct vhdx_page_kind vhdx_bat_page = {
@@ -396,6 +414,7 @@ const struct vhdx_mapping_ops vhdx_mapping_bat = {
 	.lookup		= bat_lookup,
 	.load		= bat_load,
 	.unload		= bat_unload,
+	.survey		= vhdx_survey_bat,
 	.hold		= bat_hold,
 	.release	= bat_release,
 	.held		= bat_held,

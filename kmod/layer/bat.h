@@ -12,6 +12,9 @@
 extern const struct vhdx_page_kind vhdx_bat_page;
 extern const struct vhdx_page_kind vhdx_bitmap_kind;
 
+bool vhdx_bat_is_sound(const struct vhdx_open_layer *layer, const struct vhdx_container *container,
+		       u64 index, u64 raw);
+
 /* Where an entry is in its page, by its offset in the container. */
 static inline unsigned int vhdx_bat_slot_of(u64 entry_offset)
 {

@@ -228,11 +228,20 @@ static struct vhdx_open_layer *layer_of(struct vhdx_page_cache *pages)
 	return container_of(pages, struct vhdx_open_layer, pages);
 }
 
-/* What was read from a container that is lost meanwhile may be another image's. */
-static int read_page(struct vhdx_page_cache *pages, struct vhdx_container *container, u64 offset,
-		     void *buf)
+/**
+ * vhdx_layer_read_metadata() - read as it is in the container, or as its log says
+ * @layer:	open
+ * @container:	the caller's own descriptor
+ * @offset:	of a page, in the container
+ * @buf:	from kvmalloc(), or kmalloc()
+ * @length:	of whole pages
+ *
+ * What was read from a container that is lost meanwhile may be another image's. Sleeps. Returns 0
+ * or -errno.
+ */
+int vhdx_layer_read_metadata(struct vhdx_open_layer *layer, struct vhdx_container *container,
+			     u64 offset, void *buf, size_t length)
 {
-	struct vhdx_open_layer *layer = layer_of(pages);
 	struct vhdx_store *store = &container->store;
 	struct vhdx_overlay view;
 	int err;
@@ -241,8 +250,14 @@ static int read_page(struct vhdx_page_cache *pages, struct vhdx_container *conta
 		vhdx_overlay_through(&view, layer->overlay, store);
 		store = &view.store;
 	}
-	err = store->read(store, offset, buf, VHDX_PAGE);
+	err = store->read(store, offset, buf, length);
 	return vhdx_layer_is_lost(layer, container) ? -EIO : err;
+}
+
+static int read_page(struct vhdx_page_cache *pages, struct vhdx_container *container, u64 offset,
+		     void *buf)
+{
+	return vhdx_layer_read_metadata(layer_of(pages), container, offset, buf, VHDX_PAGE);
 }
 
 static int reserve_page(struct vhdx_page_cache *pages, u64 offset, const void *buf)

@@ -145,6 +145,8 @@ struct vhdx_open_layer *vhdx_layer_alloc(struct vhdx_container *container);
 int vhdx_layer_load(struct vhdx_open_layer *layer, struct vhdx_layer_user *user,
 		    struct vhdx_diag *diag);
 void vhdx_layer_free(struct vhdx_open_layer *layer);
+int vhdx_layer_read_metadata(struct vhdx_open_layer *layer, struct vhdx_container *container,
+			     u64 offset, void *buf, size_t length);
 bool vhdx_layer_is_lost(struct vhdx_open_layer *layer, struct vhdx_container *container);
 void vhdx_layer_lose(struct vhdx_open_layer *layer, const char *how);
 void vhdx_layer_failed(struct vhdx_open_layer *layer, const char *what, int err);

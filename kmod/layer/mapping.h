@@ -14,6 +14,7 @@ struct vhdx_commit_waiter;
 struct vhdx_container;
 struct vhdx_open_layer;
 struct vhdx_page;
+struct vhdx_survey;
 
 /**
  * enum vhdx_mapping_kind - where the bytes of an extent are
@@ -107,6 +108,10 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @load:	make the next lookup of this offset answer, from what is read through @container;
  *		sleeps; 0 or -errno
  * @unload:	undoes @load: the answer may go again
+ * @survey:	what is mapped at an offset that a @lookup for a read does not know, without making it
+ *		known: out of a long read, for those who ask about much. Kind and length only, of
+ *		however many blocks, at most as many as hold @wanted bytes; VHDX_MAPPING_UNKNOWN:
+ *		@load. What was acknowledged before the call that @survey is for is in it. Sleeps
  * @hold:	@load within an operation on the block (block_op.h), which is busy then, to write
  *		@length bytes. -EAGAIN: after the next commit
  * @release:	undoes @hold
@@ -167,6 +172,9 @@ struct vhdx_mapping_ops {
 	int (*load)(struct vhdx_open_layer *layer, struct vhdx_container *container, u64 offset,
 		    struct vhdx_pin *pin);
 	void (*unload)(struct vhdx_open_layer *layer, struct vhdx_pin *pin);
+	void (*survey)(struct vhdx_open_layer *layer, struct vhdx_container *container,
+		       struct vhdx_survey *survey, u64 offset, u64 wanted,
+		       struct vhdx_mapping *extent);
 	int (*hold)(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin);
 	void (*release)(struct vhdx_open_layer *layer, u64 offset, struct vhdx_pin *pin);
 	void (*held)(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,

@@ -586,20 +586,20 @@ static int count_live(struct vhdx_tracker *t, struct vhdx_answer *count)
  */
 u64 vhdx_tracking_live_bytes(struct vhdx_tracker *tracker)
 {
-	u64 *words = kmalloc(VHDX_PAGE, GFP_KERNEL);
-	int err = words ? -EAGAIN : -ENOMEM;
+	struct vhdx_leaf_bits *units = kmalloc(sizeof(*units), GFP_KERNEL);
+	int err = units ? -EAGAIN : -ENOMEM;
 	struct vhdx_answer count;
 	u32 futile;
 
 	for (futile = 0; err == -EAGAIN; futile++) {
-		count = (struct vhdx_answer) { .words = words };
+		count = (struct vhdx_answer) { .units = units };
 		if (futile >= COUNT_OVERDUE)
 			vhdx_precedence_claim(&tracker->overdue);
 		err = count_live(tracker, &count);
 		if (futile >= COUNT_OVERDUE)
 			vhdx_precedence_drop(&tracker->overdue);
 	}
-	kfree(words);
+	kfree(units);
 	return err ? VHDX_BYTES_UNKNOWN : count.ranges.sum;
 }
 

@@ -27,7 +27,7 @@
 /**
  * struct scan - one call under way
  * @errand:	of its batches; keeps all of this
- * @disk:	while a batch is under way
+ * @mapped:	who looks into layers; its disk is there while a batch is under way
  * @args:	what was asked
  * @sink:	where the answer goes; not the worker's
  * @diag:	what is wrong
@@ -40,7 +40,7 @@
  */
 struct scan {
 	struct vhdx_errand errand;
-	struct vhdx_disk *disk;
+	struct vhdx_mapped mapped;
 	struct vhdx_get_allocated_ranges args;
 	struct vhdx_query_sink *sink;
 	struct vhdx_diag diag;
@@ -72,7 +72,7 @@ static bool tell(struct scan *scan, const struct vhdx_mapping *extent)
 
 static int find(struct scan *scan, struct vhdx_mapping *extent)
 {
-	int err = vhdx_mapped_find(scan->disk, scan->offset, scan->end - scan->offset, extent);
+	int err = vhdx_mapped_find(&scan->mapped, scan->offset, scan->end - scan->offset, extent);
 
 	if (!err)
 		return 0;
@@ -103,8 +103,8 @@ static void run_errand(struct vhdx_errand *errand)
 {
 	struct scan *scan = container_of(errand, struct scan, errand);
 
-	scan->err = vhdx_loss_settle(scan->disk) ?: run_batch(scan);
-	vhdx_loss_explain(scan->disk, scan->err, &scan->diag);
+	scan->err = vhdx_loss_settle(scan->mapped.disk) ?: run_batch(scan);
+	vhdx_loss_explain(scan->mapped.disk, scan->err, &scan->diag);
 }
 
 /* The last range stays back while it may still grow. */
@@ -144,7 +144,7 @@ static int run_once(struct vhdx_cdev *cdev, struct scan *scan)
 
 	if (!disk)
 		return vhdx_cdev_is_gone(&scan->diag);
-	scan->disk = disk;
+	scan->mapped.disk = disk;
 	err = vhdx_errand_run(&scan->errand, disk->question_wq) ?: scan->err;
 	vhdx_cdev_leave(cdev);
 	if (!err)
@@ -170,7 +170,7 @@ static int run(struct vhdx_cdev *cdev, struct scan *scan)
 	return put(scan, 0);
 }
 
-static int begin(struct vhdx_cdev *cdev, struct scan *scan)
+static int begin(struct vhdx_cdev *cdev, struct scan *scan, u32 *layers)
 {
 	struct vhdx_get_allocated_ranges *args = &scan->args;
 	struct vhdx_disk *disk = vhdx_cdev_enter(cdev);
@@ -179,6 +179,7 @@ static int begin(struct vhdx_cdev *cdev, struct scan *scan)
 		return vhdx_cdev_is_gone(&scan->diag);
 	args->virtual_disk_size = vhdx_disk_leaf(disk)->image.geo.disk_size;
 	args->disk_seq = disk->gd->diskseq;
+	*layers = disk->layer_count;
 	vhdx_cdev_leave(cdev);
 	return vhdx_report_check_allocated(args, &scan->diag);
 }
@@ -187,6 +188,7 @@ static void free_scan(struct vhdx_errand *errand)
 {
 	struct scan *scan = container_of(errand, struct scan, errand);
 
+	vhdx_mapped_release(&scan->mapped);
 	kvfree(scan->ranges.array);
 	kfree(scan);
 }
@@ -201,6 +203,7 @@ static struct scan *new_scan(struct vhdx_cdev *cdev, const struct vhdx_get_alloc
 	vhdx_errand_init(&scan->errand, cdev, run_errand, free_scan);
 	scan->args = *args;
 	scan->sink = sink;
+	scan->mapped.errand = &scan->errand;
 	scan->offset = args->byte_offset;
 	scan->ranges.size = args->range_size;
 	scan->ranges.min_gap = args->min_gap;
@@ -211,13 +214,14 @@ static struct scan *new_scan(struct vhdx_cdev *cdev, const struct vhdx_get_alloc
 
 static int ask(struct vhdx_cdev *cdev, struct scan *scan)
 {
-	int err = begin(cdev, scan);
+	u32 layers;
+	int err = begin(cdev, scan, &layers);
 
 	if (err)
 		return err;
 	scan->end = scan->args.byte_offset + scan->args.byte_length;
 	scan->ranges.array = kvmalloc_array(BATCH_RANGES, scan->args.range_size, GFP_KERNEL);
-	if (!scan->ranges.array)
+	if (!scan->ranges.array || vhdx_mapped_init(&scan->mapped, layers))
 		return vhdx_no_memory(&scan->diag);
 	err = run(cdev, scan);
 	if (err)

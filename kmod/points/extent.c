@@ -28,8 +28,9 @@ static void run_errand(struct vhdx_errand *errand)
 {
 	struct search *search = container_of(errand, struct search, errand);
 
-	search->err = vhdx_mapped_find(search->disk, search->offset, search->wanted,
-				       &search->extent);
+	const struct vhdx_mapped mapped = { .disk = search->disk, .errand = errand };
+
+	search->err = vhdx_mapped_find(&mapped, search->offset, search->wanted, &search->extent);
 }
 
 static void free_search(struct vhdx_errand *errand)

@@ -48,6 +48,7 @@ struct output {
  * @limit:	where the answer ends at the latest: the request does, or the room for a bitmap
  * @visitor:	of the leaves; its question is the batch that is under way
  * @stored:	what a parent's sidecar has
+ * @merge:	of that
  * @mapped:	who looks into layers
  * @deltas:	of those
  * @list:	all that the answer is made of
@@ -68,6 +69,7 @@ struct query {
 	u64 limit;
 	struct vhdx_visitor visitor;
 	struct vhdx_stored_deltas stored;
+	struct vhdx_delta_merge merge;
 	struct vhdx_mapped mapped;
 	struct vhdx_derived_delta *deltas;
 	struct vhdx_delta_list list;
@@ -121,6 +123,25 @@ static void add_source(struct query *q, const struct vhdx_leaf_source *ops, void
 	q->list.sources[q->list.count++] = (struct vhdx_delta_source) { ops, context };
 }
 
+/* What was found out of them in the batch before holds still, if they are the same. */
+static void list_stored(struct query *q, const struct vhdx_sidecar *sidecar,
+			const struct vhdx_span *span)
+{
+	struct vhdx_stored_deltas *stored = &q->stored;
+
+	if (stored->sidecar == sidecar && stored->first == span->first &&
+	    stored->end == span->end && stored->live == span->live)
+		return;
+	*stored = (struct vhdx_stored_deltas) {
+		.sidecar = sidecar,
+		.first = span->first,
+		.end = span->end,
+		.live = span->live,
+		.cache = q->visitor.cache,
+		.merge = &q->merge,
+	};
+}
+
 /* What the route leads along. Layers, and the sidecars of parents, stay what they are. */
 static void list_sources(struct query *q, const struct vhdx_history *history,
 			 const struct vhdx_route *route)
@@ -134,13 +155,7 @@ static void list_sources(struct query *q, const struct vhdx_history *history,
 		add_source(q, &vhdx_visitor_source, &q->visitor);
 		return;
 	}
-	q->stored = (struct vhdx_stored_deltas) {
-		.sidecar = history->parents[route->layer - 1].sidecar,
-		.first = route->stored.first,
-		.end = route->stored.end,
-		.live = route->stored.live,
-		.cache = q->visitor.cache,
-	};
+	list_stored(q, history->parents[route->layer - 1].sidecar, &route->stored);
 	add_source(q, &vhdx_stored_source, &q->stored);
 }
 
@@ -396,24 +411,26 @@ static int make_sources(struct query *q, u32 parents)
 {
 	struct vhdx_visitor *visitor = &q->visitor;
 
-	q->answer.words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
-	visitor->words = kvmalloc_array(VHDX_LEAF_WORDS, sizeof(u64), GFP_KERNEL);
+	q->answer.units = kvmalloc(sizeof(*q->answer.units), GFP_KERNEL);
 	visitor->cache = vhdx_index_cache_new(visitor->span.end - visitor->span.first + 1);
 	q->list.sources = kvcalloc(parents + 1, sizeof(*q->list.sources), GFP_KERNEL);
 	q->deltas = kvcalloc(parents + 1, sizeof(*q->deltas), GFP_KERNEL);
-	return q->answer.words && visitor->words && visitor->cache && q->list.sources && q->deltas ?
-	       0 : -ENOMEM;
+	if (vhdx_mapped_init(&q->mapped, parents + 1))
+		return -ENOMEM;
+	return q->answer.units && visitor->cache && q->list.sources && q->deltas ? 0 : -ENOMEM;
 }
 
 static void free_query(struct vhdx_errand *errand)
 {
 	struct query *q = container_of(errand, struct query, errand);
 
+	vhdx_mapped_release(&q->mapped);
 	kvfree(q->deltas);
 	kvfree(q->list.sources);
+	vhdx_delta_merge_release(&q->merge);
+	vhdx_delta_merge_release(&q->visitor.merge);
 	vhdx_index_cache_free(q->visitor.cache);
-	kvfree(q->visitor.words);
-	kvfree(q->answer.words);
+	kvfree(q->answer.units);
 	kvfree(q->answer.bits);
 	kvfree(q->answer.ranges.array);
 	vhdx_zero_stage_release(&q->zeroes);

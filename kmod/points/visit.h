@@ -8,22 +8,9 @@
 
 #include "track/tracker.h"
 #include "errand.h"
+#include "core/rct/delta_merge.h"
 
 #include <linux/jiffies.h>
-
-struct vhdx_visit_ops;
-
-/**
- * struct vhdx_visit - how far a visit came that was left
- * @ops:	what it asks; NULL: there is none
- * @leaf:	about this leaf
- * @last:	the point whose delta was asked last
- */
-struct vhdx_visit {
-	const struct vhdx_visit_ops *ops;
-	u32 leaf;
-	struct vhdx_point_id last;
-};
 
 /**
  * struct vhdx_visitor - who asks
@@ -33,11 +20,9 @@ struct vhdx_visit {
  * @until:	when that is to be left, in jiffies
  * @span:	the deltas to ask, found in this question
  * @cache:	tables of the sidecar that were come by
- * @words:	room for VHDX_LEAF_WORDS words: what is known of a leaf while it is read
- * @found:	the first leaf that is known, while one is looked for before @end
- * @end:	see there
- * @visit:	that was left
- * @futile:	how often the timeline has changed, in a row, without a visit coming to its end
+ * @merge:	the sealed deltas of the span, as they were in
+ * @merged:	this version of the timeline; 0: in none
+ * @futile:	how often the timeline has changed, in a row, before a leaf was known
  * @leaves:	that were read
  */
 struct vhdx_visitor {
@@ -47,10 +32,8 @@ struct vhdx_visitor {
 	unsigned long until;
 	struct vhdx_span span;
 	struct vhdx_index_cache *cache;
-	u64 *words;
-	u32 found;
-	u32 end;
-	struct vhdx_visit visit;
+	struct vhdx_delta_merge merge;
+	u64 merged;
 	u32 futile;
 	u32 leaves;
 };

@@ -317,6 +317,9 @@ void vhdx_open_sidecar_put(struct vhdx_open_sidecar *open)
 		queue_work(close_wq, &open->close_work);
 }
 
+/* How many ever were: their versions begin apart from each other. */
+static atomic64_t opened = ATOMIC64_INIT(0);
+
 /**
  * vhdx_open_sidecar_new() - take over a descriptor that user space opened
  * @disk:	number of the disk that claims it
@@ -335,6 +338,7 @@ struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, int fd, bool read_only
 
 	if (!open)
 		goto fail;
+	open->version = (u64)atomic64_inc_return(&opened) << 32;
 	open->wq = alloc_workqueue("vhdx%d-sidecar", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, disk);
 	open->coarse_wq = alloc_workqueue("vhdx%d-coarse", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, disk);
 	if (!open->wq || !open->coarse_wq)

@@ -82,7 +82,8 @@ struct vhdx_sidecar_errand {
  * @sidecar:	loaded or formatted, or all zero. An errand's, but for its timeline
  * @timeline_lock: sidecar.timeline. An errand holds it for writing, and so may the task that runs
  *		errands, while none is under way
- * @version:	changes with sidecar.timeline, under @timeline_lock
+ * @version:	changes with sidecar.timeline, under @timeline_lock. Not zero, and no other sidecar
+ *		has the same one, before or after
  * @readers:	of blocks, see the file comment
  * @cache:	of its blocks
  * @coarse:	its coarse map, or NULL: it can only be read

@@ -20,11 +20,11 @@ struct source {
 	struct vhdx_index_cache *cache;
 };
 
-static int read_leaf(void *context, u32 leaf, u64 *words)
+static int read_leaf(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
 	const struct source *source = context;
 
-	return vhdx_sidecar_read_leaf(source->sidecar, source->delta, leaf, words, source->cache);
+	return vhdx_sidecar_read_leaf(source->sidecar, source->delta, leaf, units, source->cache);
 }
 
 static int find_leaf(void *context, u32 leaf, u32 *end)
@@ -41,14 +41,14 @@ static void check_answer(const struct vhdx_sidecar *sidecar, const struct vhdx_d
 {
 	struct source source = { sidecar, delta, vhdx_index_cache_new(1) };
 	struct vhdx_range ranges[16];
-	u64 words[VHDX_LEAF_WORDS];
+	struct vhdx_leaf_bits units;
 	struct vhdx_answer answer = {
 		.end = min_t(u64, sidecar->disk_size, 8ULL << 30),
 		.form = &vhdx_answer_ranges,
 		.unit_shift = sidecar->unit_shift,
 		.granule_shift = sidecar->unit_shift,
 		.ranges.array = ranges, .ranges.size = sizeof(ranges[0]),
-		.ranges.capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges.capacity = ARRAY_SIZE(ranges), .units = &units,
 	};
 	u64 end = 0;
 	int more;

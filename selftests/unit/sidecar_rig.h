@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "fake_store.h"
+#include "leaf_words.h"
 #include "random.h"
 #include "core/rct/sidecar.h"
 
@@ -145,7 +146,7 @@ static inline void expect_delta(const struct vhdx_delta *delta, const struct vhd
 	for (leaf = 0; leaf < map->leaf_count; leaf++) {
 		memset(words, 0, sizeof(words));
 		memset(should, 0, sizeof(should));
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache), 0);
+		EXPECT_EQ(read_words(&sidecar, delta, leaf, words, cache), 0);
 		vhdx_changemap_leaf_or(map, leaf, should);
 		EXPECT(!memcmp(words, should, sizeof(words)));
 	}
@@ -171,7 +172,7 @@ static inline u32 fold_delta(u32 crc, const struct vhdx_delta *delta)
 		int err;
 
 		memset(words, 0, sizeof(words));
-		err = vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache);
+		err = read_words(&sidecar, delta, leaf, words, cache);
 		crc = fold(crc, &err, sizeof(err));
 		crc = fold(crc, words, sizeof(words));
 	}

@@ -12,25 +12,27 @@ struct model {
 	u64 size;
 	u8 bits[2][LEAVES * VHDX_LEAF_UNITS / 8];
 	bool finds_empty;
+	bool fills;
 	u32 calls;
 	int error;
 };
 
 static struct model model;
-static u64 words[VHDX_LEAF_WORDS];
+static struct vhdx_leaf_bits units;
 /* Of the question. */
 static u32 granule_shift = SHIFT;
 static u64 min_gap;
 
-static int model_read(void *context, u32 leaf, u64 *into)
+static int model_read(void *context, u32 leaf, struct vhdx_leaf_bits *into)
 {
 	struct model *m = context;
+	u64 from[VHDX_LEAF_WORDS];
 	u32 i, map;
 
 	m->calls++;
 	if (m->error)
 		return m->error;
-	for (map = 0; map < 2; map++)
+	for (map = 0; map < 2; map++) {
 		for (i = 0; i < VHDX_LEAF_WORDS; i++) {
 			const u8 *byte = m->bits[map] + leaf * VHDX_PAGE + i * 8;
 			u64 word = 0;
@@ -38,8 +40,10 @@ static int model_read(void *context, u32 leaf, u64 *into)
 
 			for (j = 8; j--;)
 				word = word << 8 | byte[j];
-			into[i] |= word;
+			from[i] = word;
 		}
+		vhdx_leaf_bits_or(into, from);
+	}
 	return 0;
 }
 
@@ -63,10 +67,37 @@ static int model_find(void *context, u32 leaf, u32 *end)
 	return 0;
 }
 
+static bool is_full(const struct model *m, u32 leaf)
+{
+	u32 i;
+
+	for (i = leaf * VHDX_PAGE; i < (leaf + 1) * VHDX_PAGE; i++)
+		if ((m->bits[0][i] | m->bits[1][i]) != 0xff)
+			return false;
+	return true;
+}
+
+static int model_fill(void *context, u32 leaf, u32 *end)
+{
+	struct model *m = context;
+
+	while (m->fills && leaf < *end && is_full(m, leaf))
+		leaf++;
+	*end = leaf;
+	return 0;
+}
+
 static const struct vhdx_leaf_source model_source = {
 	.find = model_find,
+	.fill = model_fill,
 	.read = model_read,
 };
+
+/* Nothing counts of what was there before. */
+static void poison(void *memory, size_t size)
+{
+	memset(memory, 0xa5, size);
+}
 
 static void model_set(struct model *m, u64 unit, u64 count)
 {
@@ -163,11 +194,13 @@ static u32 ask(u64 offset, u64 end, u32 capacity, u64 step)
 			.ranges.array = chunk,
 			.ranges.size = size,
 			.ranges.capacity = capacity,
-			.words = words,
+			.units = &units,
 		};
 		u64 begin = offset, sum = 0, behind = 0;
 		u32 i;
 		int more;
+
+		poison(&units, sizeof(units));
 
 		do {
 			u64 before = answer.offset;
@@ -247,7 +280,7 @@ CASE(a_leaf_of_many_ranges_is_read_once)
 		.form = &vhdx_answer_ranges, .end = LEAF_BYTES,
 		.unit_shift = SHIFT, .granule_shift = SHIFT,
 		.ranges = { .array = chunk, .size = sizeof(chunk[0]), .capacity = 16 },
-		.words = words,
+		.units = &units,
 	};
 	u32 told = 0;
 
@@ -350,13 +383,16 @@ static void compare_bits(u64 offset, u64 end, u64 step)
 	static u64 bits[VHDX_ANSWER_WORDS];
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_bits, .offset = offset,
-		.unit_shift = SHIFT, .granule_shift = granule_shift, .words = words, .bits = bits,
+		.unit_shift = SHIFT, .granule_shift = granule_shift, .units = &units, .bits = bits,
 	};
 	u64 sum = 0;
 
+	poison(&units, sizeof(units));
 	while (answer.offset < end) {
 		u64 i, count, from = answer.offset;
 		int more;
+
+		poison(bits, sizeof(bits));
 
 		vhdx_answer_bits_begin(&answer, min(end, answer.offset + step));
 		do {
@@ -390,12 +426,16 @@ CASE(bits_say_the_same)
 		u64 size = LEAVES * LEAF_BYTES - random_below(2 * LEAF_BYTES / 512) * 512;
 		u64 word, offset, end;
 
-		granule_shift = SHIFT + random_below(2) * random_below(8);
+		granule_shift = SHIFT + random_below(2) * random_below(12);
 		word = 64ULL << granule_shift;
 		offset = random_below(size) / word * word;
 		end = offset + random_below(size - offset + 1);
 		make_model(size, random_below(5) * random_below(60));
 		model.finds_empty = random_below(2);
+		model.fills = random_below(2);
+		if (random_below(2))
+			memset(model.bits[random_below(2)] + random_below(LEAVES) * VHDX_PAGE, 0xff,
+			       VHDX_PAGE);
 		compare_bits(0, size, size);
 		compare_bits(offset, end, size);
 		compare_bits(offset, end, word * (1 + random_below(2000)));
@@ -409,7 +449,7 @@ CASE(bits_that_end_early_are_whole_words)
 	static u64 bits[VHDX_ANSWER_WORDS];
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_bits, .unit_shift = SHIFT, .granule_shift = SHIFT + 11,
-		.words = words, .bits = bits,
+		.units = &units, .bits = bits,
 	};
 
 	make_model(LEAVES * LEAF_BYTES, 0);
@@ -439,7 +479,7 @@ CASE(stops_behind_the_last_range_that_fitted)
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
 		.ranges = { .array = &range, .size = sizeof(range), .capacity = 1 },
-		.words = words,
+		.units = &units,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -459,7 +499,7 @@ CASE(an_array_full_at_the_end_of_a_leaf_joins_or_stops)
 		.form = &vhdx_answer_ranges,
 		.end = 2 * LEAF_BYTES, .unit_shift = SHIFT, .granule_shift = SHIFT,
 		.ranges = { .array = &range, .size = sizeof(range), .capacity = 1 },
-		.words = words,
+		.units = &units,
 	};
 
 	make_model(2 * LEAF_BYTES, 0);
@@ -487,7 +527,7 @@ CASE(sums_need_no_room)
 	for (round = 0; round < 60; round++) {
 		struct vhdx_answer answer = {
 			.form = &vhdx_answer_ranges,
-			.unit_shift = SHIFT, .granule_shift = SHIFT, .words = words,
+			.unit_shift = SHIFT, .granule_shift = SHIFT, .units = &units,
 		};
 		u64 size = LEAVES * LEAF_BYTES - random_below(2 * LEAF_BYTES / 512) * 512;
 		u64 sum = 0;
@@ -512,7 +552,7 @@ CASE(an_error_of_the_source_is_passed_on)
 {
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges, .end = LEAF_BYTES,
-		.unit_shift = SHIFT, .granule_shift = SHIFT, .words = words,
+		.unit_shift = SHIFT, .granule_shift = SHIFT, .units = &units,
 	};
 
 	make_model(LEAF_BYTES, 0);

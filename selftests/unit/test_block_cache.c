@@ -44,7 +44,7 @@ static void read_all(const struct vhdx_delta *delta, u64 *words)
 
 	for (leaf = 0; leaf < LEAVES; leaf++) {
 		memset(words + leaf * VHDX_LEAF_WORDS, 0, VHDX_PAGE);
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf,
+		EXPECT_EQ(read_words(&sidecar, delta, leaf,
 						 words + leaf * VHDX_LEAF_WORDS, cache), 0);
 	}
 	vhdx_index_cache_free(cache);

@@ -193,7 +193,7 @@ struct model_layer {
 };
 
 static struct model_layer layers[2];
-static u64 words[VHDX_LEAF_WORDS];
+static struct vhdx_leaf_bits units;
 
 static int model_look(void *context, u32 layer, u64 offset, u64 *to)
 {
@@ -246,7 +246,7 @@ static void check_derived(u32 unit_shift)
 		.end = size,
 		.unit_shift = unit_shift,
 		.granule_shift = unit_shift,
-		.words = words,
+		.units = &units,
 		.ranges = { .array = ranges, .size = sizeof(*ranges), .capacity = SECTORS },
 	};
 	u64 at, inside;
@@ -301,7 +301,7 @@ CASE(derived_is_what_layers_have)
 /* What changed as a whole is not gone through leaf by leaf. */
 static u32 reads;
 
-static int count_read(void *context, u32 leaf, u64 *into)
+static int count_read(void *context, u32 leaf, struct vhdx_leaf_bits *into)
 {
 	reads++;
 	return vhdx_derived_source.read(context, leaf, into);
@@ -326,7 +326,7 @@ CASE(whole_leaves_are_not_read)
 		.end = SECTORS * 512ULL,
 		.unit_shift = SECTOR_SHIFT,
 		.granule_shift = SECTOR_SHIFT,
-		.words = words,
+		.units = &units,
 	};
 
 	layers[0].size = SECTORS * 512ULL;
@@ -360,7 +360,8 @@ CASE(a_unit_is_not_looked_at_sector_by_sector)
 		.size = size,
 		.unit_shift = 20,
 	};
-	u32 i;
+	struct vhdx_leaf_walk walk;
+	u32 from, i;
 
 	layers[0].size = size;
 	layers[0].parent_size = size;
@@ -368,9 +369,11 @@ CASE(a_unit_is_not_looked_at_sector_by_sector)
 	for (i = 0; i < SECTORS; i++)
 		layers[0].has[i] = i & 1;
 	looks = 0;
-	memset(words, 0, sizeof(words));
-	EXPECT_EQ(vhdx_derived_source.read(&delta, 0, words), 0);
-	EXPECT_EQ(vhdx_find_run(words, 0, VHDX_LEAF_UNITS, &i), 0);
+	vhdx_leaf_bits_clear(&units);
+	EXPECT_EQ(vhdx_derived_source.read(&delta, 0, &units), 0);
+	vhdx_leaf_walk_begin(&walk, &units, 0, VHDX_LEAF_UNITS);
+	EXPECT(vhdx_leaf_walk_next(&walk, &from, &i));
+	EXPECT_EQ(from, 0);
 	EXPECT_EQ(i, ((size - 1) >> 20) + 1);
 	EXPECT(looks <= 2 * i);
 }

@@ -4,7 +4,7 @@
  */
 #include "ktap.h"
 #include "sidecar_rig.h"
-#include "core/rct/answer.h"
+#include "core/rct/delta_source.h"
 #include "core/vhdx/image.h"
 
 CASE(an_empty_sidecar_is_there_after_load)
@@ -387,32 +387,24 @@ CASE(forgetting_joins_the_deltas_on_both_sides)
 struct question {
 	const struct vhdx_changemap *live;
 	struct vhdx_span span;
-	struct vhdx_index_cache *cache;
+	struct vhdx_stored_deltas stored;
 };
 
-static int read_span(void *context, u32 leaf, u64 *words)
+static int read_span(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
-	const struct question *question = context;
-	u32 i;
-	int err = 0;
+	struct question *question = context;
+	int err = vhdx_stored_source.read(&question->stored, leaf, units);
 
-	for (i = question->span.first; !err && i < question->span.end; i++)
-		err = vhdx_sidecar_read_leaf(&sidecar, &sidecar.timeline.points[i]->before, leaf,
-					     words, question->cache);
 	if (question->span.live)
-		vhdx_changemap_leaf_or(question->live, leaf, words);
+		vhdx_changemap_read_leaf(question->live, leaf, units);
 	return err;
 }
 
 static int find_in_span(void *context, u32 leaf, u32 *end)
 {
-	const struct question *question = context;
-	u32 i;
-	int err = 0;
+	struct question *question = context;
+	int err = vhdx_stored_source.find(&question->stored, leaf, end);
 
-	for (i = question->span.first; !err && i < question->span.end; i++)
-		err = vhdx_sidecar_find_leaf(&sidecar, &sidecar.timeline.points[i]->before, leaf,
-					     end, question->cache);
 	if (question->span.live)
 		*end = vhdx_changemap_find_leaf(question->live, leaf, *end);
 	return err;
@@ -426,13 +418,13 @@ static const struct vhdx_leaf_source span_source = {
 /* The ranges of an answer, marked in a map. */
 static int ask(struct question *question, struct vhdx_changemap *told)
 {
-	u64 words[VHDX_LEAF_WORDS];
+	struct vhdx_leaf_bits units;
 	struct vhdx_range ranges[5];
 	struct vhdx_answer answer = {
 		.form = &vhdx_answer_ranges,
 		.end = DISK_SIZE, .unit_shift = SHIFT, .granule_shift = SHIFT,
 		.ranges.array = ranges, .ranges.size = sizeof(ranges[0]),
-		.ranges.capacity = ARRAY_SIZE(ranges), .words = words,
+		.ranges.capacity = ARRAY_SIZE(ranges), .units = &units,
 	};
 	int more;
 	u32 i;
@@ -456,14 +448,20 @@ static void expect_answer(u32 from, u32 to)
 	static const struct vhdx_point_id now;
 	const struct vhdx_timeline *timeline = &sidecar.timeline;
 	const struct vhdx_point_id *target = to < POINTS ? &timeline->points[to]->id : &now;
-	struct question question = {
-		.live = &model[POINTS], .cache = vhdx_index_cache_new(POINTS),
-	};
+	struct vhdx_delta_merge merge = { };
+	struct question question = { .live = &model[POINTS] };
 	struct vhdx_changemap should, told;
 	u32 i;
 
 	ASSERT_EQ(vhdx_timeline_span(timeline, &timeline->points[from]->id, target,
 				     &question.span, NULL), 0);
+	question.stored = (struct vhdx_stored_deltas) {
+		.sidecar = &sidecar,
+		.first = question.span.first,
+		.end = question.span.end,
+		.cache = vhdx_index_cache_new(POINTS),
+		.merge = &merge,
+	};
 	new_map(&should);
 	new_map(&told);
 	for (i = from + 1; i <= to; i++)
@@ -472,7 +470,8 @@ static void expect_answer(u32 from, u32 to)
 	EXPECT(same_maps(&should, &told));
 	vhdx_changemap_release(&should);
 	vhdx_changemap_release(&told);
-	vhdx_index_cache_free(question.cache);
+	vhdx_delta_merge_release(&merge);
+	vhdx_index_cache_free(question.stored.cache);
 }
 
 CASE(answers_between_all_points_are_exact)
@@ -516,7 +515,7 @@ CASE(behind_the_end_there_is_nothing_to_find)
 		end = 3 * LEAVES;
 		EXPECT_EQ(vhdx_sidecar_find_leaf(&sidecar, delta, leaf, &end, cache), 0);
 		EXPECT_EQ(end, 3 * LEAVES);
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache), 0);
+		EXPECT_EQ(read_words(&sidecar, delta, leaf, words, cache), 0);
 		EXPECT_EQ(words[0], 0);
 	}
 	vhdx_index_cache_free(cache);

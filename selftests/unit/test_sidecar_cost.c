@@ -374,7 +374,7 @@ CASE(a_question_reads_each_index_once)
 	reads = fake.reads;
 	for (leaf = 0; leaf < leaves; leaf++)
 		for (i = 0; i < points; i++)
-			EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar,
+			EXPECT_EQ(read_words(&sidecar,
 							 &sidecar.timeline.points[i]->before,
 							 leaf, words, cache), 0);
 	EXPECT_EQ(fake.reads - reads, 3 * points);

@@ -739,8 +739,8 @@ static void expect_true_leaves(const struct vhdx_delta *delta, struct vhdx_index
 	for (leaf = 0; leaf < LEAVES; leaf++) {
 		memset(words, 0, sizeof(words));
 		memset(should, 0, sizeof(should));
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, words, cache), 0);
-		EXPECT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, should, fresh), 0);
+		EXPECT_EQ(read_words(&sidecar, delta, leaf, words, cache), 0);
+		EXPECT_EQ(read_words(&sidecar, delta, leaf, should, fresh), 0);
 		EXPECT(!memcmp(words, should, sizeof(words)));
 	}
 	vhdx_index_cache_free(fresh);

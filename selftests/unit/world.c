@@ -2,6 +2,7 @@
 #include "world.h"
 #include "random.h"
 #include "core/bits.h"
+#include "leaf_words.h"
 #include "core/rct/ondisk.h"
 
 static const vhdx_guid disk_id = { "the disk's id 01" };
@@ -508,7 +509,7 @@ static void read_answer(struct world *w, const struct vhdx_sidecar *sidecar,
 
 	memset(words, 0, VHDX_LEAF_WORDS * sizeof(*words));
 	for (i = span->first; i < span->end; i++)
-		if (vhdx_sidecar_read_leaf(sidecar, &sidecar->timeline.points[i]->before, leaf,
+		if (read_words(sidecar, &sidecar->timeline.points[i]->before, leaf,
 					   words, w->cache))
 			wrong(w, "a leaf can't be read", i, leaf, 0);
 	if (span->live)

@@ -122,6 +122,47 @@ def huge_disk():
 
 
 @ktap.case
+def a_long_table():
+    """Read in long parts where it is not in memory: what is in memory is newer than the file."""
+    rng = random.Random(6)
+    with images.container(TIB, MIB) as path, attached(path) as disk:
+        written = RangeSet()
+        for _ in range(4):
+            for _ in range(12):
+                block = rng.choice((0, 511, 512, TIB // MIB - 1, rng.randrange(TIB // MIB)))
+                disk.write(block * MIB + rng.randrange(256) * 4096, b"x" * 4096)
+                written |= RangeSet([(block * MIB, (block + 1) * MIB)])
+            for capacity in (3, 4096):
+                ktap.equal(as_set(told(disk.handle, 0, TIB, capacity)), written, "written")
+            ktap.equal(as_set(told(disk.handle, 5 * MIB, TIB // 2, 4096)),
+                       written.clip(5 * MIB, TIB // 2 + 5 * MIB), "a part")
+            if rng.randrange(2):
+                disk.data.flush()
+                images.forget_pages()
+                ktap.equal(as_set(told(disk.handle, 0, TIB, 4096)), written, "read again")
+
+
+@ktap.case
+def states_of_a_long_table():
+    """Each of them where nothing is in memory, beside each other and at the ends of pages."""
+    with images.container(TIB, MIB) as path:
+        with vhdxoracle.Image(path) as image:
+            table, ratio = image.bat_offset(0), image.geometry.chunk_ratio
+        where = -(-path.stat().st_size // MIB) * MIB
+        states = {0: 2, 1: 1, 510: 6, 511: 6, 512: 6, 513: 3, 40000: 7 | 1 << 50, 40001: 6}
+        with open(path, "r+b") as file:
+            file.truncate(where + 8 * MIB)
+            for number, (block, state) in enumerate(states.items()):
+                file.seek(table + (block + block // ratio) * 8)
+                if state == 6:
+                    state |= where + number * MIB
+                file.write(state.to_bytes(8, "little"))
+        with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk:
+            ktap.equal(as_set(told(disk.handle, 0, TIB, 4096)),
+                       RangeSet([(510 * MIB, 513 * MIB), (40000 * MIB, 40002 * MIB)]))
+
+
+@ktap.case
 def what_can_not_be_read_is_told():
     """The reader gets the error; not to tell would say that it is zeroes."""
     with images.directory() as scratch:

@@ -462,6 +462,33 @@ def huge():
             ktap.check(took < 3, "it walks through it sector by sector")
 
 
+@ktap.case
+def a_long_table():
+    """Small blocks: read in long parts where it is not in memory, sector bitmaps one by one."""
+    rng = random.Random(7)
+    with parent_and_child(TIB, block_size=MIB) as (parent, child, snapshot):
+        written = RangeSet()
+
+        def same(disk, why):
+            ktap.equal(RangeSet((start, start + length)
+                                for start, length in disk.handle.changes(snapshot)), written, why)
+
+        with raw_attached(child, parents=[parent]) as disk:
+            for _ in range(3):
+                for _ in range(8):
+                    start = rng.choice((511 * MIB, rng.randrange(TIB // MIB - 3) * MIB))
+                    start += rng.randrange(2) * 8 * 512
+                    length = rng.choice((512, 3 * MIB))
+                    disk.write(start, b"x" * length)
+                    written |= RangeSet([(start, start + length)])
+                same(disk, "in memory")
+                disk.data.flush()
+                images.forget_pages()
+                same(disk, "read again")
+        with raw_attached(child, flags=READ_ONLY, parents=[parent]) as disk:
+            same(disk, "attached anew")
+
+
 # ---- who hangs -------------------------------------------------------------------------------
 
 def dies(disk, limit):

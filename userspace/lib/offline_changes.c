@@ -73,11 +73,13 @@ static int answer_bits(struct vhdx_answer *answer, struct vhdx_delta_list *list,
 /**
  * struct sources - all that an answer is made of
  * @live:	the history, for its live map
+ * @merge:	of what is stored
  */
 struct sources {
 	struct offline_chain *chain;
 	struct vhdx_history live;
 	struct vhdx_stored_deltas stored;
+	struct vhdx_delta_merge merge;
 	struct vhdx_derived_delta *derived;
 	struct vhdx_delta_list list;
 };
@@ -119,6 +121,7 @@ static int list_sources(struct sources *sources, const struct vhdx_route *route)
 		.end = route->stored.end,
 		.live = route->layer && route->stored.live,
 		.cache = vhdx_index_cache_new(route->stored.end - route->stored.first + 1),
+		.merge = &sources->merge,
 	};
 	if (!stored->cache)
 		return -ENOMEM;
@@ -130,6 +133,7 @@ static int list_sources(struct sources *sources, const struct vhdx_route *route)
 
 static void release_sources(struct sources *sources)
 {
+	vhdx_delta_merge_release(&sources->merge);
 	vhdx_index_cache_free(sources->stored.cache);
 	free(sources->list.sources);
 	free(sources->derived);
@@ -140,13 +144,13 @@ static int answer(struct sources *sources, const struct vhdx_route *route,
 {
 	struct vhdx_answer answer = {
 		.unit_shift = route->unit_shift,
-		.words = vhdx_alloc(VHDX_LEAF_WORDS * sizeof(u64)),
+		.units = vhdx_alloc(sizeof(*answer.units)),
 	};
 	int more = vhdx_report_begin(query, &answer, diag);
 
 	if (more)
 		goto free;
-	more = answer.words ? list_sources(sources, route) : -ENOMEM;
+	more = answer.units ? list_sources(sources, route) : -ENOMEM;
 	if (!more)
 		more = query->flags & VHDX_CHANGES_BITMAP ?
 		       answer_bits(&answer, &sources->list, query) :
@@ -156,7 +160,7 @@ static int answer(struct sources *sources, const struct vhdx_route *route,
 	else
 		more = vhdx_report_failure(more, route->layer, diag);
 free:
-	vhdx_free(answer.words);
+	vhdx_free(answer.units);
 	return min(more, 0);
 }
 

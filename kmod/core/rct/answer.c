@@ -15,6 +15,7 @@ static bool go_to_leaf(struct vhdx_answer *answer, u32 leaf)
 		return false;
 	answer->leaf = leaf;
 	answer->known = VHDX_LEAF_FOUND;
+	vhdx_leaf_bits_clear(answer->units);
 	return answer->offset < answer->end;
 }
 
@@ -46,8 +47,7 @@ static int look_closer(struct vhdx_answer *answer, const struct vhdx_leaf_source
 		answer->known = VHDX_LEAF_FILLED;
 		return 0;
 	}
-	memset(answer->words, 0, VHDX_PAGE);
-	err = source->read(context, answer->leaf, answer->words);
+	err = source->read(context, answer->leaf, answer->units);
 	if (!err)
 		answer->known = VHDX_LEAF_LOADED;
 	return err;

@@ -8,6 +8,7 @@
 #define VHDX_CORE_ANSWER_H
 
 #include "core/ranges.h"
+#include "leaf_bits.h"
 #include "timeline.h"
 
 /**
@@ -17,14 +18,15 @@
  *		question was asked
  * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
  *		goes to @end, which may be @leaf itself. NULL: that is not known
- * @read:	OR that leaf of every delta into @words, VHDX_LEAF_WORDS of them
+ * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same leaf
+ *		again, with what @units has by then
  *
  * All return 0 or -errno.
  */
 struct vhdx_leaf_source {
 	int (*find)(void *context, u32 leaf, u32 *end);
 	int (*fill)(void *context, u32 leaf, u32 *end);
-	int (*read)(void *context, u32 leaf, u64 *words);
+	int (*read)(void *context, u32 leaf, struct vhdx_leaf_bits *units);
 };
 
 /* Of bits, so many words are made at a time. */
@@ -34,7 +36,7 @@ struct vhdx_answer;
 
 /**
  * struct vhdx_answer_form - what is made of leaves
- * @take:	what @words say of [@offset, @to), which lies in one leaf; advances @offset
+ * @take:	what @units say of [@offset, @to), which lies in one leaf; advances @offset
  * @skip:	nothing changed in [@offset, @to), in however many leaves; likewise
  * @fill:	all of that changed; likewise
  *
@@ -61,11 +63,11 @@ extern const struct vhdx_answer_form vhdx_answer_bits;
  * @unit_shift:	log2 of the tracking unit
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
  * @changed:	of bits, when they are finished: how much they say, in bytes
- * @words:	room for VHDX_LEAF_WORDS words
+ * @units:	room for a leaf
  * @leaf:	the one that is looked at, and the first of
  * @filled:	all that changed as a whole, up to this one
  * @known:	what is known of it: nothing; that something may have changed in it; that all of
- *		it did, and of those up to @filled; its words
+ *		it did, and of those up to @filled; which of its @units
  *
  * @ranges:	ascending, coalesced, clipped to the request; and their sum
  * @bits:	bit i % 64 of word i / 64 is granule i from @begin on, which is a multiple of 64
@@ -79,7 +81,7 @@ struct vhdx_answer {
 	u32 unit_shift;
 	u32 granule_shift;
 	u64 changed;
-	u64 *words;
+	struct vhdx_leaf_bits *units;
 	u32 leaf;
 	u32 filled;
 	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_FILLED, VHDX_LEAF_LOADED } known;
@@ -122,7 +124,7 @@ u64 vhdx_answer_bits_finish(struct vhdx_answer *answer);
  * Advances @offset to the end of that leaf or of the request, or, when the answer is full, to
  * where everything before it is told. A range that goes on in the next leaf is joined with it.
  * Progress is at least one unit (or the rest of the request) whenever there is room on entry.
- * A leaf that was read stays in @words until the answer has left it.
+ * A leaf that was read stays in @units until the answer has left it.
  * Returns 1: go on; 0: done (end reached or full); -errno from the source.
  */
 int vhdx_answer_leaf(struct vhdx_answer *answer, const struct vhdx_leaf_source *source,

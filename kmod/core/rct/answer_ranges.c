@@ -3,7 +3,6 @@
  * An answer in ranges.
  */
 #include "answer.h"
-#include "core/bits.h"
 
 static u64 granule_of(const struct vhdx_answer *answer, u64 at)
 {
@@ -45,34 +44,175 @@ static bool fill(struct vhdx_answer *answer, u64 to)
 	return true;
 }
 
+/**
+ * struct place - where the words of a leaf are
+ * @start:	of the leaf
+ * @bit:	of the first unit that is asked about
+ * @end:	behind that of the last one
+ */
+struct place {
+	u64 start;
+	u32 bit;
+	u32 end;
+};
+
+/*
+ * Whatever lies in a granule, all of it is told. @offset is where the answer goes on, and does not
+ * advance where a run does not fit.
+ */
+static bool take_granules(struct vhdx_answer *answer, const struct place *at, u64 to)
+{
+	const u32 shift = answer->unit_shift;
+	struct vhdx_leaf_walk walk;
+	u64 behind, offset = answer->offset;
+	u32 from, bit;
+
+	vhdx_leaf_walk_begin(&walk, answer->units, at->bit, at->end);
+	while (vhdx_leaf_walk_next(&walk, &from, &bit)) {
+		behind = min(to, at->start + ((u64)bit << shift));
+		if (behind <= offset)
+			continue;
+		if (!tell(answer, max(offset, at->start + ((u64)from << shift)), behind)) {
+			answer->offset = offset;
+			return false;
+		}
+		offset = max(behind, answer->ranges.end);
+		if (offset >= to)
+			break;
+		if (offset > behind)
+			vhdx_leaf_walk_begin(&walk, answer->units,
+					     (offset - at->start) >> shift, at->end);
+	}
+	answer->offset = offset;
+	return offset >= to || skip(answer, to);
+}
+
+/**
+ * struct tail - the end of the ranges, while many are added
+ * @range:	the last one
+ * @end:	behind it
+ * @sum:	of all
+ * @room:	for more of them
+ */
+struct tail {
+	struct vhdx_range *range;
+	u64 end;
+	u64 sum;
+	u32 room;
+};
+
+static struct tail begin_tail(struct vhdx_ranges *ranges)
+{
+	return (struct tail) {
+		.range = vhdx_ranges_at(ranges, ranges->count - 1),
+		.end = ranges->end,
+		.sum = ranges->sum,
+		.room = ranges->capacity - ranges->count,
+	};
+}
+
+static void end_tail(struct vhdx_ranges *ranges, const struct tail *tail)
+{
+	ranges->count = ranges->capacity - tail->room;
+	ranges->end = tail->end;
+	ranges->sum = tail->sum;
+}
+
+/*
+ * vhdx_ranges_add() of all runs that are left in a leaf, by far the most that there are: the last
+ * range is in the array, and the next one lies behind it. False: one does not fit; @offset is where
+ * it begins.
+ */
+static bool add_runs(struct vhdx_answer *answer, const struct place *at, u64 to,
+		     struct vhdx_leaf_walk *walk)
+{
+	struct vhdx_ranges *ranges = &answer->ranges;
+	const bool has_flags = ranges->size > offsetof(struct vhdx_range, flags);
+	const u64 min_gap = ranges->min_gap;
+	const u32 size = ranges->size;
+	const u32 shift = answer->unit_shift;
+	struct tail tail = begin_tail(ranges);
+	u64 begin, behind;
+	u32 from, bit;
+	bool fits = true;
+
+	while (vhdx_leaf_walk_next(walk, &from, &bit)) {
+		begin = at->start + ((u64)from << shift);
+		behind = min(to, at->start + ((u64)bit << shift));
+		if (begin - tail.end < min_gap) {
+			begin = tail.end;
+			tail.range->byte_length += behind - begin;
+		} else if (tail.room) {
+			tail.room--;
+			tail.range = (void *)tail.range + size;
+			tail.range->byte_offset = begin;
+			tail.range->byte_length = behind - begin;
+			if (has_flags) {
+				tail.range->flags = 0;
+				tail.range->reserved = 0;
+			}
+		} else {
+			fits = false;
+			break;
+		}
+		tail.sum += behind - begin;
+		tail.end = behind;
+	}
+	end_tail(ranges, &tail);
+	answer->offset = tail.end;
+	return fits;
+}
+
+/* Of ranges that are not put anywhere, but added up. */
+static bool sum_runs(struct vhdx_answer *answer, const struct place *at, u64 to,
+		     struct vhdx_leaf_walk *walk)
+{
+	const u32 shift = answer->unit_shift;
+	u32 from, bit;
+
+	while (vhdx_leaf_walk_next(walk, &from, &bit))
+		tell(answer, at->start + ((u64)from << shift),
+		     min(to, at->start + ((u64)bit << shift)));
+	return true;
+}
+
+/* Runs are apart from each other; the first one may go on with what was told before. */
+static bool take_runs(struct vhdx_answer *answer, const struct place *at, u64 to)
+{
+	const u32 shift = answer->unit_shift;
+	struct vhdx_leaf_walk walk;
+	u64 behind;
+	u32 from, bit;
+	bool fits;
+
+	vhdx_leaf_walk_begin(&walk, answer->units, at->bit, at->end);
+	if (!vhdx_leaf_walk_next(&walk, &from, &bit))
+		return skip(answer, to);
+	behind = min(to, at->start + ((u64)bit << shift));
+	if (!tell(answer, max(answer->offset, at->start + ((u64)from << shift)), behind))
+		return false;
+	answer->offset = behind;
+	if (answer->ranges.count)
+		fits = add_runs(answer, at, to, &walk);
+	else
+		fits = sum_runs(answer, at, to, &walk);
+	if (!fits)
+		return false;
+	return answer->offset >= to || skip(answer, to);
+}
+
 static bool take(struct vhdx_answer *answer, u64 to)
 {
 	const u32 shift = answer->unit_shift;
 	const u64 start = answer->offset >> shift >> VHDX_LEAF_SHIFT << VHDX_LEAF_SHIFT << shift;
-	const u32 end = ((to - start - 1) >> shift) + 1;
-	const bool granules = answer->granule_shift != shift;
-	const u64 *words = answer->words;
-	u64 behind, offset = answer->offset;
-	u32 from, bit = (offset - start) >> shift;
-	bool fits = true;
+	const struct place at = {
+		.start = start,
+		.bit = (answer->offset - start) >> shift,
+		.end = ((to - start - 1) >> shift) + 1,
+	};
 
-	while (offset < to) {
-		from = vhdx_find_run(words, bit, end, &bit);
-		if (from == end)
-			return skip(answer, to);
-		behind = min(to, start + ((u64)bit << shift));
-		fits = tell(answer, max(offset, start + ((u64)from << shift)), behind);
-		if (!fits)
-			break;
-		offset = behind;
-		/* The rest of a granule is told, whatever lies in it. */
-		if (granules && answer->ranges.end > behind) {
-			offset = answer->ranges.end;
-			bit = (offset - start) >> shift;
-		}
-	}
-	answer->offset = offset;
-	return fits;
+	return answer->granule_shift == shift ? take_runs(answer, &at, to) :
+						take_granules(answer, &at, to);
 }
 
 const struct vhdx_answer_form vhdx_answer_ranges = {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "block_cache.h"
-#include "core/bits.h"
-
-#define WORDS	(VHDX_PAGE / sizeof(u64))
+#include "leaf_bits.h"
 
 /**
  * struct vhdx_block_slot - room for one block
  * @block:	its number
  * @page:	what is in it; NULL: the slot is empty
+ * @groups:	of a leaf: those that have any bits (leaf_bits.h)
  * @crc:	its checksum
  * @used:	since reclaim last came by
  */
 struct vhdx_block_slot {
 	u64 block;
 	void *page;
+	u64 groups;
 	u32 crc;
 	bool used;
 };
@@ -67,43 +67,44 @@ static struct vhdx_block_slot *slot_of(struct vhdx_block_cache *cache, u64 block
 	return &cache->slots[block & (cache->slot_count - 1)];
 }
 
-/* What is in the block; NULL: it is not here. The slots are locked. */
-static const void *find(struct vhdx_block_cache *cache, u64 block, u32 crc)
+/* The slot that has the block; NULL: it is not here. They are locked. */
+static const struct vhdx_block_slot *find(struct vhdx_block_cache *cache, u64 block, u32 crc)
 {
 	struct vhdx_block_slot *slot = slot_of(cache, block);
 
 	if (!slot->page || slot->block != block || slot->crc != crc)
 		return NULL;
 	slot->used = true;
-	return slot->page;
+	return slot;
 }
 
 bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
 {
-	const void *page;
+	const struct vhdx_block_slot *slot;
 
 	if (!is_there(cache))
 		return false;
 	lock(cache);
-	page = find(cache, block, crc);
-	if (page)
-		memcpy(buf, page, VHDX_PAGE);
+	slot = find(cache, block, crc);
+	if (slot)
+		memcpy(buf, slot->page, VHDX_PAGE);
 	unlock(cache);
-	return page;
+	return slot;
 }
 
-bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc, u64 *words)
+bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc,
+			 struct vhdx_leaf_bits *units)
 {
-	const void *page;
+	const struct vhdx_block_slot *slot;
 
 	if (!is_there(cache))
 		return false;
 	lock(cache);
-	page = find(cache, block, crc);
-	if (page)
-		vhdx_or_le_words(words, page, WORDS);
+	slot = find(cache, block, crc);
+	if (slot)
+		vhdx_leaf_bits_or_le(units, slot->page, slot->groups);
 	unlock(cache);
-	return page;
+	return slot;
 }
 
 /* What was in the slot is the caller's to free. It is locked. */
@@ -131,6 +132,7 @@ void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, co
 {
 	struct vhdx_block_slot *slot;
 	void *page, *former;
+	u64 groups;
 
 	if (!is_there(cache) || is_kept(cache, block, crc))
 		return;
@@ -138,10 +140,16 @@ void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, co
 	if (!page)
 		return;
 	memcpy(page, buf, VHDX_PAGE);
+	groups = vhdx_leaf_bits_groups_of(page);
 	lock(cache);
 	slot = slot_of(cache, block);
 	former = take_out(cache, slot);
-	*slot = (struct vhdx_block_slot) { .block = block, .crc = crc, .page = page };
+	*slot = (struct vhdx_block_slot) {
+		.block = block,
+		.page = page,
+		.groups = groups,
+		.crc = crc,
+	};
 	cache->pages++;
 	unlock(cache);
 	vhdx_free(former);

@@ -17,6 +17,7 @@
 #include "core/platform.h"
 
 struct vhdx_block_slot;
+struct vhdx_leaf_bits;
 
 /**
  * struct vhdx_block_cache - all zero: it keeps nothing
@@ -47,8 +48,9 @@ void vhdx_block_cache_release(struct vhdx_block_cache *cache);
 
 /* Copy the block with this checksum to @buf. False: it is not here. */
 bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf);
-/* The same of a leaf, which is ORed into @words. */
-bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc, u64 *words);
+/* The same of a leaf, which is ORed into @units. */
+bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc,
+			 struct vhdx_leaf_bits *units);
 /* Keep what is in the file, without fail or not at all: this is not said. */
 void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, const void *buf);
 /* Something else is about to be written there. */

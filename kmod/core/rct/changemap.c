@@ -12,6 +12,7 @@
 #include "changemap.h"
 #include "core/bits.h"
 #include "core/diag.h"
+#include "leaf_bits.h"
 
 #define FULL_MAP_MAX	(128 * VHDX_MIB)
 
@@ -195,6 +196,20 @@ void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *wor
 		memset(words, 0xff, VHDX_PAGE);
 	else
 		vhdx_or_words(words, more, VHDX_LEAF_WORDS);
+}
+
+/* A mark from before this is in the slot, and in the word: each is read once, and then told. */
+void vhdx_changemap_read_leaf(const struct vhdx_changemap *map, u32 leaf,
+			      struct vhdx_leaf_bits *units)
+{
+	const u64 *words = get_leaf(map, leaf);
+
+	if (!words)
+		return;
+	if (words == VHDX_LEAF_ALL)
+		vhdx_leaf_bits_fill(units);
+	else
+		vhdx_leaf_bits_or(units, words);
 }
 
 u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end)

@@ -18,6 +18,8 @@
 #define VHDX_LEAF_SHIFT		15
 #define VHDX_LEAF_UNITS		(64 * VHDX_LEAF_WORDS)
 
+struct vhdx_leaf_bits;
+
 /* One slot: NULL = nothing changed, VHDX_LEAF_ALL, or VHDX_LEAF_WORDS words. */
 typedef u64 *vhdx_leaf;
 #define VHDX_LEAF_ALL	((vhdx_leaf)1)
@@ -52,6 +54,10 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 
 /* words |= leaf number @leaf; @words has VHDX_LEAF_WORDS words. */
 void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *words);
+
+/* The same of a leaf that is put together for an answer. */
+void vhdx_changemap_read_leaf(const struct vhdx_changemap *map, u32 leaf,
+			      struct vhdx_leaf_bits *units);
 
 /* The first leaf in [@leaf, @end) in which anything changed; @end where there is none. */
 u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end);

@@ -37,14 +37,14 @@ static int fill_from_any(void *context, u32 leaf, u32 *end)
 	return err;
 }
 
-static int read_all(void *context, u32 leaf, u64 *words)
+static int read_all(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
 	const struct vhdx_delta_list *list = context;
 	u32 i;
 	int err = 0;
 
 	for (i = 0; i < list->count && !err; i++)
-		err = list->sources[i].ops->read(list->sources[i].context, leaf, words);
+		err = list->sources[i].ops->read(list->sources[i].context, leaf, units);
 	return err;
 }
 
@@ -81,7 +81,8 @@ static void find_region(const struct vhdx_sidecar *sidecar, u32 leaf, u32 *end)
 		*end = min(*end, region >> shift);
 }
 
-static void read_regions(const struct vhdx_sidecar *sidecar, u32 leaf, u64 *words)
+static void read_regions(const struct vhdx_sidecar *sidecar, u32 leaf,
+			 struct vhdx_leaf_bits *bits)
 {
 	const u32 shift = region_leaf_shift(sidecar);
 	const u32 units = VHDX_LEAF_SHIFT - shift;
@@ -94,40 +95,61 @@ static void read_regions(const struct vhdx_sidecar *sidecar, u32 leaf, u64 *word
 	end = min(first + (1U << shift), count);
 	for (region = vhdx_find_bit(sidecar->found, 0, first, end); region < end;
 	     region = vhdx_find_bit(sidecar->found, 0, region + 1, end))
-		vhdx_set_bits(words, (region - first) << units, (region + 1 - first) << units);
+		vhdx_leaf_bits_set(bits, (region - first) << units, (region + 1 - first) << units);
+}
+
+/* The timeline stays what it is. */
+static int list_deltas(struct vhdx_stored_deltas *stored)
+{
+	const struct vhdx_timeline *timeline = &stored->sidecar->timeline;
+	struct vhdx_delta_merge *merge = stored->merge;
+	u32 i;
+	int err;
+
+	if (stored->listed)
+		return 0;
+	err = vhdx_delta_merge_begin(merge, stored->end - stored->first + 1);
+	if (err)
+		return err;
+	for (i = stored->first; i < stored->end; i++)
+		vhdx_delta_merge_add(merge, &timeline->points[i]->before);
+	if (stored->live)
+		vhdx_delta_merge_add(merge, &timeline->live);
+	err = vhdx_delta_merge_end(merge);
+	stored->listed = !err;
+	return err;
 }
 
 static int find_stored(void *context, u32 leaf, u32 *end)
 {
-	const struct vhdx_stored_deltas *stored = context;
-	const struct vhdx_timeline *timeline = &stored->sidecar->timeline;
-	u32 i;
-	int err = 0;
+	struct vhdx_stored_deltas *stored = context;
+	int ret = list_deltas(stored);
 
-	for (i = stored->first; i < stored->end && !err; i++)
-		err = vhdx_sidecar_find_leaf(stored->sidecar, &timeline->points[i]->before, leaf,
-					     end, stored->cache);
-	if (err || !stored->live)
-		return err;
-	find_region(stored->sidecar, leaf, end);
-	return vhdx_sidecar_find_leaf(stored->sidecar, &timeline->live, leaf, end, stored->cache);
+	if (ret)
+		return ret;
+	if (stored->live)
+		find_region(stored->sidecar, leaf, end);
+	do {
+		ret = vhdx_delta_merge_find(stored->merge, stored->sidecar, leaf, end,
+					    stored->cache);
+	} while (ret > 0);
+	return ret;
 }
 
-static int read_stored(void *context, u32 leaf, u64 *words)
+static int read_stored(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
-	const struct vhdx_stored_deltas *stored = context;
-	const struct vhdx_timeline *timeline = &stored->sidecar->timeline;
-	u32 i;
-	int err = 0;
+	struct vhdx_stored_deltas *stored = context;
+	int ret = list_deltas(stored);
 
-	for (i = stored->first; i < stored->end && !err; i++)
-		err = vhdx_sidecar_read_leaf(stored->sidecar, &timeline->points[i]->before, leaf,
-					     words, stored->cache);
-	if (err || !stored->live)
-		return err;
-	read_regions(stored->sidecar, leaf, words);
-	return vhdx_sidecar_read_leaf(stored->sidecar, &timeline->live, leaf, words,
-				      stored->cache);
+	if (ret)
+		return ret;
+	if (stored->live)
+		read_regions(stored->sidecar, leaf, units);
+	do {
+		ret = vhdx_delta_merge_read(stored->merge, stored->sidecar, leaf, units,
+					    stored->cache);
+	} while (ret > 0);
+	return ret;
 }
 
 const struct vhdx_leaf_source vhdx_stored_source = {
@@ -143,9 +165,9 @@ static int find_live(void *context, u32 leaf, u32 *end)
 	return 0;
 }
 
-static int read_live(void *context, u32 leaf, u64 *words)
+static int read_live(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
-	vhdx_history_live_leaf(context, leaf, words);
+	vhdx_history_live_leaf(context, leaf, units);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #define VHDX_CORE_DELTA_SOURCE_H
 
 #include "answer.h"
+#include "delta_merge.h"
 #include "sidecar.h"
 
 struct vhdx_history;
@@ -39,6 +40,8 @@ extern const struct vhdx_leaf_source vhdx_delta_list_source;
  * @live:	and what was live when the sidecar was closed for good: the checkpoint, and every
  *		unit of the regions that are set
  * @cache:	of the reader
+ * @merge:	of the reader, for this alone: all zero at first; to be released
+ * @listed:	it has the deltas
  */
 struct vhdx_stored_deltas {
 	const struct vhdx_sidecar *sidecar;
@@ -46,6 +49,8 @@ struct vhdx_stored_deltas {
 	u32 end;
 	bool live;
 	struct vhdx_index_cache *cache;
+	struct vhdx_delta_merge *merge;
+	bool listed;
 };
 
 extern const struct vhdx_leaf_source vhdx_stored_source;

@@ -4,7 +4,6 @@
  * was frozen (rule V7). Every state of a block but NOT_PRESENT, and the one bits of a block that is
  * partially present, to the sector; and all that lies behind the parent's end.
  */
-#include "core/bits.h"
 #include "delta_source.h"
 
 /* So many looks at a layer are taken before something is told: it may be a long way. */
@@ -77,7 +76,7 @@ static int fill(void *context, u32 leaf, u32 *end)
 	return 0;
 }
 
-static int read(void *context, u32 leaf, u64 *words)
+static int read(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 {
 	const struct vhdx_derived_delta *delta = context;
 	const u32 shift = delta->unit_shift;
@@ -95,7 +94,7 @@ static int read(void *context, u32 leaf, u64 *words)
 		if (!ret)
 			continue;
 		behind = ((to - 1 - start) >> shift) + 1;
-		vhdx_set_bits(words, (at - start) >> shift, behind);
+		vhdx_leaf_bits_set(units, (at - start) >> shift, behind);
 		/* The rest of the last unit is told, too: a bitmap may have thousands of runs. */
 		to = start + ((u64)behind << shift);
 	}

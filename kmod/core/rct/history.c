@@ -239,11 +239,12 @@ void vhdx_route_derive(const struct vhdx_route *route, const struct vhdx_history
 
 /* ---- what is live -------------------------------------------------------------------------- */
 
-void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words)
+void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf,
+			    struct vhdx_leaf_bits *units)
 {
-	vhdx_changemap_leaf_or(history->live, leaf, words);
+	vhdx_changemap_read_leaf(history->live, leaf, units);
 	if (history->sealing)
-		vhdx_changemap_leaf_or(history->sealing, leaf, words);
+		vhdx_changemap_read_leaf(history->sealing, leaf, units);
 }
 
 u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end)

@@ -188,7 +188,8 @@ void vhdx_route_derive(const struct vhdx_route *route, const struct vhdx_history
 		       struct vhdx_delta_list *list);
 
 /* Both maps, OR-ed into the words of one leaf; there is a live one. */
-void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf, u64 *words);
+void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf,
+			    struct vhdx_leaf_bits *units);
 
 /* The first leaf in [@leaf, @end) that one of them has; @end where there is none. */
 u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end);

@@ -62,10 +62,10 @@ int vhdx_report_count_live(const struct vhdx_history *history, struct vhdx_answe
 
 u64 vhdx_report_live_bytes(const struct vhdx_history *history)
 {
-	struct vhdx_answer count = { .words = vhdx_alloc(VHDX_PAGE) };
-	int err = count.words ? vhdx_report_count_live(history, &count, ~0U) : -ENOMEM;
+	struct vhdx_answer count = { .units = vhdx_alloc(sizeof(*count.units)) };
+	int err = count.units ? vhdx_report_count_live(history, &count, ~0U) : -ENOMEM;
 
-	vhdx_free(count.words);
+	vhdx_free(count.units);
 	return err ? VHDX_BYTES_UNKNOWN : count.ranges.sum;
 }
 

@@ -29,6 +29,7 @@
 
 #include "block_cache.h"
 #include "coarse.h"
+#include "leaf_bits.h"
 #include "timeline.h"
 #include "token.h"
 
@@ -397,14 +398,15 @@ int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 			   u32 leaf, u32 *end, struct vhdx_index_cache *cache);
 
 /**
- * vhdx_sidecar_read_leaf() - OR one leaf of a delta into @words
+ * vhdx_sidecar_read_leaf() - OR one leaf of a delta into @units
  * @cache:	of the reader; it may outlive commits of the sidecar
  *
  * Up to three reads: of the root, of a table, of the leaf; the first two are mostly in
  * @cache. 0, -EUCLEAN (checksum), -EIO, -ENOMEM, -EINTR.
  */
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
-			   u32 leaf, u64 *words, struct vhdx_index_cache *cache);
+			   u32 leaf, struct vhdx_leaf_bits *units,
+			   struct vhdx_index_cache *cache);
 
 /* OR all of @delta into @map. */
 int vhdx_sidecar_load_map(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,

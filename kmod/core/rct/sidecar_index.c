@@ -332,12 +332,29 @@ int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 	return 0;
 }
 
+static int read_block(const struct vhdx_sidecar *sidecar, const struct vhdx_delta_leaf *entry,
+		      struct vhdx_leaf_bits *units)
+{
+	void *buf = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	int err;
+
+	if (!buf)
+		return -ENOMEM;
+	err = vhdx_sidecar_read_block(sidecar, entry->block, entry->crc, buf, "a leaf", NULL);
+	if (!err) {
+		vhdx_leaf_bits_or_le(units, buf, vhdx_leaf_bits_groups_of(buf));
+		vhdx_block_cache_put(sidecar->cache, entry->block, entry->crc, buf);
+	}
+	vhdx_free(buf);
+	return err;
+}
+
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
-			   u32 leaf, u64 *words, struct vhdx_index_cache *cache)
+			   u32 leaf, struct vhdx_leaf_bits *units,
+			   struct vhdx_index_cache *cache)
 {
 	const struct vhdx_delta_leaf *entry;
 	struct vhdx_index_slot *slot;
-	void *buf;
 	int err;
 
 	if (!may_have(sidecar, delta, leaf))
@@ -348,17 +365,12 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 	entry = find_entry(slot, leaf);
 	if (!entry || entry->leaf != leaf)
 		return 0;
-	if (entry->block == VHDX_DELTA_ALL)
-		return vhdx_sidecar_read_entry(sidecar, entry, words, NULL, NULL);
-	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, words))
+	if (entry->block == VHDX_DELTA_ALL) {
+		vhdx_leaf_bits_fill(units);
+		return 0;
+	}
+	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, units))
 		return 0;
 	cache->reads++;
-	buf = vhdx_alloc(VHDX_SIDECAR_BLOCK);
-	if (!buf)
-		return -ENOMEM;
-	err = vhdx_sidecar_read_entry(sidecar, entry, words, buf, NULL);
-	if (!err)
-		vhdx_block_cache_put(sidecar->cache, entry->block, entry->crc, buf);
-	vhdx_free(buf);
-	return err;
+	return read_block(sidecar, entry, units);
 }

@@ -131,11 +131,12 @@ int vhdx_sidecar_read_entry(const struct vhdx_sidecar *sidecar,
 		memset(words, 0xff, VHDX_PAGE);
 		return 0;
 	}
-	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, words))
-		return 0;
-	err = vhdx_sidecar_read_block(sidecar, entry->block, entry->crc, buf, "a leaf", diag);
-	if (err)
-		return err;
+	if (!vhdx_block_cache_get(sidecar->cache, entry->block, entry->crc, buf)) {
+		err = vhdx_sidecar_read_block(sidecar, entry->block, entry->crc, buf, "a leaf",
+					      diag);
+		if (err)
+			return err;
+	}
 	vhdx_or_le_words(words, buf, VHDX_LEAF_WORDS);
 	return 0;
 }

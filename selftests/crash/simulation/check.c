@@ -5,6 +5,7 @@
  */
 #include "simulation.h"
 #include "core/rct/ondisk.h"
+#include "leaf_words.h"
 
 #define OUTCOMES	3	/* of each crash point */
 #define COPIES		4
@@ -68,7 +69,7 @@ static int add_leaf_of_delta(const void *from, u32 leaf, u64 *words)
 {
 	const struct saved *saved = from;
 
-	return vhdx_sidecar_read_leaf(saved->sidecar, saved->delta, leaf, words, saved->cache);
+	return read_words(saved->sidecar, saved->delta, leaf, words, saved->cache);
 }
 
 int units_of_delta(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Many deltas asked leaf by leaf, in steps, in any order, while points are forgotten: what is told
+ * of a leaf is what all of them have in it.
+ */
+#include "ktap.h"
+#include "sidecar_rig.h"
+#include "core/rct/delta_merge.h"
+
+#define POINTS	12
+
+static struct vhdx_changemap whole;
+static struct vhdx_delta_merge merge;
+static struct vhdx_index_cache *cache;
+
+/* A few leaves each; some deltas have none. */
+static void make_points(void)
+{
+	struct vhdx_changemap map;
+	struct vhdx_point_id id;
+	u32 i, writes;
+
+	make(0, 64 * LIMIT);
+	new_map(&whole);
+	for (i = 0; i < POINTS; i++) {
+		new_map(&map);
+		for (writes = random_below(4); writes--;)
+			vhdx_changemap_mark(&map, random_below(DISK_SIZE), random_below(20000));
+		if (!random_below(6))
+			vhdx_changemap_mark(&map, random_below(LEAVES) * LEAF_BYTES, LEAF_BYTES);
+		/* What leads to the first point is in no answer. */
+		if (i)
+			vhdx_changemap_or(&whole, &map);
+		ASSERT_EQ(seal(&map, &id), 0);
+		vhdx_changemap_release(&map);
+	}
+	cache = vhdx_index_cache_new(POINTS);
+	memset(&merge, 0, sizeof(merge));
+}
+
+static void drop_points(void)
+{
+	vhdx_delta_merge_release(&merge);
+	vhdx_index_cache_free(cache);
+	vhdx_changemap_release(&whole);
+	finish();
+}
+
+static void list(void)
+{
+	const struct vhdx_timeline *timeline = &sidecar.timeline;
+	u32 i;
+
+	ASSERT_EQ(vhdx_delta_merge_begin(&merge, timeline->count), 0);
+	for (i = 1; i < timeline->count; i++)
+		vhdx_delta_merge_add(&merge, &timeline->points[i]->before);
+	ASSERT_EQ(vhdx_delta_merge_end(&merge), 0);
+}
+
+/* Its delta becomes part of the next one: of all together nothing changes. */
+static void forget_one(void)
+{
+	u32 count = sidecar.timeline.count;
+
+	if (count < 3)
+		return;
+	ASSERT_EQ(vhdx_sidecar_forget_point(&sidecar, 1 + random_below(count - 2), NULL), 0);
+	ASSERT_EQ(vhdx_sidecar_commit(&sidecar), 0);
+	list();
+}
+
+static void read_leaf(u32 leaf, bool changes)
+{
+	u64 words[VHDX_LEAF_WORDS] = { };
+	struct vhdx_leaf_bits units;
+	u32 i;
+	int ret;
+
+	memset(&units, 0xa5, sizeof(units));
+	vhdx_leaf_bits_clear(&units);
+	do {
+		if (changes && !random_below(3))
+			forget_one();
+		ret = vhdx_delta_merge_read(&merge, &sidecar, leaf, &units, cache);
+	} while (ret > 0);
+	ASSERT_EQ(ret, 0);
+	vhdx_changemap_leaf_or(&whole, leaf, words);
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		ASSERT_EQ(vhdx_leaf_bits_word(&units, i), words[i]);
+}
+
+static u32 find_leaf(u32 leaf, u32 end, bool changes)
+{
+	int ret;
+
+	do {
+		if (changes && !random_below(3))
+			forget_one();
+		ret = vhdx_delta_merge_find(&merge, &sidecar, leaf, &end, cache);
+	} while (ret > 0);
+	EXPECT_EQ(ret, 0);
+	return end;
+}
+
+static void ask_in_order(bool changes)
+{
+	u32 leaf = 0;
+
+	while (leaf < LEAVES) {
+		u32 found = find_leaf(leaf, LEAVES, changes);
+
+		ASSERT_EQ(found, vhdx_changemap_find_leaf(&whole, leaf, LEAVES));
+		if (found < LEAVES)
+			read_leaf(found, changes);
+		leaf = found + 1;
+	}
+}
+
+static void ask_at_random(bool changes)
+{
+	u32 i, leaf, end;
+
+	for (i = 0; i < 20; i++) {
+		leaf = random_below(LEAVES);
+		end = leaf + random_below(LEAVES + 1 - leaf);
+		if (random_below(2))
+			read_leaf(leaf, changes);
+		else
+			ASSERT_EQ(find_leaf(leaf, end, changes),
+				  vhdx_changemap_find_leaf(&whole, leaf, end));
+	}
+}
+
+CASE(all_that_the_deltas_have)
+{
+	u32 round;
+
+	for (round = 0; round < 40; round++) {
+		random_seed(round);
+		make_points();
+		list();
+		ask_in_order(false);
+		ask_at_random(false);
+		ask_in_order(true);
+		drop_points();
+		if (ktap.failed)
+			return;
+	}
+}
+
+CASE(points_are_forgotten_meanwhile)
+{
+	u32 round;
+
+	for (round = 0; round < 40; round++) {
+		random_seed(round);
+		make_points();
+		list();
+		ask_at_random(true);
+		drop_points();
+		if (ktap.failed)
+			return;
+	}
+}
+
+/* Somebody asks for a leaf, is stopped in the middle, and asks for something else, or again. */
+CASE(who_stops_in_the_middle_begins_anew)
+{
+	struct vhdx_leaf_bits units;
+	u32 round, leaf, steps, end;
+
+	for (round = 0; round < 40; round++) {
+		random_seed(round);
+		make_points();
+		list();
+		leaf = random_below(LEAVES);
+		vhdx_leaf_bits_clear(&units);
+		for (steps = random_below(2 * POINTS); steps--;)
+			EXPECT(vhdx_delta_merge_read(&merge, &sidecar, leaf, &units, cache) >= 0);
+		end = LEAVES;
+		if (random_below(2))
+			vhdx_delta_merge_find(&merge, &sidecar, leaf, &end, cache);
+		else
+			read_leaf((leaf + 1) % LEAVES, false);
+		read_leaf(leaf, false);
+		drop_points();
+		if (ktap.failed)
+			return;
+	}
+}
+
+/* What was read already of a leaf is not read again because a point was forgotten. */
+CASE(what_is_known_stays_known)
+{
+	struct vhdx_leaf_bits units;
+	u64 reads;
+	u32 i;
+
+	random_seed(3);
+	make_points();
+	list();
+	vhdx_leaf_bits_clear(&units);
+	for (i = 0; vhdx_delta_merge_read(&merge, &sidecar, 0, &units, cache) > 0; i++)
+		;
+	EXPECT(i > 3);
+	find_leaf(1, LEAVES, false);
+	list();
+	reads = fake.reads;
+	find_leaf(1, LEAVES, false);
+	EXPECT_EQ(fake.reads, reads);
+	drop_points();
+}
+
+SUITE("delta_merge")
