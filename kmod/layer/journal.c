@@ -182,6 +182,7 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	/* Where nothing was dirty, too. */
 	WRITE_ONCE(marks->logged, commit.transaction);
 	WRITE_ONCE(marks->applied, commit.transaction);
+	vhdx_freed_logged(journal->layer);
 out:
 	mutex_unlock(&journal->lock);
 	trace_vhdx_commit(journal->layer->writer.container->claim.disk, commit.pages, commit.bytes,
