@@ -144,12 +144,8 @@ static void allocate_work(struct work_struct *work)
 		goto out;
 
 	err = leaf->mapping->hold(leaf, io->disk_offset, io->length, &op->pin);
-	if (err == -EAGAIN) {
-		end_op(io, op);
-		io->again = vhdx_io_allocate;
-		vhdx_io_wait_for_commit(io);
-		goto out;
-	}
+	if (err == -EAGAIN)
+		goto after_commit;
 	if (err)
 		goto fail_op;
 	/* Another write may have made it since the lookup that sent this one here. */
@@ -160,6 +156,8 @@ static void allocate_work(struct work_struct *work)
 		goto out;
 	}
 	err = leaf->mapping->place(leaf, io->disk_offset, &op->pin, &op->room);
+	if (err == -EAGAIN)
+		goto after_commit;
 	if (err)
 		goto fail_op;
 	if (op->room.fresh)
@@ -174,6 +172,11 @@ static void allocate_work(struct work_struct *work)
 	vhdx_io_enter(io);
 	goto out;
 
+after_commit:
+	end_op(io, op);
+	io->again = vhdx_io_allocate;
+	vhdx_io_wait_for_commit(io);
+	goto out;
 fail_place:
 	leaf->mapping->abandon(leaf, &op->room, err);
 fail_op:

@@ -199,6 +199,7 @@ static int run(struct vhdx_journal *j, struct vhdx_commit *commit, struct list_h
 		/* Where nothing was dirty, too. */
 		if (!err && !is_owed(j)) {
 			WRITE_ONCE(marks->logged, commit->transaction);
+			vhdx_freed_logged(j->layer);
 			count(j, commit);
 			end_waiters(j, served, 0);
 		}

@@ -12,6 +12,7 @@
 
 struct vhdx_commit_waiter;
 struct vhdx_container;
+struct vhdx_freed;
 struct vhdx_open_layer;
 struct vhdx_page;
 struct vhdx_survey;
@@ -58,12 +59,14 @@ struct vhdx_mapping {
  * @entry:	the page that names its block
  * @bitmap_entry: the one that names the sector bitmap of the block; or NULL
  * @bitmap:	the one of the sector bitmap; or NULL
+ * @freed:	held blocks: for the space that they have; or NULL
  * @whole:	held: once it is written, no sector of the block is the parent's any more
  */
 struct vhdx_pin {
 	struct vhdx_page *entry;
 	struct vhdx_page *bitmap_entry;
 	struct vhdx_page *bitmap;
+	struct vhdx_freed *freed;
 	bool whole;
 };
 
@@ -118,7 +121,7 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @held:	@lookup between @hold and @release: never VHDX_MAPPING_UNKNOWN or VHDX_MAPPING_BUSY
  * @place:	reserve room for an unmapped block, or find the one that has other sectors; and for
  *		all that @publish and the commit after it will write: those must not run out of
- *		space. Sleeps.
+ *		space. Sleeps; -EAGAIN: after the next commit
  * @publish:	@length bytes at @offset are complete in @room: map them. Never fails, since the
  *		block is held
  * @abandon:	give the room of @place back; @err says why
@@ -130,7 +133,8 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  *		unmapped; or -errno
  * @release_blocks: undoes @hold_blocks
  * @unmap:	blocks that are held, and to which no I/O is on its way, have nothing from now on.
- *		Of one whose content was up to the parent, too. Never fails, and never waits
+ *		Of one whose content was up to the parent, too. Never fails, and never waits. Their
+ *		space is other blocks' once that is durable (rule V2)
  * @prepare:	memory for all that is written, and room for what @begin writes, before the first
  *		write of a session (rule K3); once more does no harm. Sleeps; 0, -ENOMEM, -ENOSPC,
  *		or -errno

@@ -21,6 +21,7 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator)
 	mutex_init(&allocator->lock);
 	spin_lock_init(&allocator->state_lock);
 	INIT_WORK(&allocator->prepare, prepare_work);
+	vhdx_freed_init(&allocator->freed);
 }
 
 /**
@@ -30,6 +31,7 @@ void vhdx_allocator_init(struct vhdx_allocator *allocator)
 void vhdx_allocator_stop(struct vhdx_allocator *allocator)
 {
 	cancel_work_sync(&allocator->prepare);
+	vhdx_freed_stop(&allocator->freed);
 }
 
 /**
@@ -38,6 +40,7 @@ void vhdx_allocator_stop(struct vhdx_allocator *allocator)
  */
 void vhdx_allocator_destroy(struct vhdx_allocator *allocator)
 {
+	vhdx_freed_destroy(&allocator->freed);
 	kvfree(allocator->spare);
 	allocator->spare = NULL;
 }
@@ -76,8 +79,8 @@ static void take_tail(struct vhdx_open_layer *layer, u64 end)
 
 	lockdep_assert_held(&a->lock);
 	a->end = end;
-	a->found = READ_ONCE(c->size);
-	a->ready = max(end, a->found);
+	a->ready = max(end, READ_ONCE(c->size));
+	a->found = end < a->ready ? a->ready : 0;
 	a->zero = a->ready;
 	if (end < a->ready && !c->ops->clear(c, end, a->ready - end))
 		a->zero = end;
@@ -274,6 +277,8 @@ static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, b
 		*offset = a->spare[--a->spare_count];
 		return true;
 	}
+	if (may_be_spare(layer, length) && vhdx_freed_take(&a->freed, length, offset, zeroed))
+		return true;
 	if (a->end + length > a->ready)
 		return false;
 	*offset = a->end;
@@ -293,6 +298,29 @@ static u64 oldest_bad(struct vhdx_allocator *a)
 	return oldest;
 }
 
+/* Returns 0 if there is room in what was unmapped; -EAGAIN: after the next commit; -ENOSPC. */
+static int wait_for_freed(struct vhdx_open_layer *layer, u32 length)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	int err;
+
+	if (!may_log(a) || !may_be_spare(layer, length))
+		return -ENOSPC;
+	mutex_unlock(&a->lock);
+	err = vhdx_freed_wait(&a->freed);
+	mutex_lock(&a->lock);
+	return err;
+}
+
+/* There is room, or will be after the next commit; or -errno. */
+static int make_room(struct vhdx_open_layer *layer, u32 length)
+{
+	int err = wait_for_room(layer);
+	int freed = err ? wait_for_freed(layer, length) : 0;
+
+	return freed == -ENOSPC ? err : freed;
+}
+
 /**
  * vhdx_allocator_take() - room for one payload block, or sector bitmap block
  * @layer:	open for writing
@@ -301,7 +329,7 @@ static u64 oldest_bad(struct vhdx_allocator *a)
  * @zeroed:	it reads as zeroes already
  *
  * Sleeps; waits for the scan the first time. Returns 0, -EUCLEAN (the scan failed),
- * -ENOSPC, or -errno.
+ * -EAGAIN (after the next commit), -ENOSPC, or -errno.
  */
 int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed)
 {
@@ -310,8 +338,9 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 
 	mutex_lock(&a->lock);
 	while (!err && !take_ready(layer, length, offset, zeroed))
-		err = wait_for_room(layer);
-	if (err && a->scan == VHDX_SCAN_OK && a->bad_count && may_be_spare(layer, length)) {
+		err = make_room(layer, length);
+	if (err && err != -EAGAIN && a->scan == VHDX_SCAN_OK && a->bad_count &&
+	    may_be_spare(layer, length)) {
 		*offset = oldest_bad(a);
 		*zeroed = false;
 		err = 0;
@@ -370,13 +399,16 @@ out:
  * @layer:	its allocator is stopped, and its log durably empty (rule V2): until then a
  *		log entry may refer to the size that the container had
  *
- * What was behind the last block when the disk was attached stays, and what another program
- * appended since. A failure leaves room that is not used, which is no damage.
+ * With blocks at the end that were unmapped. What was behind the last block when the disk was
+ * attached stays, and what another program appended since. A failure leaves room that is not used,
+ * which is no damage.
  */
 void vhdx_allocator_trim(struct vhdx_open_layer *layer)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 
-	if (a->scan == VHDX_SCAN_OK)
-		layer->writer.container->ops->trim(layer->writer.container, max(a->end, a->found));
+	if (a->scan != VHDX_SCAN_OK)
+		return;
+	a->end = vhdx_freed_finish(layer, a->end);
+	layer->writer.container->ops->trim(layer->writer.container, max(a->end, a->found));
 }

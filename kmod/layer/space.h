@@ -11,6 +11,7 @@
 #define VHDX_ALLOCATOR_H
 
 #include "core/vhdx/space.h"
+#include "freed.h"
 
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
@@ -34,12 +35,14 @@ enum vhdx_scan_state {
  * @end:	where the next block goes
  * @ready:	the container reaches to here
  * @zero:	from here to @ready it reads as zeroes (rule V2)
- * @found:	how long the container was made by other programs: never trimmed below this
+ * @found:	how long the container was made by other programs, behind its last block: never
+ *		trimmed below this; 0: there was nothing
  * @spare:	blocks that were given back; not zero any more
  * @spare_count: how many
  * @spare_capacity: room in @spare
  * @bad:	some that could not be written, longest ago first: for when there is no other
  * @bad_count:	how many
+ * @freed:	space of blocks that were unmapped
  * @lost_count:	how many of another length than blocks have could not be written
  */
 struct vhdx_allocator {
@@ -59,6 +62,7 @@ struct vhdx_allocator {
 	unsigned int spare_capacity;
 	u64 bad[VHDX_BAD_PLACES];
 	unsigned int bad_count;
+	struct vhdx_freed_space freed;
 	unsigned int lost_count;
 };
 

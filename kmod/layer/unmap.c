@@ -12,6 +12,8 @@
  */
 #include "bat.h"
 
+#include <linux/slab.h>
+
 static u64 page_of(const struct vhdx_open_layer *layer, u64 offset)
 {
 	return vhdx_bat_entry_of(layer, offset) / VHDX_PAGE;
@@ -80,6 +82,7 @@ static int look(const struct vhdx_open_layer *layer, u64 offset, u64 length,
 int vhdx_unmap_hold(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
 		    bool *taken)
 {
+	u32 block_size = layer->image.geo.block_size;
 	int err = vhdx_writer_is_lost(layer) ? -EIO : vhdx_allocator_ready(layer);
 	struct vhdx_page *page;
 	u64 at;
@@ -91,11 +94,13 @@ int vhdx_unmap_hold(struct vhdx_open_layer *layer, u64 offset, u64 length, struc
 	if (IS_ERR(page))
 		return PTR_ERR(page);
 	pin->entry = page;
-	for (at = offset; at < offset + length; at += layer->image.geo.block_size)
+	for (at = offset; at < offset + length; at += block_size)
 		vhdx_page_hold(&layer->pages, page, slot_of(layer, at));
 	err = look(layer, offset, length, page, taken);
 	if (!err)
 		err = vhdx_page_reserve(&layer->pages, page);
+	if (!err && *taken)
+		pin->freed = vhdx_freed_alloc(DIV_ROUND_UP_ULL(length, block_size));
 	if (err)
 		vhdx_unmap_release(layer, offset, length, pin);
 	return err;
@@ -117,6 +122,8 @@ void vhdx_unmap_release(struct vhdx_open_layer *layer, u64 offset, u64 length,
 		vhdx_page_release(&layer->pages, pin->entry, slot_of(layer, at));
 	vhdx_page_put(&layer->pages, pin->entry);
 	pin->entry = NULL;
+	kvfree(pin->freed);
+	pin->freed = NULL;
 }
 
 /*
@@ -146,13 +153,24 @@ void vhdx_unmap(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vh
 	struct vhdx_bat_entry entry = {
 		.state = what == VHDX_UNMAPPED_ZERO ? VHDX_BLOCK_ZERO : VHDX_BLOCK_UNMAPPED,
 	};
+	u32 block_size = layer->image.geo.block_size;
+	struct vhdx_bat_entry old;
 	unsigned int slot;
 	u64 at;
 
-	for (at = offset; at < offset + length; at += layer->image.geo.block_size) {
+	for (at = offset; at < offset + length; at += block_size) {
 		slot = slot_of(layer, at);
-		if (must_change(layer, vhdx_bat_read(pin->entry, slot), what))
+		old = vhdx_bat_read(pin->entry, slot);
+		/* A last block may go on behind the container's end: its room is not whole. */
+		if (pin->freed && has_room(old) &&
+		    old.offset + block_size <= READ_ONCE(layer->writer.container->size))
+			vhdx_freed_add(pin->freed, old.offset, block_size);
+		if (must_change(layer, old, what))
 			vhdx_page_set(&layer->pages, pin->entry, slot, vhdx_bat_encode(entry));
+	}
+	if (pin->freed && pin->freed->count) {
+		vhdx_freed_give(layer, pin->freed, READ_ONCE(pin->entry->changed_in));
+		pin->freed = NULL;
 	}
 	vhdx_journal_kick(&layer->writer.journal);
 }

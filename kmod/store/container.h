@@ -58,6 +58,9 @@ struct vhdx_container_description {
  *		Allocates nothing
  * @clear:	make a range that is not used read as zeroes, without writing it. May wait
  *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
+ * @discard:	give a range that is not used back to what the container lies on; a file reads as
+ *		zeroes there. May wait for all other I/O on the container. -EOPNOTSUPP where that
+ *		is not possible
  */
 struct vhdx_container_ops {
 	bool can_grow;
@@ -76,6 +79,7 @@ struct vhdx_container_ops {
 	int (*trim)(struct vhdx_container *container, u64 size);
 	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
 	int (*clear)(struct vhdx_container *container, u64 offset, u64 length);
+	int (*discard)(struct vhdx_container *container, u64 offset, u64 length);
 };
 
 /**

@@ -157,6 +157,16 @@ static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
 	return -EOPNOTSUPP;
 }
 
+static int bdev_discard(struct vhdx_container *c, u64 offset, u64 length)
+{
+	if (must_not_write(c))
+		return -EROFS;
+	if (!bdev_max_discard_sectors(c->bdev))
+		return -EOPNOTSUPP;
+	return blkdev_issue_discard(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
+				    GFP_NOIO);
+}
+
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
 	.takes_flush	= true,
 	.open		= bdev_open,
@@ -169,4 +179,5 @@ const struct vhdx_container_ops vhdx_container_bdev_ops = {
 	.trim		= bdev_trim,
 	.zero		= bdev_zero,
 	.clear		= bdev_clear,
+	.discard	= bdev_discard,
 };

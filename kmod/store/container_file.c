@@ -493,12 +493,17 @@ static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 /* Whole MiB: no page is zeroed in part. */
+static int file_discard(struct vhdx_container *c, u64 offset, u64 length)
+{
+	return vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+			     round_up(length, VHDX_MIB));
+}
+
 static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 {
-	int err;
+	int err = file_discard(c, offset, length);
 
 	length = round_up(length, VHDX_MIB);
-	err = vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 	if (err)
 		err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
 				    length);
@@ -519,4 +524,5 @@ const struct vhdx_container_ops vhdx_container_file_ops = {
 	.trim		= file_trim,
 	.zero		= file_zero,
 	.clear		= file_clear,
+	.discard	= file_discard,
 };

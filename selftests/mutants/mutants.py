@@ -237,4 +237,26 @@ CHAINS = [
                    "\t*where = vhdx_bat_read(page, vhdx_bat_slot_of(entry_at)).offset;\n\treturn 0;"))),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS
+# Of blocks that are discarded.
+DISCARDS = [
+    Mutant("discard_flip", "V1: what looked a block up has left before that is unmapped",
+           by="vhdx/discard:read_under_way",
+           edits=(("kmod/disk/io_unmap.c",
+                   "\treturn vhdx_gate_flip(&io->disk->gate, MAX_SCHEDULE_TIMEOUT);\n",
+                   "\treturn 0;\n"),)),
+    Mutant("discard_quarantine", "V2: space is used again once the log drops its old mapping",
+           by="vhdx/discard:power_loss",
+           edits=(("kmod/layer/freed.c", "if (freed && freed->transaction > logged)", "if (0)"),)),
+    Mutant("discard_zero", "V2: space that was used is not known to be zero",
+           by="vhdx/discard:nothing_stale_on_a_device",
+           edits=(("kmod/layer/freed.c", "freed->zero = !err && c->ops->can_grow;",
+                   "freed->zero = true;"),)),
+    Mutant("discard_mark", "T1: what is unmapped is marked as changed",
+           by="vhdx/discard:tracked",
+           edits=(("kmod/disk/io.c", "likely(!is_left_alone(io))", "likely(!vhdx_io_is_unmap(io))"),)),
+    Mutant("discard_mask", "V7: a block of the parent is hidden when it is discarded in a child",
+           by="vhdx/discard:child_masks",
+           edits=(("kmod/layer/unmap.c", "return layer->image.geo.has_parent;", "return false;"),)),
+]
+
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS

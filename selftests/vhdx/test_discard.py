@@ -8,14 +8,16 @@
 #
 # vm: on=uml full=6.1:anything*+child*+tracked+limits takes=40
 import contextlib
+import errno
 import os
 import pathlib
 import random
+import struct
 import sys
 import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, judge, ktap, uapi  # noqa: E402
+from vhdxtest import filesystem, images, judge, ktap, log_writes, slow, uapi  # noqa: E402
 from vhdxtest.chains import random_chain  # noqa: E402
 from vhdxtest.disk import attached, raw_attached, tracked_container  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
@@ -418,6 +420,240 @@ def races_for_one_block():
             ktap.check(not failures, failures)
         judge.valid(path)
         images.command("qemu-img", "check", "-q", "-f", "vhdx", path)
+
+
+# ---- space -------------------------------------------------------------------------------------
+
+@ktap.case
+def space_is_used_again():
+    """By other blocks, as often as it takes: the container does not grow, and is no mixture."""
+    with images.container(64 * MIB) as path, images.directory() as scratch, \
+            judge.Truth(scratch / "truth", 64 * MIB) as truth:
+        with raw_attached(path) as disk:
+            model = Model(disk, truth, MIB)
+            sizes = []
+            for turn in range(8):
+                for number in range(8):
+                    block = (turn * 8 + number) % 64 * MIB
+                    model.write(block + 4096 * turn, bytes([turn + 1, number + 1]) * 2048)
+                disk.data.flush()
+                sizes.append(os.stat(path).st_size)
+                if turn < 7:
+                    model.discard(turn * 8 * MIB, 8 * MIB)
+                    disk.data.flush()
+            ktap.equal(len(set(sizes)), 1, f"sizes {sizes}")
+            judge.same_disk(disk, truth)
+        judge.same_container(path, truth)
+        # Eight blocks, and structures.
+        blocks = os.stat(path).st_blocks * 512
+        ktap.check(blocks < 9 * MIB, f"{blocks} bytes of the host are in use")
+
+
+@ktap.case
+def space_comes_back_to_the_host():
+    """Without a detach: the file is punched once a commit is through; and cut at the detach, though
+    it was so long when it was attached."""
+    with images.container(64 * MIB) as path:
+        with raw_attached(path) as disk:
+            for number in range(48):
+                disk.write(number * MIB, b"x" * MIB)
+        whole = os.stat(path)
+        with raw_attached(path) as disk:
+            disk.data.discard(4 * MIB, 40 * MIB)
+            disk.data.flush()
+            ktap.eventually(lambda: os.stat(path).st_blocks * 512 < 16 * MIB, "holes")
+            disk.data.discard(44 * MIB, 20 * MIB)
+        ktap.check(os.stat(path).st_size < whole.st_size - 40 * MIB, "it was not cut")
+        judge.valid(path)
+        with raw_attached(path) as disk:
+            ktap.check(disk.read(0, 4 * MIB) == b"x" * 4 * MIB, "what is left")
+            ktap.check(disk.read(4 * MIB, 60 * MIB) == bytes(60 * MIB), "what was discarded")
+
+
+@ktap.case
+def nothing_stale_on_a_device():
+    """Space that is used again is zero around what is written, where it can't be punched."""
+    with images.blank_device(16 * MIB) as path:
+        queue = pathlib.Path("/sys/block") / os.path.basename(path) / "queue"
+        (queue / "discard_max_bytes").write_text("0")
+        images.create(path, 64 * MIB, MIB)
+        with raw_attached(path) as disk:
+            disk.write(0, b"s" * 12 * MIB)
+            for turn in range(1, 5):
+                disk.data.discard((turn - 1) * 12 * MIB, 12 * MIB)
+                for block in range(12):
+                    offset = (turn * 12 + block) * MIB
+                    disk.write(offset + 8192, bytes([turn]) * 512)
+                    ktap.check(disk.read(offset, MIB) == bytes(8192) + bytes([turn]) * 512 +
+                               bytes(MIB - 8704), f"block {turn * 12 + block}")
+        judge.valid(path)
+
+
+@ktap.case
+def room_on_a_full_device():
+    """Where no block fits any more, one fits as soon as another one is discarded."""
+    with images.blank_device(16 * MIB) as path:
+        images.create(path, 64 * MIB, MIB)
+        with raw_attached(path) as disk:
+            count = 0
+            with contextlib.suppress(OSError):
+                while True:
+                    disk.write(count * MIB, b"f" * 4096)
+                    count += 1
+            for number in range(count):
+                ktap.expect_errno(errno.ENOSPC, disk.write, 63 * MIB, b"n" * 512)
+                disk.data.discard(number * MIB, MIB)
+                disk.write((40 + number % 20) * MIB, b"n" * 512)
+                if number % 20 == 19:
+                    break
+            ktap.equal(disk.sysfs("poisoned"), "0", "poisoned")
+        judge.valid(path)
+
+
+@ktap.case
+def trimmed_file_system():
+    """A file system that was filled and emptied: fstrim gives it back, and what it costs is told."""
+    with images.directory() as scratch:
+        path = images.create(scratch / "disk.vhdx", 512 * MIB, MIB)
+        with attached(path) as disk:
+            with filesystem.made("ext4", disk.node) as where:
+                images.command("sync")
+                empty = os.stat(path).st_blocks * 512
+                for number in range(4):
+                    (where / f"{number}").write_bytes(os.urandom(MIB) * 48)
+                images.command("sync")
+                full = os.stat(path).st_blocks * 512
+                for number in range(4):
+                    (where / f"{number}").unlink()
+                images.command("sync")
+                images.command("fstrim", where)
+                images.command("sync")
+                ktap.eventually(lambda: os.stat(path).st_blocks * 512 < empty + 16 * MIB,
+                                "its space")
+                left = os.stat(path).st_blocks * 512
+            images.command("fsck.ext4", "-f", "-n", disk.node)
+        ktap.diag(f"MiB of the host: {empty // MIB} empty, {full // MIB} full, {left // MIB} trimmed")
+        ktap.check(full > 150 * MIB, "it was not filled")
+        judge.valid(path)
+
+
+# ---- power loss, and what is under way ------------------------------------------------------------
+
+@ktap.case
+def read_under_way():
+    """Space is not given away while a read is on its way there (rule V1)."""
+    with images.directory() as scratch, slow.device(scratch / "backing", 24 * MIB) as below:
+        images.create(below.path, 64 * MIB, MIB)
+        with raw_attached(below.path) as disk:
+            for number in range(4):
+                disk.write(number * MIB, bytes([number + 1]) * MIB)
+            disk.data.flush()
+            found = []
+            below.delay(read=1500)
+            reader = threading.Thread(target=lambda: found.append(disk.read(MIB, MIB)))
+            reader.start()
+            ktap.eventually(lambda: in_flight(disk)[0], "a read that is under way")
+            disk.data.discard(0, 4 * MIB)
+            disk.data.flush()
+            for number in range(40, 48):
+                disk.write(number * MIB, b"z" * MIB)
+            reader.join()
+            below.delay()
+            ktap.check(found == [b"\2" * MIB], f"{found[0][:1]} was read")
+            ktap.check(disk.read(0, 4 * MIB) == bytes(4 * MIB), "zeroes")
+
+
+def in_flight(disk):
+    """Reads and writes that are under way, as the block layer counts them."""
+    text = pathlib.Path(f"/sys/block/vhdx{disk.index}/inflight").read_text(encoding="ascii")
+    return tuple(map(int, text.split()))
+
+
+SLOTS = 12
+DEVICE = 14 * MIB
+
+
+class Load:
+    """Blocks that come and go, in a container that has not room for all of them."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.states = [[(0, 0)] for _ in range(SLOTS)]      # (turn, version)
+
+    def turn(self, disk, turn):
+        """Some of them."""
+        for slot in self.rng.sample(range(SLOTS), 4):
+            offset, version = slot * MIB, 0
+            what = self.rng.randrange(5)
+            if what < 3:
+                try:
+                    disk.write(offset + 8192, content(slot, turn))
+                except OSError as failure:
+                    ktap.equal(failure.errno, errno.ENOSPC, "errno")
+                    continue
+                version = turn
+            elif what == 3:
+                disk.data.discard(offset, MIB)
+            else:
+                disk.data.zero(offset, MIB)
+            self.states[slot].append((turn, version))
+
+    def judge(self, read, durable):
+        """Each block holds its own bytes: what was there at a turn, or came behind it."""
+        for slot in range(SLOTS):
+            data = read(slot * MIB, MIB)
+            ktap.check(not any(data[:8192]) and not any(data[8704:]),
+                       f"slot {slot} has something around it")
+            number, version = struct.unpack_from("<II", data, 8192)
+            ktap.check(data[8192:8704] in (bytes(512), content(slot, version)),
+                       f"slot {slot} holds {number}, {version}")
+            may = {state for turn, state in self.states[slot] if turn > durable}
+            may.add([state for turn, state in self.states[slot] if turn <= durable][-1])
+            ktap.check(version in may, f"slot {slot} holds {version}, not one of {may}")
+
+
+def content(slot, version):
+    """Of a sector: it is there or it is not. None of it is zero."""
+    return struct.pack("<II", slot + 1, version) * 64
+
+
+@ktap.case
+def power_loss():
+    """At any moment the container is valid, and no block has bytes of another one that got its
+    space since, or of whoever had the device before (rule V2)."""
+    load = Load(ktap.chance("load"))
+    with images.directory() as scratch:
+        backing, log = scratch / "backing", images.sparse(scratch / "log", GIB)
+        vhdxoracle.create(backing, 64 * MIB, block_size=MIB)
+        end = backing.stat().st_size
+        os.truncate(backing, DEVICE + MIB)
+        judge.fill(backing, 0xA5, end, DEVICE)
+        image = scratch / "image"
+        judge.snapshot(backing, image)
+        with images.loop(backing) as device, images.loop(log) as log_device, \
+                log_writes.recorded(device, log_device, DEVICE) as recorder:
+            for first in (1, 21):
+                with raw_attached(recorder.path) as disk:
+                    for turn in range(first, first + 20):
+                        load.turn(disk, turn)
+                        if load.rng.randrange(3):
+                            disk.data.flush()
+                            recorder.acknowledge(turn)
+        recording = log_writes.Recording(log)
+        rng = ktap.chance("cuts")
+        cuts = recording.boundaries()
+        cuts = rng.sample(cuts, min(len(cuts), 80))
+        groups = [number for number, group in enumerate(recording.groups) if group]
+        cuts += [log_writes.torn(number) for number in rng.sample(groups, min(len(groups), 40))]
+        ktap.diag(f"{len(recording.groups)} groups, {len(cuts)} moments")
+        for moment in recording.moments([(image, DEVICE)], cuts, rng.random()):
+            try:
+                judge.valid(image, clean=False)
+                with vhdxoracle.open_disk(image) as found:
+                    load.judge(found.read, max(moment.acknowledged, default=0))
+            except Exception as error:
+                raise AssertionError(f"at {tuple(moment.cut)}: {error}") from error
+        recording.close()
 
 
 ktap.main()

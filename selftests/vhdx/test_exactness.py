@@ -50,6 +50,24 @@ class Life:
             offset = min(max(offset, 0), size - length)
             self.disk.write(offset, rng.randbytes(512) * (length // 512))
             self.history.write(offset, length)
+        if rng.random() < 0.4:
+            self.take_away()
+
+    def take_away(self):
+        """Blocks are discarded, as a whole and with parts of others, which stay; or zeroed."""
+        rng, size = self.rng, self.history.size
+        start = rng.randrange(size // 512) * 512
+        end = min(start + rng.choice((512, 3 * KIB, MIB, 2 * MIB + 512, 3 * MIB)), size)
+        if rng.random() < 0.5:
+            start = start // MIB * MIB
+        if rng.random() < 0.5:
+            self.disk.data.zero(start, end - start, keep=rng.random() < 0.5)
+        else:
+            self.disk.data.discard(start, end - start)
+            start = -(-start // MIB) * MIB
+            end = end if end == size else end // MIB * MIB
+        if start < end:
+            self.history.write(start, end - start)
 
     def seal(self):
         """A reference."""
