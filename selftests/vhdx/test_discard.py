@@ -15,6 +15,7 @@ import random
 import struct
 import sys
 import threading
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import filesystem, images, judge, ktap, log_writes, slow, uapi  # noqa: E402
@@ -547,14 +548,18 @@ def read_under_way():
         with raw_attached(below.path) as disk:
             for number in range(4):
                 disk.write(number * MIB, bytes([number + 1]) * MIB)
-            disk.data.flush()
+        where = states_of(below.path, 4)[1][1]
+        with raw_attached(below.path) as disk:
+            disk.write(0, bytes(512))
             found = []
-            below.delay(read=1500)
+            below.delay(read=1500, where=(where, where + MIB))
             reader = threading.Thread(target=lambda: found.append(disk.read(MIB, MIB)))
             reader.start()
             ktap.eventually(lambda: in_flight(disk)[0], "a read that is under way")
             disk.data.discard(0, 4 * MIB)
             disk.data.flush()
+            # By now the space would be given away.
+            time.sleep(0.3)
             for number in range(40, 48):
                 disk.write(number * MIB, b"z" * MIB)
             reader.join()

@@ -24,6 +24,7 @@ sys.path.insert(0, "/src/selftests/vhdx/lib")
 from recorded import below, recorded  # noqa: E402
 from vhdxtest import dio, stamps, udev  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
+from vhdxtest.images import MIB  # noqa: E402
 
 SECTOR = 512
 REGIONS_AROUND = "/sys/module/vhdx/parameters/regions_around"
@@ -36,6 +37,8 @@ MOST_POINTS = 8
 # written in both ways: dm-log-writes would put an older write that waits for its flush behind a FUA
 # write to the same sector.
 FUA, FLUSH = 0.12, 0.06
+# How many blocks have one writer alone, who may discard them; and how many writes are zeroes.
+WHOLE, ZEROES = 0.3, 0.15
 
 
 class Diary:
@@ -57,11 +60,11 @@ class Diary:
         with self.lock:
             self._note(event)
 
-    def begin(self, offset, length):
-        """A write is about to be sent: its number."""
+    def begin(self, offset, length, kind="write"):
+        """A write is about to be sent, or zeroes: its number."""
         with self.lock:
             self.number += 1
-            self._note(("write", self.number, offset, length))
+            self._note((kind, self.number, offset, length))
             return self.number
 
     def done(self, number):
@@ -88,10 +91,22 @@ class Load:
         self.chance = chance
         self.pieces = [[] for _ in range(WRITERS)]
         for start, end in plan["windows"]:
+            if chance.random() < WHOLE:
+                chance.choice(self.pieces).append((start, end - start, False))
+                continue
             while start < end:
                 size = min(chance.randrange(1, 1400) * SECTOR, end - start)
                 chance.choice(self.pieces).append((start, size, chance.random() < FUA))
                 start += size
+
+    def _take_away(self, data, offset, length, chance):
+        """Zeroes; whole blocks are discarded as well."""
+        number = self.diary.begin(offset, length, "zeroes")
+        if (offset | length) % MIB or chance.random() < 0.4:
+            data.zero(offset, length, keep=chance.random() < 0.3)
+        else:
+            data.discard(offset, length)
+        self.diary.done(number)
 
     def _writer(self, pieces, count, chance):
         with dio.Direct(self.disk.node, True) as plain, \
@@ -100,6 +115,10 @@ class Load:
                 start, size, fua = chance.choice(pieces)
                 length = min(chance.choice(LENGTHS) * SECTOR, size)
                 offset = start + chance.randrange((size - length) // SECTOR + 1) * SECTOR
+                if not fua and chance.random() < ZEROES:
+                    whole = size == MIB and chance.random() < 0.7
+                    self._take_away(plain, *((start, size) if whole else (offset, length)), chance)
+                    continue
                 number = self.diary.begin(offset, length)
                 data = durable if fua else plain
                 data.write(offset, stamps.content(number, offset, length))

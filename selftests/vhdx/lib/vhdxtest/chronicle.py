@@ -8,6 +8,7 @@
 An event is a list: what it is, and its arguments.
 
     ["write", number, offset, length]   is about to be sent; numbers ascend
+    ["zeroes", number, offset, length]  the same, and what is there becomes zeroes
     ["done", number]                    was acknowledged
     ["durable", [number, ...]]          a flush that began after these were done has ended
     ["seal"], ["point", id]             begins; the id was given out
@@ -74,6 +75,7 @@ class Chronicle:
     def __init__(self):
         self.events = 0
         self.writes = {}            # number: Write
+        self.zeroes = {}            # those that leave zeroes
         self.done_at = {}           # number: when it was acknowledged
         self.undurable = set()      # done, and not durable as far as anybody was told
         self.points = {}            # id: Point, in the order in which they were given out
@@ -95,6 +97,15 @@ class Chronicle:
 
     def _write(self, number, offset, length):
         self.writes[number] = Write(offset, length, self.events)
+
+    def _zeroes(self, number, offset, length):
+        self._write(number, offset, length)
+        self.zeroes[number] = self.writes[number]
+
+    def are_zeroes(self, place, least):
+        """Can this sector be zeroes, where a write not older than that one may be?"""
+        return any(number >= least and write.offset <= place < write.offset + write.length
+                   for number, write in self.zeroes.items())
 
     def _done(self, number):
         write = self.writes[number]

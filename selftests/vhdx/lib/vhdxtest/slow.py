@@ -3,6 +3,7 @@
 
     with slow.device(directory / "backing", 16 * MIB) as below:
         below.delay(read=20)            milliseconds, from the next request on
+        below.delay(read=20, where=(MIB, 2 * MIB))      only there
         below.delay()                   as fast as any
 """
 
@@ -13,13 +14,21 @@ from .mapper import SECTOR
 class Device(mapper.Device):
     """See the module's text."""
 
-    def table(self, read=0, write=0):
+    def table(self, read=0, write=0, where=None):
         """How it is made."""
-        return f"0 {self.size // SECTOR} delay {self.below} 0 {read} {self.below} 0 {write}\n"
+        start, end = where or (0, self.size)
+        lines = []
+        for first, last, delays in ((0, start, (0, 0)), (start, end, (read, write)),
+                                    (end, self.size, (0, 0))):
+            if first < last:
+                below = f"{self.below} {first // SECTOR}"
+                lines.append(f"{first // SECTOR} {(last - first) // SECTOR} delay "
+                             f"{below} {delays[0]} {below} {delays[1]}\n")
+        return "".join(lines)
 
-    def delay(self, read=0, write=0):
-        """Each request takes so many milliseconds more."""
-        self.load(self.table(read, write))
+    def delay(self, read=0, write=0, where=None):
+        """Each request takes so many milliseconds more, or each to this part."""
+        self.load(self.table(read, write, where))
 
 
 def device(backing, size, name="slow"):
