@@ -111,8 +111,8 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @load:	make the next lookup of this offset answer, from what is read through @container;
  *		sleeps; 0 or -errno
  * @unload:	undoes @load: the answer may go again
- * @survey:	what is mapped at an offset that a @lookup for a read does not know, without making it
- *		known: out of a long read, for those who ask about much. Kind and length only, of
+ * @survey:	what is mapped at an offset that a @lookup for a read does not know, without making
+ *		it known: out of a long read, for those who ask about much. Kind and length only, of
  *		however many blocks, at most as many as hold @wanted bytes; VHDX_MAPPING_UNKNOWN:
  *		@load. What was acknowledged before the call that @survey is for is in it. Sleeps
  * @hold:	@load within an operation on the block (block_op.h), which is busy then, to write

@@ -60,7 +60,7 @@ static int read(struct vhdx_open_layer *layer, struct vhdx_container *container,
 		return -ENOMEM;
 	survey->pages = 0;
 	survey->current_pages = find_current(layer, offset, pages);
-	/* The cache is looked at before the container: pairs with the end of a page's life there. */
+	/* The cache is looked at first, and then the container. */
 	smp_mb();
 	err = vhdx_layer_read_metadata(layer, container, offset, survey->entries,
 				       (size_t)pages * VHDX_PAGE);

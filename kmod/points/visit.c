@@ -10,12 +10,13 @@
  * was recorded before that moment: it is in a delta of that timeline, all of which are read, or in
  * the live map, or in the map that a seal takes away (look_at_maps()). What moves in between moves
  * with the timeline's version, and then this is not that moment: a seal moves the old map into a
- * delta, a point that is forgotten its delta into the next one, or into the live map. Where the live
- * delta is not asked for, there is nothing to wait for: what lies between two points never changes.
+ * delta, a point that is forgotten its delta into the next one, or into the live map. Where the
+ * live delta is not asked for, there is nothing to wait for: what lies between two points never
+ * changes.
  *
- * Otherwise the span is looked up anew, and reading goes on. What was read before that counts still,
- * and the deltas that there are still are not read again: one that was merged since lies in one that
- * is to be read, as a whole.
+ * Otherwise the span is looked up anew, and reading goes on. What was read before that counts
+ * still, and the deltas that there are still are not read again: one that was merged since lies in
+ * one that is to be read, as a whole.
  *
  * Who needs room in the sidecar may have to wait until the read side is left. That happens after
  * READ_SIDE and one delta more, also in the middle of a leaf: it goes on in the same way.

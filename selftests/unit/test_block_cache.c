@@ -44,8 +44,8 @@ static void read_all(const struct vhdx_delta *delta, u64 *words)
 
 	for (leaf = 0; leaf < LEAVES; leaf++) {
 		memset(words + leaf * VHDX_LEAF_WORDS, 0, VHDX_PAGE);
-		EXPECT_EQ(read_words(&sidecar, delta, leaf,
-						 words + leaf * VHDX_LEAF_WORDS, cache), 0);
+		EXPECT_EQ(read_words(&sidecar, delta, leaf, words + leaf * VHDX_LEAF_WORDS,
+				     cache), 0);
 	}
 	vhdx_index_cache_free(cache);
 }

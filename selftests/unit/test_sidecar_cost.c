@@ -374,9 +374,8 @@ CASE(a_question_reads_each_index_once)
 	reads = fake.reads;
 	for (leaf = 0; leaf < leaves; leaf++)
 		for (i = 0; i < points; i++)
-			EXPECT_EQ(read_words(&sidecar,
-							 &sidecar.timeline.points[i]->before,
-							 leaf, words, cache), 0);
+			EXPECT_EQ(read_words(&sidecar, &sidecar.timeline.points[i]->before, leaf,
+					     words, cache), 0);
 	EXPECT_EQ(fake.reads - reads, 3 * points);
 	EXPECT_EQ(cache->reads, 3 * points);
 	EXPECT_EQ(words[0], 1);

@@ -509,8 +509,8 @@ static void read_answer(struct world *w, const struct vhdx_sidecar *sidecar,
 
 	memset(words, 0, VHDX_LEAF_WORDS * sizeof(*words));
 	for (i = span->first; i < span->end; i++)
-		if (read_words(sidecar, &sidecar->timeline.points[i]->before, leaf,
-					   words, w->cache))
+		if (read_words(sidecar, &sidecar->timeline.points[i]->before, leaf, words,
+			       w->cache))
 			wrong(w, "a leaf can't be read", i, leaf, 0);
 	if (span->live)
 		vhdx_changemap_leaf_or(live, leaf, words);

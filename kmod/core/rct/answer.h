@@ -18,8 +18,8 @@
  *		question was asked
  * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
  *		goes to @end, which may be @leaf itself. NULL: that is not known
- * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same leaf
- *		again, with what @units has by then
+ * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same
+ *		leaf again, with what @units has by then
  *
  * All return 0 or -errno.
  */

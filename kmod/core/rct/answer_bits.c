@@ -46,9 +46,9 @@ static u64 take_some(u64 *to, const struct vhdx_leaf_bits *units, u32 index, u32
 }
 
 /*
- * A granule is a unit: words are taken as they are, a group at a time, and written once; nothing was
- * cleared before. @offset is where the answer or a leaf begins, and so is a multiple of 64 units from
- * both, but not always of a group.
+ * A granule is a unit: words are taken as they are, a group at a time, and written once; nothing
+ * was cleared before. @offset is where the answer or a leaf begins, and so is a multiple of 64 units
+ * from both, but not always of a group.
  */
 static void take_words(struct vhdx_answer *answer, u32 bit, u32 end)
 {
@@ -108,8 +108,8 @@ static u64 fold(u64 word, u32 shift)
 }
 
 /*
- * A granule is several units: words are folded. One of them, or what is made of it, lies in one word
- * of the bitmap: it begins at a multiple of 64 units from where that does.
+ * A granule is several units: words are folded. One of them, or what is made of it, lies in one
+ * word of the bitmap: it begins at a multiple of 64 units from where that does.
  */
 static void take_folded(struct vhdx_answer *answer, u64 start, u32 bit, u32 end)
 {

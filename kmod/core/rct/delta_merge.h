@@ -2,9 +2,9 @@
 /*
  * Many deltas of a sidecar, asked leaf by leaf.
  *
- * Each of them has a cursor, which knows the next leaf that it has; the cursors are a heap, so that a
- * leaf costs what has it, however many deltas there are. Everything is done in steps, each of which
- * reads a few blocks at the most: who asks may have to stop in between, and goes on later.
+ * Each of them has a cursor, which knows the next leaf that it has; the cursors are a heap, so that
+ * a leaf costs what has it, however many deltas there are. Everything is done in steps, each of
+ * which reads a few blocks at the most: who asks may have to stop in between, and goes on later.
  *
  * The line of deltas may change meanwhile: of those that are the same, what is known stays known.
  */

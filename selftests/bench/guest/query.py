@@ -24,7 +24,7 @@ PAGEMAP_GOALS = {"many": (">=", 2), "few": (">=", 10)}
 QEMU_IMAGES = (("random64G", "1 % of 64G"), ("run64G", "1 % of 64G in a run"),
                ("dense64G", "every second of 64G"), ("1T", "0.01 % of 1T"),
                ("one64T", "one unit of 64T"))
-YEAR_GOAL = ("<=", 10)
+YEAR_GOAL = ("<=", 1.2)
 SEALED_GOAL, BITS_GOAL, QEMU_GOAL, ONE_GOAL = (">=", 0.8), (">=", 0.8), (">=", 50), ("<=", 1.2)
 
 
@@ -98,7 +98,8 @@ def of_large_disks():
 
 
 def of_many_points():
-    """Rows: what changed in a year, a point a day, beside the same in one delta."""
+    """Rows: what changed in a year, a point a day, beside as many ranges in one delta. A leaf has
+    24 of them there, and five in the other one, whose leaves are four times as many."""
     whole = costs("usual")[0]["warm"]
     with attached(IMAGES / "year.vhdx") as disk:
         points = [bytes(point).hex() for point in disk.handle.ids()]
