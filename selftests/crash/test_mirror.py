@@ -31,8 +31,8 @@ def machine(directory, disks, phase, full):
     """Killed in the phase, or detached."""
     for seconds in PATIENCE:
         options = () if phase == "end" else ("--kill-after", f"{seconds}")
-        said = plans.machine(KERNEL, directory, ["/src/selftests/crash/guest/mirror.py", phase, full],
-                             *disks, options=options)
+        command = ["/src/selftests/crash/guest/mirror.py", phase, full]
+        said = plans.machine(KERNEL, directory, command, *disks, options=options)
         if any(json.loads(line) == {"in": phase} for line in said.splitlines()):
             return
         # It has not come so far, wherever it was.

@@ -154,7 +154,7 @@ def mirror_rounds():
             mirror.mirrored(disk, target) as one:
         one.round()
         thread = one.thread
-        failures = full = 0
+        failures = 0
         with inject.calls_of("vhdx_mirror", target, disk.node):
             def next_round():
                 write(disk)

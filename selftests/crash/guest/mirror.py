@@ -3,8 +3,8 @@
 """The guest's part of test_mirror: mirror.py PHASE FULL
 
 Attaches disk 0 with the sidecar on disk 1, and mirrors it to disk 2. What an earlier crash left is
-made whole by one round, with FULL copies of everything, or "any"; then both are equal. It is written
-until a round is in PHASE, and in it until the machine is gone; "end": it is detached instead.
+made whole by one round, with FULL copies of everything, or "any"; then both are equal. It is
+written until a round is in PHASE, and in it until the machine is gone; "end": it is detached.
 """
 
 import json
@@ -60,7 +60,7 @@ def main(phase, full):
             mirror.mirrored(disk, TARGET) as one:
         one.round()
         mirror.same(disk, TARGET)
-        assert full in (str(one.full), "any"), f"{one.full} full copies instead of {full}, why: {one.why}"
+        assert full in (str(one.full), "any"), f"{one.full} full copies, not {full}; why: {one.why}"
         assert mirror.points(disk) == 1, f"{mirror.points(disk)} points"
         if phase != "end":
             write(disk, chance, 50)

@@ -27,6 +27,7 @@
 #include <linux/blkdev.h>
 #include <linux/crc32c.h>
 #include <linux/debugfs.h>
+#include <linux/file.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
@@ -54,7 +55,6 @@ struct record {
 
 /*
  * struct mirror - one disk and its target
- * @name:	of the target
  * @wanted:	rounds that were asked for; @done: of these
  * @leaving:	the disk is to go
  * @lag:	bytes written that no round has
