@@ -368,6 +368,9 @@ CASE(small_gaps_are_told_too)
 		u64 end = offset + random_below(size - offset + 1);
 
 		min_gap = 1 + random_below(1ULL << random_below(30));
+		/* And just what lies between two units. */
+		if (random_below(2))
+			min_gap = ((1 + random_below(40)) << SHIFT) + random_below(2);
 		granule_shift = SHIFT + random_below(3) * random_below(8);
 		make_model(size, random_below(5) * random_below(60));
 		compare_with_gaps(offset, end, 1 + random_below(8));
@@ -375,6 +378,22 @@ CASE(small_gaps_are_told_too)
 	}
 	min_gap = 0;
 	granule_shift = SHIFT;
+}
+
+/* A gap is as large as the least one that is not small, or a byte short of it. */
+CASE(gaps_are_compared_exactly)
+{
+	u32 i;
+
+	make_model(LEAF_BYTES, 0);
+	for (i = 0; i < 8; i++)
+		model_set(&model, 10 * i, 5);
+	min_gap = 5 << SHIFT;
+	EXPECT_EQ(ask(0, model.size, 64, model.size), 8);
+	min_gap++;
+	EXPECT_EQ(ask(0, model.size, 64, model.size), 1);
+	EXPECT_EQ(got[0].byte_length, 75 << SHIFT);
+	min_gap = 0;
 }
 
 /* [offset, end) in windows that are as large as there is room, or end where the caller's does. */

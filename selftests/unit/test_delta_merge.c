@@ -179,7 +179,9 @@ CASE(who_stops_in_the_middle_begins_anew)
 			EXPECT(vhdx_delta_merge_read(&merge, &sidecar, leaf, &units, cache) >= 0);
 		end = LEAVES;
 		if (random_below(2))
-			vhdx_delta_merge_find(&merge, &sidecar, leaf, &end, cache);
+			vhdx_delta_merge_find(&merge, &sidecar,
+					      min(leaf + random_below(2), LEAVES - 1), &end,
+					      cache);
 		else
 			read_leaf((leaf + 1) % LEAVES, false);
 		read_leaf(leaf, false);
