@@ -56,16 +56,17 @@ class Life:
     def take_away(self):
         """Blocks are discarded, as a whole and with parts of others, which stay; or zeroed."""
         rng, size = self.rng, self.history.size
+        block = int(self.disk.sysfs("block_size"))
         start = rng.randrange(size // 512) * 512
-        end = min(start + rng.choice((512, 3 * KIB, MIB, 2 * MIB + 512, 3 * MIB)), size)
+        end = min(start + rng.choice((512, 3 * KIB, MIB, 2 * MIB + 512, 5 * MIB)), size)
         if rng.random() < 0.5:
-            start = start // MIB * MIB
+            start = start // block * block
         if rng.random() < 0.5:
             self.disk.data.zero(start, end - start, keep=rng.random() < 0.5)
         else:
             self.disk.data.discard(start, end - start)
-            start = -(-start // MIB) * MIB
-            end = end if end == size else end // MIB * MIB
+            start = -(-start // block) * block
+            end = end if end == size else end // block * block
         if start < end:
             self.history.write(start, end - start)
 
