@@ -2,8 +2,8 @@
 /*
  * Space of blocks that were unmapped, on its way to the blocks that get it next (rule V2).
  *
- *	unmapped	no I/O goes there any more: the gate was flipped (rule V1). But after a power
- *			loss the old mapping may be back
+ *	unmapped	no I/O goes there any more: the gate was flipped (rule V1). But after a
+ *			power loss the old mapping may be back
  *	  -> logged	that can't be: a worker gives the space back to what the container is
  *			on
  *	  -> free	the next blocks go there

@@ -200,7 +200,7 @@ def limits():
 def many_pages_of_the_bat():
     """One discard of 3 TiB, of which some blocks are there, goes through all of them."""
     size = 3 * 1024 * GIB
-    with images.directory() as scratch, judge.Truth(scratch / "truth", size) as truth:
+    with images.directory() as scratch:
         path = images.create(scratch / "disk.vhdx", size, 32 * MIB)
         places = [number * 97 * GIB for number in range(31)] + [size - 32 * MIB]
         with raw_attached(path) as disk:

@@ -47,8 +47,8 @@ static u64 take_some(u64 *to, const struct vhdx_leaf_bits *units, u32 index, u32
 
 /*
  * A granule is a unit: words are taken as they are, a group at a time, and written once; nothing
- * was cleared before. @offset is where the answer or a leaf begins, and so is a multiple of 64 units
- * from both, but not always of a group.
+ * was cleared before. @offset is where the answer or a leaf begins, and so is a multiple of 64
+ * units from both, but not always of a group.
  */
 static void take_words(struct vhdx_answer *answer, u32 bit, u32 end)
 {
