@@ -35,6 +35,16 @@ static u64 find_current(struct vhdx_open_layer *layer, u64 offset, u32 pages)
 	return current_pages;
 }
 
+static bool is_cached(struct vhdx_open_layer *layer, u64 offset)
+{
+	bool cached;
+
+	rcu_read_lock();
+	cached = vhdx_page_peek(&layer->pages, offset);
+	rcu_read_unlock();
+	return cached;
+}
+
 /* Pages from this offset on, as far as these blocks go. */
 static u32 pages_wanted(const struct vhdx_open_layer *layer, const struct vhdx_survey *survey,
 			u64 offset, u64 wanted)
@@ -169,7 +179,8 @@ void vhdx_survey_bat(struct vhdx_open_layer *layer, struct vhdx_container *conta
 
 	extent->kind = VHDX_MAPPING_UNKNOWN;
 	if (!has(survey, entry)) {
-		if (pages < WORTH_IT)
+		/* Of a page in the cache nothing is read here: what is missing is a bitmap's. */
+		if (pages < WORTH_IT || is_cached(layer, entry))
 			return;
 		if (read(layer, container, survey, round_down(entry, VHDX_PAGE), pages)) {
 			/* Page by page it may work, or be told which one does not. */
