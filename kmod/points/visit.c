@@ -82,10 +82,11 @@ static int find_leaf(void *context, u32 leaf, u32 *end)
 			return begin_again(v);
 		found = vhdx_history_find_live_leaf(&v->question.history, leaf, found);
 		vhdx_tracker_look_away(&v->question);
-		v->futile = 0;
 	}
-	if (!ret)
+	if (!ret) {
+		v->futile = 0;
 		*end = found;
+	}
 	return ret;
 }
 
@@ -106,10 +107,11 @@ static int read_leaf(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 			return begin_again(v);
 		vhdx_history_live_leaf(&v->question.history, leaf, units);
 		vhdx_tracker_look_away(&v->question);
-		v->futile = 0;
 	}
-	if (!ret)
+	if (!ret) {
+		v->futile = 0;
 		v->leaves++;
+	}
 	return ret;
 }
 
