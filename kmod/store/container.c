@@ -8,6 +8,16 @@
 #include <uapi/linux/vhdx.h>
 
 /*
+ * Errors of a device or a file system that would be told as ours: an id that is not known
+ * (-ENODATA, for a medium that can't be read), a gap (-ESTALE, of a file system on a network), and
+ * that something is to be asked again.
+ */
+static int error_of(int err)
+{
+	return err == -ENODATA || err == -ESTALE || err == -EAGAIN ? -EIO : err;
+}
+
+/*
  * The code in core/ transfers multiples of 512 bytes. Where the container wants
  * more (a file system on 4096-byte sectors), small reads go through a bounce
  * buffer. Writes are never smaller: everything that we write is a 4 KiB structure.
@@ -21,12 +31,12 @@ static int store_read(struct vhdx_store *store, u64 offset, void *buf, size_t le
 	int err;
 
 	if (start == offset && span == length)
-		return c->ops->rw(c, offset, buf, length, false);
+		return error_of(c->ops->rw(c, offset, buf, length, false));
 
 	bounce = kvmalloc(span, GFP_KERNEL);
 	if (!bounce)
 		return -ENOMEM;
-	err = c->ops->rw(c, start, bounce, span, false);
+	err = error_of(c->ops->rw(c, start, bounce, span, false));
 	if (!err)
 		memcpy(buf, bounce + (offset - start), length);
 	kvfree(bounce);
@@ -50,7 +60,8 @@ static void errand_work(struct work_struct *work)
 	struct vhdx_container *c = e->container;
 	unsigned int flags = vhdx_scope_enter();
 
-	e->err = e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) : c->ops->flush(c);
+	e->err = error_of(e->buf ? c->ops->rw(c, e->offset, e->buf, e->length, e->write) :
+				   c->ops->flush(c));
 	vhdx_scope_leave(flags);
 }
 
