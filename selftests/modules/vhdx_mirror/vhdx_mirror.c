@@ -295,8 +295,8 @@ static int copy_until(struct mirror *m, const struct vhdx_point_id *point)
 	m->reason = VHDX_REASON_ID_MISSING;
 	if (m->known)
 		err = copy_changes(m, point);
-	/* The point is gone, or there is a gap: from the beginning, and it is counted. */
-	return err == -ENODATA || err == -ESTALE ? copy_all(m) : err;
+	/* The point is gone, or there is a gap; a bad sector of the target is neither. */
+	return m->reason && (err == -ENODATA || err == -ESTALE) ? copy_all(m) : err;
 }
 
 static int do_round(struct mirror *m)
