@@ -52,7 +52,6 @@ struct vhdx_sysfs;
  * @drained:	the last one is gone
  * @write_ref:	one for each write; gone: detached, or closed before a shutdown
  * @writes_drained: the last one is gone
- * @flushes_passed: flushes that were the container's alone, since no metadata was to be logged
  * @swap_out:	writes of memory that is being swapped out
  * @restart:	data behind flushes
  * @detach_work: detaches it after the last close; no other task can reach the disk then
@@ -92,7 +91,6 @@ struct vhdx_disk {
 	struct completion drained;
 	struct percpu_ref write_ref;
 	struct completion writes_drained;
-	atomic64_t flushes_passed;
 	struct vhdx_swap_out swap_out;
 	struct vhdx_restart restart;
 	struct work_struct detach_work;

@@ -245,26 +245,6 @@ static void committed(struct vhdx_commit_waiter *waiter, int err)
 	vhdx_restart_bio(disk, bio);
 }
 
-/*
- * No page is dirty, and none is on its way into the log: the container's own flush is a full commit
- * (rule V4). Returns false if that is not so.
- */
-static bool pass_flush_on(struct vhdx_io *io)
-{
-	struct vhdx_disk *disk = io->disk;
-	struct vhdx_open_layer *leaf = vhdx_disk_leaf(disk);
-	struct vhdx_container *container = vhdx_disk_container(disk);
-
-	if (io->length || !container->ops->takes_flush || vhdx_disk_is_lost(disk) ||
-	    vhdx_disk_is_poisoned(disk) || !leaf->mapping->logged(leaf))
-		return false;
-	io->request.container = container;
-	io->request.clone.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC;
-	atomic64_inc(&disk->flushes_passed);
-	container->ops->submit(container, &io->request);
-	return true;
-}
-
 /**
  * vhdx_io_wait_for_commit() - go on once everything that was done so far is durable
  * @io:		outside of the gate, and on no list
@@ -281,8 +261,6 @@ void vhdx_io_wait_for_commit(struct vhdx_io *io)
 		vhdx_io_end(io, vhdx_disk_is_lost(disk) ? BLK_STS_IOERR : BLK_STS_OK);
 		return;
 	}
-	if (pass_flush_on(io))
-		return;
 	io->waiter.done = committed;
 	leaf->mapping->flush(leaf, &io->waiter);
 }
@@ -691,11 +669,6 @@ void vhdx_io_covered(struct list_head *link)
 	vhdx_io_enter(container_of(link, struct vhdx_io, link));
 }
 
-static void flush_failed(struct vhdx_open_layer *leaf, blk_status_t status)
-{
-	leaf->mapping->flush_failed(leaf, blk_status_to_errno(status));
-}
-
 /**
  * vhdx_io_done() - the container is done with it
  * @io:		sent
@@ -712,9 +685,6 @@ void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 		vhdx_gate_leave(&io->pass);
 		vhdx_io_wait_for_commit(io);
 	} else {
-		/* A flush that was passed on: it is never to succeed the next time. */
-		if (unlikely(status && !io->length))
-			flush_failed(vhdx_disk_leaf(io->disk), status);
 		vhdx_io_end(io, status);
 	}
 }

@@ -377,16 +377,6 @@ static void bat_flush(struct vhdx_open_layer *layer, struct vhdx_commit_waiter *
 	vhdx_journal_wait(&layer->writer.journal, waiter);
 }
 
-static bool bat_logged(struct vhdx_open_layer *layer)
-{
-	return vhdx_journal_is_logged(&layer->writer.journal);
-}
-
-static void bat_flush_failed(struct vhdx_open_layer *layer, int err)
-{
-	vhdx_journal_flush_failed(&layer->writer.journal, err);
-}
-
 static int bat_commit(struct vhdx_open_layer *layer)
 {
 	return vhdx_journal_commit(&layer->writer.journal);
@@ -428,8 +418,6 @@ const struct vhdx_mapping_ops vhdx_mapping_bat = {
 	.prepare	= bat_prepare,
 	.begin		= bat_begin,
 	.flush		= bat_flush,
-	.logged		= bat_logged,
-	.flush_failed	= bat_flush_failed,
 	.commit		= bat_commit,
 	.verify		= vhdx_layer_verify,
 	.guid		= vhdx_layer_data_write_guid,

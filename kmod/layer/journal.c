@@ -220,7 +220,7 @@ static int serve(struct vhdx_journal *journal, struct list_head *served)
 	mutex_lock(&journal->lock);
 	err = journal->error;
 	if (!err) {
-		err = READ_ONCE(journal->flush_error) ?: run(journal, &commit, served);
+		err = run(journal, &commit, served);
 		if (err) {
 			journal->error = err;
 			vhdx_layer_failed(journal->layer, "commit", err);
@@ -246,38 +246,6 @@ int vhdx_journal_commit(struct vhdx_journal *journal)
 	LIST_HEAD(none);
 
 	return serve(journal, &none);
-}
-
-/**
- * vhdx_journal_is_logged() - is all durable that was changed, so far as it is in metadata?
- * @journal:	the journal
- *
- * Any context. True: what completed before this call is durable once the container is flushed.
- */
-bool vhdx_journal_is_logged(const struct vhdx_journal *journal)
-{
-	const struct vhdx_page_cache *cache = &journal->layer->pages;
-	u64 running;
-
-	if (READ_ONCE(cache->dirty_count))
-		return false;
-	/* A transaction is closed before its pages are taken: pairs with the cache's lock. */
-	smp_rmb();
-	running = READ_ONCE(cache->marks.running);
-	return READ_ONCE(cache->marks.logged) + 1 >= running;
-}
-
-/**
- * vhdx_journal_flush_failed() - a flush of the container failed that no commit made
- * @journal:	the journal
- * @err:	-errno
- *
- * Any context. It is not known what it lost: no commit succeeds any more (rule V4).
- */
-void vhdx_journal_flush_failed(struct vhdx_journal *journal, int err)
-{
-	WRITE_ONCE(journal->flush_error, err);
-	vhdx_layer_failed(journal->layer, "flush", err);
 }
 
 /**

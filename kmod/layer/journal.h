@@ -66,7 +66,6 @@ struct vhdx_journal_statistics {
  * @sequence:	of the last entry
  * @stable_size: size of the container that the flush before it made durable
  * @error:	a commit failed: poisoned, until detach (rule V4)
- * @flush_error: a flush failed that no commit made: the next one fails. Without a lock
  * @statistics:	what was done so far
  */
 struct vhdx_journal {
@@ -87,7 +86,6 @@ struct vhdx_journal {
 	u64 sequence;
 	u64 stable_size;
 	int error;
-	int flush_error;
 	struct vhdx_journal_statistics statistics;
 };
 
@@ -96,8 +94,6 @@ int vhdx_journal_prepare(struct vhdx_journal *journal);
 void vhdx_journal_destroy(struct vhdx_journal *journal);
 
 int vhdx_journal_commit(struct vhdx_journal *journal);
-bool vhdx_journal_is_logged(const struct vhdx_journal *journal);
-void vhdx_journal_flush_failed(struct vhdx_journal *journal, int err);
 int vhdx_journal_retire(struct vhdx_journal *journal, const vhdx_guid *data_write_guid);
 void vhdx_journal_wait(struct vhdx_journal *journal, struct vhdx_commit_waiter *waiter);
 void vhdx_journal_kick(struct vhdx_journal *journal);

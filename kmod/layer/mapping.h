@@ -141,10 +141,6 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @begin:	say in the container, durably, that it is in use, and that it is @data_write_guid's
  *		from now on. Sleeps. After a failure either may be in it
  * @flush:	waiter->done() once everything that was done so far is durable. Any context
- * @logged:	is everything that was done so far durable once the container is flushed? Any
- *		context
- * @flush_failed: the container's flush, by itself, failed with -errno: writes fail from now on. Any
- *		context
  * @commit:	@flush, and wait for it. Not where the container's own I/O waits for the caller.
  *		Sleeps; 0, or the error after which writes fail
  * @verify:	0, or -EIO: the container is not the one that was attached, or it can't be read.
@@ -198,8 +194,6 @@ struct vhdx_mapping_ops {
 	int (*prepare)(struct vhdx_open_layer *layer);
 	int (*begin)(struct vhdx_open_layer *layer, const vhdx_guid *data_write_guid);
 	void (*flush)(struct vhdx_open_layer *layer, struct vhdx_commit_waiter *waiter);
-	bool (*logged)(struct vhdx_open_layer *layer);
-	void (*flush_failed)(struct vhdx_open_layer *layer, int err);
 	int (*commit)(struct vhdx_open_layer *layer);
 	int (*verify)(struct vhdx_open_layer *layer);
 	bool (*guid)(struct vhdx_open_layer *layer, vhdx_guid *data_write_guid);

@@ -35,7 +35,6 @@ struct vhdx_container_description {
  * struct vhdx_container_ops - what a back end does
  * @can_grow:	its length is ours to change, and so is what is allocated in it: what is written
  *		in place may need room. Otherwise it has all of it
- * @takes_flush: ->submit() takes a flush, a write of no bytes with REQ_PREFLUSH, too
  * @file_system: payload is carried out by a file system, which may wait for memory
  * @open:	take the opened file over; on failure nothing is held
  * @prepare:	memory for payload I/O; container->queue.workqueue is set. vhdx_file_queue_release()
@@ -64,7 +63,6 @@ struct vhdx_container_description {
  */
 struct vhdx_container_ops {
 	bool can_grow;
-	bool takes_flush;
 	bool file_system;
 	int (*open)(struct vhdx_container *container, struct vhdx_diag *diag);
 	int (*prepare)(struct vhdx_container *container);

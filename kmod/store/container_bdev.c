@@ -115,7 +115,7 @@ static void bdev_end_io(struct bio *clone)
 
 static void bdev_submit(struct vhdx_container *c, struct vhdx_request *request)
 {
-	if (vhdx_request_is_write(request) && vhdx_request_length(request) && must_not_write(c)) {
+	if (vhdx_request_is_write(request) && must_not_write(c)) {
 		request->done(request, BLK_STS_IOERR);
 		return;
 	}
@@ -168,7 +168,6 @@ static int bdev_discard(struct vhdx_container *c, u64 offset, u64 length)
 }
 
 const struct vhdx_container_ops vhdx_container_bdev_ops = {
-	.takes_flush	= true,
 	.open		= bdev_open,
 	.describe	= bdev_describe,
 	.close		= bdev_close,

@@ -233,12 +233,6 @@ JOURNAL_STATISTIC(commit_bytes, READ_ONCE(statistics->bytes));
 JOURNAL_STATISTIC(commit_waits, READ_ONCE(statistics->waits));
 JOURNAL_STATISTIC(commit_wait_us, div_u64(READ_ONCE(statistics->waited_ns), NSEC_PER_USEC));
 
-static ssize_t flushes_passed_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%lld\n", atomic64_read(&disk_of(dev)->flushes_passed));
-}
-static DEVICE_ATTR_RO(flushes_passed);
-
 static struct attribute *disk_attrs[] = {
 	&dev_attr_container.attr,
 	&dev_attr_container_dev.attr,
@@ -267,7 +261,6 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_commit_bytes.attr,
 	&dev_attr_commit_waits.attr,
 	&dev_attr_commit_wait_us.attr,
-	&dev_attr_flushes_passed.attr,
 	NULL,
 };
 
