@@ -85,8 +85,13 @@ static void give_back(struct vhdx_open_layer *layer, struct vhdx_freed *freed)
 	int err = 0;
 	u32 i;
 
-	for (i = 0; i < freed->count && !err; i++)
-		err = c->ops->discard(c, freed->extents[i].offset, freed->extents[i].length);
+	for (i = 0; i < freed->count && !err; i++) {
+		/* Not in an image that was written over this one. */
+		err = vhdx_layer_verify(layer);
+		if (!err)
+			err = c->ops->discard(c, freed->extents[i].offset,
+					      freed->extents[i].length);
+	}
 	/* What a device has afterwards is up to it. */
 	freed->zero = !err && c->ops->can_grow;
 }
@@ -97,9 +102,7 @@ static void give_back_logged(struct vhdx_open_layer *layer)
 	struct vhdx_freed *freed;
 
 	while ((freed = next_logged(space)) != NULL) {
-		/* Not in an image that was written over this one. */
-		if (!vhdx_layer_verify(layer))
-			give_back(layer, freed);
+		give_back(layer, freed);
 		spin_lock(&space->lock);
 		list_add(&freed->link, &space->free);
 		spin_unlock(&space->lock);

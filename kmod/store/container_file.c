@@ -495,6 +495,9 @@ static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
 /* Whole MiB: no page is zeroed in part. */
 static int file_discard(struct vhdx_container *c, u64 offset, u64 length)
 {
+	/* What is there now is somebody else's. */
+	if (!vhdx_container_is_whole(c))
+		return -EIO;
 	return vfs_fallocate(c->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
 			     round_up(length, VHDX_MIB));
 }
@@ -504,7 +507,7 @@ static int file_clear(struct vhdx_container *c, u64 offset, u64 length)
 	int err = file_discard(c, offset, length);
 
 	length = round_up(length, VHDX_MIB);
-	if (err)
+	if (err && err != -EIO)
 		err = vfs_fallocate(c->file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
 				    length);
 	return err;
