@@ -132,10 +132,12 @@ class Chronicle:
         self._durable(self.before_seal)
 
     def _forget(self, name):
-        self.points[name].forgetting = True
+        # A machine may have been killed when a point was there, and before it could say so.
+        if name in self.points:
+            self.points[name].forgetting = True
 
     def _forgotten(self, name):
-        del self.points[name]
+        self.points.pop(name, None)
         self.gone.add(name)
 
     def _detached(self):
