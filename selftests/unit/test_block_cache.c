@@ -52,6 +52,17 @@ static void read_all(const struct vhdx_delta *delta, u64 *words)
 
 static u64 words[LEAVES * VHDX_LEAF_WORDS];
 
+/* Of a leaf as it is in the file. */
+static u32 checksum(const u64 *from)
+{
+	__le64 stored[VHDX_LEAF_WORDS];
+	u32 i;
+
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		stored[i] = cpu_to_le64(from[i]);
+	return vhdx_crc32c(~0U, stored, sizeof(stored));
+}
+
 CASE(contents_have_one_checksum)
 {
 	struct vhdx_changemap map;
@@ -66,7 +77,7 @@ CASE(contents_have_one_checksum)
 	vhdx_changemap_leaf_or(&map, 0, one);
 	vhdx_changemap_leaf_or(&map, 1, other);
 	EXPECT(memcmp(one, other, sizeof(one)));
-	EXPECT_EQ(vhdx_crc32c(~0U, one, sizeof(one)), vhdx_crc32c(~0U, other, sizeof(other)));
+	EXPECT_EQ(checksum(one), checksum(other));
 	vhdx_changemap_release(&map);
 	finish_with_cache();
 }
