@@ -23,9 +23,11 @@ def install_rules():
     """Where an administrator's own are."""
     shutil.copy(RULES, "/etc/udev/rules.d/")
     udev.reload()
+    # A daemon that rests with something to do gets a successor here.
+    udev.settle()
 
 
-def wait_for(link, node, patience=20):
+def wait_for(link, node, patience=60):
     """Nobody tells udev to look: that it comes by itself is what is tested."""
     end = time.monotonic() + patience
     while not (BY / link).exists() or os.path.realpath(BY / link) != node:
