@@ -159,7 +159,7 @@ LONG_EXCHANGE = ("kmod/points/seal.c",
 
 # A commit of few pages is one entry of the log, in whatever order they are taken: here each page
 # has an entry of its own, which does no harm.
-SHORT_ENTRIES = ("kmod/layer/journal.c", "j->copies, j->pages,\n\t\t\t\t\t\t   "
+SHORT_ENTRIES = ("kmod/layer/journal.c", "j->copies, j->pages,\n\t\t\t\t\t\t      "
                  "VHDX_LOG_PAGES_MAX);", "j->copies, j->pages, 1);")
 
 # What only the driver has. Each builds the module and boots a machine.

@@ -259,7 +259,7 @@ def test_values():
 def test_attributes():
     """Files in sysfs: those of the code, in the manual and in the ABI's description."""
     sysfs = (USERSPACE.parent / "kmod/user/sysfs.c").read_text()
-    named = r"^(?:static DEVICE_ATTR_RO|STATISTIC)\((\w+)(?:\);|,)"
+    named = r"^(?:static DEVICE_ATTR_RO|(?:JOURNAL_)?STATISTIC)\((\w+)(?:\);|,)"
     attributes = sorted(re.findall(named, sysfs, re.M))
     abi = (DOCUMENTATION / "ABI/testing/sysfs-block-vhdx").read_text()
     assert sorted(re.findall(r"^What:.*/vhdx/(\w+)$", abi, re.M)) == attributes
