@@ -3,7 +3,6 @@
 #include "store/container.h"
 
 #include <linux/blkdev.h>
-#include <linux/mm.h>
 #include <linux/slab.h>
 
 /**
@@ -68,11 +67,6 @@ static void page_done(struct vhdx_request *request, blk_status_t status)
 	put(page->apply);
 }
 
-static struct page *page_of(const void *p)
-{
-	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
-}
-
 static void send(struct vhdx_apply *apply, struct vhdx_apply_page *page,
 		 struct vhdx_container *container, const struct vhdx_log_page *copy)
 {
@@ -81,7 +75,7 @@ static void send(struct vhdx_apply *apply, struct vhdx_apply_page *page,
 	memset(page, 0, sizeof(*page));
 	page->apply = apply;
 	bio_init(&request->clone, NULL, &page->bvec, 1, REQ_OP_WRITE | REQ_SYNC);
-	__bio_add_page(&request->clone, page_of(copy->sector), VHDX_PAGE,
+	__bio_add_page(&request->clone, vhdx_page_of(copy->sector), VHDX_PAGE,
 		       offset_in_page(copy->sector));
 	request->container = container;
 	request->offset = copy->file_offset;

@@ -57,11 +57,6 @@ static void bdev_close(struct vhdx_container *c, bool now)
 	c->bdev = NULL;
 }
 
-static struct page *page_of(const void *p)
-{
-	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
-}
-
 /*
  * The block layer sends our writes to a device that was made read-only, and warns once: only
  * what comes through its node is refused. What is written is for us to judge.
@@ -94,7 +89,7 @@ static int bdev_rw(struct vhdx_container *c, u64 offset, void *buf, size_t lengt
 		while (length) {
 			size_t n = min_t(size_t, length, PAGE_SIZE - offset_in_page(buf));
 
-			if (bio_add_page(&bio, page_of(buf), n, offset_in_page(buf)) != n)
+			if (bio_add_page(&bio, vhdx_page_of(buf), n, offset_in_page(buf)) != n)
 				break;
 			buf += n;
 			offset += n;

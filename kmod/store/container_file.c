@@ -79,7 +79,7 @@ static ssize_t transfer(struct vhdx_container *c, u64 offset, struct iov_iter *i
 
 static void set_bvec(struct bio_vec *bvec, void *p, size_t length)
 {
-	bvec->bv_page = is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+	bvec->bv_page = vhdx_page_of(p);
 	bvec->bv_offset = offset_in_page(p);
 	bvec->bv_len = length;
 }

@@ -9,6 +9,7 @@
 
 #include <linux/bio.h>
 #include <linux/fs.h>
+#include <linux/mm.h>
 
 struct vhdx_container;
 
@@ -42,6 +43,12 @@ struct vhdx_request {
 	} file;
 	struct bio clone;
 };
+
+/* Of memory from kmalloc() or vmalloc(), to be transferred. */
+static inline struct page *vhdx_page_of(const void *p)
+{
+	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+}
 
 static inline u32 vhdx_request_length(const struct vhdx_request *request)
 {
