@@ -10,11 +10,10 @@
 
 import contextlib
 import os
-import pathlib
 
-from . import images, uapi
+from . import modules, uapi
 
-DEBUGFS = pathlib.Path("/sys/kernel/debug/vhdx_ask")
+DEBUGFS = modules.DEBUGFS / "vhdx_ask"
 MANY = 4096
 
 
@@ -63,12 +62,7 @@ class Kernel:
 @contextlib.contextmanager
 def held(*disks):
     """The module is there, and holds these disks; the first is asked."""
-    images.command("modprobe", "vhdx_ask")
-    kernel = Kernel()
-    try:
+    with modules.loaded("vhdx_ask"), contextlib.closing(Kernel()) as kernel:
         for disk in disks:
             kernel.call("hold", disk.node)
         yield kernel
-    finally:
-        kernel.close()
-        images.command("rmmod", "vhdx_ask")

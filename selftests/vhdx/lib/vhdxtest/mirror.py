@@ -9,35 +9,25 @@
 
 import contextlib
 import errno
-import os
 import pathlib
 
 import ktap
 
-from . import dio, images
+from . import dio, modules
 from .images import MIB
 
-DEBUGFS = pathlib.Path("/sys/kernel/debug/vhdx_mirror")
+DEBUGFS = modules.DEBUGFS / "vhdx_mirror"
 STOP_IN = "/sys/module/vhdx_mirror/parameters/stop_in"
 
 
 def tell(*words):
     """A command for the module; raises OSError as it fails."""
-    control = os.open(DEBUGFS / "control", os.O_WRONLY)
-    try:
-        os.write(control, " ".join(map(str, words)).encode())
-    finally:
-        os.close(control)
+    modules.tell(DEBUGFS, *words)
 
 
-@contextlib.contextmanager
 def loaded():
-    """The module is there."""
-    images.command("modprobe", "vhdx_mirror")
-    try:
-        yield
-    finally:
-        images.command("rmmod", "vhdx_mirror")
+    """The module is there, and has let go of everything when it goes."""
+    return modules.loaded("vhdx_mirror")
 
 
 class Mirror:

@@ -7,23 +7,17 @@
 """
 
 import contextlib
-import os
-import pathlib
 
 import ktap
 
-from . import images
+from . import modules
 
-DEBUGFS = pathlib.Path("/sys/kernel/debug/vhdx_watch")
+DEBUGFS = modules.DEBUGFS / "vhdx_watch"
 
 
 def tell(*words):
     """A command for the module."""
-    control = os.open(DEBUGFS / "control", os.O_WRONLY)
-    try:
-        os.write(control, " ".join(map(str, words)).encode())
-    finally:
-        os.close(control)
+    modules.tell(DEBUGFS, *words)
 
 
 def told():
@@ -39,14 +33,9 @@ def told():
     return figures, events
 
 
-@contextlib.contextmanager
 def loaded():
     """The module is there, and has let go of everything when it goes."""
-    images.command("modprobe", "vhdx_watch")
-    try:
-        yield
-    finally:
-        images.command("rmmod", "vhdx_watch")
+    return modules.loaded("vhdx_watch")
 
 
 @contextlib.contextmanager
