@@ -15,19 +15,18 @@
 #include <linux/debugfs.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/namei.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/timex.h>
-#include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
+
+#include "control.h"
 
 #define ROOM		(8U << 20)
 #define HOLDS		4
 
 static struct dentry *root;
-static DEFINE_MUTEX(lock);
 static struct vhdx_hold *holds[HOLDS];
 static unsigned int held;
 
@@ -235,25 +234,7 @@ static int told_show(struct seq_file *out, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(told);
 
-static ssize_t control_write(struct file *file, const char __user *from, size_t length,
-			     loff_t *offset)
-{
-	char *text = memdup_user_nul(from, min_t(size_t, length, PAGE_SIZE));
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	mutex_lock(&lock);
-	err = command(strim(text));
-	mutex_unlock(&lock);
-	kfree(text);
-	return err ?: length;
-}
-
-static const struct file_operations control_fops = {
-	.owner = THIS_MODULE,
-	.write = control_write,
-};
+DEFINE_CONTROL(command);
 
 static int __init ask_init(void)
 {

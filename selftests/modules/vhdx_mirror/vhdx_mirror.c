@@ -32,8 +32,9 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
+
+#include "control.h"
 
 #define RECORD		4096U
 #define MAGIC		"vhdxmirr"
@@ -91,7 +92,6 @@ static char stop_in[16];
 module_param_string(stop_in, stop_in, sizeof(stop_in), 0600);
 
 static LIST_HEAD(mirrors);
-static DEFINE_MUTEX(mirrors_lock);
 static struct dentry *root;
 
 static struct block_device *bdev_of(struct file *file)
@@ -534,7 +534,7 @@ static int ask_for_round(struct mirror *m)
 	return err ?: READ_ONCE(m->over) ? -ENODEV : m->error;
 }
 
-static int command(const char *text)
+static int command(char *text)
 {
 	char source[64], target[64];
 	struct mirror *m = NULL;
@@ -552,25 +552,7 @@ static int command(const char *text)
 	return m || strstarts(text, "start ") ? -EINVAL : -ENOENT;
 }
 
-static ssize_t control_write(struct file *file, const char __user *from, size_t length,
-			     loff_t *offset)
-{
-	char *text = memdup_user_nul(from, min_t(size_t, length, PAGE_SIZE));
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	mutex_lock(&mirrors_lock);
-	err = command(strim(text));
-	mutex_unlock(&mirrors_lock);
-	kfree(text);
-	return err ?: length;
-}
-
-static const struct file_operations control_fops = {
-	.owner = THIS_MODULE,
-	.write = control_write,
-};
+DEFINE_CONTROL(command);
 
 static int __init mirror_init(void)
 {
