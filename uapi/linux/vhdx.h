@@ -318,7 +318,8 @@ struct vhdx_attach {
  * could not be closed cleanly, and its log is replayed at the next attach; or it
  * was cut or written over by somebody, and left as it is: the message says which.
  * EPERM without CAP_SYS_ADMIN. ESHUTDOWN the machine is shutting down, and the
- * disk is closed by that: it can be read to the end.
+ * disk is closed by that: it can be read to the end. EINTR the caller was killed:
+ * where it waited for the container, the disk goes all the same once that answers.
  */
 struct vhdx_detach {
 	__u32 size;
