@@ -18,6 +18,8 @@ class Mutant:
     edits: tuple = ()
     # What catches it, if not the simulation: unit/SUITE, or a suite of a machine.
     by: str = None
+    # A case that only long runs have.
+    long: bool = False
 
 
 # Steps of the driver: their texts are in selftests/crash/simulation/rules.h.
@@ -259,4 +261,13 @@ DISCARDS = [
            edits=(("kmod/layer/unmap.c", "return layer->image.geo.has_parent;", "return false;"),)),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS
+# Of bios that other modules are told of.
+OBSERVED = [
+    Mutant("observed_swap_out", "K3: no part of a swap-out that was told waits for its turn",
+           by="debug/api:observed_swap_outs_are_cut", long=True,
+           edits=(("kmod/disk/io.c", "if (unlikely(swap_out) && bio && bio != from) {", "if (0) {"),
+                  ("kmod/disk/io.c", "if (unlikely(vhdx_is_swap_out(bio)) && "
+                   "!vhdx_observers_caught(bio)) {", "if (unlikely(vhdx_is_swap_out(bio))) {"))),
+]
+
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS + OBSERVED
