@@ -111,16 +111,19 @@ EXPORT_SYMBOL_VHDX(vhdx_hold_forget);
 /* ---- seal ------------------------------------------------------------------------------------ */
 
 /* Each disk is there once, and is entered, as the ioctl has it. */
-static int trackers_of(struct vhdx_hold *const *holds, u32 count, struct vhdx_tracker **trackers)
+static int trackers_of(struct vhdx_hold *const *holds, u32 count, struct vhdx_tracker **trackers,
+		       u32 *failed)
 {
 	u32 i, j;
 
 	for (i = 0; i < count; i++) {
+		*failed = i;
 		for (j = 0; j < i; j++)
 			if (holds[j]->disk == holds[i]->disk)
 				return -EINVAL;
 		trackers[i] = &holds[i]->disk->tracker;
 	}
+	*failed = 0;
 	return 0;
 }
 
@@ -133,6 +136,8 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 	struct vhdx_tracker **trackers;
 	int err = -EINVAL;
 
+	if (failed)
+		*failed = 0;
 	if (!count || count > VHDX_SEAL_MAX || length > VHDX_LABEL_MAX ||
 	    !vhdx_label_is_valid((const u8 *)label, length))
 		return with_reason(err, &diag, reason);
@@ -141,9 +146,12 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 	trackers = kcalloc(count, sizeof(*trackers), GFP_KERNEL);
 	if (!trackers)
 		return with_reason(vhdx_no_memory(&diag), &diag, reason);
-	err = trackers_of(holds, count, trackers);
-	if (!err)
+	err = trackers_of(holds, count, trackers, &args.failed);
+	if (!err) {
+		/* Who is killed is told no reason. */
+		diag.reason = VHDX_REASON_NONE;
 		err = vhdx_seal(trackers, count, &args, ids, &diag);
+	}
 	kfree(trackers);
 	if (failed)
 		*failed = args.failed;

@@ -7,11 +7,14 @@
 import contextlib
 import ctypes
 import errno
+import os
 import pathlib
+import signal
 import sys
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, kernel_calls, ktap, uapi  # noqa: E402
+from vhdxtest import images, kernel_calls, ktap, mapper, slow, uapi  # noqa: E402
 from vhdxtest.device import Failure  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -159,8 +162,31 @@ def seal_and_forget():
             oldest = first.handle.ids()[0]
             kernel.call("forget", kernel_calls.id_text(oldest))
             ktap.check(oldest not in first.handle.ids(), "it is still there")
-        with kernel_calls.held(first, first) as kernel:
+        with kernel_calls.held(second, first, first) as kernel:
             ktap.expect_errno(errno.EINVAL, kernel.call, "seal")
+            ktap.equal((kernel.told["failed"], kernel.told["reason"]), (2, uapi.ARGUMENT),
+                       "failed, reason")
+
+
+@ktap.case
+def killed_in_a_seal():
+    """Whoever waits for a container that hangs. There is no point, and no reason."""
+    with images.directory() as directory, slow.device(directory / "backing", 32 * MIB) as below:
+        images.create(below.path, 16 * MIB, MIB)
+        with attached(below.path, "--track", "--sidecar", directory / "sidecar") as disk:
+            disk.write(0, b"x" * 4096)
+            with kernel_calls.held(disk) as kernel:
+                with mapper.hanging(below.name):
+                    child = os.fork()
+                    if not child:
+                        kernel.call("seal")
+                        os._exit(0)
+                    time.sleep(0.5)
+                    os.kill(child, signal.SIGKILL)
+                    _, status = os.waitpid(child, 0)
+                ktap.check(os.WIFSIGNALED(status), "it had ended before it was killed")
+                ktap.equal((kernel.told["reason"], len(disk.handle.ids())), (0, 1),
+                           "reason, points")
 
 
 ktap.main()

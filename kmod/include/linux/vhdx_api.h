@@ -14,7 +14,7 @@
  * partitions. A @reason is VHDX_REASON_*: why the call failed.
  *
  * Structures of the uapi have their present size here. A module is built against the header of the
- * driver that it is loaded with: the symbols' versions say so.
+ * driver that it is loaded with: where the kernel has CONFIG_MODVERSIONS it is refused otherwise.
  *
  * Documentation/kernel-api.rst is for who writes such a module.
  */
@@ -102,7 +102,7 @@ int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32
  * @count:	1 to VHDX_SEAL_MAX
  * @label:	text of up to VHDX_LABEL_MAX bytes, or NULL
  * @ids:	receives @count ids
- * @failed:	which of them it was that failed; may be NULL
+ * @failed:	receives which of them it was that failed, or was named twice; may be NULL
  * @reason:	of a failure; may be NULL
  *
  * All ids or none. Every write that was answered before the call lies before the point, and every
@@ -149,8 +149,9 @@ struct vhdx_query {
  * @capacity:	how many there is room for, at least 1
  * @count:	receives how many there are
  *
- * What was not processed is asked again, from byte_offset + processed_byte_length on: there is
- * progress unless it fails.
+ * All of the request is told, unless there is no room for more, or a signal is pending. What was
+ * not processed is asked again, from byte_offset + processed_byte_length on: there is progress
+ * unless it fails.
  * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -164,7 +165,9 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
  *		write this disk, and make other calls. Not 0: that is what is returned
  * @context:	for @fn
  *
- * What was told before a failure was told: processed_byte_length is 0 all the same.
+ * What was told before a failure was told: processed_byte_length is 0 all the same. A task with a
+ * pending signal may be told less than all, without an error: see processed_byte_length. A kernel
+ * thread that allows none never is.
  * Returns 0, -errno as the ioctl, or what @fn returned.
  */
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -187,12 +190,12 @@ int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *wo
 /**
  * vhdx_hold_get_allocated() - VHDX_GET_ALLOCATED_RANGES: what a full copy has to read
  * @hold:	the disk
- * @query:	in and out, without points and granularity
+ * @query:	in and out, without points, granularity, unit and answer_flags
  * @ranges:	see vhdx_hold_get_ranges(); what is not told reads as zeroes
  * @capacity:	likewise
  * @count:	likewise
  *
- * Where a range has VHDX_RANGE_ZERO it reads as zeroes, too, and need not be read.
+ * No range has VHDX_RANGE_ZERO. It is short as vhdx_hold_get_ranges() is.
  * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -231,7 +234,8 @@ enum vhdx_write_op {
  * @layer_changed: a layer was added, or went away
  * @going_away:	someone detaches the disk: let go of it soon
  *
- * A write that carries a flush (REQ_PREFLUSH) is a write.
+ * A write that carries a flush (REQ_PREFLUSH), or is durable when it completes (REQ_FUA), is a
+ * write: nothing tells it from others.
  */
 struct vhdx_observer_ops {
 	void (*submitted)(void *context, enum vhdx_write_op op, u64 offset, u64 length);
