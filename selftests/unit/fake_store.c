@@ -177,8 +177,8 @@ static int fake_flush(struct vhdx_store *store)
 }
 
 /*
- * All zeroes. Most of it is never touched, and a test makes thousands: the sanitizer's malloc() would
- * touch a byte of its own for every eight. Who reads and writes here keeps to the limit.
+ * All zeroes. Most of it is never touched, and a test makes thousands: the sanitizer's malloc()
+ * would touch a byte of its own for every eight. Who reads and writes here keeps to the limit.
  */
 static u8 *new_medium(u64 limit)
 {

@@ -11,8 +11,8 @@ static u64 room_of(u64 length)
 }
 
 /*
- * Memory of its own, not of malloc(): a container is tens of MiB, most of which nobody touches, and the
- * sanitizer's would touch a byte of its own for every eight, thousands of times.
+ * Memory of its own, not of malloc(): a container is tens of MiB, most of which nobody touches,
+ * and the sanitizer's would touch a byte of its own for every eight, thousands of times.
  */
 static void grow(struct memory_store *memory, u64 length)
 {
