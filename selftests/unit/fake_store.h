@@ -29,6 +29,7 @@ struct fake_store {
 	u64 limit;		/* writes beyond are -ENOSPC */
 	u8 *bytes;		/* what a read sees */
 	u8 *durable;
+	u64 room;		/* in each of them */
 	u64 length;		/* of the file, as a read sees it */
 	u64 durable_length;
 	struct fake_write *pending;
