@@ -25,7 +25,8 @@ static bool is_known(const struct vhdx_answer *answer, u32 leaf)
 {
 	if (answer->known == VHDX_LEAF_FILLED)
 		return leaf >= answer->leaf && leaf < answer->filled;
-	return leaf == answer->leaf;
+	/* What was lent went over to the answer. */
+	return leaf == answer->leaf && answer->known != VHDX_LEAF_LENT;
 }
 
 static u64 end_of_leaf(const struct vhdx_answer *answer)
