@@ -16,8 +16,8 @@
  * @find:	the first leaf from @leaf on, and before @end, in which anything may have changed
  *		goes to @end. What is marked in a leaf that was passed over was marked after the
  *		question was asked
- * @lend:	a leaf as it is; 0: it has to be found and read. NULL: they all have. Not after @read
- *		has begun with it
+ * @lend:	a leaf as it is; 0: it has to be found and read. NULL: they all have. Not after
+ *		@read has begun with it
  * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
  *		goes to @end, which may be @leaf itself. NULL: that is not known
  * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same

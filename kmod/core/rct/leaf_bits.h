@@ -173,8 +173,8 @@ static inline bool vhdx_leaf_walk_on(struct vhdx_leaf_walk *walk, u32 index)
 }
 
 /*
- * Where a run ends that goes to the end of word @index. The last word that is looked at is @last, and
- * of that counts what @mask has.
+ * Where a run ends that goes to the end of word @index. The last word that is looked at is @last,
+ * and of that counts what @mask has.
  */
 u32 vhdx_leaf_run_end(const struct vhdx_leaf_bits *bits, u32 index, u32 last, u64 mask);
 
