@@ -29,7 +29,10 @@ static int put_array(struct vhdx_query_sink *sink, const void *output, u32 count
 {
 	struct array *array = container_of(sink, struct array, sink);
 
-	memcpy(array->to, output, count * array->size);
+	if (output)
+		memcpy(array->to, output, count * array->size);
+	else
+		memset(array->to, 0, count * array->size);
 	array->to += count * array->size;
 	return 0;
 }

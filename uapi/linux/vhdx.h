@@ -754,7 +754,9 @@ struct vhdx_forget {
  *			is zero. Of a bitmap it is a multiple of 64 granules, unless all of
  *			it was processed.
  * @changed_bytes:	out: how much of that is reported as changed: the sum of the ranges,
- *			or of the granules
+ *			or of the granules. Where the target is now, a bitmap may differ from
+ *			it by what is written during the call; it is never less than what had
+ *			changed when the call began
  * @virtual_disk_size:	out: size of the disk in bytes, also on failure; 0 where no disk was
  *			asked: unknown or unsupported flags and fields
  * @disk_seq:		out: which attachment answered, as in struct vhdx_info; also on
