@@ -133,6 +133,8 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 	struct vhdx_tracker **trackers;
 	int err = -EINVAL;
 
+	if (failed)
+		*failed = 0;
 	if (!count || count > VHDX_SEAL_MAX || length > VHDX_LABEL_MAX ||
 	    !vhdx_label_is_valid((const u8 *)label, length))
 		return with_reason(err, &diag, reason);
