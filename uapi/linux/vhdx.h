@@ -313,7 +313,8 @@ struct vhdx_attach {
  *
  * Commits all metadata, saves the live delta, closes the container cleanly and
  * drops the open files before it returns. EBUSY while the block device is open
- * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
+ * or mounted, at once; or because a kernel module holds the disk and has not let
+ * go of it in five seconds; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
  * one than @disk_seq has the index now. EIO the disk is gone, but the container
  * could not be closed cleanly, and its log is replayed at the next attach; or it
  * was cut or written over by somebody, and left as it is: the message says which.

@@ -7,6 +7,8 @@
  *	echo "round /dev/sdb" >/sys/kernel/debug/vhdx_mirror/control
  *	echo "stop /dev/sdb" >/sys/kernel/debug/vhdx_mirror/control
  *
+ * After a detach the target's figures stay until it is stopped; then it can be started again.
+ *
  * The target ends with a record of its own, in its last 4096 bytes: which disk it has, as of which
  * point. So it is that much larger than the disk, at least. A round is
  *
