@@ -19,7 +19,6 @@ import time
 import ktap
 
 from . import images
-from .images import MIB
 
 PATIENCE = 150
 
@@ -187,6 +186,3 @@ def seconds(short=0, long=120):
     yield
     while time.monotonic() < end:
         yield
-
-
-__all__ = ["MIB", "group", "hog", "machine", "seconds", "swap_out", "write_back"]
