@@ -54,8 +54,8 @@ def observed():
     """A module is told of each write, of large pages too, which are cut: its memory is no more than
     that of the writes under way."""
     with container("ext4") as path, sound(path) as disk, watch.watched(disk):
-        with filesystem.swap(disk.node), pressure.hog(LEFT):
-            ktap.diag(f"{pressure.swap_out(2 * USED, large=True):.0f} s")
+        with filesystem.swap(disk.node):
+            ktap.diag(f"{pressure.swap_out(pressure.machine() * 5 // 4, large=True):.0f} s")
         ktap.eventually(watch.settled, "the end of all")
         figures, _ = watch.told()
         ktap.diag(figures)
