@@ -43,6 +43,7 @@ int io_allocate(struct io *io)
 	bool zeroed;
 	int err;
 
+	linger();
 	if (!operation_begin(io->block, 1))
 		return 0;
 	step();

@@ -54,6 +54,7 @@ static void give_back(struct freed *freed)
 	u32 half;
 
 	memset(garbage, 0xdd, sizeof(garbage));
+	linger();
 	for (half = 0; half < 2 && punched; half++)
 		if (!sim.device || chance(50))
 			punched = !zero_half(freed->where, half);

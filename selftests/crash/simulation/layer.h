@@ -84,6 +84,7 @@ void wait_for_operation(u32 block, u32 count);
 
 /* space.c: 0, -EAGAIN: after the next commit, or -ENOSPC */
 int space_take(u64 *where, bool *zeroed);
+void space_ready(void);
 void space_give_back(u64 where);
 void space_trim(void);
 /* Zeroes as payload is written. 0 or -errno. */

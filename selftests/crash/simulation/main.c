@@ -106,7 +106,7 @@ static void plan_container(void)
 	sim.device = chance(40);
 	sim.ring = (6 + random_below(10)) * VHDX_PAGE;
 	sim.pages_most = 1 + random_below(3);
-	sim.journal_fails = chance(12) ? 1 + random_below(60) : 0;
+	sim.journal_fails = chance(20) ? 1 + random_below(60) : 0;
 	container_format(sim.device, 3 + random_below(ROOM_BLOCKS - 3));
 }
 
@@ -137,10 +137,13 @@ static void make(void)
 	vhdx_sidecar_release(&sidecar);
 	fake_store_reopen(&sim.file);
 	plug_in();
-	for (sim.hot = 0, hot = 2 + random_below(5); hot; hot--)
+	for (sim.hot = 0, hot = 1 + random_below(5); hot; hot--)
 		sim.hot |= 1U << random_below(UNITS);
 	if (chance(70))
 		sim.hot |= sim.hot << 1 & ((1U << UNITS) - 1);
+	/* Both halves of a block. */
+	if (chance(40))
+		sim.hot |= chance(50) ? 3U : 3U << 7;
 	plan();
 }
 
@@ -163,9 +166,9 @@ static void begin_something(struct budget *budget)
 {
 	if (sim.driver.closing)
 		return;
-	if (spend(&budget->writes, 12))
+	if (spend(&budget->writes, 14))
 		start(run_write);
-	else if (spend(&budget->unmaps, 6))
+	else if (spend(&budget->unmaps, 8))
 		start(run_unmap);
 	else if (spend(&budget->flushes, 6))
 		start(run_flush);
@@ -179,7 +182,7 @@ static void begin_something(struct budget *budget)
 		start(run_forget);
 	else if (spend(&budget->walks, 3))
 		start(run_walk);
-	else if (budget->close && !budget->writes && chance(15))
+	else if (budget->close && chance(budget->writes ? 1 : 15))
 		start(run_close);
 }
 
@@ -203,22 +206,36 @@ static bool is_idle(u32 actor)
 	return false;
 }
 
-static bool find_reader(u32 *actor)
+static bool find(u32 *actor, bool (*is_it)(const struct actor *actor))
 {
-	for (*actor = 0; *actor < ACTORS; ++*actor)
-		if (sim.actors[*actor].reading)
+	u32 first = random_below(ACTORS), i;
+
+	for (i = 0; i < ACTORS; i++) {
+		*actor = (first + i) % ACTORS;
+		if (is_it(&sim.actors[*actor]))
 			return true;
+	}
 	return false;
+}
+
+static bool is_reading(const struct actor *actor)
+{
+	return actor->reading;
+}
+
+static bool is_in_flight(const struct actor *actor)
+{
+	return actor->write.length;
 }
 
 static u32 choose_actor(struct sleeper *sleeper)
 {
-	u32 actor, reader, tries = 4 * ACTORS;
+	u32 actor, found, tries = 4 * ACTORS;
 
 	if (!sleeper->steps && chance(2)) {
 		sleeper->actor = random_below(ACTORS);
-		if (find_reader(&reader) && chance(50))
-			sleeper->actor = reader;
+		if (chance(50) && find(&found, chance(50) ? is_in_flight : is_reading))
+			sleeper->actor = found;
 		sleeper->steps = 20 + random_below(200);
 	}
 	sleeper->steps -= !!sleeper->steps;
@@ -232,10 +249,10 @@ static u32 choose_actor(struct sleeper *sleeper)
 static void live(void)
 {
 	struct budget budget = {
-		.writes = 3 + random_below(24), .unmaps = random_below(8),
+		.writes = 3 + random_below(24), .unmaps = random_below(10),
 		.reads = random_below(6), .flushes = random_below(8), .seals = random_below(5),
 		.checkpoints = 1 + random_below(chance(40) ? 16 : 6),
-		.forgets = random_below(3), .walks = random_below(3), .close = chance(40),
+		.forgets = random_below(3), .walks = random_below(3), .close = chance(50),
 	};
 	struct sleeper sleeper = { };
 	u32 steps = 20 + random_below(chance(40) ? 300 : 3000);

@@ -31,8 +31,7 @@ void run_read(void *unused)
 	}
 	if (!RULE(held_gate))
 		gate_leave();
-	for (u32 i = random_below(30); i; i--)
-		step();
+	linger();
 	if (!sim.cut && entry.state == VHDX_BLOCK_FULLY_PRESENT)
 		container_read_block(&sim.view.store, entry.offset, sectors);
 	gate_leave();

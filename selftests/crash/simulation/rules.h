@@ -61,7 +61,8 @@
 	rule(size_first, "V5: a size is not in an entry before the file has it") \
 	rule(retire_flush, "V5: what was applied is durable before a header says that the log is empty") \
 	rule(replay_flush, "V5: what was replayed is durable before a header says that") \
-	rule(scan, "V6: nothing is allocated before the whole BAT was seen")
+	rule(scan, "V6: nothing is allocated before the whole BAT was seen")	\
+	rule(scan_first, "V6: nor is anything unmapped")
 
 #define RULE_NUMBER(name, ...)	RULE_##name,
 enum rule { RULES(RULE_NUMBER) RULE_COUNT };

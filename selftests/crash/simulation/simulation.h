@@ -156,6 +156,7 @@ extern struct simulation sim;
 
 /* schedule.c: all below may stop, and come back to a machine without power */
 void step(void);
+void linger(void);
 void start(void (*run)(void *argument));
 bool run_one(u32 actor);
 u32 count_actors(void);

@@ -124,6 +124,15 @@ int space_take(u64 *where, bool *zeroed)
 	return sim.cut ? -EIO : err;
 }
 
+/* What is in use is known. */
+void space_ready(void)
+{
+	if (!lock(&sim.layer.space.owner))
+		return;
+	scan_once();
+	unlock(&sim.layer.space.owner);
+}
+
 /* It was not used, and is not zero any more. */
 void space_give_back(u64 where)
 {

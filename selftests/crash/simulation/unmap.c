@@ -26,9 +26,11 @@ int io_hold_blocks(struct io *io)
 
 	if (!operation_begin(io->block, io->count))
 		return 0;
+	io->held = true;
+	if (RULE(scan_first))
+		space_ready();
 	for (i = 0; i < io->count; i++)
 		sim.layer.busy[io->block + i] = true;
-	io->held = true;
 	/* Zeroes for a part of a block that was made meanwhile. */
 	if (io->kind == IO_ZERO && is_anything_there(io)) {
 		io_drop(io);

@@ -179,7 +179,7 @@ static int send(struct io *io)
 	for (unit = 0; unit < UNITS && !err && !sim.cut; unit++) {
 		if (!(io->units >> unit & 1))
 			continue;
-		step();
+		linger();
 		if (!sim.cut)
 			err = send_unit(io, unit);
 	}
@@ -231,7 +231,7 @@ void io_go_on(struct io *io)
 			continue;
 		if (layer_is_poisoned())
 			break;
-		step();
+		linger();
 		if (io->held && (is_whole(io) || !io->fresh)) {
 			io_unmap(io);
 			return;
