@@ -103,10 +103,11 @@ static void plan(void)
 /* A small device or a file system without much room, a log that is soon full, a bad sector. */
 static void plan_container(void)
 {
+	sim.calm = chance(40);
 	sim.device = chance(40);
 	sim.ring = (6 + random_below(10)) * VHDX_PAGE;
 	sim.pages_most = 1 + random_below(3);
-	sim.journal_fails = chance(20) ? 1 + random_below(60) : 0;
+	sim.journal_fails = !sim.calm && chance(20) ? 1 + random_below(60) : 0;
 	container_format(sim.device, 3 + random_below(ROOM_BLOCKS - 3));
 }
 
@@ -174,7 +175,7 @@ static void begin_something(struct budget *budget)
 		start(run_flush);
 	else if (spend(&budget->reads, 6))
 		start(run_read);
-	else if (spend(&budget->seals, 6))
+	else if (spend(&budget->seals, 8))
 		start(run_seal);
 	else if (spend(&budget->checkpoints, 12))
 		start(run_checkpoint);
@@ -236,7 +237,7 @@ static u32 choose_actor(struct sleeper *sleeper)
 		sleeper->actor = random_below(ACTORS);
 		if (chance(50) && find(&found, chance(50) ? is_in_flight : is_reading))
 			sleeper->actor = found;
-		sleeper->steps = 20 + random_below(200);
+		sleeper->steps = 20 + random_below(chance(30) ? 1000 : 200);
 	}
 	sleeper->steps -= !!sleeper->steps;
 	do
@@ -249,8 +250,9 @@ static u32 choose_actor(struct sleeper *sleeper)
 static void live(void)
 {
 	struct budget budget = {
-		.writes = 3 + random_below(24), .unmaps = random_below(10),
-		.reads = random_below(6), .flushes = random_below(8), .seals = random_below(5),
+		.writes = 3 + random_below(24), .unmaps = random_below(sim.calm ? 2 : 10),
+		.reads = random_below(sim.calm ? 1 : 6),
+		.flushes = random_below(sim.calm ? 2 : 8), .seals = random_below(6),
 		.checkpoints = 1 + random_below(chance(40) ? 16 : 6),
 		.forgets = random_below(3), .walks = random_below(3), .close = chance(50),
 	};
@@ -264,7 +266,7 @@ static void live(void)
 	while (steps-- && !sim.driver.closed && !sim.wrong[0]) {
 		begin_something(&budget);
 		run_one(choose_actor(&sleeper));
-		if (chance(15))
+		if (chance(8))
 			check_crash_point();
 		/* All that follows is a gap. */
 		if (sim.driver.invalid && chance(4))

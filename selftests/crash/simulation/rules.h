@@ -40,6 +40,7 @@
 	rule(busy, "V1: its entry is busy meanwhile")				\
 	rule(look_twice, "V1: it is looked up once more within the operation")	\
 	rule(held_gate, "V1: a piece is inside the gate until the container is done") \
+	rule(map_inside, "V1: and until what it made is mapped")			\
 	rule(flip, "V1: what looked a block up has left before it is unmapped")	\
 	rule(quarantine, "V2: space is used again once the log drops its old mapping") \
 	rule(punch_late, "V2: space is given back once the log drops its old mapping") \

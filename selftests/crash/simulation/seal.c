@@ -122,7 +122,7 @@ static int seal(const struct vhdx_timeline_point *point, struct known_point *kno
 	if (!err)
 		err = announce(&guid);
 	/* Another disk of the same seal has no room. */
-	if (!err && chance(8))
+	if (!err && chance(12))
 		err = -ENOMEM;
 	if (!err && RULE(fresh_guid))
 		err = retire_container(&guid);
@@ -167,8 +167,10 @@ static void seal_a_point(void)
 	memcpy(point.id.guid, &guid, sizeof(guid));
 	point.id.sequence = driver->sidecar.timeline.next_sequence;
 	point.issued = !RULE(pending);
-	if (!RULE(exchange_first))
+	if (!RULE(exchange_first)) {
 		commit_container();
+		linger();
+	}
 	known = agent_exchanges(&point.id, units_in_flight());
 	if (!known)
 		return;

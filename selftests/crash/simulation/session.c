@@ -89,8 +89,10 @@ void invalidate(void)
 	vhdx_guid guid;
 	u64 random = random_next();
 
-	if (!RULE(invalid_first))
+	if (!RULE(invalid_first)) {
 		release_writes();
+		linger();
+	}
 	if (!lock(&driver->header_owner))
 		return;
 	if (!driver->invalid) {

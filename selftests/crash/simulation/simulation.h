@@ -142,6 +142,7 @@ struct simulation {
 	bool was_invalid;		/* the sidecar, when it went; until the next attach */
 	bool impatient;			/* this round has deadlines */
 	bool device;			/* and its container is on one */
+	bool calm;			/* which is what it is about least */
 	u32 ring;			/* how much of the log it uses */
 	u32 pages_most;			/* of an entry */
 	u32 journal_fails;		/* in so many steps; 0: never */

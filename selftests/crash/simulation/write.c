@@ -110,7 +110,7 @@ bool io_enter(struct io *io, enum io_where *where)
 	armed = mark_and_look(live, io);
 	rcu_read_unlock();
 	if (!RULE(slot_first))
-		step();
+		linger();
 	take_slot(io);
 	agent_marks(io->units);
 	if (armed || (is_whole(io) && !io->held) || !RULE(release) ||
@@ -196,6 +196,10 @@ static void send_and_end(struct io *io)
 		/* Without power. */
 		io_fail(io);
 		return;
+	}
+	if (!RULE(map_inside)) {
+		gate_leave();
+		linger();
 	}
 	if (io->held)
 		io_publish(io);
