@@ -269,7 +269,7 @@ static void live(void)
 		if (chance(8))
 			check_crash_point();
 		/* All that follows is a gap. */
-		if (sim.driver.invalid && chance(4))
+		if (sim.driver.invalid && chance(1))
 			break;
 	}
 }
