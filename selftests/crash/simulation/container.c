@@ -9,9 +9,11 @@
 static const u32 units[UNITS] = {
 	0, 1, 2, 4, 15615, 15616, 32767, 32768, 32769, 124927, 124928, 131071, 131072, 139263,
 };
+
 static const u32 numbers[BLOCKS] = {
 	0, 1, 2, 7807, 7808, 16383, 16384, 62463, 62464, 65535, 65536, 69631,
 };
+
 static const u32 pages[PAGES] = { 0, 15, 32, 122, 128, 136 };
 
 static struct vhdx_extent structures[] = { { 0, PAYLOAD_OFFSET } };

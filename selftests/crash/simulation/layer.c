@@ -6,7 +6,9 @@
 
 struct vhdx_bat_entry layer_entry(u32 block)
 {
-	return vhdx_bat_decode(le64_to_cpu(sim.layer.pages[page_of(block)].entries[slot_of(block)]));
+	const struct page *page = &sim.layer.pages[page_of(block)];
+
+	return vhdx_bat_decode(le64_to_cpu(page->entries[slot_of(block)]));
 }
 
 u64 layer_set(u32 block, enum vhdx_block_state state, u64 where)

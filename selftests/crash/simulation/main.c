@@ -263,6 +263,9 @@ static void live(void)
 	start(run_committer);
 	start(run_journal);
 	start(run_give_back);
+	/* Before anything is allocated. */
+	if (!sim.calm && chance(30))
+		start(run_unmap);
 	while (steps-- && !sim.driver.closed && !sim.wrong[0]) {
 		begin_something(&budget);
 		run_one(choose_actor(&sleeper));

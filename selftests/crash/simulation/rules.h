@@ -49,7 +49,7 @@
 	rule(tail_cleared, "V2: what is behind the last block at attach is not zero") \
 	rule(empty_first, "V2: a file is cut when both headers say that the log is empty") \
 	rule(copy, "V3: what is applied is what was logged")			\
-	rule(applied_first, "V3: pages are durable in place before the next entry is its own tail") \
+	rule(applied_first, "V3: pages are durable in place before the next entry")	\
 	rule(apply_counts, "V3: a page that could not be applied ends all commits") \
 	rule(payload_first, "V4: data is durable before the entry that leads to it") \
 	rule(logged_first, "V4: who waits for a commit is told when the entry is durable") \
@@ -60,8 +60,8 @@
 	rule(empty_between, "V5: the headers say that the log is empty before it begins anew") \
 	rule(fresh_log, "V5: each generation has a fresh LogGuid")		\
 	rule(size_first, "V5: a size is not in an entry before the file has it") \
-	rule(retire_flush, "V5: what was applied is durable before a header says that the log is empty") \
-	rule(replay_flush, "V5: what was replayed is durable before a header says that") \
+	rule(retire_flush, "V5: what was applied is durable before the log is empty") \
+	rule(replay_flush, "V5: what was replayed is durable before the log is empty") \
 	rule(scan, "V6: nothing is allocated before the whole BAT was seen")	\
 	rule(scan_first, "V6: nor is anything unmapped")
 

@@ -249,12 +249,12 @@ void io_go_on(struct io *io)
 			wait_for_operation(io->block, io->count);
 		} else if (is_whole(io) || io->kind == IO_ZERO) {
 			err = io_hold_blocks(io);
-		} else if (io->count > 1) {
+		} else if (io->count == 1) {
+			err = io_allocate(io);
+		} else {
 			leave_slot(io);
 			halve(io);
 			return;
-		} else {
-			err = io_allocate(io);
 		}
 	}
 	if (io->held)
