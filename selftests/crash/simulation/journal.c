@@ -206,11 +206,13 @@ static int log_some(void)
 
 static int apply_taken(void)
 {
+	u32 i;
+
 	if (RULE(applied_first))
 		return apply(&entry);
 	/* Behind the next flush. */
 	late = entry;
-	for (u32 i = 0; i < late.count; i++)
+	for (i = 0; i < late.count; i++)
 		late.copies[i].sector = late.bytes + length_of(i);
 	return 0;
 }

@@ -257,17 +257,22 @@ static void live(void)
 		.forgets = random_below(3), .walks = random_below(3), .close = chance(50),
 	};
 	struct sleeper sleeper = { };
-	u32 steps = 20 + random_below(chance(40) ? 300 : 3000);
+	u32 steps = 20 + random_below(chance(40) ? 300 : 3000), alone = 0;
 
 	sim.counters.lives++;
 	start(run_committer);
 	start(run_journal);
 	start(run_give_back);
-	/* Before anything is allocated. */
-	if (!sim.calm && chance(30))
+	/* Something is unmapped, and that is applied, before anything is allocated. */
+	if (!sim.calm && chance(25)) {
 		start(run_unmap);
+		alone = 400;
+	}
 	while (steps-- && !sim.driver.closed && !sim.wrong[0]) {
-		begin_something(&budget);
+		if (alone)
+			alone--;
+		else
+			begin_something(&budget);
 		run_one(choose_actor(&sleeper));
 		if (chance(8))
 			check_crash_point();
