@@ -54,7 +54,8 @@ static struct fake_write *insert(struct fake_store *fake, u64 offset, size_t len
 	u32 at = fake->pending_count;
 
 	fake->pending = realloc(fake->pending, (fake->pending_count + 1) * sizeof(*fake->pending));
-	while (fake->pause && at && !fake->pending[at - 1].done && random_below(2))
+	while (fake->pause && at && !fake->pending[at - 1].done && !fake->pending[at - 1].over &&
+	       random_below(2))
 		at--;
 	memmove(&fake->pending[at + 1], &fake->pending[at],
 		(fake->pending_count++ - at) * sizeof(*fake->pending));
@@ -103,9 +104,11 @@ static void supersede(struct fake_write *earlier, const struct fake_write *later
 	u64 at = max(earlier->offset, later->offset);
 	u64 end = min(earlier->offset + earlier->length, later->offset + later->length);
 
-	if (at < end)
-		memcpy(earlier->data + (at - earlier->offset), later->data + (at - later->offset),
-		       end - at);
+	if (at >= end)
+		return;
+	earlier->over = true;
+	memcpy(earlier->data + (at - earlier->offset), later->data + (at - later->offset),
+	       end - at);
 }
 
 /* What was answered by @when is durable; @only: of that, the write that began then. */

@@ -21,6 +21,7 @@ struct fake_write {
 	u8 *data;		/* NULL: the file ends at @offset from here on */
 	u64 begun;		/* when, by the store's clock */
 	u64 done;		/* when it was answered; 0: it was not yet */
+	bool over;		/* a later one is durable: it is behind no other any more */
 };
 
 struct fake_store {
