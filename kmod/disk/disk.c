@@ -596,6 +596,8 @@ void vhdx_disk_drain(struct vhdx_disk *disk)
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
 	wait_for_completion(&disk->writes_drained);
+	/* Whoever sent the last one may be in vhdx_file_queue_add() yet. */
+	synchronize_rcu_expedited();
 }
 
 /**
