@@ -9,8 +9,7 @@
 #include <linux/blkdev.h>
 
 /*
- * REQ_NOWAIT is announced where the leaf is on a device, and all devices of the chain have it; no
- * other bio has it.
+ * REQ_NOWAIT is announced where all devices of the chain have it; otherwise no bio has it.
  */
 static gfp_t gfp_of(const struct bio *bio)
 {
