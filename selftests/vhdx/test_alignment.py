@@ -3,7 +3,8 @@
 #
 # test_alignment - sectors, sizes and bios that fit badly (rule V8)
 #
-# vm: on=uml,6.1:tmpfs+end* takes=8
+# vm: on=uml,6.1:tmpfs takes=8
+import contextlib
 import errno
 import mmap
 import os
@@ -84,33 +85,6 @@ def tmpfs():
 
 # ---- sizes ----------------------------------------------------------------------------------
 
-def end_of_image(cut):
-    """The file ends within its last block, as disk2vhd leaves it: what it lacks reads as zeroes and
-    can be written, in direct I/O that is not aligned to where it ends."""
-    size = 8 * MIB
-    with images.container(size, MIB, fixed=True, content=[(0, pattern(1, size - cut))]) as path, \
-            images.directory() as scratch:
-        os.truncate(path, path.stat().st_size - cut)
-        with judge.Truth(scratch / "truth", size) as truth:
-            truth.write(0, pattern(1, size - cut))
-            with raw_attached(path, flags=uapi.ATTACH_READ_ONLY) as disk:
-                judge.same_disk(disk, truth)
-                judge.same_range(disk, truth, size - 512, 512)
-            with raw_attached(path) as disk:
-                judge.same_disk(disk, truth)
-                for offset, length in ((size - 512, 512), (size - cut - 1024, 2048)):
-                    data = pattern(offset, min(length, size - offset))
-                    disk.write(offset, data)
-                    truth.write(offset, data)
-                judge.same_disk(disk, truth)
-            with raw_attached(path) as disk:
-                judge.same_disk(disk, truth)
-
-
-ktap.add("end_of_image_512_after_a_mib", end_of_image, MIB - 512)
-ktap.add("end_of_image_512_before_a_mib", end_of_image, 512)
-
-
 def available():
     """Bytes of memory."""
     with open("/proc/meminfo", encoding="ascii") as found:
@@ -145,7 +119,8 @@ def bios_of_any_length():
     large pages and at any sector of them."""
     size, rng = 24 * MIB, random.Random(16)
     memory = mmap.mmap(-1, 20 * MIB)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    # Not all kernels have them.
+    with contextlib.suppress(OSError):
         memory.madvise(mmap.MADV_HUGEPAGE)
     memory[:] = pattern(7, len(memory))
     view = memoryview(memory)
