@@ -320,7 +320,8 @@ static u32 dma_alignment(const struct vhdx_disk *disk)
 
 /*
  * The block layer ends a bio that does not wait with an error where its device does not know that.
- * A bio may go to any of the devices that the layers are on; a file's are started by workers.
+ * A bio may go to any of the devices that the layers are on. Workers start those of files: whoever
+ * sends one does not wait.
  */
 static bool takes_nowait(const struct vhdx_disk *disk)
 {
@@ -329,7 +330,7 @@ static bool takes_nowait(const struct vhdx_disk *disk)
 
 	for (i = 0; i < disk->layer_count; i++) {
 		vhdx_container_describe(&disk->layers[i].container, &what);
-		if (what.below ? !bdev_nowait(what.below) : !i)
+		if (what.below && !bdev_nowait(what.below))
 			return false;
 	}
 	return true;
@@ -596,6 +597,8 @@ void vhdx_disk_drain(struct vhdx_disk *disk)
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
 	wait_for_completion(&disk->writes_drained);
+	/* Whoever sent the last one may be in vhdx_file_queue_add() yet. */
+	synchronize_rcu_expedited();
 }
 
 /**

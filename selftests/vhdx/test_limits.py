@@ -162,13 +162,17 @@ def no_waiting_for_a_region():
 
 @ktap.case
 def no_waiting_in_a_file():
-    """Is not promised: whoever asks for it is told so at once, and nothing is done."""
-    with images.directory() as scratch:
+    """A worker waits for the file system, and whoever sends the I/O does not."""
+    old, new = b"o" * 4096, b"n" * 4096
+    with images.directory() as scratch, udev.asleep():
         path = images.create(scratch / "disk.vhdx", SIZE, MIB, content=[(0, b"o" * MIB)])
         with raw_attached(path) as disk:
-            disk.write(0, b"o" * 4096)
-            ktap.equal(nowait(disk, 0, b"n" * 4096), errno.EOPNOTSUPP, "a write")
-            ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
+            ktap.equal(nowait(disk, 0, new), errno.EAGAIN, "a first write")
+            disk.write(4096, old)
+            ktap.equal(nowait(disk, 0), old, "a read")
+            ktap.equal(nowait(disk, 0, new), new, "a write")
+            ktap.equal(nowait(disk, 9 * MIB, new), errno.EAGAIN, "a new block")
+            ktap.equal(disk.read(0, 8192), new + old, "content")
 
 
 ktap.main()
