@@ -61,6 +61,11 @@ static inline u64 vhdx_add64(u64 *word, s64 more)
 	return atomic64_add_return(more, (atomic64_t *)word);
 }
 
+static inline u32 vhdx_add32(u32 *word, s32 more)
+{
+	return (u32)atomic_add_return(more, (atomic_t *)word);
+}
+
 static inline u32 vhdx_crc32c(u32 seed, const void *data, size_t length)
 {
 	return crc32c(seed, data, length);

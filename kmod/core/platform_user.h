@@ -155,6 +155,11 @@ static inline u64 vhdx_add64(u64 *word, s64 more)
 	return __atomic_add_fetch(word, more, __ATOMIC_SEQ_CST);
 }
 
+static inline u32 vhdx_add32(u32 *word, s32 more)
+{
+	return __atomic_add_fetch(word, more, __ATOMIC_SEQ_CST);
+}
+
 /* The kernel's crc32c(): no inversion before or after. crc32c_user.c */
 u32 vhdx_crc32c(u32 seed, const void *data, size_t length);
 

@@ -91,7 +91,7 @@ static void compare_sums(void)
 		vhdx_changemap_leaf_or(&map, leaf, words);
 		EXPECT(!memcmp(lent.page, words, sizeof(words)));
 		EXPECT_EQ(lent.units, vhdx_count_bits(words, VHDX_LEAF_WORDS));
-		EXPECT_EQ(map.sums[leaf].groups, vhdx_leaf_bits_groups_of(words));
+		EXPECT_EQ(map.leaf_groups[leaf], vhdx_leaf_bits_groups_of(words));
 		vhdx_shared_put(lent.page);
 	}
 }

@@ -243,7 +243,8 @@ static int detach_all(struct detaching *detaching)
 		if (try_all(detaching, last, &code))
 			until = now_ms() + DETACH_PATIENCE_MS;
 		/* One may have come meanwhile. */
-		if (wanted.all && !last && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
+		if (wanted.all && !last &&
+		    vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
 			return note_failure(detaching, NULL, -ENOMEM);
 		if (left->count)
 			nanosleep(&pause, NULL);

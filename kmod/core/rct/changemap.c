@@ -36,8 +36,9 @@ int vhdx_changemap_init(struct vhdx_changemap *map, u64 disk_size, u32 unit_shif
 		return -ENOMEM;
 	map->leaves = vhdx_alloc(leaves * sizeof(vhdx_leaf));
 	map->present = vhdx_alloc(((leaves >> 6) + 1) * sizeof(u64));
-	map->sums = vhdx_alloc(leaves * sizeof(*map->sums));
-	if (!map->leaves || !map->present || !map->sums) {
+	map->leaf_groups = vhdx_alloc(leaves * sizeof(*map->leaf_groups));
+	map->leaf_units = vhdx_alloc(leaves * sizeof(*map->leaf_units));
+	if (!map->leaves || !map->present || !map->leaf_groups || !map->leaf_units) {
 		vhdx_changemap_release(map);
 		return -ENOMEM;
 	}
@@ -54,7 +55,8 @@ void vhdx_changemap_release(struct vhdx_changemap *map)
 	for (i = 0; i < map->leaf_count; i++)
 		if (map->leaves[i] > VHDX_LEAF_ALL)
 			vhdx_shared_put(map->leaves[i]);
-	vhdx_free(map->sums);
+	vhdx_free(map->leaf_units);
+	vhdx_free(map->leaf_groups);
 	vhdx_free(map->leaves);
 	vhdx_free(map->present);
 	memset(map, 0, sizeof(*map));
@@ -76,16 +78,15 @@ static void set_bits(u64 *word, u64 mask)
 /* Of a leaf. What two markers set at once was counted by both of them. */
 static void mark_word(struct vhdx_changemap *map, u32 leaf, u64 *words, u32 index, u64 mask)
 {
-	struct vhdx_leaf_sum *sum = &map->sums[leaf];
 	u64 fresh = mask & ~READ_ONCE(words[index]);
 
 	if (!fresh)
 		return;
-	set_bits(&sum->groups, 1ULL << (index >> VHDX_GROUP_SHIFT));
-	vhdx_add64(&sum->units, hweight64(fresh));
+	set_bits(&map->leaf_groups[leaf], 1ULL << (index >> VHDX_GROUP_SHIFT));
+	vhdx_add32(&map->leaf_units[leaf], (s32)hweight64(fresh));
 	fresh &= vhdx_fetch_or64(&words[index], fresh);
 	if (fresh)
-		vhdx_add64(&sum->units, -(s64)hweight64(fresh));
+		vhdx_add32(&map->leaf_units[leaf], -(s32)hweight64(fresh));
 }
 
 /*
@@ -230,7 +231,7 @@ void vhdx_changemap_read_leaf(const struct vhdx_changemap *map, u32 leaf,
 	if (words == VHDX_LEAF_ALL)
 		vhdx_leaf_bits_fill(units);
 	else
-		vhdx_leaf_bits_or(units, words, READ_ONCE(map->sums[leaf].groups));
+		vhdx_leaf_bits_or(units, words, READ_ONCE(map->leaf_groups[leaf]));
 }
 
 enum vhdx_lending vhdx_changemap_lend_leaf(const struct vhdx_changemap *map, u32 leaf,
@@ -244,7 +245,7 @@ enum vhdx_lending vhdx_changemap_lend_leaf(const struct vhdx_changemap *map, u32
 		return VHDX_LENT_NOT;
 	vhdx_shared_get(words);
 	lent->page = words;
-	lent->units = min_t(u64, READ_ONCE(map->sums[leaf].units), VHDX_LEAF_UNITS);
+	lent->units = min_t(u32, READ_ONCE(map->leaf_units[leaf]), VHDX_LEAF_UNITS);
 	return VHDX_LENT_PAGE;
 }
 

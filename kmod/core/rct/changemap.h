@@ -27,22 +27,14 @@ typedef u64 *vhdx_leaf;
 #define VHDX_LEAF_ALL	((vhdx_leaf)1)
 
 /**
- * struct vhdx_leaf_sum - what is known of a leaf that has words, before its bits are looked at
- * @groups:	bit i: there may be any in the words from VHDX_GROUP_WORDS * i on
- * @units:	how many there are; more, while they are set
- */
-struct vhdx_leaf_sum {
-	u64 groups;
-	u64 units;
-};
-
-/**
  * struct vhdx_changemap - the map of one delta
  * @unit_shift:	log2 of the unit in bytes
  * @units:	units of the disk, the last one possibly partial
  * @leaves:	leaf slots, changed with cmpxchg only; words lie in shared pages
  * @present:	a bit for each that is not NULL, or is just about to be published
- * @sums:	of each
+ * @leaf_groups: of each leaf that has words, known before its bits are looked at: bit i: there
+ *		may be any in the words from VHDX_GROUP_WORDS * i on
+ * @leaf_units:	likewise: how many there are; more, while they are set
  */
 struct vhdx_changemap {
 	u32 unit_shift;
@@ -50,7 +42,8 @@ struct vhdx_changemap {
 	u64 units;
 	vhdx_leaf *leaves;
 	u64 *present;
-	struct vhdx_leaf_sum *sums;
+	u64 *leaf_groups;
+	u32 *leaf_units;
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -168,8 +168,9 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
  * @context:	for @fn
  *
  * What was told before a failure, or before @fn had enough, was told: processed_byte_length is 0
- * all the same. Who goes on asks from the end of the last range that it was told. A task with a pending signal may be told less than
- * all, without an error: see processed_byte_length. A kernel thread that allows none never is.
+ * all the same. Who goes on asks from the end of the last range that it was told. A task with a
+ * pending signal may be told less than all, without an error: see processed_byte_length. A kernel
+ * thread that allows none never is.
  * Returns 0, -errno as the ioctl, or what @fn returned.
  */
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,

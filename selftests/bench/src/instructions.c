@@ -26,8 +26,8 @@ static uint64_t one_round(struct queue *q, struct iocb **ios, int depth, int ran
 
 	for (i = 0; i < IOS; i += depth) {
 		for (j = 0; j < depth; j++)
-			ios[j]->aio_offset = (random ? next_random(&state) % BLOCKS : (uint64_t)i + j) *
-					     IO_SIZE;
+			ios[j]->aio_offset = IO_SIZE * (random ? next_random(&state) % BLOCKS :
+								 (uint64_t)i + j);
 		queue_send(q, ios, depth);
 		queue_wait(q, depth, events, depth);
 	}
@@ -44,7 +44,8 @@ int main(int argc, char **argv)
 	int i;
 
 	if (argc < 3 || argc > 5 || (strcmp(argv[2], "read") && strcmp(argv[2], "write")) ||
-	    depth < 1 || depth > TOGETHER || IOS % depth || (!random && strcmp(argv[4], "sequential")))
+	    depth < 1 || depth > TOGETHER || IOS % depth ||
+	    (!random && strcmp(argv[4], "sequential")))
 		errx(2, "usage: instructions PATH read|write [DEPTH [random|sequential]]");
 	queue_open(&q, argv[1], *argv[2] == 'r' ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE, depth);
 	before_workers();
