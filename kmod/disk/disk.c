@@ -238,6 +238,8 @@ static void free_queues(struct vhdx_disk *disk)
 	int i;
 
 	vhdx_swap_out_stop(&disk->swap_out);
+	/* Whoever sent the last request, a bio's or the journal's, may be in vhdx_file_queue_add() yet. */
+	synchronize_rcu_expedited();
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -597,8 +599,6 @@ void vhdx_disk_drain(struct vhdx_disk *disk)
 	percpu_ref_kill(&disk->write_ref);
 	wait_for_completion(&disk->drained);
 	wait_for_completion(&disk->writes_drained);
-	/* Whoever sent the last one may be in vhdx_file_queue_add() yet. */
-	synchronize_rcu_expedited();
 }
 
 /**

@@ -260,7 +260,8 @@ struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx
 	spin_lock(&cache->lock);
 	add(page, chain_of(cache, index));
 	spin_unlock(&cache->lock);
-	if (too_many())
+	/* What other disks have taken is not taken from this one's reserve. */
+	if (too_many() && READ_ONCE(cache->clean_count) > VHDX_PAGES_KEPT)
 		make_room(cache);
 out:
 	mutex_unlock(loader);

@@ -343,6 +343,9 @@ static int put_words(void *context, const void *words, u32 count)
 	struct query *q = context;
 	const u32 bytes = sizeof(u64) * count;
 
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
 	q->put += bytes;
 	return q->sink->put(q->sink, words, bytes);
 }

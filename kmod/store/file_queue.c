@@ -97,9 +97,15 @@ static void join(struct vhdx_file_queue *queue, struct vhdx_request *first)
 		first->file.table = take_table(queue);
 }
 
+/*
+ * Without the lock more may have been started, and have ended, since the first of the two was read:
+ * then it is none.
+ */
 static unsigned int in_flight(const struct vhdx_file_queue *queue)
 {
-	return READ_ONCE(queue->started) - atomic_read(&queue->ended);
+	int count = READ_ONCE(queue->started) - (unsigned int)atomic_read(&queue->ended);
+
+	return max(count, 0);
 }
 
 static void watch(struct vhdx_file_queue *queue)
@@ -248,9 +254,13 @@ static struct vhdx_request *next(struct vhdx_file_queue *queue)
 		more = !list_empty(&queue->waiting);
 	}
 	spin_unlock_irq(&queue->lock);
-	/* The file system may let this one wait. */
-	if (more && READ_ONCE(queue->idle))
-		wake(queue);
+	if (more) {
+		/* Pairs with rest(): it sees what was left behind, or this sees its bit. */
+		smp_mb();
+		/* The file system may let this one wait. */
+		if (READ_ONCE(queue->idle))
+			wake(queue);
+	}
 	return request;
 }
 
@@ -261,7 +271,7 @@ static bool rest(struct vhdx_file_worker *worker)
 	unsigned int i = worker - queue->workers;
 
 	set_bit(i, &queue->idle);
-	/* Pairs with wake(): it sees the bit, or this sees what there is to do. */
+	/* Pairs with wake() and next(): they see the bit, or this sees what there is to do. */
 	smp_mb__after_atomic();
 	return !has_work(queue) || !test_and_clear_bit(i, &queue->idle);
 }

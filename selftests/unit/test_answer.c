@@ -444,6 +444,49 @@ static int hear(void *context, const void *words, u32 count)
 	return 0;
 }
 
+/* A disk all of which changed, however large it is. */
+static int find_all(void *context, u32 leaf, u32 *end)
+{
+	(void)context;
+	*end = leaf;
+	return 0;
+}
+
+static int fill_all(void *context, u32 leaf, u32 *end)
+{
+	(void)context;
+	(void)leaf;
+	(void)end;
+	return 0;
+}
+
+static int count_words(void *context, const void *words, u32 count)
+{
+	(void)words;
+	*(u64 *)context += count;
+	return 0;
+}
+
+CASE(more_units_than_32_bits_count)
+{
+	static const struct vhdx_leaf_source all = { .find = find_all, .fill = fill_all };
+	const u64 size = 4ULL << 40;
+	struct vhdx_answer answer = {
+		.form = &vhdx_answer_bits, .unit_shift = 9, .granule_shift = 9, .units = &units,
+	};
+	u64 words = 0;
+
+	ASSERT_EQ(vhdx_answer_bits_room(&answer), 0);
+	vhdx_answer_bits_begin(&answer, size);
+	while (vhdx_answer_leaf(&answer, &all, NULL) > 0)
+		;
+	EXPECT_EQ(vhdx_answer_bits_tell(&answer, count_words, &words), 0);
+	EXPECT_EQ(answer.offset, size);
+	EXPECT_EQ(answer.changed, size);
+	EXPECT_EQ(words, size >> 9 >> 6);
+	vhdx_answer_bits_release(&answer);
+}
+
 /* [offset, end) in windows that are as large as there is room, or end where the caller's does. */
 static void compare_bits(u64 offset, u64 end, u64 step)
 {

@@ -53,6 +53,8 @@ def sound(path):
 def observed():
     """A module is told of each write, of large pages too, which are cut: its memory is no more than
     that of the writes under way."""
+    if not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+        ktap.skip("the kernel has no large pages")
     with container("ext4") as path, sound(path) as disk, watch.watched(disk):
         with filesystem.swap(disk.node):
             ktap.diag(f"{pressure.swap_out(pressure.machine() * 5 // 4, large=True):.0f} s")

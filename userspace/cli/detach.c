@@ -43,7 +43,7 @@ struct disks {
  * struct detaching - how far it is
  * @left:	still attached
  * @gone:	detached
- * @failed:	neither: it was said
+ * @failed:	neither: it was said; or somebody else detaches it
  * @one:	a single one is wanted, and its reply is no list
  * @failures:	with --json: what was said, an object for each that failed
  */
@@ -171,9 +171,11 @@ static int note_failure(struct detaching *detaching, const struct attachment *di
 /* How one ended that is not busy; an exit code. */
 static int sort(struct detaching *detaching, const struct attachment *disk, int err)
 {
-	/* Somebody else, or the last close, was faster. */
-	if (wanted.all && err == -ENODEV)
-		return EXIT_DONE;
+	/* Somebody else, or the last close, was faster; its container may hang, and it is listed yet. */
+	if (wanted.all && err == -ENODEV) {
+		err = add(&detaching->failed, disk);
+		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;
+	}
 	if (!err) {
 		err = add(&detaching->gone, disk);
 		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;

@@ -56,9 +56,9 @@ static u64 last_mask(u32 units)
 }
 
 /* All up to @to are told. The last unit may go beyond the end of what was asked for. */
-static int go_on(struct vhdx_answer *answer, u64 to, u32 changed, bool is_last_changed)
+static int go_on(struct vhdx_answer *answer, u64 to, u64 changed, bool is_last_changed)
 {
-	answer->changed += (u64)changed << answer->unit_shift;
+	answer->changed += changed << answer->unit_shift;
 	if (is_last_changed)
 		answer->changed -= -to & ((1ULL << answer->unit_shift) - 1);
 	answer->offset = to;
@@ -192,6 +192,9 @@ bool vhdx_answer_bits_are_full(const struct vhdx_answer *answer)
 	return answer->offset == answer->end || (!is_folded(answer) && !has_room(answer));
 }
 
+/* Who is told looks now and then whether somebody was killed. */
+#define ZERO_WORDS_AT_ONCE	8192U
+
 /* What is longer than its page goes on with that from its beginning. */
 static int tell_part(const struct vhdx_bits_part *part,
 		     int (*put)(void *context, const void *words, u32 count), void *context)
@@ -200,11 +203,9 @@ static int tell_part(const struct vhdx_bits_part *part,
 	u32 n, first = part->first, left = part->count;
 	int err = 0;
 
-	if (!words)
-		return put(context, NULL, left);
 	for (; left && !err; left -= n) {
-		n = min(left, VHDX_LEAF_WORDS - first);
-		err = put(context, words + first, n);
+		n = min(left, words ? VHDX_LEAF_WORDS - first : ZERO_WORDS_AT_ONCE);
+		err = put(context, words ? words + first : NULL, n);
 		first = 0;
 	}
 	return err;
