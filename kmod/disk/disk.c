@@ -238,7 +238,9 @@ static void free_queues(struct vhdx_disk *disk)
 	int i;
 
 	vhdx_swap_out_stop(&disk->swap_out);
-	/* Whoever sent the last request, a bio's or the journal's, may be in vhdx_file_queue_add() yet. */
+	/* Whoever sent the last request, of a bio or of the journal, may be in
+	 * vhdx_file_queue_add() yet.
+	 */
 	synchronize_rcu_expedited();
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
