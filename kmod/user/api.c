@@ -11,6 +11,7 @@
 #include "disk/registry.h"
 #include "points/admin.h"
 #include "points/seal.h"
+#include "store/scope.h"
 
 #include <linux/export.h>
 #include <linux/slab.h>
@@ -103,8 +104,12 @@ EXPORT_SYMBOL_VHDX(vhdx_hold_get_points);
 int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason)
 {
 	struct vhdx_diag diag = { };
+	/* As the ioctl: writes wait for the lock (rule K3). Questions and seals have their own. */
+	unsigned int flags = vhdx_scope_enter();
+	int err = vhdx_tracking_forget(&hold->disk->tracker, id, &diag);
 
-	return with_reason(vhdx_tracking_forget(&hold->disk->tracker, id, &diag), &diag, reason);
+	vhdx_scope_leave(flags);
+	return with_reason(err, &diag, reason);
 }
 EXPORT_SYMBOL_VHDX(vhdx_hold_forget);
 

@@ -171,7 +171,7 @@ static int note_failure(struct detaching *detaching, const struct attachment *di
 /* How one ended that is not busy; an exit code. */
 static int sort(struct detaching *detaching, const struct attachment *disk, int err)
 {
-	/* Somebody else, or the last close, was faster. Its container may hang: then it is listed. */
+	/* Somebody else, or the last close, was faster. If its container hangs it is listed. */
 	if (wanted.all && err == -ENODEV) {
 		err = add(&detaching->failed, disk);
 		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;
