@@ -185,8 +185,18 @@ static int sort(struct detaching *detaching, const struct attachment *disk, int 
 	return err ? note_failure(detaching, NULL, err) : EXIT_FAILED;
 }
 
-/* Tries each once; those that are busy are left, unless it is the @last time. Did one go? */
-static bool try_all(struct detaching *detaching, bool last, int *code)
+static bool is_held(const struct attachment *disk)
+{
+	char holder[256];
+
+	return vhdx_is_held(disk->index, holder, sizeof(holder));
+}
+
+/*
+ * Tries each once; those that are busy are left, unless it is the @last time, or all were @held and
+ * this one still is: a kernel module may have let go. Did one go?
+ */
+static bool try_all(struct detaching *detaching, bool last, bool held, int *code)
 {
 	struct disks *left = &detaching->left;
 	size_t count = left->count;
@@ -198,7 +208,7 @@ static bool try_all(struct detaching *detaching, bool last, int *code)
 	for (i = 0; i < count; i++) {
 		disk = left->list[i];
 		err = detach_once(&disk);
-		if (err == -EBUSY && !last)
+		if (err == -EBUSY && !last && !(held && is_held(&disk)))
 			left->list[busy++] = disk;
 		else
 			*code |= sort(detaching, &disk, err);
@@ -210,11 +220,10 @@ static bool try_all(struct detaching *detaching, bool last, int *code)
 /* Waiting for these would be in vain: they are mounted, say. */
 static bool all_are_held(const struct disks *disks)
 {
-	char holder[256];
 	size_t i;
 
 	for (i = 0; i < disks->count; i++)
-		if (!vhdx_is_held(disks->list[i].index, holder, sizeof(holder)))
+		if (!is_held(&disks->list[i]))
 			return false;
 	return true;
 }
@@ -238,11 +247,12 @@ static int detach_all(struct detaching *detaching)
 	struct disks *left = &detaching->left;
 	long long until = now_ms() + DETACH_PATIENCE_MS;
 	int code = EXIT_DONE;
-	bool last;
+	bool last, held;
 
 	do {
-		last = now_ms() >= until || (!wanted.all && all_are_held(left));
-		if (try_all(detaching, last, &code))
+		last = now_ms() >= until;
+		held = !wanted.all && all_are_held(left);
+		if (try_all(detaching, last, held, &code))
 			until = now_ms() + DETACH_PATIENCE_MS;
 		/* One may have come meanwhile. */
 		if (wanted.all && !last &&

@@ -170,7 +170,8 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
  * What was told before a failure, or before @fn had enough, was told: processed_byte_length is 0
  * all the same. Who goes on asks from the end of the last range that it was told. A task with a
  * pending signal may be told less than all, without an error: see processed_byte_length. A kernel
- * thread that allows none never is.
+ * thread that allows none never is. What was found already is told to a task that was killed
+ * as well: an @fn that takes long looks for fatal_signal_pending() itself.
  * Returns 0, -errno as the ioctl, or what @fn returned.
  */
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
