@@ -87,51 +87,55 @@ static const struct vhdx_block_slot *find(struct vhdx_block_cache *cache, u64 bl
 	return slot;
 }
 
-bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
+/* The same, and unless it is NULL they are locked from here on. */
+static const struct vhdx_block_slot *find_locked(struct vhdx_block_cache *cache, u64 block, u32 crc)
 {
 	const struct vhdx_block_slot *slot;
 
 	if (!is_there(cache))
-		return false;
+		return NULL;
 	lock(cache);
 	slot = find(cache, block, crc);
-	if (slot)
-		memcpy(buf, slot->page, VHDX_PAGE);
-	unlock(cache);
+	if (!slot)
+		unlock(cache);
 	return slot;
+}
+
+bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
+{
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
+
+	if (!slot)
+		return false;
+	memcpy(buf, slot->page, VHDX_PAGE);
+	unlock(cache);
+	return true;
 }
 
 bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc,
 			 struct vhdx_leaf_bits *units)
 {
-	const struct vhdx_block_slot *slot;
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
 
-	if (!is_there(cache))
+	if (!slot)
 		return false;
-	lock(cache);
-	slot = find(cache, block, crc);
-	if (slot)
-		vhdx_leaf_bits_or_le(units, slot->page, slot->groups);
+	vhdx_leaf_bits_or_le(units, slot->page, slot->groups);
 	unlock(cache);
-	return slot;
+	return true;
 }
 
 bool vhdx_block_cache_lend(struct vhdx_block_cache *cache, u64 block, u32 crc,
 			   struct vhdx_lent_leaf *lent)
 {
-	const struct vhdx_block_slot *slot;
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
 
-	if (!is_there(cache))
+	if (!slot)
 		return false;
-	lock(cache);
-	slot = find(cache, block, crc);
-	if (slot) {
-		vhdx_shared_get(slot->page);
-		lent->page = slot->page;
-		lent->units = slot->units;
-	}
+	vhdx_shared_get(slot->page);
+	lent->page = slot->page;
+	lent->units = slot->units;
 	unlock(cache);
-	return slot;
+	return true;
 }
 
 /* What was in the slot is the caller's to let go of. It is locked. */
