@@ -85,6 +85,12 @@ install-userspace:
 
 install: install-userspace $(if $(have-kdir),modules_install)
 
+# Where one command asks for both, what is installed is built before, not meanwhile.
+install-userspace: | $(filter all userspace,$(MAKECMDGOALS))
+ifneq ($(have-kdir),)
+install-api modules_install: | $(filter all modules,$(MAKECMDGOALS))
+endif
+
 # ---- showing and testing ----------------------------------------------------
 
 demo:
