@@ -165,6 +165,7 @@ def judge(recorded, seed):
     violations = [violation for part in parts for violation in part[1]]
     ktap.diag(f"{len(recorded.aftermath.parents)} parents, "
               f"{sum(map(len, recorded.recording.groups))} writes, "
+              f"{recorded.recording.discards()} discards, "
               f"{len(recorded.recording.groups)} flushes; " +
               ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) +
               f"; {len(violations)} violations")

@@ -156,6 +156,63 @@ CASE(from_anywhere)
 	done();
 }
 
+/* ---- what one layer has itself: its delta since its parent was frozen (rule V7) -------------- */
+
+static bool layer_has(u32 layer, u64 offset)
+{
+	u64 entry = get64(&files[layer], IMAGE_BAT + 8 * (offset / MIB));
+	u64 bits = get64(&files[layer], BITMAP + 8 * (offset / SECTOR / 64));
+
+	if ((entry & 7) == 7)
+		return bits >> offset / SECTOR % 64 & 1;
+	return entry & 7;
+}
+
+static void expect_delta(u32 layer, u64 offset, u64 end)
+{
+	u64 to = end;
+	int has = vhdx_content_has(&content, layer, offset, &to, &diag);
+
+	ASSERT(has >= 0 && to > offset && to <= end);
+	for (; offset < to; offset += SECTOR)
+		ASSERT_EQ(layer_has(layer, offset), has);
+}
+
+CASE(delta_of_a_layer)
+{
+	u64 offset, end;
+	u32 layer, i;
+
+	make(11);
+	for (layer = 0; layer < LAYERS - 1; layer++) {
+		for (offset = 0; offset < DISK && !ktap.failed; offset = end) {
+			end = DISK;
+			EXPECT(vhdx_content_has(&content, layer, offset, &end, &diag) >= 0);
+			expect_delta(layer, offset, DISK);
+		}
+		for (i = 0; i < 1000 && !ktap.failed; i++) {
+			offset = random_below(DISK / SECTOR) * SECTOR;
+			end = offset + (1 + random_below((DISK - offset) / SECTOR)) * SECTOR;
+			expect_delta(layer, offset, end);
+		}
+	}
+	done();
+}
+
+/* Whoever reads it gets an error, which is not what the parent has. */
+CASE(damage_is_in_the_delta)
+{
+	u64 to;
+
+	make(12);
+	put64(&files[0], IMAGE_BAT, 5);
+	put64(&files[0], IMAGE_BAT + 8, 0);
+	to = 2 * MIB;
+	EXPECT_EQ(vhdx_content_has(&content, 0, 0, &to, &diag), 1);
+	EXPECT_EQ(to, MIB);
+	done();
+}
+
 /* All of the first block is asked of each layer in turn. */
 static void make_all_below(void)
 {

@@ -81,12 +81,21 @@ class Family:
         self.layers.append(Written(path))
 
     def write(self, disk, layer, changed):
-        """Some writes; what changed then."""
+        """Some writes, discards among them; what changed then."""
         for _ in range(self.rng.randrange(1, 8)):
             length = self.rng.choice((1, 1, 5, 128, 2 * MIB // self.sector)) * self.sector
             offset = self.rng.randrange(layer.size // self.sector) * self.sector
             length = min(length, layer.size - offset)
-            disk.write(offset, self.rng.randbytes(length))
+            if self.rng.randrange(3):
+                disk.write(offset, self.rng.randbytes(length))
+            elif self.rng.randrange(2):
+                disk.data.zero(offset, length, keep=self.rng.randrange(2))
+            else:
+                # Blocks as a whole: of others nothing is discarded.
+                block = int(disk.sysfs("block_size"))
+                offset -= offset % block
+                length = min(self.rng.randrange(1, 3) * block, layer.size - offset)
+                disk.data.discard(offset, length)
             layer.writes |= RangeSet([(offset, offset + length)])
             changed |= RangeSet([(offset, offset + length)])
         return changed

@@ -44,9 +44,13 @@ def write(disk, chance, note):
     command("mount", disk.node, MOUNT)
     write_files(chance, 10, "old")
     command("sync")
+    # What is free goes, and blocks get the space of others.
+    command("fstrim", MOUNT)
     note("seal")
     note("point", str(disk.handle.seal()))
-    write_files(chance, 30, "new")
+    write_files(chance, 15, "new")
+    command("fstrim", MOUNT)
+    write_files(chance, 15, "newer")
     note("written")
     command("umount", MOUNT)
 
@@ -55,7 +59,8 @@ def recover(disk, chance, note):
     """See the module's text."""
     note("answers", disk.answers())
     command("mount", disk.node, MOUNT)
-    write_files(chance, 10, "newer")
+    write_files(chance, 10, "newest")
+    command("fstrim", MOUNT)
     command("umount", MOUNT)
     command("e2fsck", "-f", "-n", disk.node)
 

@@ -13,7 +13,7 @@ Where the device is cut into several, recorder.paths are the parts, and each has
 dm-log-writes puts down a write when a flush that covers it comes, or at once if it is
 FUA. So what lies between two flushes is what a volatile cache may have lost any part of:
 a moment is everything up to a flush, and of what follows the first writes, any of them, or
-an arbitrary choice of sectors.
+an arbitrary choice of sectors. A discard is a write of nobody knows what: here, of GARBAGE.
 """
 
 import collections
@@ -30,11 +30,13 @@ _SUPER = struct.Struct("<QQQI")
 _ENTRY = struct.Struct("<QQQQ")
 _FLUSH, _FUA, _DISCARD, _MARK = 1, 2, 4, 8
 SECTOR = 512
+GARBAGE = b"\x5a"
 
 # Where power is lost: in this group of writes, and what of it is there.
 Cut = collections.namedtuple("Cut", "group how count")
 # What a power loss leaves: acknowledged is all that was acknowledged before it.
 Moment = collections.namedtuple("Moment", "number acknowledged cut")
+# at is where its data is in the log; of a discard, None.
 _Write = collections.namedtuple("_Write", "offset length at")
 
 
@@ -138,9 +140,10 @@ class Recording:
             self._mark(at, extra)
             return at + self.block
         at += self.block
-        if flags & _DISCARD:
-            return at
         length = sectors * self.block
+        if flags & _DISCARD:
+            self.groups[-1].append(_Write(sector * self.block, length, None))
+            return at
         if flags & _FLUSH:
             self._end_group()
         if length:
@@ -153,6 +156,10 @@ class Recording:
         self.groups.append([])
         self.acknowledged.append(())
 
+    def discards(self):
+        """How many there are."""
+        return sum(write.at is None for group in self.groups for write in group)
+
     def close(self):
         """Closes the log."""
         os.close(self.fd)
@@ -162,12 +169,17 @@ class Recording:
         return [first(number, count) for number, group in enumerate(self.groups)
                 for count in range(len(group) + 1)]
 
+    def _data(self, write, at, length):
+        """A part of what it wrote."""
+        if write.at is None:
+            return GARBAGE * length
+        return os.pread(self.fd, length, write.at + at)
+
     def _apply(self, images, write, ranges=None):
         """Writes it to the images: all of it, or only these (start, end) of it."""
         for start, end in [(0, write.length)] if ranges is None else ranges:
             for at in range(start, end, MIB):
-                images.write(write.offset + at,
-                             os.pread(self.fd, min(MIB, end - at), write.at + at))
+                images.write(write.offset + at, self._data(write, at, min(MIB, end - at)))
 
     @staticmethod
     def _part(write, chance):
