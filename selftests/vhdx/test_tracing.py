@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: own-vm smp=1 on=- full=6.12 takes=10
-"""Events of tracefs: each that Documentation/tracing.rst has is seen, and says what happened.
+# vm: own-vm smp=1 on=- full=6.12 takes=25
+"""Events of tracefs: each that Documentation/tracing.rst has is seen, and says what happened. And
+what is seen by those of others: what io_uring has to wait for, and the stack.
 
 The kernels of User Mode Linux have no tracing. One CPU: to turn an event on patches the kernel,
 and QEMU sometimes has another CPU run into what is being patched ("Oops: int3").
@@ -19,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 from vhdxtest import ctl, dio, filesystem, knob, ktap, pressure
 from vhdxtest.device import Control
 from vhdxtest.disk import attached
-from vhdxtest.images import KIB, MIB, container, create, loop
+from vhdxtest.images import KIB, MIB, blank_device, command, container, create, directory, loop
 
 TRACING = pathlib.Path("/sys/kernel/tracing")
 EVENTS = TRACING / "events/vhdx"
@@ -192,6 +193,50 @@ def sealed_together():
               if event == "vhdx_seal_step" and fields["step"] == "exchanged"}
     ktap.check(sealed, "nobody sealed")
     ktap.check(not sealed & set(words(found, "vhdx_map", "task")), "whoever seals started a write")
+
+
+# ---- io_uring ---------------------------------------------------------------------------------
+
+# What it has a thread of its own do, which waits there.
+PUNTS = TRACING / "events/io_uring/io_uring_queue_async_work"
+
+
+def punts(node, offset, size, how):
+    """How many reads and writes of this part of a disk did not get on without waiting."""
+    (TRACING / "trace").write_text("")
+    with knob.turned(PUNTS / "enable", "1"):
+        command("fio", "--name=uring", f"--filename={node}", "--ioengine=io_uring", "--direct=1",
+                "--iodepth=8", f"--rw={how}", "--bs=16k", f"--offset={offset}", f"--size={size}")
+        text = (TRACING / "trace").read_text()
+    return text.count(": io_uring_queue_async_work:")
+
+
+def without_waiting(path, *options):
+    """Reads, and writes to what is there, never wait; what has to be recorded, or made room for,
+    does, in io_uring's own thread, and as often as it must be."""
+    with attached(path, "--track", *options) as disk:
+        first = punts(disk.node, 0, 4 * MIB, "write")
+        ktap.check(first, "nothing of a first write waits: nothing was tested")
+        # Bytes that were written are read, and written again; and such as never were.
+        ktap.equal(punts(disk.node, 0, 4 * MIB, "randread"), 0, "reads that waited")
+        ktap.equal(punts(disk.node, 0, 4 * MIB, "randwrite"), 0, "writes in place that waited")
+        ktap.equal(punts(disk.node, 8 * MIB, 4 * MIB, "randread"), 0, "reads of nothing that waited")
+        ktap.diag(f"{first} of {4 * MIB // (16 * KIB)} first writes waited")
+
+
+@ktap.case
+def io_uring_on_a_device():
+    """A container on a block device."""
+    with directory() as scratch, blank_device(32 * MIB) as device:
+        create(device, 16 * MIB, MIB)
+        without_waiting(device, "--sidecar", scratch / "sidecar")
+
+
+@ktap.case
+def io_uring_in_a_file():
+    """One in a file: workers wait for the file system, and who sends does not."""
+    with container() as path:
+        without_waiting(path)
 
 
 # ---- the stack --------------------------------------------------------------------------------
