@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "swap_out.h"
 #include "disk.h"
+#include "message.h"
 #include "store/scope.h"
 
 /* How many bios are given back at a time, after no swap-out has ended in so many looks. */
@@ -111,6 +112,27 @@ void vhdx_swap_out_stop(struct vhdx_swap_out *swap_out)
 	timer_delete_sync(&swap_out->watch);
 }
 
+/*
+ * What is in a page cache is written by the kernel's flusher, who may wait for memory that is to be
+ * swapped out to this disk. That can't be helped here; whoever finds that the machine stands still
+ * is to find out why.
+ */
+static void begin(struct vhdx_disk *disk)
+{
+	const struct vhdx_container *c = vhdx_disk_container(disk);
+	struct vhdx_swap_out *swap_out = &disk->swap_out;
+	unsigned long flags;
+	bool first;
+
+	spin_lock_irqsave(&swap_out->lock, flags);
+	first = !swap_out->begun;
+	WRITE_ONCE(swap_out->begun, true);
+	spin_unlock_irqrestore(&swap_out->lock, flags);
+	if (first && c->ops->file_system && !c->direct)
+		vhdx_say_warn(disk->index,
+			      "memory is swapped out to it, and its container is used through the page cache: when memory runs out, the machine may stand still for good; use other swap space");
+}
+
 /**
  * vhdx_swap_out_enter() - one more write of swapped memory: may it start?
  * @disk:	the disk
@@ -125,6 +147,8 @@ bool vhdx_swap_out_enter(struct vhdx_disk *disk, struct bio *bio)
 	unsigned long flags;
 	bool starts;
 
+	if (unlikely(!READ_ONCE(swap_out->begun)))
+		begin(disk);
 	spin_lock_irqsave(&swap_out->lock, flags);
 	starts = swap_out->under_way < VHDX_SWAP_OUTS && bio_list_empty(&swap_out->waiting);
 	if (starts)

@@ -33,6 +33,7 @@ struct vhdx_disk;
 /**
  * struct vhdx_swap_out - see the file comment
  * @lock:	everything below; irq-safe
+ * @begun:	there was one; set once
  * @waiting:	bios that have not been started; each holds a reference of disk->write_ref
  * @under_way:	how many writes have been started, and have not ended
  * @ended:	how many writes have ended, ever
@@ -43,6 +44,7 @@ struct vhdx_disk;
  */
 struct vhdx_swap_out {
 	spinlock_t lock;
+	bool begun;
 	struct bio_list waiting;
 	unsigned int under_way;
 	unsigned int ended;

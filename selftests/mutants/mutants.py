@@ -267,6 +267,53 @@ CHAINS = [
                    "\t*where = vhdx_bat_read(page, vhdx_bat_slot_of(entry_at)).offset;\n\treturn 0;"))),
 ]
 
+CONTENT = "kmod/core/offline/content.c"
+
+# Of what is derived from layers, without a sidecar: attached, and from the files.
+DERIVED = [
+    Mutant("derived_states", "V7: in a child every state but NOT_PRESENT is a change",
+           by="unit/content",
+           edits=((CONTENT, "return found != FOUND_BELOW;", "return found == FOUND_HERE;"),)),
+    Mutant("derived_bits", "V7: each bit of a block that is there in part is a change",
+           by="unit/content",
+           edits=((CONTENT, "return here ? FOUND_HERE : FOUND_BELOW;", "return FOUND_BELOW;"),)),
+    Mutant("derived_damage", "V7: what is damaged in a child is a change", by="unit/content",
+           edits=((CONTENT, "\tif (found == -EUCLEAN)\n\t\treturn 1;",
+                   "\tif (found == -EUCLEAN)\n\t\treturn 0;"),)),
+    Mutant("derived_end", "V7: what lies behind the parent's end is a change", by="unit/history",
+           edits=((f"{RCT}/derived_delta.c",
+                   "\tif (offset >= delta->parent_size)\n\t\treturn 1;",
+                   "\tif (offset >= delta->parent_size)\n\t\treturn 0;"),)),
+    Mutant("derived_rest", "V7: a unit of which one sector changed is told", by="unit/history",
+           edits=((f"{RCT}/derived_delta.c",
+                   "vhdx_leaf_bits_set(units, (at - start) >> shift, behind);",
+                   "vhdx_leaf_bits_set(units, (at - start) >> shift, (to - start) >> shift);"),)),
+    Mutant("kernel_derived_states", "V7: in a child every state but NOT_PRESENT is a change",
+           by="vhdx/timeline:every_pair*",
+           edits=(("kmod/points/mapped.c", "return extent.kind != VHDX_MAPPING_PARENT;",
+                   "return extent.kind == VHDX_MAPPING_DATA;"),)),
+    Mutant("kernel_derived_table", "V7: and where much of the BAT is read at once",
+           by="vhdx/timeline:huge",
+           edits=(("kmod/layer/survey.c", "\tdefault:\n\t\treturn VHDX_MAPPING_ZERO;",
+                   "\tdefault:\n\t\treturn has_parent ? VHDX_MAPPING_PARENT : "
+                   "VHDX_MAPPING_ZERO;"),)),
+]
+
+# Of parents that stay as they were frozen.
+FROZEN = [
+    Mutant("frozen_beside", "V7: a container that a child beside it names is not written",
+           by="userspace/tests:chain.parent_of_a_file_beside_it",
+           edits=(("userspace/lib/children.c",
+                   "\tif (found <= 0)\n\t\treturn found;\n\treturn fail(-EBUSY",
+                   "\tif (found <= 0 || true)\n\t\treturn found < 0 ? found : 0;\n"
+                   "\treturn fail(-EBUSY"),)),
+    Mutant("frozen_in_use", "V7: nor is one that is in use as a parent",
+           by="vhdx/chains:several_children",
+           edits=(("kmod/store/claim.c",
+                   "if ((other->write || write) && is_same(other->file, file)) {",
+                   "if (other->write && is_same(other->file, file)) {"),)),
+]
+
 # Of blocks that are discarded.
 DISCARDS = [
     Mutant("discard_flip", "V1: what looked a block up has left before that is unmapped",
@@ -277,6 +324,13 @@ DISCARDS = [
     Mutant("discard_quarantine", "V2: space is used again once the log drops its old mapping",
            by="vhdx/discard:power_loss",
            edits=(("kmod/layer/freed.c", "if (freed && freed->transaction > logged)", "if (0)"),)),
+    Mutant("discard_early", "V2: space is given back once the log drops its old mapping, tracked",
+           by="crash/log_writes:sessions",
+           edits=(("kmod/layer/freed.c", "if (freed && freed->transaction > logged)", "if (0)"),
+                  ("kmod/layer/freed.c", "\tspin_unlock(&space->lock);\n}\n\n/* The oldest one, if",
+                   "\tspin_unlock(&space->lock);\n"
+                   "\tqueue_work(layer->writer.space_wq, &space->give_back);\n}\n\n"
+                   "/* The oldest one, if"))),
     Mutant("discard_zero", "V2: space that was used is not known to be zero",
            by="vhdx/discard:nothing_stale_on_a_device",
            edits=(("kmod/layer/freed.c", "freed->zero = !err && c->ops->can_grow;",
@@ -298,4 +352,4 @@ OBSERVED = [
                    "!vhdx_observers_caught(bio)) {", "if (unlikely(vhdx_is_swap_out(bio))) {"))),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS + OBSERVED
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DERIVED + FROZEN + DISCARDS + OBSERVED

@@ -4,19 +4,22 @@
 # test_flush - what a flush waits for (rules V3, V4)
 #
 # For the container's log, where metadata is dirty; what is written in place is written after that,
-# and all of it at once.
+# and all of it at once. And for nothing else: not for room that the log takes, nor for writes where
+# nothing is dirty.
 #
 # vm: timeout=200 takes=12
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
+import struct
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import faulty, images, judge, ktap, mapper  # noqa: E402
+from vhdxtest import faulty, filesystem, images, judge, ktap, mapper  # noqa: E402
 from vhdxtest.disk import raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
 from vhdxtest.mapper import SECTOR  # noqa: E402
@@ -162,8 +165,56 @@ def in_a_file():
         ktap.check(int(disk.sysfs("commit_wait_us")) > 0, "no wait took any time")
 
 
+def nothing_is_dirty():
+    """The container is flushed, and nothing is written to it: neither its log nor a header."""
+    def written(below):
+        name = os.path.basename(below.path)
+        return pathlib.Path(f"/sys/block/{name}/stat").read_text(encoding="ascii").split()[6]
+
+    with bench() as b:
+        b.disk.write(0, judge.pattern(1, 512))
+        before = b.number("commit_waits"), b.number("commit_bytes"), written(b.below)
+        b.disk.data.flush()
+        after = b.number("commit_waits"), b.number("commit_bytes"), written(b.below)
+        ktap.equal(after, (before[0] + 1, *before[1:]), "waits, bytes of commits, sectors written")
+
+
+# FS_IOC_FIEMAP, and of an extent: where it begins, how long it is, and its flags.
+_FIEMAP, _HEAD, _EXTENT = 0xC020660B, struct.Struct("=QQ4I"), struct.Struct("=QQQ16xI12x")
+_SYNC, _UNWRITTEN, _MOST = 1, 0x800, 64
+
+
+def written_extents(path, start, length):
+    """How many bytes of this range of a file are neither holes nor unwritten."""
+    request = bytearray(_HEAD.pack(start, length, _SYNC, 0, _MOST, 0) + bytes(_MOST * _EXTENT.size))
+    with open(path, "rb") as file:
+        fcntl.ioctl(file.fileno(), _FIEMAP, request)
+    count = _HEAD.unpack_from(request)[3]
+    extents = [_EXTENT.unpack_from(request, _HEAD.size + number * _EXTENT.size)
+               for number in range(count)]
+    ktap.check(count < _MOST, f"{count} extents")
+    return sum(min(at + size, start + length) - max(at, start)
+               for at, _, size, flags in extents if not flags & _UNWRITTEN)
+
+
+def log_is_there():
+    """Before the first commit all of the log has been written: otherwise each flush would wait for
+    the file system, which gives it room, or converts extents that were never written."""
+    with filesystem.mounted("ext4", 48 * MIB) as where:
+        path = images.create(where / "disk.vhdx", 64 * MIB, MIB)
+        with vhdxoracle.Image(path) as image:
+            log = image.header.log_offset, image.header.log_length
+        ktap.check(written_extents(path, *log) < log[1], "it was there before")
+        with raw_attached(path) as disk:
+            disk.write(0, bytes(512))
+            disk.data.flush()
+            ktap.equal(written_extents(path, *log), log[1], "bytes of the log that were written")
+
+
 ktap.add("acknowledged_at_logged", acknowledged_at_logged)
 ktap.add("applied_together", applied_together)
 ktap.add("failure_is_final", failure_is_final)
 ktap.add("in_a_file", in_a_file)
+ktap.add("nothing_is_dirty", nothing_is_dirty)
+ktap.add("log_is_there", log_is_there)
 ktap.main()

@@ -104,11 +104,16 @@ SCHED_NORMAL, SCHED_FIFO = 0, 1
 SWAP_OUTS = 128
 
 
+def needs_swap():
+    """Some kernels do not."""
+    if not pathlib.Path("/proc/swaps").exists():
+        ktap.skip("this kernel does not swap")
+
+
 @contextlib.contextmanager
 def swap_space():
     """(disk that is swap space, the device below the file system that its container is on)."""
-    if not pathlib.Path("/proc/swaps").exists():
-        ktap.skip("this kernel does not swap")
+    needs_swap()
     with images.directory() as scratch, slow.device(scratch / "backing", 96 * MIB) as below, \
             filesystem.made("ext4", below.path) as where:
         path = images.create(where / "disk.vhdx", 48 * MIB, MIB, fixed=True)
@@ -184,6 +189,29 @@ def swap_outs_that_wait_are_given_back():
             ktap.diag(f"of {before} pages {under_way} are still under way")
             ktap.check(under_way >= SWAP_OUTS / 2, f"{under_way} pages: those had been started")
         ktap.check(write_errors(log), "the kernel was not told")
+
+
+def warnings(kind):
+    """What is said while memory is swapped out to a disk in such a file system; nothing of how it
+    is used before that."""
+    needs_swap()
+    with filesystem.mounted(kind, 96 * MIB) as where:
+        path = images.create(where / "disk.vhdx", 48 * MIB, MIB, fixed=True)
+        with attached(path) as disk, filesystem.swap(disk.node), KernelLog() as log:
+            for _ in range(2):
+                with mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE) as memory:
+                    memory[:] = b"x" * 64 * PAGE
+                    memory.madvise(MADV_PAGEOUT)
+                    ktap.eventually(lambda: not writeback(), "everything is written", 30)
+            return disk.sysfs("io"), [text for _, text in log.records() if "page cache" in text]
+
+
+@ktap.case
+def swap_behind_a_page_cache_is_warned_of():
+    """Once; and where the container is used directly nothing is said."""
+    how, said = warnings("ramfs")
+    ktap.equal((how, len(said)), ("buffered", 1), "how it is used, and warnings")
+    ktap.equal(warnings("ext4"), ("direct", []), "how it is used, and warnings")
 
 
 # ---- metadata that is not committed -------------------------------------------------------
