@@ -54,9 +54,10 @@ struct output {
  * @mapped:	who looks into layers
  * @deltas:	of those
  * @list:	all that the answer is made of
+ * @alone:	of a disk without parents
  * @zeroes:	of ranges with flags: which of them read as zeroes
  * @layer:	of which what was recorded is asked
- * @reads:	it is not all in memory: batches are a worker's
+ * @reads:	it is not all in memory: batches are a worker's, from the next one on
  * @err:	what the last batch ended with
  * @room:	ranges that its array has room for
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
@@ -76,6 +77,7 @@ struct query {
 	struct vhdx_mapped mapped;
 	struct vhdx_derived_delta *deltas;
 	struct vhdx_delta_list list;
+	struct vhdx_delta_source alone;
 	struct vhdx_zero_stage zeroes;
 	u32 layer;
 	bool reads;
@@ -115,11 +117,10 @@ static int find_route(struct query *q, const struct vhdx_history *history,
 	return err;
 }
 
-/* Live maps alone are in memory. */
-static bool reads_something(const struct vhdx_route *route)
+/* What was recorded may all be in memory; that is tried. What layers have is looked for in them. */
+static bool reads_layers(const struct vhdx_route *route)
 {
-	return route->derived < route->derived_end || (route->tracked && route->layer) ||
-	       route->stored.first < route->stored.end;
+	return route->derived < route->derived_end;
 }
 
 static void add_source(struct query *q, const struct vhdx_leaf_source *ops, void *context)
@@ -189,7 +190,7 @@ static int look(struct query *q, struct vhdx_route *route)
 	struct vhdx_question *question = &q->visitor.question;
 	int ret = find_route(q, &question->history, route);
 
-	if (!ret && !q->reads && reads_something(route)) {
+	if (!ret && !q->reads && reads_layers(route)) {
 		q->reads = true;
 	} else if (!ret) {
 		q->answer.unit_shift = route->unit_shift;
@@ -222,7 +223,11 @@ static int look_and_read(struct query *q)
 	return ret > 0 ? run_leaves(q) : ret;
 }
 
-/* Some of the answer, into kernel memory (rule K4). 0 or -errno. */
+/*
+ * Some of the answer, into kernel memory (rule K4). By the task that asks, as long as all of it is
+ * in memory: that waits for no device, and ends soon. What is not is a worker's (errand.h). 0 or
+ * -errno.
+ */
 static int run_batch(struct query *q)
 {
 	struct vhdx_question *question = &q->visitor.question;
@@ -389,11 +394,15 @@ static int run_once(struct vhdx_cdev *cdev, struct query *q)
 
 	if (!disk)
 		return vhdx_cdev_is_gone(&q->diag);
+	q->visitor.cache->in_memory = !q->reads;
 	if (q->reads)
 		err = vhdx_errand_run(&q->errand, disk->question_wq) ?: q->err;
 	else
 		err = run_batch(q);
 	vhdx_cdev_leave(cdev);
+	/* Who was killed leaves all to the worker. */
+	if (!err && q->visitor.cache->missed)
+		q->reads = true;
 	if (!err)
 		err = q->output->put(q, false);
 	if (!err && fatal_signal_pending(current))
@@ -432,18 +441,22 @@ static int make_buffer(struct query *q)
 	return q->output == &flagged ? vhdx_zero_stage_init(&q->zeroes) : 0;
 }
 
-/* What is read, and from where. */
+/* What is looked at, and read. Without parents nothing is derived from layers. */
 static int make_sources(struct query *q, u32 parents)
 {
 	struct vhdx_visitor *visitor = &q->visitor;
 
-	q->answer.units = kvmalloc(sizeof(*q->answer.units), GFP_KERNEL);
 	visitor->cache = vhdx_index_cache_new(visitor->span.end - visitor->span.first + 1);
+	q->list.sources = &q->alone;
+	if (!visitor->cache)
+		return -ENOMEM;
+	if (!parents)
+		return 0;
 	q->list.sources = kvcalloc(parents + 1, sizeof(*q->list.sources), GFP_KERNEL);
 	q->deltas = kvcalloc(parents + 1, sizeof(*q->deltas), GFP_KERNEL);
 	if (vhdx_mapped_init(&q->mapped, parents + 1))
 		return -ENOMEM;
-	return q->answer.units && visitor->cache && q->list.sources && q->deltas ? 0 : -ENOMEM;
+	return q->list.sources && q->deltas ? 0 : -ENOMEM;
 }
 
 static void free_query(struct vhdx_errand *errand)
@@ -452,7 +465,8 @@ static void free_query(struct vhdx_errand *errand)
 
 	vhdx_mapped_release(&q->mapped);
 	kvfree(q->deltas);
-	kvfree(q->list.sources);
+	if (q->list.sources != &q->alone)
+		kvfree(q->list.sources);
 	vhdx_delta_merge_release(&q->merge);
 	vhdx_delta_merge_release(&q->visitor.merge);
 	vhdx_index_cache_free(q->visitor.cache);
@@ -538,7 +552,7 @@ static int judge(struct vhdx_disk *disk, struct query *q)
 	err = find_route(q, &question->history, &route);
 	vhdx_tracker_look_away(question);
 	vhdx_tracker_end_question(question);
-	q->reads = reads_something(&route);
+	q->reads = reads_layers(&route);
 	return err ?: vhdx_report_begin(args, &q->answer, &q->diag);
 }
 

@@ -268,4 +268,86 @@ CASE(what_is_known_stays_known)
 	drop_points();
 }
 
+/* Some blocks of the sidecar stay in memory, others go. */
+static void forget_some(struct vhdx_block_cache *kept)
+{
+	u64 block;
+
+	for (block = 0; block < sidecar.block_count; block++)
+		if (!random_below(3))
+			vhdx_block_cache_drop(kept, block, 1);
+}
+
+/*
+ * Who must not wait asks for a leaf, in as many steps as it takes; and, where something is not in
+ * memory, somebody else goes on. Whether that was so.
+ */
+static bool read_in_memory(u32 leaf, struct vhdx_leaf_bits *units)
+{
+	const u64 reads = fake.reads;
+	bool missed;
+	int ret;
+
+	cache->in_memory = true;
+	cache->missed = false;
+	do {
+		ret = vhdx_delta_merge_read(&merge, &sidecar, leaf, units, cache);
+	} while (ret > 0);
+	missed = cache->missed;
+	EXPECT_EQ(ret, missed ? -EAGAIN : 0);
+	EXPECT_EQ(fake.reads, reads);
+	cache->in_memory = false;
+	while (missed && (ret = vhdx_delta_merge_read(&merge, &sidecar, leaf, units, cache)) > 0)
+		;
+	EXPECT_EQ(ret, 0);
+	return missed;
+}
+
+static bool is_whole(u32 leaf, const struct vhdx_leaf_bits *units)
+{
+	u64 should[VHDX_LEAF_WORDS] = { };
+	u32 i;
+
+	vhdx_changemap_leaf_or(&whole, leaf, should);
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		if (vhdx_leaf_bits_word(units, i) != should[i])
+			return false;
+	return true;
+}
+
+/* A step that would have to read passes over nothing, and reads nothing. */
+CASE(what_is_not_in_memory_is_asked_for_again)
+{
+	struct vhdx_block_cache kept = { };
+	struct vhdx_leaf_bits units;
+	u32 round, leaf, found, missed = 0;
+
+	random_seed(4);
+	for (round = 0; round < 40 && !ktap.failed; round++) {
+		make_points();
+		ASSERT_EQ(vhdx_sidecar_keep_blocks(&sidecar, &kept), 0);
+		list();
+		for (leaf = 0; leaf < LEAVES; leaf++) {
+			vhdx_leaf_bits_clear(&units);
+			missed += read_in_memory(leaf, &units);
+			EXPECT(is_whole(leaf, &units));
+			if (!random_below(4))
+				forget_some(&kept);
+			/* The tables that it keeps itself. */
+			vhdx_index_cache_free(cache);
+			cache = vhdx_index_cache_new(POINTS);
+		}
+		/* By now all of it may be there. */
+		cache->in_memory = true;
+		cache->missed = false;
+		found = LEAVES;
+		while (vhdx_delta_merge_find(&merge, &sidecar, 0, &found, cache) > 0)
+			;
+		EXPECT(cache->missed || found == vhdx_changemap_find_leaf(&whole, 0, LEAVES));
+		drop_points();
+		vhdx_block_cache_release(&kept);
+	}
+	EXPECT(missed > 40);
+}
+
 SUITE("delta_merge")

@@ -130,6 +130,40 @@ def a_question_waits_for_no_writer():
         ktap.check(not outside, f"{len(outside)} times of {len(seen)} outside: {outside[:3]}")
 
 
+def forget_blocks():
+    """What is kept of sidecars goes: the second time nothing was used since the first one."""
+    images.forget_pages()
+    images.forget_pages()
+
+
+@ktap.case
+def what_is_in_memory_waits_for_no_device():
+    """Who asks answers it himself. What is not in memory is read, and told as well."""
+    deltas = [Delta({number: leaf_of([number])}, 0, 0) for number in range(40)]
+    should = [((number * sidecar.LEAF_UNITS + number) * UNIT, UNIT) for number in range(40)]
+    with prepared(deltas) as (path, below), raw_attached(path, below.path) as disk:
+        first, *_, last = disk.handle.ids()
+        for question in ((first,), (first, last)):
+            ktap.equal(disk.handle.changes(*question), should, "what was read")
+        below.delay(read=2000)
+        begin = time.monotonic()
+        for question in ((first,), (first, last)):
+            ktap.equal(disk.handle.changes(*question), should, "what is in memory")
+        ktap.check(time.monotonic() - begin < 2, "it waited for the device")
+        below.delay(read=READ_MS)
+        forget_blocks()
+        begin = time.monotonic()
+        ktap.equal(disk.handle.changes(first, last), should, "what is read again")
+        ktap.check(time.monotonic() - begin > READ_MS / 1000, "it was in memory still")
+        below.delay()
+        # The blocks of what is sealed now are there, and those of some before.
+        forget_blocks()
+        disk.handle.changes(disk.handle.ids()[20], disk.handle.ids()[30])
+        disk.write(0, b"x" * UNIT)
+        disk.handle.seal()
+        ktap.equal(disk.handle.changes(first), should, "with some of it in memory")
+
+
 @ktap.case
 def seals_beside_a_long_question():
     with prepared(one_unit_each()) as (path, below), raw_attached(path, below.path) as disk:

@@ -152,13 +152,12 @@ static int answer(struct sources *sources, const struct vhdx_route *route,
 {
 	struct vhdx_answer answer = {
 		.unit_shift = route->unit_shift,
-		.units = vhdx_alloc(sizeof(*answer.units)),
 	};
 	int more = vhdx_report_begin(query, &answer, diag);
 
 	if (more)
 		goto free;
-	more = answer.units ? list_sources(sources, route) : -ENOMEM;
+	more = list_sources(sources, route);
 	if (!more)
 		more = query->flags & VHDX_CHANGES_BITMAP ?
 		       answer_bits(&answer, &sources->list, query) :

@@ -16,7 +16,8 @@ static int go_to_leaf(struct vhdx_answer *answer, u32 leaf)
 		return more;
 	answer->leaf = leaf;
 	answer->known = VHDX_LEAF_FOUND;
-	vhdx_leaf_bits_clear(answer->units);
+	if (answer->units)
+		vhdx_leaf_bits_clear(answer->units);
 	return answer->offset < answer->end;
 }
 
@@ -82,6 +83,13 @@ static int borrow_next(struct vhdx_answer *answer, const struct vhdx_leaf_source
 	return borrow(answer, source, context);
 }
 
+static int make_room(struct vhdx_answer *answer)
+{
+	if (!answer->units)
+		answer->units = vhdx_alloc(sizeof(*answer->units));
+	return answer->units ? 0 : -ENOMEM;
+}
+
 /* What is in it. Once it was begun to be read, it is read to the end. */
 static int look_closer(struct vhdx_answer *answer, const struct vhdx_leaf_source *source,
 		       void *context)
@@ -96,7 +104,7 @@ static int look_closer(struct vhdx_answer *answer, const struct vhdx_leaf_source
 		answer->known = VHDX_LEAF_TO_READ;
 	if (err || answer->known != VHDX_LEAF_TO_READ)
 		return err;
-	err = source->read(context, answer->leaf, answer->units);
+	err = make_room(answer) ?: source->read(context, answer->leaf, answer->units);
 	if (!err)
 		answer->known = VHDX_LEAF_LOADED;
 	return err;

@@ -86,7 +86,7 @@ struct vhdx_bits_part {
  * @unit_shift:	log2 of the tracking unit
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
  * @changed:	of bits that were told: how much they say, in bytes
- * @units:	room for a leaf
+ * @units:	room for a leaf; NULL: it is made when the first one has to be read. To be freed
  * @lent:	or a leaf as it is
  * @leaf:	the one that is looked at, and the first of
  * @filled:	all that changed as a whole, up to this one

@@ -138,7 +138,10 @@ static void begin_anew(struct vhdx_delta_merge *merge)
 	make_heap(merge);
 }
 
-/* What the cursor that is first has from @leaf on. 1 or -errno. */
+/* As long as nothing is read, so many cursors are one step. */
+#define AT_ONCE		16U
+
+/* What the cursor that is first has from @leaf on. */
 static int look(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar, u32 leaf,
 		struct vhdx_index_cache *cache)
 {
@@ -154,50 +157,99 @@ static int look(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidec
 	if (entry)
 		cursor->entry = *entry;
 	go_on(merge, cursor, entry ? entry->leaf : VHDX_MERGE_END, true);
+	return 0;
+}
+
+/*
+ * Until the cursor that is first has a leaf from @leaf on, or all of them have none before @end.
+ * 1: there is more to do; 0: that is so; -errno.
+ */
+static int look_on(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar, u32 leaf,
+		   u32 end, struct vhdx_index_cache *cache)
+{
+	const u32 reads = cache->reads;
+	const struct vhdx_delta_cursor *cursor;
+	u32 i;
+	int err;
+
+	for (i = 0; i < AT_ONCE && cache->reads == reads; i++) {
+		cursor = top(merge);
+		if (!cursor || cursor->leaf >= end || (cursor->exact && cursor->leaf >= leaf))
+			return 0;
+		err = look(merge, sidecar, leaf, cache);
+		if (err)
+			return err;
+	}
 	return 1;
 }
 
 int vhdx_delta_merge_find(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
 			  u32 leaf, u32 *end, struct vhdx_index_cache *cache)
 {
-	const struct vhdx_delta_cursor *cursor;
+	int ret;
 
 	merge->is_reading = false;
+	if (!merge->count)
+		return 0;
 	if (leaf < merge->passed)
 		begin_anew(merge);
-	cursor = top(merge);
-	if (!cursor || cursor->leaf >= *end)
-		return 0;
-	if (!cursor->exact || cursor->leaf < leaf)
-		return look(merge, sidecar, leaf, cache);
-	*end = cursor->leaf;
+	ret = look_on(merge, sidecar, leaf, *end, cache);
+	if (ret)
+		return ret;
+	*end = min(*end, top(merge)->leaf);
+	return 0;
+}
+
+static bool has_leaf(const struct vhdx_delta_merge *merge, u32 leaf)
+{
+	const struct vhdx_delta_cursor *cursor = top(merge);
+
+	return cursor && cursor->leaf == leaf;
+}
+
+/* The leaf of the cursor that is first. */
+static int take_first(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar, u32 leaf,
+		      struct vhdx_leaf_bits *units, struct vhdx_index_cache *cache)
+{
+	struct vhdx_delta_cursor *cursor = top(merge);
+	int err;
+
+	err = vhdx_sidecar_take_leaf(sidecar, &cursor->entry, units, cache);
+	if (err)
+		return err;
+	merge->passed = leaf + 1;
+	go_on(merge, cursor, leaf + 1, false);
 	return 0;
 }
 
 int vhdx_delta_merge_read(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
 			  u32 leaf, struct vhdx_leaf_bits *units, struct vhdx_index_cache *cache)
 {
-	struct vhdx_delta_cursor *cursor;
-	int err;
+	const u32 reads = cache->reads;
+	u32 i;
+	int ret;
 
+	if (!merge->count) {
+		merge->is_reading = false;
+		return 0;
+	}
 	if (!merge->is_reading || merge->reading != leaf) {
 		if (leaf < merge->passed)
 			begin_anew(merge);
 		merge->is_reading = true;
 		merge->reading = leaf;
 	}
-	cursor = top(merge);
-	if (!cursor || cursor->leaf > leaf) {
-		merge->is_reading = false;
-		return 0;
+	for (i = 0; i < AT_ONCE && cache->reads == reads; i++) {
+		ret = look_on(merge, sidecar, leaf, leaf + 1, cache);
+		if (!ret && !has_leaf(merge, leaf)) {
+			merge->is_reading = false;
+			return 0;
+		}
+		if (!ret)
+			ret = take_first(merge, sidecar, leaf, units, cache);
+		if (ret)
+			return ret;
 	}
-	if (!cursor->exact || cursor->leaf < leaf)
-		return look(merge, sidecar, leaf, cache);
-	err = vhdx_sidecar_take_leaf(sidecar, &cursor->entry, units, cache);
-	if (err)
-		return err;
-	merge->passed = leaf + 1;
-	go_on(merge, cursor, leaf + 1, false);
 	return 1;
 }
 
@@ -212,18 +264,18 @@ int vhdx_delta_merge_lend(struct vhdx_delta_merge *merge, const struct vhdx_side
 			  u32 leaf, enum vhdx_lending *lending, struct vhdx_lent_leaf *lent,
 			  struct vhdx_index_cache *cache)
 {
-	struct vhdx_delta_cursor *cursor;
+	int ret;
 
 	*lending = VHDX_LENT_NOTHING;
+	if (!merge->count)
+		return 0;
 	if (leaf < merge->passed)
 		begin_anew(merge);
-	cursor = top(merge);
-	if (!cursor || cursor->leaf > leaf)
-		return 0;
-	if (!cursor->exact || cursor->leaf < leaf)
-		return look(merge, sidecar, leaf, cache);
+	ret = look_on(merge, sidecar, leaf, leaf + 1, cache);
+	if (ret || !has_leaf(merge, leaf))
+		return ret;
 	*lending = VHDX_LENT_NOT;
 	if (is_alone(merge, leaf))
-		*lending = vhdx_sidecar_lend_leaf(sidecar, &cursor->entry, lent);
+		*lending = vhdx_sidecar_lend_leaf(sidecar, &top(merge)->entry, lent);
 	return 0;
 }

@@ -383,14 +383,30 @@ struct vhdx_index_slot {
  * struct vhdx_index_cache - a table of each delta that is read, leaf by leaf
  * @reads:	of the sidecar, so far; the reader may set it
  * @bytes:	of all entries; bounded
+ * @in_memory:	set by the reader, who must not wait: the sidecar is not read, and -EAGAIN is what
+ *		becomes of a step that would have to
+ * @missed:	that has happened
  * @slot_count:	of @slots, a power of two
  */
 struct vhdx_index_cache {
+	bool in_memory;
+	bool missed;
 	u32 reads;
 	u32 bytes;
 	u32 slot_count;
 	struct vhdx_index_slot *slots;
 };
+
+/* A block is about to be read, which is not kept in memory. 0 or -EAGAIN: it is not. */
+static inline int vhdx_index_may_read(struct vhdx_index_cache *cache)
+{
+	if (cache->in_memory) {
+		cache->missed = true;
+		return -EAGAIN;
+	}
+	cache->reads++;
+	return 0;
+}
 
 /* For a reader of so many deltas. NULL without memory. Sleeps. */
 struct vhdx_index_cache *vhdx_index_cache_new(u32 deltas);
@@ -421,7 +437,7 @@ int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
  * @cache:	of the reader; it may outlive commits of the sidecar
  *
  * Up to three reads: of the root, of a table, of the leaf; the first two are mostly in
- * @cache. 0, -EUCLEAN (checksum), -EIO, -ENOMEM, -EINTR.
+ * @cache. 0, -EUCLEAN (checksum), -EIO, -ENOMEM, -EINTR, -EAGAIN (see @cache).
  */
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, struct vhdx_leaf_bits *units,

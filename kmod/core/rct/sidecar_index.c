@@ -14,23 +14,32 @@ const struct vhdx_sidecar_record vhdx_sidecar_entry_record = {
 	.per_table = VHDX_SIDECAR_RECORDS(struct vhdx_sidecar_entry),
 };
 
+/* The tables of a root that was read. */
+static int check_order(const struct vhdx_sidecar *sidecar, const void *root,
+		       struct vhdx_diag *diag)
+{
+	const u32 count = vhdx_table_count(root);
+	const u32 leaves = vhdx_sidecar_leaf_count(sidecar);
+	u32 i, first, last = 0;
+
+	for (i = 0; i < count; i++, last = first) {
+		first = vhdx_table_of_root(root, i).first;
+		if (first >= leaves || (i && first <= last))
+			return vhdx_sidecar_damaged(diag, "table %u of an index is out of order",
+						    i);
+	}
+	return 0;
+}
+
 static int read_root(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 		     void *page, struct vhdx_table_ref *tables, u32 *count,
 		     struct vhdx_diag *diag)
 {
-	u32 i;
 	int err;
 
 	err = vhdx_table_read_root(sidecar, &vhdx_sidecar_entry_record, delta->index_block,
 				   delta->index_crc, delta->leaf_count, page, tables, count, diag);
-	if (err)
-		return err;
-	for (i = 0; i < *count; i++)
-		if (tables[i].first >= vhdx_sidecar_leaf_count(sidecar) ||
-		    (i && tables[i].first <= tables[i - 1].first))
-			return vhdx_sidecar_damaged(diag, "table %u of an index is out of order",
-						    i);
-	return 0;
+	return err ?: check_order(sidecar, page, diag);
 }
 
 /* The first leaf that can't be in table number @table. */
@@ -46,17 +55,16 @@ static bool is_possible(const struct vhdx_sidecar *sidecar, const struct vhdx_de
 	       (entry->block == VHDX_DELTA_ALL || vhdx_sidecar_is_block(sidecar, entry->block));
 }
 
-static int read_entries(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *table,
-			u32 end, void *page, struct vhdx_delta_leaf *entries,
+/* Those of a table, which ends before leaf @end. */
+static int take_entries(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *table,
+			u32 end, const void *page, struct vhdx_delta_leaf *entries,
 			struct vhdx_diag *diag)
 {
-	int err = vhdx_table_read(sidecar, &vhdx_sidecar_entry_record, table, page, diag);
+	const struct vhdx_sidecar_entry *raw = page + sizeof(struct vhdx_sidecar_head);
+	int err = vhdx_table_check(&vhdx_sidecar_entry_record, table, page, diag);
 	u32 i;
 
-	for (i = 0; !err && i < table->count; i++) {
-		const struct vhdx_sidecar_entry *raw;
-
-		raw = vhdx_table_record(&vhdx_sidecar_entry_record, page, i);
+	for (i = 0; !err && i < table->count; i++, raw++) {
 		entries[i].leaf = le16_to_cpu(raw->leaf);
 		entries[i].units = le16_to_cpu(raw->units);
 		entries[i].crc = le32_to_cpu(raw->crc);
@@ -71,6 +79,17 @@ static int read_entries(const struct vhdx_sidecar *sidecar, const struct vhdx_ta
 						   entries[i].block, entries[i].units);
 	}
 	return err;
+}
+
+static int read_entries(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *table,
+			u32 end, void *page, struct vhdx_delta_leaf *entries,
+			struct vhdx_diag *diag)
+{
+	int err;
+
+	err = vhdx_sidecar_read_block(sidecar, table->block, table->crc, page,
+				      vhdx_sidecar_entry_record.what, diag);
+	return err ?: take_entries(sidecar, table, end, page, entries, diag);
 }
 
 /* ---- all leaves, one after the other ---- */
@@ -195,56 +214,127 @@ void vhdx_index_cache_free(struct vhdx_index_cache *cache)
 	vhdx_free(cache);
 }
 
-/* Table number @i of an index becomes the one in @slot; @page is scratch. */
-static int take_table(const struct vhdx_sidecar *sidecar, const struct vhdx_table_ref *tables,
-		      u32 count, u32 i, void *page, struct vhdx_index_slot *slot)
+/**
+ * struct index_block - a block of an index
+ * @lent:	what is in it, by the cache of blocks; or
+ * @read:	by whoever looks
+ */
+struct index_block {
+	void *lent;
+	void *read;
+};
+
+static const void *contents_of(const struct index_block *block)
 {
-	u32 end = end_of_table(sidecar, tables, count, i);
-	struct vhdx_delta_leaf *entries;
+	return block->lent ? block->lent : block->read;
+}
+
+/* 0 or -errno; -EAGAIN: it would have to be read. */
+static int get_block(const struct vhdx_sidecar *sidecar, u64 number, u32 crc,
+		     struct vhdx_index_cache *cache, struct index_block *block)
+{
+	struct vhdx_lent_leaf lent;
 	int err;
 
-	entries = vhdx_alloc(tables[i].count * sizeof(*entries));
-	if (!entries)
+	*block = (struct index_block) { };
+	if (vhdx_block_cache_lend(sidecar->cache, number, crc, &lent)) {
+		block->lent = lent.page;
+		return 0;
+	}
+	err = vhdx_index_may_read(cache);
+	if (err)
+		return err;
+	block->read = vhdx_alloc(VHDX_SIDECAR_BLOCK);
+	if (!block->read)
 		return -ENOMEM;
-	err = read_entries(sidecar, &tables[i], end, page, entries, NULL);
+	err = vhdx_sidecar_read_block(sidecar, number, crc, block->read,
+				      vhdx_sidecar_entry_record.what, NULL);
+	if (err)
+		vhdx_free(block->read);
+	return err;
+}
+
+/* What was read, and is @good, is kept for others. */
+static void put_block(const struct vhdx_sidecar *sidecar, u64 number, u32 crc,
+		      const struct index_block *block, bool good)
+{
+	if (block->lent) {
+		vhdx_shared_put(block->lent);
+		return;
+	}
+	if (good)
+		vhdx_block_cache_put(sidecar->cache, number, crc, block->read);
+	vhdx_free(block->read);
+}
+
+/* The table of @root that leaf @leaf is in, if anywhere. @end: the first leaf that can't be. */
+static struct vhdx_table_ref choose_table(const struct vhdx_sidecar *sidecar, const void *root,
+					  u32 leaf, u32 *from, u32 *end)
+{
+	const u32 count = vhdx_table_count(root);
+	u32 i = 0;
+
+	while (i + 1 < count && vhdx_table_of_root(root, i + 1).first <= leaf)
+		i++;
+	*from = i ? vhdx_table_of_root(root, i).first : 0;
+	*end = i + 1 < count ? vhdx_table_of_root(root, i + 1).first :
+			       vhdx_sidecar_leaf_count(sidecar);
+	return vhdx_table_of_root(root, i);
+}
+
+static int find_table(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
+		      struct vhdx_index_cache *cache, struct vhdx_table_ref *table, u32 *from,
+		      u32 *end)
+{
+	struct index_block root;
+	int err;
+
+	err = get_block(sidecar, delta->index_block, delta->index_crc, cache, &root);
+	if (err)
+		return err;
+	err = vhdx_table_check_root(sidecar, &vhdx_sidecar_entry_record, delta->index_block,
+				    delta->leaf_count, contents_of(&root), NULL);
+	if (!err)
+		err = check_order(sidecar, contents_of(&root), NULL);
+	if (!err)
+		*table = choose_table(sidecar, contents_of(&root), leaf, from, end);
+	put_block(sidecar, delta->index_block, delta->index_crc, &root, !err);
+	return err;
+}
+
+/* The table of @delta that @leaf is in, if anywhere, becomes the one in @slot. */
+static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
+		     struct vhdx_index_cache *cache, struct vhdx_index_slot *slot)
+{
+	struct vhdx_delta_leaf *entries;
+	struct vhdx_table_ref table;
+	struct index_block block;
+	u32 from, end;
+	int err;
+
+	err = find_table(sidecar, delta, leaf, cache, &table, &from, &end);
+	if (!err)
+		err = get_block(sidecar, table.block, table.crc, cache, &block);
+	if (err)
+		return err;
+	entries = vhdx_alloc(table.count * sizeof(*entries));
+	err = entries ? take_entries(sidecar, &table, end, contents_of(&block), entries, NULL) :
+			-ENOMEM;
+	put_block(sidecar, table.block, table.crc, &block, !err);
 	if (err) {
 		vhdx_free(entries);
 		return err;
 	}
 	vhdx_free(slot->entries);
-	slot->entries = entries;
-	slot->count = tables[i].count;
-	slot->at = 0;
-	slot->from = i ? tables[i].first : 0;
-	slot->last = end - 1;
-	vhdx_block_cache_put(sidecar->cache, tables[i].block, tables[i].crc, page);
+	*slot = (struct vhdx_index_slot) {
+		.root = delta->index_block,
+		.crc = delta->index_crc,
+		.from = from,
+		.last = end - 1,
+		.count = table.count,
+		.entries = entries,
+	};
 	return 0;
-}
-
-/* The table that @leaf is in, if anywhere, becomes the one in @slot. */
-static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
-		     struct vhdx_index_slot *slot)
-{
-	struct vhdx_table_ref *tables = vhdx_alloc(VHDX_SIDECAR_TABLES * sizeof(*tables));
-	void *page = vhdx_alloc(VHDX_SIDECAR_BLOCK);
-	u32 count, i = 0;
-	int err = -ENOMEM;
-
-	if (tables && page)
-		err = read_root(sidecar, delta, page, tables, &count, NULL);
-	if (!err) {
-		vhdx_block_cache_put(sidecar->cache, delta->index_block, delta->index_crc, page);
-		while (i + 1 < count && tables[i + 1].first <= leaf)
-			i++;
-		err = take_table(sidecar, tables, count, i, page, slot);
-	}
-	if (!err) {
-		slot->root = delta->index_block;
-		slot->crc = delta->index_crc;
-	}
-	vhdx_free(page);
-	vhdx_free(tables);
-	return err;
 }
 
 static bool is_first_from(const struct vhdx_index_slot *slot, u32 i, u32 leaf)
@@ -312,9 +402,8 @@ static int look_up(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *
 	*out = slot;
 	if (is_of(slot, delta) && leaf >= slot->from && leaf <= slot->last)
 		return 0;
-	cache->reads += 2;
 	cache->bytes -= slot->count * sizeof(*slot->entries);
-	err = fill_slot(sidecar, delta, leaf, slot);
+	err = fill_slot(sidecar, delta, leaf, cache, slot);
 	cache->bytes += slot->count * sizeof(*slot->entries);
 	return err;
 }
@@ -376,14 +465,16 @@ int vhdx_sidecar_take_leaf(const struct vhdx_sidecar *sidecar,
 			   const struct vhdx_delta_leaf *entry, struct vhdx_leaf_bits *units,
 			   struct vhdx_index_cache *cache)
 {
+	int err;
+
 	if (entry->block == VHDX_DELTA_ALL) {
 		vhdx_leaf_bits_fill(units);
 		return 0;
 	}
 	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, units))
 		return 0;
-	cache->reads++;
-	return read_block(sidecar, entry, units);
+	err = vhdx_index_may_read(cache);
+	return err ? err : read_block(sidecar, entry, units);
 }
 
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,

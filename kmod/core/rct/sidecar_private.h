@@ -140,6 +140,25 @@ static inline void *vhdx_table_record(const struct vhdx_sidecar_record *type, vo
 	return page + sizeof(struct vhdx_sidecar_head) + index * type->size;
 }
 
+/* Records of a root or a table that was checked. */
+static inline u32 vhdx_table_count(const void *page)
+{
+	return le32_to_cpu(((const struct vhdx_sidecar_head *)page)->count);
+}
+
+/* A table that a root names. */
+static inline struct vhdx_table_ref vhdx_table_of_root(const void *page, u32 index)
+{
+	const struct vhdx_sidecar_table *raw = page + sizeof(struct vhdx_sidecar_head);
+
+	return (struct vhdx_table_ref) {
+		.block = le64_to_cpu(raw[index].block),
+		.crc = le32_to_cpu(raw[index].crc),
+		.first = le16_to_cpu(raw[index].first),
+		.count = le16_to_cpu(raw[index].count),
+	};
+}
+
 /* @page is scratch. */
 int vhdx_table_write_root(struct vhdx_block_writer *writer, const struct vhdx_table_ref *tables,
 			  u32 count, void *page, u64 *block, u32 *crc);
@@ -151,6 +170,12 @@ int vhdx_table_read_root(const struct vhdx_sidecar *sidecar,
 			 const struct vhdx_sidecar_record *type, u64 block, u32 crc, u32 records,
 			 void *page, struct vhdx_table_ref *tables, u32 *count,
 			 struct vhdx_diag *diag);
+/* Of blocks that are in memory: @page is a root of a type's tables; or one of these. */
+int vhdx_table_check_root(const struct vhdx_sidecar *sidecar,
+			  const struct vhdx_sidecar_record *type, u64 block, u32 records,
+			  const void *page, struct vhdx_diag *diag);
+int vhdx_table_check(const struct vhdx_sidecar_record *type, const struct vhdx_table_ref *table,
+		     const void *page, struct vhdx_diag *diag);
 /* Its records are in @page. */
 int vhdx_table_read(const struct vhdx_sidecar *sidecar, const struct vhdx_sidecar_record *type,
 		    const struct vhdx_table_ref *table, void *page, struct vhdx_diag *diag);

@@ -38,17 +38,13 @@ int vhdx_table_write_root(struct vhdx_block_writer *writer, const struct vhdx_ta
 	return vhdx_block_writer_add(writer, page, block, crc);
 }
 
-/* A root or a table, whose number of records is known. */
-static int read_records(const struct vhdx_sidecar *sidecar, const struct vhdx_sidecar_record *type,
-			const char *what, const struct vhdx_table_ref *ref, void *page,
-			struct vhdx_diag *diag)
+/* Those of a root or a table, whose number of records is known. */
+static int check_records(const struct vhdx_sidecar_record *type, const char *what,
+			 const struct vhdx_table_ref *ref, const void *page,
+			 struct vhdx_diag *diag)
 {
-	struct vhdx_sidecar_head *head = page;
-	int err;
+	const struct vhdx_sidecar_head *head = page;
 
-	err = vhdx_sidecar_read_block(sidecar, ref->block, ref->crc, page, what, diag);
-	if (err)
-		return err;
 	if (le32_to_cpu(head->magic) != type->magic ||
 	    (ref->count && le32_to_cpu(head->count) != ref->count) ||
 	    !head->count || le32_to_cpu(head->count) > type->per_table)
@@ -58,35 +54,23 @@ static int read_records(const struct vhdx_sidecar *sidecar, const struct vhdx_si
 	return 0;
 }
 
-int vhdx_table_read_root(const struct vhdx_sidecar *sidecar,
-			 const struct vhdx_sidecar_record *type, u64 block, u32 crc, u32 records,
-			 void *page, struct vhdx_table_ref *tables, u32 *count,
-			 struct vhdx_diag *diag)
+static int check_root(const struct vhdx_sidecar *sidecar, const struct vhdx_sidecar_record *type,
+		      const void *page, u32 records, struct vhdx_diag *diag)
 {
-	const struct vhdx_table_ref root = { .block = block, .crc = crc };
+	const u32 count = vhdx_table_count(page);
+	struct vhdx_table_ref table;
 	u64 sum = 0;
 	u32 i;
-	int err;
 
-	*count = 0;
-	err = read_records(sidecar, &root_record, type->what, &root, page, diag);
-	if (err)
-		return err;
-	*count = le32_to_cpu(((struct vhdx_sidecar_head *)page)->count);
-	for (i = 0; i < *count; i++) {
-		const struct vhdx_sidecar_table *raw = vhdx_table_record(&root_record, page, i);
-
-		tables[i].block = le64_to_cpu(raw->block);
-		tables[i].crc = le32_to_cpu(raw->crc);
-		tables[i].first = le16_to_cpu(raw->first);
-		tables[i].count = le16_to_cpu(raw->count);
-		sum += tables[i].count;
-		if (!tables[i].count || tables[i].count > type->per_table)
+	for (i = 0; i < count; i++) {
+		table = vhdx_table_of_root(page, i);
+		sum += table.count;
+		if (!table.count || table.count > type->per_table)
 			return vhdx_sidecar_damaged(diag, "table %u of %s has %u records", i,
-						    type->what, tables[i].count);
-		if (!vhdx_sidecar_is_block(sidecar, tables[i].block))
+						    type->what, table.count);
+		if (!vhdx_sidecar_is_block(sidecar, table.block))
 			return vhdx_sidecar_damaged(diag, "%s: block %llu is out of place",
-						    type->what, tables[i].block);
+						    type->what, table.block);
 	}
 	if (sum != records)
 		return vhdx_sidecar_damaged(diag, "%llu records of %s, not %u", sum, type->what,
@@ -94,8 +78,47 @@ int vhdx_table_read_root(const struct vhdx_sidecar *sidecar,
 	return 0;
 }
 
+int vhdx_table_check_root(const struct vhdx_sidecar *sidecar,
+			  const struct vhdx_sidecar_record *type, u64 block, u32 records,
+			  const void *page, struct vhdx_diag *diag)
+{
+	const struct vhdx_table_ref root = { .block = block };
+	int err = check_records(&root_record, type->what, &root, page, diag);
+
+	return err ?: check_root(sidecar, type, page, records, diag);
+}
+
+int vhdx_table_check(const struct vhdx_sidecar_record *type, const struct vhdx_table_ref *table,
+		     const void *page, struct vhdx_diag *diag)
+{
+	return check_records(type, type->what, table, page, diag);
+}
+
+int vhdx_table_read_root(const struct vhdx_sidecar *sidecar,
+			 const struct vhdx_sidecar_record *type, u64 block, u32 crc, u32 records,
+			 void *page, struct vhdx_table_ref *tables, u32 *count,
+			 struct vhdx_diag *diag)
+{
+	u32 i;
+	int err;
+
+	*count = 0;
+	err = vhdx_sidecar_read_block(sidecar, block, crc, page, type->what, diag);
+	if (!err)
+		err = vhdx_table_check_root(sidecar, type, block, records, page, diag);
+	if (err)
+		return err;
+	*count = vhdx_table_count(page);
+	for (i = 0; i < *count; i++)
+		tables[i] = vhdx_table_of_root(page, i);
+	return 0;
+}
+
 int vhdx_table_read(const struct vhdx_sidecar *sidecar, const struct vhdx_sidecar_record *type,
 		    const struct vhdx_table_ref *table, void *page, struct vhdx_diag *diag)
 {
-	return read_records(sidecar, type, type->what, table, page, diag);
+	int err;
+
+	err = vhdx_sidecar_read_block(sidecar, table->block, table->crc, page, type->what, diag);
+	return err ?: vhdx_table_check(type, table, page, diag);
 }

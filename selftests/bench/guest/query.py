@@ -93,8 +93,7 @@ def of_large_disks():
         yield row(f"one unit, {kind}: 64T; 1T", insn(large[kind]), insn(small[kind]),
                   large[kind] / small[kind], ONE_GOAL)
     found, count = costs("usual")
-    yield row(f"800 GiB, {count} ranges: warm; 1M insn", insn(found["warm"]), "1M",
-              found["warm"] / 1e6)
+    yield row(f"800 GiB, {count} ranges: insn a range, warm", found["warm"] // count, "-", 0)
 
 
 def of_many_points():
@@ -146,7 +145,7 @@ def of_qemu():
 
     To begin and end is as much as for some ten thousand ranges, and not the same each time: so
     there are more of these, and each is measured several times. One unit of 64 TiB is all the way
-    and no range.
+    and no range. The goal is for the better form of the two.
     """
     for name, what in QEMU_IMAGES:
         found, count = costs(name)
@@ -155,11 +154,14 @@ def of_qemu():
             begin = measured("run", ROUNDS, "nbdinfo", "--size", uri)[0]
             whole = measured("run", 2, "nbdinfo", "--map=qemu:dirty-bitmap:changes",
                              "--totals", uri)[0]
+        beside = whole - begin
         for kind in ("live", "warm"):
-            yield row(f"{what}, {count} ranges, {kind}; NBD", insn(found[kind]),
-                      insn(whole - begin), (whole - begin) / found[kind], QEMU_GOAL)
-            yield row(f"{what}, {size} bytes of bits, {kind}; NBD", insn(bits[kind]),
-                      insn(whole - begin), (whole - begin) / bits[kind])
+            forms = ((found[kind], f"{count} ranges"), (bits[kind], f"{size} bytes of bits"))
+            for cost, form in forms:
+                yield row(f"{what}, {form}, {kind}; NBD", insn(cost), insn(beside), beside / cost)
+            cost, form = min(forms)
+            yield row(f"{what}, the better, {kind}; NBD", insn(cost), insn(beside),
+                      beside / cost, QEMU_GOAL)
 
 
 def rows():
