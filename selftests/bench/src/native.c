@@ -7,7 +7,8 @@
  * The driver's own engine, in this process: timeline, index, leaves, ranges, asked 4096 ranges at
  * a time as by a caller of the ioctl, with all blocks of the sidecar in memory. What it does not
  * have: the way into the kernel, the copy to user space, and the locks of a disk that others write
- * and seal. Prints the nanoseconds of the fastest of so many rounds, and how many ranges there were.
+ * and seal. Prints the nanoseconds of the fastest of so many rounds, and how many ranges there
+ * were.
  */
 #include <err.h>
 #include <fcntl.h>
