@@ -5,8 +5,9 @@
 #
 # Boots three times: to prepare, to write until QEMU is killed, to verify. Invariants 1, 4
 # and 5: the container is a valid VHDX for the oracle and for qemu-img, nothing that was
-# acknowledged is lost; and invariant 1, what was written since a point is told. All kinds of
-# containers are in the same machine; each is a case.
+# acknowledged is lost, and what was discarded has nothing of what got its space; and invariant 1,
+# what was written or discarded since a point is told. All kinds of containers are in the same
+# machine; each is a case.
 
 # vm: on=- full=6.1 takes=100
 
@@ -40,9 +41,8 @@ has_written() {
 }
 
 # Writes and is killed; what was acknowledged goes to $work/in/acknowledged. On a slow
-# host the machine may die before it wrote: then it gets more time. The disks are as they
-# were then: the file system around the container has no journal, and is not to be written
-# after a crash.
+# host the machine may die before it wrote: then it gets more time, on disks as they were
+# prepared.
 write_and_kill() {
 	local seconds
 	for seconds in 8 25 90; do

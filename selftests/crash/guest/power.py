@@ -9,6 +9,10 @@ its parent, on disk 0, has some slots at version 0.
 write tells what was acknowledged: a line "LAYOUT SLOT VERSION" for each write that power loss
 must not take back, printed after the flush or the FUA write returned. verify gets those
 lines in /in/acknowledged.
+
+Behind the slots there are blocks that come and go, "LAYOUT block NUMBER VERSION": of every second
+version a block is discarded, or zeroes, and its space is another one's soon. It is put down before,
+durably, that this begins: so zeroes are one version, and no other.
 """
 
 import hashlib
@@ -21,15 +25,21 @@ import subprocess
 import sys
 import threading
 
-sys.path.insert(0, "/src/selftests/oracle")
+sys.path[:0] = ["/src/selftests/oracle", "/src/selftests/vhdx/lib"]
 import vhdxoracle  # noqa: E402
+from vhdxtest import dio  # noqa: E402
 
 SLOT = 4096
 SLOTS = 2048
 STRIDE = 12 * SLOT		# slots in many blocks, at many places of them
 SIZE = 128 << 20
-# Slots that a parent has.
-OLD = range(0, SLOTS, 6)
+BLOCK = 1 << 20
+# Blocks that come and go: which ones, where in them something is, and where it is put down that one
+# is to go.
+COMING, INSIDE = range(96, 108), 5 * SLOT
+GOING = [(120 << 20) + number * STRIDE for number in range(len(COMING))]
+# Slots that a parent has, and blocks.
+OLD, OLD_BLOCKS = range(0, SLOTS, 6), COMING[::2]
 CHILD = ("file", "block")[int(os.environ.get("VHDX_SEED") or 0) % 2]
 MOUNT = pathlib.Path("/mnt")
 
@@ -84,6 +94,11 @@ def version_in(slot, data, child):
     """The version that a slot holds; 0: never written; None: garbage, or not what a parent has."""
     if not any(data):
         return None if child and slot in OLD else 0
+    return number_in(slot, data)
+
+
+def number_in(slot, data):
+    """The version that is written there; None: garbage, or none."""
     try:
         found_slot, version = data[:64].split(b" ")[:2]
         if int(found_slot) == slot and data == content(slot, int(version)):
@@ -100,7 +115,8 @@ def prepare_one(layout):
     if layout == CHILD:
         parent, = parents(layout)
         vhdxoracle.create(str(parent), SIZE, block_size=2 << 20,
-                          content=[(slot * STRIDE, content(slot, 0)) for slot in OLD])
+                          content=[(slot * STRIDE, content(slot, 0)) for slot in OLD] +
+                          [(block * BLOCK + INSIDE, content(block, 0)) for block in OLD_BLOCKS])
         vhdxoracle.create(str(new), parent=str(parent), block_size=1 << 20)
     else:
         run("qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", str(new), str(SIZE))
@@ -117,7 +133,7 @@ def prepare_one(layout):
 
 def prepare(layouts):
     """Makes the file system, and all of them."""
-    run("mke2fs", "-q", "-F", os.environ["VHDX_DISK0"])
+    run("mke2fs", "-q", "-F", "-t", "ext4", os.environ["VHDX_DISK0"])
     mount()
     for layout in layouts:
         prepare_one(layout)
@@ -142,6 +158,35 @@ def writer(layout, device, number, flags):
         os.write(1, "".join(f"{layout} {slot} {versions[slot]}\n" for slot in batch).encode())
 
 
+def is_gone(version):
+    """Nothing is in a block then."""
+    return version % 2 == 0
+
+
+def comer(layout, device):
+    """Has blocks come and go for ever, telling what is safe."""
+    chance = random.Random(layout)
+    versions = dict.fromkeys(COMING, 0)
+    with dio.Direct(device, True) as data, \
+            dio.Direct(device, True, os.O_DIRECT | os.O_DSYNC) as durable:
+        while True:
+            batch = chance.sample(COMING, 4)
+            for block in batch:
+                versions[block] += 1
+                version = versions[block]
+                if not is_gone(version):
+                    data.write(block * BLOCK + INSIDE, content(block, version))
+                    continue
+                durable.write(GOING[block - COMING[0]], content(block, version))
+                if version % 4:
+                    data.discard(block * BLOCK, BLOCK)
+                else:
+                    data.zero(block * BLOCK, BLOCK)
+            data.flush()
+            os.write(1, "".join(f"{layout} block {block} {versions[block]}\n"
+                                for block in batch).encode())
+
+
 def write(layouts):
     """Writes until the power goes: with flushes, and with FUA."""
     mount()
@@ -150,6 +195,7 @@ def write(layouts):
     threads = [threading.Thread(target=writer, args=(layout, device, number, flags))
                for layout, device in devices.items()
                for number, flags in enumerate((0, os.O_DSYNC, 0, os.O_DSYNC))]
+    threads += [threading.Thread(target=comer, args=one) for one in devices.items()]
     for thread in threads:
         thread.start()
     threads[0].join()
@@ -171,20 +217,52 @@ def check_container(layout):
     run("cmp", "/tmp/qemu.raw", "/tmp/oracle.raw")
 
 
+def acknowledged(layout):
+    """{slot: version}, {block: version}"""
+    slots, blocks = {}, {}
+    for line in pathlib.Path("/in/acknowledged").read_text(encoding="ascii").splitlines():
+        where, *what, number, version = line.split()
+        if where == layout:
+            wanted = blocks if what else slots
+            wanted[int(number)] = max(int(version), wanted.get(int(number), 0))
+    return slots, blocks
+
+
+def version_of_block(block, data, child):
+    """The version of a block that comes and goes; None: garbage."""
+    whole = data[block * BLOCK:(block + 1) * BLOCK]
+    inside = whole[INSIDE:INSIDE + SLOT]
+    if any(whole[:INSIDE]) or any(whole[INSIDE + SLOT:]):
+        return None
+    if any(inside):
+        return number_in(block, inside)
+    at = GOING[block - COMING[0]]
+    going = data[at:at + SLOT]
+    if any(going):
+        return number_in(block, going)
+    return None if child and block in OLD_BLOCKS else 0
+
+
+def check_blocks(wanted, data, child):
+    """What came is there, what went is zeroes, and nothing is there that was another one's."""
+    for block in COMING:
+        found = version_of_block(block, data, child)
+        assert found is not None, f"block {block} holds garbage"
+        assert found >= wanted.get(block, 0), \
+            f"block {block} is back at version {found}; {wanted[block]} was acknowledged"
+
+
 def check_content(layout):
     """Every acknowledged write is there, or a later one of the same slot."""
-    wanted = {}
-    for line in pathlib.Path("/in/acknowledged").read_text(encoding="ascii").splitlines():
-        where, slot, version = line.split()
-        if where == layout:
-            wanted[int(slot)] = max(int(version), wanted.get(int(slot), 0))
+    wanted, blocks = acknowledged(layout)
     data = pathlib.Path("/tmp/ours.raw").read_bytes()
+    check_blocks(blocks, data, layout == CHILD)
     for slot in range(SLOTS):
         found = version_in(slot, data[slot * STRIDE:slot * STRIDE + SLOT], layout == CHILD)
         assert found is not None, f"slot {slot} holds garbage"
         assert found >= wanted.get(slot, 0), \
             f"slot {slot} is back at version {found}; {wanted[slot]} was acknowledged"
-    return wanted
+    return wanted, blocks
 
 
 def check_changes(layout, changes):
@@ -196,6 +274,11 @@ def check_changes(layout, changes):
         if version_in(slot, data[first:first + SLOT], layout == CHILD):
             assert any(begin <= first and first + SLOT <= end for begin, end in told), \
                 f"slot {slot} was written, and nobody is told"
+    for block in COMING:
+        first = block * BLOCK + INSIDE
+        if version_of_block(block, data, layout == CHILD):
+            assert any(begin <= first and first + SLOT <= end for begin, end in told), \
+                f"block {block} came or went, and nobody is told"
     assert changes["coarse"], "the answer does not say that it has more"
 
 
@@ -224,12 +307,13 @@ def verify(layouts):
     device = run("vhdxctl", "attach", "--sidecar", str(sidecar(layout)), *below(layout), image)
     run("dd", f"if={device}", "of=/tmp/ours.raw", "bs=1M", "iflag=direct", "status=none")
     run("cmp", "/tmp/ours.raw", "/tmp/oracle.raw")
-    slots = check_content(layout)
+    slots, blocks = check_content(layout)
     check_tracking(layout, device)
     run("vhdxctl", "detach", device)
     faults = vhdxoracle.faults(vhdxoracle.check(image, clean=True))
     assert not faults, "\n".join(map(str, faults))
-    print(f"{len(slots)} slots with acknowledged writes are there", file=sys.stderr)
+    print(f"{len(slots)} slots with acknowledged writes are there, {len(blocks)} blocks came, "
+          f"{sum(version > 1 for version in blocks.values())} of them went", file=sys.stderr)
 
 
 {"prepare": prepare, "write": write, "verify": verify}[sys.argv[1]](sys.argv[2:])
