@@ -88,7 +88,7 @@ static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
 	blocks_of(io, &offset, &length);
 	if (op->pin.entry)
 		leaf->mapping->release_blocks(leaf, offset, length, &op->pin);
-	vhdx_block_op_end(&leaf->writer.blocks, op);
+	vhdx_block_op_end(op);
 }
 
 static int begin_op(struct vhdx_io *io, struct vhdx_block_op **op)

@@ -132,13 +132,30 @@ void vhdx_freed_logged(struct vhdx_open_layer *layer)
 }
 
 /**
+ * vhdx_freed_next() - would there be a block for vhdx_freed_take()?
+ * @space:	of the container; it is the caller alone who takes
+ * @zero:	receives whether it reads as zeroes
+ */
+bool vhdx_freed_next(struct vhdx_freed_space *space, bool *zero)
+{
+	struct vhdx_freed *freed;
+
+	spin_lock(&space->lock);
+	freed = list_first_entry_or_null(&space->free, struct vhdx_freed, link);
+	if (freed)
+		*zero = freed->zero;
+	spin_unlock(&space->lock);
+	return freed;
+}
+
+/**
  * vhdx_freed_take() - a block of the space that is free
  * @space:	of the container
  * @length:	of blocks
  * @where:	receives it
  * @zero:	receives whether it reads as zeroes
  *
- * Returns false if there is none.
+ * Returns false if there is none. Waits for nothing.
  */
 bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, bool *zero)
 {
@@ -159,7 +176,8 @@ bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, boo
 		}
 	}
 	spin_unlock(&space->lock);
-	kvfree(empty);
+	if (empty)
+		kvfree_rcu(empty, rcu);
 	return freed;
 }
 

@@ -109,7 +109,8 @@ struct vhdx_watermarks {
  * struct vhdx_page_cache - the cache of one container
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
- * @lock:	everything below, @chains, and the contents of pages while they change
+ * @lock:	everything below, @chains, and the contents of pages while they change; a block is
+ *		mapped wherever its data is found to be complete: any context
  * @owed:	how many of @dirty have changes of a transaction that was closed
  * @marks:	of its transactions: @running under @lock, the others under journal->lock
  * @starving:	how many wait for a page: what is not needed any more goes back at once
@@ -143,6 +144,7 @@ int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_c
 void vhdx_page_cache_destroy(struct vhdx_page_cache *cache);
 
 struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset);
+struct vhdx_page *vhdx_page_pin(struct vhdx_page_cache *cache, u64 offset);
 struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
 				struct vhdx_container *container, u64 offset, bool wait);
 void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page);
@@ -161,6 +163,12 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 					struct vhdx_page **pages, unsigned int max);
 void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
 			     unsigned int count);
+
+/* May it change? See vhdx_page_reserve(). */
+static inline bool vhdx_page_is_reserved(const struct vhdx_page *page)
+{
+	return READ_ONCE(page->reserved) || !page->cache->ops->reserve;
+}
 
 /* Is everything durable that was seen in it? Read after the entry, with smp_rmb() in between. */
 static inline bool vhdx_page_is_durable(const struct vhdx_page *page)

@@ -289,6 +289,22 @@ static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, b
 	return true;
 }
 
+/* Does what take_ready() would find read as zeroes? */
+static bool next_is_zero(struct vhdx_open_layer *layer, u32 length)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	bool zero;
+
+	lockdep_assert_held(&a->lock);
+	if (may_be_spare(layer, length)) {
+		if (a->spare_count)
+			return false;
+		if (vhdx_freed_next(&a->freed, &zero))
+			return zero;
+	}
+	return a->end >= a->zero;
+}
+
 static u64 oldest_bad(struct vhdx_allocator *a)
 {
 	u64 oldest = a->bad[0];
@@ -347,6 +363,28 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 	}
 	mutex_unlock(&a->lock);
 	return err;
+}
+
+/**
+ * vhdx_allocator_take_now() - vhdx_allocator_take() of what is ready, without any wait
+ * @layer:	open for writing
+ * @length:	of the block
+ * @zero:	it is to read as zeroes already
+ * @offset:	receives its container offset
+ *
+ * Any process context. Returns false if nothing is ready, or if another task looks just now.
+ */
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	bool taken, zeroed;
+
+	if (!mutex_trylock(&a->lock))
+		return false;
+	taken = (!zero || next_is_zero(layer, length)) &&
+		take_ready(layer, length, offset, &zeroed);
+	mutex_unlock(&a->lock);
+	return taken;
 }
 
 /**

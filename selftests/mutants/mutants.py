@@ -217,9 +217,10 @@ CHAINS = [
                    "\t\treturn each_page(layer, where, begin, end, clear);\n", "\t\treturn 0;\n"),)),
     Mutant("kernel_bits_last", "V1: bits are set when their sectors are written",
            by="debug/chain_errors:leaf_payload_write*",
-           edits=(("kmod/disk/io_slow.c", "\tio->op = op;\n\tio->commit",
+           edits=(("kmod/disk/io_slow.c", "\tif (err)\n\t\tgoto fail_place;\n",
+                   "\tif (err)\n\t\tgoto fail_place;\n"
                    "\tleaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);\n"
-                   "\tio->op = op;\n\tio->commit"),)),
+                   ),)),
     Mutant("kernel_sectors_first", "V4: sectors are durable before the entry that has their bits",
            by="vhdx/io_power_loss:child_on_a_device",
            edits=(("kmod/layer/journal.c", "? -EIO : store->flush(store);", "? -EIO : 0;"),)),
