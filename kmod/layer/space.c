@@ -7,8 +7,9 @@
 
 #define SCAN_PAGES	16
 
-/* What a container grows by, at the least. */
-#define GROW_STEP	(32 * VHDX_MIB)
+/* How far room is made ahead: so much, and so many blocks, at the least. */
+#define AHEAD		(32 * VHDX_MIB)
+#define BLOCKS_AHEAD	4
 
 static void prepare_work(struct work_struct *work);
 
@@ -79,7 +80,8 @@ static void take_tail(struct vhdx_open_layer *layer, u64 end)
 
 	lockdep_assert_held(&a->lock);
 	a->end = end;
-	a->ready = max(end, READ_ONCE(c->size));
+	/* What a device has there may be most of it: it is cleared ahead of what is needed. */
+	a->ready = c->ops->can_grow ? max(end, READ_ONCE(c->size)) : end;
 	a->found = end < a->ready ? a->ready : 0;
 	a->zero = a->ready;
 	if (end < a->ready && !c->ops->clear(c, end, a->ready - end))
@@ -179,19 +181,85 @@ static int reserve_log(struct vhdx_open_layer *layer)
 	return err;
 }
 
+static u64 ahead(const struct vhdx_open_layer *layer)
+{
+	return max_t(u64, AHEAD, (u64)BLOCKS_AHEAD * layer->image.geo.block_size);
+}
+
+static bool is_low(const struct vhdx_open_layer *layer)
+{
+	const struct vhdx_allocator *a = &layer->writer.space;
+
+	lockdep_assert_held(&a->lock);
+	return a->ready - a->end < ahead(layer) / 2;
+}
+
+/*
+ * Up to where room is made behind @ready, if there is so much; @end is where the next block goes.
+ * Some devices take their time to clear what is much, and a write may wait for it.
+ */
+static u64 goal(const struct vhdx_open_layer *layer, u64 end, u64 ready)
+{
+	u64 to = end + ahead(layer);
+
+	if (!layer->writer.container->ops->can_grow)
+		to = min(to, ready + max_t(u64, AHEAD, layer->image.geo.block_size));
+	return to;
+}
+
 /*
  * Room for one block is enough: no write fails because there is not more. @from receives where
  * the container ended: what it grows by here is zero; what another program appended meanwhile is
  * whatever that wrote.
  */
-static int grow(struct vhdx_open_layer *layer, u64 end, u64 *from)
+static int extend(struct vhdx_open_layer *layer, u64 end, u64 *to, u64 *from)
 {
 	struct vhdx_container *c = layer->writer.container;
-	u32 block_size = layer->image.geo.block_size;
+	int err = c->ops->extend(c, *to, from);
+
+	if (!err)
+		return 0;
+	*to = end + layer->image.geo.block_size;
+	return c->ops->extend(c, *to, from);
+}
+
+/* Where that can't be done, blocks are zeroed as they come. */
+static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 to, u64 *zero)
+{
+	struct vhdx_container *c = layer->writer.container;
 	int err;
 
-	err = c->ops->extend(c, end + max_t(u64, block_size, GROW_STEP), from);
-	return err ? c->ops->extend(c, end + block_size, from) : 0;
+	if (to <= from)
+		return 0;
+	/* Not in an image that was written over this one. */
+	err = vhdx_layer_verify(layer);
+	if (!err && c->ops->clear(c, from, to - from))
+		*zero = to;
+	return err;
+}
+
+/*
+ * @ready and @zero receive where room ends then, and from where on it reads as zeroes. No block is
+ * behind @ready before.
+ */
+static int grow(struct vhdx_open_layer *layer, u64 end, u64 *ready, u64 *zero)
+{
+	struct vhdx_container *c = layer->writer.container;
+	u64 from, to = goal(layer, end, *ready);
+	int err = extend(layer, end, &to, &from);
+
+	if (err)
+		return err;
+	if (c->ops->can_grow) {
+		to = READ_ONCE(c->size);
+		if (from > *ready)
+			*zero = from;
+	} else {
+		err = clear_ahead(layer, *ready, to, zero);
+	}
+	if (!err)
+		*ready = max(*ready, to);
+	return err;
 }
 
 static void prepare_work(struct work_struct *work)
@@ -199,7 +267,7 @@ static void prepare_work(struct work_struct *work)
 	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
 	struct vhdx_open_layer *layer = container_of(a, struct vhdx_open_layer, writer.space);
 	unsigned int flags = vhdx_scope_enter();
-	u64 end, from = 0;
+	u64 end, ready, zero = 0;
 	int err;
 
 	mutex_lock(&a->lock);
@@ -207,17 +275,22 @@ static void prepare_work(struct work_struct *work)
 	if (!err)
 		err = reserve_log(layer);
 	end = a->end;
+	ready = a->ready;
 	mutex_unlock(&a->lock);
 	if (!err)
-		err = grow(layer, end, &from);
+		err = grow(layer, end, &ready, &zero);
 	mutex_lock(&a->lock);
 	a->error = err;
 	/* Appended by another program: neither zero, nor to be cut off. */
-	if (from > a->ready) {
-		a->zero = from;
-		a->found = from;
+	if (zero > a->zero) {
+		a->zero = zero;
+		a->found = zero;
 	}
-	a->ready = max(a->ready, READ_ONCE(layer->writer.container->size));
+	if (ready > a->ready) {
+		a->ready = ready;
+		if (is_low(layer))
+			queue_work(layer->writer.space_wq, &a->prepare);
+	}
 	mutex_unlock(&a->lock);
 	vhdx_scope_leave(flags);
 }
@@ -284,7 +357,7 @@ static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, b
 	*offset = a->end;
 	*zeroed = a->end >= a->zero;
 	a->end += length;
-	if (a->ready - a->end < max_t(u64, layer->image.geo.block_size, GROW_STEP / 2))
+	if (is_low(layer))
 		queue_work(layer->writer.space_wq, &a->prepare);
 	return true;
 }

@@ -55,8 +55,9 @@ struct vhdx_container_description {
  *		the length is what we made it
  * @zero:	overwrite with zeroes, as payload is written; any 512-byte alignment.
  *		Allocates nothing
- * @clear:	make a range that is not used read as zeroes, without writing it. May wait
- *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
+ * @clear:	make a range that is not used read as zeroes, without writing it: a device is told
+ *		to. May wait for all other I/O on the container. -EOPNOTSUPP where that is not
+ *		possible
  * @discard:	give a range that is not used back to what the container lies on; a file reads as
  *		zeroes there. May wait for all other I/O on the container. -EOPNOTSUPP where that
  *		is not possible

@@ -86,6 +86,33 @@ ktap.add("device_1M", garbage_on_device, MIB)
 ktap.add("device_8M", garbage_on_device, 8 * MIB)
 
 
+def writes_of(device):
+    """How many I/Os that write the device has had."""
+    return int(pathlib.Path("/sys/block", pathlib.Path(device).name, "stat")
+               .read_text(encoding="ascii").split()[4])
+
+
+@ktap.case
+def device_is_cleared_ahead():
+    """Of a device that takes zeroes without having them written, many blocks at once; so that a
+    first write is one write."""
+    blocks = DISK // MIB
+    with images.directory() as scratch, loop_full_of_garbage(scratch) as device:
+        images.create(device, DISK, MIB)
+        with judge.Truth(scratch / "truth", DISK) as truth:
+            with raw_attached(device) as disk:
+                for block in range(blocks):
+                    if block == 1:
+                        before = writes_of(device)
+                    data = judge.pattern(block, 4 * KIB)
+                    disk.write(block * MIB + 16 * KIB, data)
+                    truth.write(block * MIB + 16 * KIB, data)
+                # Some more may be those of a commit, and of a range that is cleared.
+                ktap.check(writes_of(device) - before < 2 * blocks, "each took several")
+                judge.same_disk(disk, truth)
+            judge.same_container(device, truth)
+
+
 @ktap.case
 def space_of_a_failed_write():
     """The first write of a block fails half way; its space is used again, as zeros."""
