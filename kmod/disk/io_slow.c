@@ -131,9 +131,9 @@ static int zero_around(struct vhdx_io *io, u64 where)
 	int err = 0;
 
 	if (begin)
-		err = c->ops->zero(c, where, begin);
+		err = c->ops->zero(c, where, begin, false);
 	if (!err && end < block_size)
-		err = c->ops->zero(c, where + end, block_size - end);
+		err = c->ops->zero(c, where + end, block_size - end, false);
 	return err;
 }
 

@@ -265,7 +265,9 @@ static int zero_behind_disk(struct vhdx_open_layer *layer, u64 offset, u64 where
 	struct vhdx_container *c = layer->writer.container;
 	u64 used = geo->disk_size - round_down(offset, geo->block_size);
 
-	return used < geo->block_size ? c->ops->zero(c, where + used, geo->block_size - used) : 0;
+	if (used >= geo->block_size)
+		return 0;
+	return c->ops->zero(c, where + used, geo->block_size - used, false);
 }
 
 /* Of a block whose other sectors are its parent's nothing is read that was not written. */

@@ -176,7 +176,7 @@ static int reserve_log(struct vhdx_open_layer *layer)
 		return 0;
 	err = vhdx_layer_verify(layer);
 	if (!err && c->ops->can_grow)
-		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
+		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header), true);
 	layer->writer.space.log_reserved = !err;
 	return err;
 }

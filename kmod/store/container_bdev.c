@@ -140,10 +140,10 @@ static int bdev_trim(struct vhdx_container *c, u64 size)
 	return 0;
 }
 
-static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length)
+static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length, bool keep)
 {
 	return blkdev_issue_zeroout(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
-				    GFP_NOIO, 0);
+				    GFP_NOIO, keep ? BLKDEV_ZERO_NOUNMAP : 0);
 }
 
 static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
