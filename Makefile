@@ -61,6 +61,7 @@ SRCDIR	:= $(DESTDIR)$(prefix)/src/vhdx
 install-api:
 	install -D -m 644 kmod/include/linux/vhdx_api.h $(SRCDIR)/include/linux/vhdx_api.h
 	install -D -m 644 uapi/linux/vhdx.h $(SRCDIR)/include/uapi/linux/vhdx.h
+	install -D -m 644 Documentation/kernel-api.rst $(SRCDIR)/kernel-api.rst
 	install -D -m 644 $(KOUT)/Module.symvers $(SRCDIR)/$(KREL)/Module.symvers
 
 modules_install: install-api

@@ -7,6 +7,12 @@
 
 #include "platform.h"
 
+/* Words are in memory as they are in files. */
+static inline bool vhdx_is_little_endian(void)
+{
+	return (__force u64)cpu_to_le64(1) == 1;
+}
+
 /* Most of most maps is all alike: four words are looked at in one go. */
 #define VHDX_WORDS_AT_ONCE	4U
 
@@ -36,6 +42,16 @@ static inline u32 vhdx_find_bit(const u64 *words, u64 flip, u32 bit, u32 end)
 	return min(end, (index << 6) + (u32)__ffs64(word));
 }
 
+/* How many there are, in words of either byte order. */
+static inline u32 vhdx_count_bits(const u64 *words, u32 count)
+{
+	u32 i, sum = 0;
+
+	for (i = 0; i < count; i++)
+		sum += hweight64(words[i]);
+	return sum;
+}
+
 /* @to |= @from, which others may set bits in meanwhile; @count is a multiple of four. */
 static inline void vhdx_or_words(u64 *to, const u64 *from, u32 count)
 {
@@ -62,7 +78,7 @@ static inline void vhdx_or_le_words(u64 *to, const void *from, u32 count)
 	const __le64 *raw = from;
 	u32 i;
 
-	if ((__force u64)cpu_to_le64(1) == 1) {
+	if (vhdx_is_little_endian()) {
 		vhdx_or_words(to, from, count);
 		return;
 	}

@@ -49,9 +49,21 @@ static inline void vhdx_free(void *p)
 	kvfree(p);
 }
 
-static inline void vhdx_or64(u64 *word, u64 mask)
+/* What was there before; full barrier. */
+static inline u64 vhdx_fetch_or64(u64 *word, u64 mask)
 {
-	atomic64_or((s64)mask, (atomic64_t *)word);
+	return atomic64_fetch_or((s64)mask, (atomic64_t *)word);
+}
+
+/* What is there then; full barrier. */
+static inline u64 vhdx_add64(u64 *word, s64 more)
+{
+	return atomic64_add_return(more, (atomic64_t *)word);
+}
+
+static inline u32 vhdx_add32(u32 *word, s32 more)
+{
+	return (u32)atomic_add_return(more, (atomic_t *)word);
 }
 
 static inline u32 vhdx_crc32c(u32 seed, const void *data, size_t length)
@@ -76,6 +88,8 @@ static inline void vhdx_breathe(void)
 
 #define VHDX_MIB	(1024ULL * 1024)
 #define VHDX_PAGE	4096U
+
+#include "shared_page.h"
 
 /**
  * struct vhdx_store - bytes that are kept elsewhere: a container, a sidecar, or a

@@ -31,6 +31,11 @@ typedef __s64 s64;
 #define __force
 #endif
 
+#define likely(x)	__builtin_expect(!!(x), 1)
+#ifndef __always_inline
+#define __always_inline	inline __attribute__((__always_inline__))
+#endif
+
 #define cpu_to_le16(x)	((__force __le16)htole16(x))
 #define cpu_to_le32(x)	((__force __le32)htole32(x))
 #define cpu_to_le64(x)	((__force __le64)htole64(x))
@@ -140,9 +145,19 @@ static inline void vhdx_free(void *p)
 	free(p);
 }
 
-static inline void vhdx_or64(u64 *word, u64 mask)
+static inline u64 vhdx_fetch_or64(u64 *word, u64 mask)
 {
-	__atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
+	return __atomic_fetch_or(word, mask, __ATOMIC_SEQ_CST);
+}
+
+static inline u64 vhdx_add64(u64 *word, s64 more)
+{
+	return __atomic_add_fetch(word, more, __ATOMIC_SEQ_CST);
+}
+
+static inline u32 vhdx_add32(u32 *word, s32 more)
+{
+	return __atomic_add_fetch(word, more, __ATOMIC_SEQ_CST);
 }
 
 /* The kernel's crc32c(): no inversion before or after. crc32c_user.c */

@@ -238,6 +238,10 @@ static void free_queues(struct vhdx_disk *disk)
 	int i;
 
 	vhdx_swap_out_stop(&disk->swap_out);
+	/* Whoever sent the last request, of a bio or of the journal, may be in
+	 * vhdx_file_queue_add() yet.
+	 */
+	synchronize_rcu_expedited();
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])
 			destroy_workqueue(*all[i]);
@@ -320,7 +324,8 @@ static u32 dma_alignment(const struct vhdx_disk *disk)
 
 /*
  * The block layer ends a bio that does not wait with an error where its device does not know that.
- * A bio may go to any of the devices that the layers are on; a file's are started by workers.
+ * A bio may go to any of the devices that the layers are on. Workers start those of files: whoever
+ * sends one does not wait.
  */
 static bool takes_nowait(const struct vhdx_disk *disk)
 {
@@ -329,7 +334,7 @@ static bool takes_nowait(const struct vhdx_disk *disk)
 
 	for (i = 0; i < disk->layer_count; i++) {
 		vhdx_container_describe(&disk->layers[i].container, &what);
-		if (what.below ? !bdev_nowait(what.below) : !i)
+		if (what.below && !bdev_nowait(what.below))
 			return false;
 	}
 	return true;

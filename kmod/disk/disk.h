@@ -26,6 +26,7 @@
 
 struct attribute_group;
 struct vhdx_cdev;
+struct vhdx_detaching;
 struct vhdx_info;
 struct vhdx_layer;
 struct vhdx_sysfs;
@@ -54,7 +55,7 @@ struct vhdx_sysfs;
  * @writes_drained: the last one is gone
  * @swap_out:	writes of memory that is being swapped out
  * @restart:	data behind flushes
- * @detach_work: detaches it after the last close; no other task can reach the disk then
+ * @detaching:	its detach, of user/attach.c
  * @start:	of a session, by a worker
  * @shutdown:	for the end of the machine
  * @io_bios:	clones, with struct vhdx_io in front
@@ -93,7 +94,7 @@ struct vhdx_disk {
 	struct completion writes_drained;
 	struct vhdx_swap_out swap_out;
 	struct vhdx_restart restart;
-	struct work_struct detach_work;
+	struct vhdx_detaching *detaching;
 	struct vhdx_session_start start;
 	struct vhdx_shutdown shutdown;
 	struct bio_set io_bios;

@@ -9,8 +9,7 @@
 #include <linux/blkdev.h>
 
 /*
- * REQ_NOWAIT is announced where the leaf is on a device, and all devices of the chain have it; no
- * other bio has it.
+ * REQ_NOWAIT is announced where all devices of the chain have it; otherwise no bio has it.
  */
 static gfp_t gfp_of(const struct bio *bio)
 {
@@ -67,7 +66,8 @@ static inline void trace_slow(const struct vhdx_io *io, enum vhdx_trace_slow why
 /* NULL only for a bio that does not wait. @ref: ref_of(), of which it has a reference. */
 static struct vhdx_io *io_alloc(struct vhdx_disk *disk, struct bio *bio, struct percpu_ref *ref)
 {
-	struct bio *clone = bio_alloc_clone(bio->bi_bdev, bio, gfp_of(bio), &disk->io_bios);
+	/* Of no device, and on no account, until it is sent: both are looked up once. */
+	struct bio *clone = bio_alloc_clone(NULL, bio, gfp_of(bio), &disk->io_bios);
 	struct vhdx_io *io;
 
 	if (!clone)
@@ -302,6 +302,7 @@ static void send(struct vhdx_io *io, u64 offset)
 	if (io->commit)
 		io->request.clone.bi_opf &= ~REQ_FUA;
 	io->request.offset = offset;
+	io->request.account = io->orig;
 	if (unlikely(vhdx_io_is_unmap(io)))
 		vhdx_io_zero(io);
 	else

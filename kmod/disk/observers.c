@@ -347,14 +347,16 @@ void vhdx_observers_destroy(struct vhdx_observers *observers)
 /**
  * vhdx_observers_add() - vhdx_observe()
  * @observers:	of the disk
- * @observer:	on no list
+ * @observer:	zeroed, or removed
  */
 int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *observer)
 {
 	int err = 0;
 
 	mutex_lock(&observers->lock);
-	if (!observers->can_catch)
+	if (observer->number)
+		err = -EEXIST;
+	if (!err && !observers->can_catch)
 		err = bioset_init(&observers->catches, CATCHES, offsetof(struct catch, clone), 0);
 	if (!err) {
 		observers->can_catch = true;
@@ -372,10 +374,12 @@ int vhdx_observers_add(struct vhdx_observers *observers, struct vhdx_observer *o
 /**
  * vhdx_observers_remove() - vhdx_unobserve()
  * @observers:	of the disk
- * @observer:	in the list
+ * @observer:	in the list, or removed
  */
 void vhdx_observers_remove(struct vhdx_observers *observers, struct vhdx_observer *observer)
 {
+	if (!observer->number)
+		return;
 	mutex_lock(&observers->lock);
 	list_del_rcu(&observer->link);
 	if (list_empty(&observers->list))
@@ -383,4 +387,5 @@ void vhdx_observers_remove(struct vhdx_observers *observers, struct vhdx_observe
 	mutex_unlock(&observers->lock);
 	synchronize_rcu();
 	synchronize_srcu(&observers->readers);
+	observer->number = 0;
 }

@@ -4,7 +4,11 @@
 
 #include <linux/hash.h>
 #include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
+
+/* The pages of all caches. */
+static atomic_long_t all_pages;
 
 /* ---- pages ------------------------------------------------------------------ */
 
@@ -40,11 +44,22 @@ static void page_free_rcu(struct rcu_head *rcu)
 	page_free(container_of(rcu, struct vhdx_page, rcu));
 }
 
+/* From now on it is found. */
+static void add(struct vhdx_page *page, struct hlist_head *chain)
+{
+	lockdep_assert_held(&page->cache->lock);
+	hlist_add_head_rcu(&page->chain, chain);
+	WRITE_ONCE(page->cache->count, page->cache->count + 1);
+	atomic_long_inc(&all_pages);
+}
+
 /* Not pinned, on no list. */
 static void drop(struct vhdx_page *page)
 {
 	lockdep_assert_held(&page->cache->lock);
 	hlist_del_rcu(&page->chain);
+	WRITE_ONCE(page->cache->count, page->cache->count - 1);
+	atomic_long_dec(&all_pages);
 	call_rcu(&page->rcu, page_free_rcu);
 }
 
@@ -62,6 +77,39 @@ static bool evict(struct vhdx_page_cache *cache)
 	}
 	spin_unlock_irq(&cache->lock);
 	return page;
+}
+
+/* The next page goes to the end if it was used since reclaim last came by. */
+static bool second_chance(struct vhdx_page_cache *cache)
+{
+	struct vhdx_page *page;
+	bool used = false;
+
+	spin_lock_irq(&cache->lock);
+	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
+	if (page && page->used) {
+		WRITE_ONCE(page->used, false);
+		list_move_tail(&page->link, &cache->clean);
+		used = true;
+	}
+	spin_unlock_irq(&cache->lock);
+	return used;
+}
+
+static bool too_many(void)
+{
+	return atomic_long_read(&all_pages) / (PAGE_SIZE / VHDX_PAGE) >
+	       totalram_pages() >> VHDX_PAGES_SHARE_SHIFT;
+}
+
+/* A page goes that was not used lately, if one of the next few is none of those that were. */
+static void make_room(struct vhdx_page_cache *cache)
+{
+	int i;
+
+	for (i = 0; i < 16 && second_chance(cache); i++)
+		;
+	evict(cache);
 }
 
 static void starve(struct vhdx_page_cache *cache, int by)
@@ -223,8 +271,11 @@ struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx
 	if (IS_ERR(page))
 		goto out;
 	spin_lock_irq(&cache->lock);
-	hlist_add_head_rcu(&page->chain, chain_of(cache, index));
+	add(page, chain_of(cache, index));
 	spin_unlock_irq(&cache->lock);
+	/* What other disks have taken is not taken from this one's reserve. */
+	if (too_many() && READ_ONCE(cache->clean_count) > VHDX_PAGES_KEPT)
+		make_room(cache);
 out:
 	mutex_unlock(loader);
 	return page;
@@ -506,23 +557,6 @@ static unsigned long count_clean(struct shrinker *shrinker, struct shrink_contro
 	return count > kept() ? count - kept() : SHRINK_EMPTY;
 }
 
-/* The next page goes to the end if it was used since reclaim last came by. */
-static bool second_chance(struct vhdx_page_cache *cache)
-{
-	struct vhdx_page *page;
-	bool used = false;
-
-	spin_lock_irq(&cache->lock);
-	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
-	if (page && page->used) {
-		WRITE_ONCE(page->used, false);
-		list_move_tail(&page->link, &cache->clean);
-		used = true;
-	}
-	spin_unlock_irq(&cache->lock);
-	return used;
-}
-
 static unsigned long free_clean(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct vhdx_page_cache *cache = compat_shrinker_object(shrinker);
@@ -605,8 +639,10 @@ void vhdx_page_cache_destroy(struct vhdx_page_cache *cache)
 		hlist_for_each_entry_safe(page, next, &cache->chains[i], chain)
 			page_free(page);
 	}
+	atomic_long_sub(cache->count, &all_pages);
 	mempool_exit(&cache->pool);
 	kvfree(cache->chains);
 	cache->chains = NULL;
+	cache->count = 0;
 	cache->ops = NULL;
 }

@@ -8,6 +8,10 @@
  * While memory is reclaimed through the disk (rule K3), a page is still to be had: some
  * are kept in reserve, and pages that no task needs make room for others. To find a page
  * takes no memory.
+ *
+ * Reclaim is not the only bound: the pages of all disks together are a part of the machine's
+ * memory at most, as whoever reads all over a large disk does not pay for them. Beyond that, each
+ * page that is loaded takes the place of one of its cache that nobody needs.
  */
 #ifndef VHDX_PAGES_H
 #define VHDX_PAGES_H
@@ -32,6 +36,8 @@ struct vhdx_page_cache;
 #define VHDX_PAGES_AT_ONCE	3
 /* Clean pages that reclaim leaves: those that it will need to go on. */
 #define VHDX_PAGES_KEPT		32
+/* All caches together have 1 / (1 << this) of the machine's memory. */
+#define VHDX_PAGES_SHARE_SHIFT	4
 /* More chains than this are not worth their memory. */
 #define VHDX_PAGES_CHAIN_BITS	12
 
@@ -111,6 +117,7 @@ struct vhdx_watermarks {
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
  * @lock:	everything below, @chains, and the contents of pages while they change; a block is
  *		mapped wherever its data is found to be complete: any context
+ * @count:	of all pages that can be found
  * @owed:	how many of @dirty have changes of a transaction that was closed
  * @marks:	of its transactions: @running under @lock, the others under journal->lock
  * @starving:	how many wait for a page: what is not needed any more goes back at once
@@ -128,6 +135,7 @@ struct vhdx_page_cache {
 	spinlock_t lock;
 	struct list_head clean;
 	struct list_head dirty;
+	unsigned long count;
 	unsigned long clean_count;
 	unsigned long dirty_count;
 	unsigned long owed;
@@ -168,6 +176,12 @@ void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **p
 static inline bool vhdx_page_is_reserved(const struct vhdx_page *page)
 {
 	return READ_ONCE(page->reserved) || !page->cache->ops->reserve;
+}
+
+/* How much memory the pages of a cache take: of one that was never made, none. */
+static inline u64 vhdx_page_cache_bytes(const struct vhdx_page_cache *cache)
+{
+	return (u64)READ_ONCE(cache->count) * (VHDX_PAGE + sizeof(struct vhdx_page));
 }
 
 /* Is everything durable that was seen in it? Read after the entry, with smp_rmb() in between. */

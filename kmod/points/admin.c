@@ -2,6 +2,7 @@
 #include "admin.h"
 #include "seal.h"
 #include "disk/disk.h"
+#include "store/scope.h"
 
 #include <linux/err.h>
 #include <linux/ktime.h>
@@ -262,6 +263,8 @@ static int begin(struct vhdx_tracker *t, struct vhdx_diag *diag)
 {
 	int err;
 
+	/* I/O waits for the lock (rule K3). */
+	vhdx_scope_assert();
 	if (vhdx_disk_of(t)->read_only)
 		return vhdx_fail_plainly(diag, -EROFS, VHDX_REASON_READ_ONLY);
 	err = vhdx_session_wait(vhdx_disk_of(t));

@@ -15,6 +15,8 @@
 
 /* Ranges between two calls of the sink: enough that a worker is worth its way. */
 #define BATCH_RANGES	4096U
+/* The same before the first one: most answers are short. */
+#define FIRST_RANGES	256U
 /* Leaves between two looks at the timeline. */
 #define BATCH_LEAVES	256
 /* So long, in jiffies, blocks stay out of use for a question; then it looks for them anew. */
@@ -56,6 +58,7 @@ struct output {
  * @layer:	of which what was recorded is asked
  * @reads:	it is not all in memory: batches are a worker's
  * @err:	what the last batch ended with
+ * @room:	ranges that its array has room for
  * @put:	ranges, or bytes of a bitmap, that the sink has taken
  */
 struct query {
@@ -77,6 +80,7 @@ struct query {
 	u32 layer;
 	bool reads;
 	int err;
+	u32 room;
 	u32 put;
 };
 
@@ -246,11 +250,30 @@ static void run_errand(struct vhdx_errand *errand)
 	q->err = run_batch(q);
 }
 
+/* An answer that turns out to be long gets a larger array; without memory its own will do. */
+static void grow(struct query *q)
+{
+	const u32 room = min(BATCH_RANGES, q->args.output_capacity);
+	struct vhdx_ranges *list = &q->answer.ranges;
+	void *array;
+
+	if (!q->put || q->room == room)
+		return;
+	array = kvmalloc_array(room, list->size, GFP_KERNEL | __GFP_NOWARN);
+	if (!array)
+		return;
+	memcpy(array, list->array, (size_t)list->count * list->size);
+	kvfree(list->array);
+	list->array = array;
+	q->room = room;
+}
+
 static bool room_for_ranges(struct query *q)
 {
 	struct vhdx_ranges *list = &q->answer.ranges;
 
-	list->capacity = min_t(u32, BATCH_RANGES, q->args.output_capacity - q->put);
+	grow(q);
+	list->capacity = min(q->room, q->args.output_capacity - q->put);
 	return !list->count || list->count < list->capacity;
 }
 
@@ -315,20 +338,24 @@ static bool room_for_bits(struct query *q)
 	return true;
 }
 
+static int put_words(void *context, const void *words, u32 count)
+{
+	struct query *q = context;
+	const u32 bytes = sizeof(u64) * count;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	q->put += bytes;
+	return q->sink->put(q->sink, words, bytes);
+}
+
 /* Bits stay back until there is room for no more. */
 static int put_bits(struct query *q, bool at_last)
 {
-	struct vhdx_answer *a = &q->answer;
-	u32 bytes;
-	int err;
-
-	if (a->offset < a->end && !at_last)
+	if (!vhdx_answer_bits_are_full(&q->answer) && !at_last)
 		return 0;
-	bytes = sizeof(u64) * vhdx_answer_bits_finish(a);
-	err = bytes ? q->sink->put(q->sink, a->bits, bytes) : 0;
-	q->put += bytes;
-	a->begin = a->offset;
-	return err;
+	return vhdx_answer_bits_tell(&q->answer, put_words, q);
 }
 
 /* Only whole words are told. */
@@ -397,11 +424,10 @@ static int make_buffer(struct query *q)
 	if (q->args.flags & VHDX_CHANGES_COUNT)
 		return 0;
 	if (q->output == &bits)
-		a->bits = kvmalloc_array(VHDX_ANSWER_WORDS, sizeof(u64), GFP_KERNEL);
-	else
-		a->ranges.array = kvmalloc_array(min(BATCH_RANGES, q->args.output_capacity),
-						 a->ranges.size, GFP_KERNEL);
-	if (!a->bits && !a->ranges.array)
+		return vhdx_answer_bits_room(a);
+	q->room = min(FIRST_RANGES, q->args.output_capacity);
+	a->ranges.array = kvmalloc_array(q->room, a->ranges.size, GFP_KERNEL);
+	if (!a->ranges.array)
 		return -ENOMEM;
 	return q->output == &flagged ? vhdx_zero_stage_init(&q->zeroes) : 0;
 }
@@ -431,7 +457,7 @@ static void free_query(struct vhdx_errand *errand)
 	vhdx_delta_merge_release(&q->visitor.merge);
 	vhdx_index_cache_free(q->visitor.cache);
 	kvfree(q->answer.units);
-	kvfree(q->answer.bits);
+	vhdx_answer_bits_release(&q->answer);
 	kvfree(q->answer.ranges.array);
 	vhdx_zero_stage_release(&q->zeroes);
 	kfree(q);

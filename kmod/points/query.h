@@ -15,8 +15,8 @@ struct vhdx_cdev;
 /**
  * struct vhdx_query_sink - where an answer goes
  * @put:	takes the next ranges, each as long as the question's range_size says, or bytes of
- *		a bitmap. May take as long as it likes: neither a lock nor the disk is held (rule
- *		K4). 0 or -errno, which ends the query
+ *		a bitmap; NULL: so many bytes of it are zero. May take as long as it likes: neither
+ *		a lock nor the disk is held (rule K4). 0 or -errno, which ends the query
  */
 struct vhdx_query_sink {
 	int (*put)(struct vhdx_query_sink *sink, const void *output, u32 count);

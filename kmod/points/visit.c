@@ -21,6 +21,10 @@
  * Who needs room in the sidecar may have to wait until the read side is left. That happens after
  * READ_SIDE and one delta more, also in the middle of a leaf: it goes on in the same way.
  *
+ * A leaf that only one delta has, or one of the maps, is lent as it is, and told later: a bit that
+ * is set in a map until then is told, too, or not. A leaf is not lent once it was begun to be read:
+ * cursors have passed what was read of it, and know of it no more.
+ *
  * What was told of a leaf stays true for this call: whatever is written since was not written when
  * the call began. So a leaf is asked about twice, first if there is anything in it, and then what.
  */
@@ -115,7 +119,49 @@ static int read_leaf(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 	return ret;
 }
 
+/* What is known of the deltas, and what the maps have besides. They are looked at. */
+static enum vhdx_lending lend_live(const struct vhdx_visitor *v, u32 leaf,
+				   enum vhdx_lending lending, struct vhdx_lent_leaf *lent)
+{
+	const struct vhdx_history *history = &v->question.history;
+
+	if (lending == VHDX_LENT_NOTHING)
+		return vhdx_history_lend_live(history, leaf, lent);
+	if (vhdx_history_find_live_leaf(history, leaf, leaf + 1) > leaf)
+		return lending;
+	return vhdx_take_back(lending, lent);
+}
+
+static int lend_leaf(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
+{
+	enum vhdx_lending lending = VHDX_LENT_NOT;
+	struct vhdx_visitor *v = context;
+	int ret = merge_span(v);
+
+	while (!ret) {
+		ret = vhdx_delta_merge_lend(&v->merge, &v->question.open->sidecar, leaf, &lending,
+					    lent, v->cache);
+		if (ret <= 0)
+			break;
+		ret = may_go_on(v);
+	}
+	if (ret)
+		return ret;
+	if (v->span.live && lending != VHDX_LENT_NOT) {
+		if (!vhdx_tracker_look_again(v->tracker, &v->question)) {
+			vhdx_take_back(lending, lent);
+			return begin_again(v);
+		}
+		lending = lend_live(v, leaf, lending, lent);
+		vhdx_tracker_look_away(&v->question);
+	}
+	v->leaves += lending == VHDX_LENT_PAGE;
+	v->futile = 0;
+	return lending == VHDX_LENT_PAGE;
+}
+
 const struct vhdx_leaf_source vhdx_visitor_source = {
 	.find = find_leaf,
+	.lend = lend_leaf,
 	.read = read_leaf,
 };

@@ -274,7 +274,7 @@ static void close_now(struct vhdx_container *c)
 }
 
 /**
- * struct farewell - what a kernel thread closes for the task that detaches
+ * struct farewell - what a kernel thread closes for a task, whose attach fails say
  * @work:	does it
  * @container:	open
  */
@@ -294,7 +294,7 @@ static void farewell_work(struct work_struct *work)
  *
  * Sleeps; no lock is held. The locks on the file are gone when it returns, and so before the
  * disk's index is free (rule K5). A plain fput() would be too late: of a task it counts when that
- * returns to user space, and of the kernel thread that detaches at the last close some time later.
+ * returns to user space, and of the kernel thread that detaches some time later.
  */
 void vhdx_container_close_now(struct vhdx_container *container)
 {

@@ -114,7 +114,12 @@ static void bdev_submit(struct vhdx_container *c, struct vhdx_request *request)
 		request->done(request, BLK_STS_IOERR);
 		return;
 	}
-	bio_set_dev(&request->clone, c->bdev);
+	request->clone.bi_bdev = c->bdev;
+	/* It is the caller's bio that writeback, say, has put on the account of whom it is for. */
+	if (likely(request->account))
+		bio_clone_blkg_association(&request->clone, request->account);
+	else
+		bio_associate_blkg(&request->clone);
 	request->clone.bi_iter.bi_sector = request->offset >> SECTOR_SHIFT;
 	request->clone.bi_end_io = bdev_end_io;
 	submit_bio_noacct(&request->clone);

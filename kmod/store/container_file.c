@@ -7,9 +7,7 @@
 #include "scope.h"
 
 #include <linux/bio.h>
-#include <linux/blk-cgroup.h>
 #include <linux/falloc.h>
-#include <linux/kthread.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -342,7 +340,7 @@ static bool is_waited_for(const struct bio *clone)
 	return clone->bi_opf & REQ_SWAP && op_is_write(bio_op(clone));
 }
 
-/* In a worker of the queue, on behalf of the control group of whoever sent the bio. */
+/* In a worker of the queue. */
 static void file_start(struct vhdx_request *request)
 {
 	struct vhdx_container *c = request->container;
@@ -373,13 +371,11 @@ static void file_start(struct vhdx_request *request)
 				      (clone->bi_opf & REQ_FUA ? IOCB_DSYNC : 0);
 	atomic_set(&request->file.refs, 2);
 
-	kthread_associate_blkcg(bio_blkcg_css(&request->clone));
 	if (is_waited_for(clone))
 		nice = vhdx_scope_begin_urgent();
 	ret = start(c, &request->file.iocb, &iter, write);
 	if (is_waited_for(clone))
 		vhdx_scope_end_urgent(nice);
-	kthread_associate_blkcg(NULL);
 	if (ret != -EIOCBQUEUED) {
 		request->file.result = ret;
 		file_io_put(request);

@@ -115,11 +115,12 @@ bool vhdx_tracker_look_again(struct vhdx_tracker *tracker, struct vhdx_question 
 	struct vhdx_open_sidecar *open = question->open;
 
 	down_read(&open->timeline_lock);
-	if (tracker->open == open && open->version == question->version) {
-		look(tracker, question);
-		/* A tracker that is condemned has no maps, long before it lets the sidecar go. */
-		if (question->history.sidecar)
-			return true;
+	/* A tracker that is condemned has no maps, long before it lets the sidecar go. */
+	if (tracker->open == open && open->version == question->version &&
+	    !READ_ONCE(tracker->condemned)) {
+		question->history.state = READ_ONCE(tracker->state);
+		look_at_maps(tracker, question);
+		return true;
 	}
 	up_read(&open->timeline_lock);
 	return false;

@@ -11,6 +11,7 @@
 #include "disk/registry.h"
 #include "points/admin.h"
 #include "points/seal.h"
+#include "store/scope.h"
 
 #include <linux/export.h>
 #include <linux/slab.h>
@@ -103,24 +104,31 @@ EXPORT_SYMBOL_VHDX(vhdx_hold_get_points);
 int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32 *reason)
 {
 	struct vhdx_diag diag = { };
+	/* As the ioctl: writes wait for the lock (rule K3). Questions and seals have their own. */
+	unsigned int flags = vhdx_scope_enter();
+	int err = vhdx_tracking_forget(&hold->disk->tracker, id, &diag);
 
-	return with_reason(vhdx_tracking_forget(&hold->disk->tracker, id, &diag), &diag, reason);
+	vhdx_scope_leave(flags);
+	return with_reason(err, &diag, reason);
 }
 EXPORT_SYMBOL_VHDX(vhdx_hold_forget);
 
 /* ---- seal ------------------------------------------------------------------------------------ */
 
 /* Each disk is there once, and is entered, as the ioctl has it. */
-static int trackers_of(struct vhdx_hold *const *holds, u32 count, struct vhdx_tracker **trackers)
+static int trackers_of(struct vhdx_hold *const *holds, u32 count, struct vhdx_tracker **trackers,
+		       u32 *failed)
 {
 	u32 i, j;
 
 	for (i = 0; i < count; i++) {
+		*failed = i;
 		for (j = 0; j < i; j++)
 			if (holds[j]->disk == holds[i]->disk)
 				return -EINVAL;
 		trackers[i] = &holds[i]->disk->tracker;
 	}
+	*failed = 0;
 	return 0;
 }
 
@@ -133,6 +141,8 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 	struct vhdx_tracker **trackers;
 	int err = -EINVAL;
 
+	if (failed)
+		*failed = 0;
 	if (!count || count > VHDX_SEAL_MAX || length > VHDX_LABEL_MAX ||
 	    !vhdx_label_is_valid((const u8 *)label, length))
 		return with_reason(err, &diag, reason);
@@ -141,9 +151,12 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
 	trackers = kcalloc(count, sizeof(*trackers), GFP_KERNEL);
 	if (!trackers)
 		return with_reason(vhdx_no_memory(&diag), &diag, reason);
-	err = trackers_of(holds, count, trackers);
-	if (!err)
+	err = trackers_of(holds, count, trackers, &args.failed);
+	if (!err) {
+		/* Who is killed is told no reason. */
+		diag.reason = VHDX_REASON_NONE;
 		err = vhdx_seal(trackers, count, &args, ids, &diag);
+	}
 	kfree(trackers);
 	if (failed)
 		*failed = args.failed;

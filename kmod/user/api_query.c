@@ -29,7 +29,10 @@ static int put_array(struct vhdx_query_sink *sink, const void *output, u32 count
 {
 	struct array *array = container_of(sink, struct array, sink);
 
-	memcpy(array->to, output, count * array->size);
+	if (output)
+		memcpy(array->to, output, count * array->size);
+	else
+		memset(array->to, 0, count * array->size);
 	array->to += count * array->size;
 	return 0;
 }
@@ -44,22 +47,24 @@ static struct array array_of(void *to, size_t size)
  * @sink:	see there
  * @fn:		is called for each range
  * @context:	of it
+ * @stop:	what it returned that was not 0
  */
 struct each {
 	struct vhdx_query_sink sink;
 	int (*fn)(void *context, const struct vhdx_range *range);
 	void *context;
+	int stop;
 };
 
 static int put_each(struct vhdx_query_sink *sink, const void *output, u32 count)
 {
 	struct each *each = container_of(sink, struct each, sink);
 	const struct vhdx_range *range = output;
-	int err = 0;
 
-	for (; count && !err; count--)
-		err = each->fn(each->context, range++);
-	return err;
+	for (; count && !each->stop; count--)
+		each->stop = each->fn(each->context, range++);
+	/* Whatever it is, positive too: to the engine it is a failure. */
+	return each->stop ? -ECANCELED : 0;
 }
 
 static struct vhdx_get_virtual_disk_changes question_of(const struct vhdx_query *query)
@@ -90,11 +95,13 @@ static int ask(struct vhdx_hold *hold, struct vhdx_query *query,
 	return err;
 }
 
-static int refuse_no_room(struct vhdx_query *query)
+/* What is allocated is asked without points, and has no granules. */
+static bool is_of_changes(const struct vhdx_query *query)
 {
-	query->processed_byte_length = 0;
-	query->reason = VHDX_REASON_ARGUMENT;
-	return -EINVAL;
+	static const struct vhdx_point_id none;
+
+	return query->granularity || memcmp(&query->limit, &none, sizeof(none)) ||
+	       memcmp(&query->target, &none, sizeof(none));
 }
 
 int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -105,8 +112,6 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
 	int err;
 
 	*count = 0;
-	if (!capacity)
-		return refuse_no_room(query);
 	args.output_capacity = capacity;
 	err = ask(hold, query, &args, &array.sink);
 	if (!err)
@@ -121,8 +126,11 @@ int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
 	struct vhdx_get_virtual_disk_changes args = question_of(query);
 	struct each each = { .sink.put = put_each, .fn = fn, .context = context };
 
+	int err;
+
 	args.output_capacity = U32_MAX;
-	return ask(hold, query, &args, &each.sink);
+	err = ask(hold, query, &args, &each.sink);
+	return each.stop ?: err;
 }
 EXPORT_SYMBOL_VHDX(vhdx_hold_each_range);
 
@@ -134,8 +142,6 @@ int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *wo
 	u32 i;
 	int err;
 
-	if (!word_count)
-		return refuse_no_room(query);
 	args.flags = VHDX_CHANGES_BITMAP;
 	args.range_size = 0;
 	args.output_capacity = min_t(u64, word_count * sizeof(u64), U32_MAX & ~7U);
@@ -163,9 +169,10 @@ int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
 	int err;
 
 	*count = 0;
-	if (!capacity)
-		return refuse_no_room(query);
-	err = vhdx_query_allocated(hold->disk->cdev, &args, &array.sink, &diag);
+	if (is_of_changes(query))
+		err = vhdx_bad_argument(&diag, "what is allocated has no points, and no granularity");
+	else
+		err = vhdx_query_allocated(hold->disk->cdev, &args, &array.sink, &diag);
 	query->processed_byte_length = err ? 0 : args.processed_byte_length;
 	query->virtual_disk_size = args.virtual_disk_size;
 	query->reason = err ? diag.reason : VHDX_REASON_NONE;

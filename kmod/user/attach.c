@@ -10,8 +10,12 @@
 #include "store/scope.h"
 #include "sysfs.h"
 
+#include <linux/completion.h>
 #include <linux/module.h>
+#include <linux/refcount.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/vhdx.h>
 
 /*
@@ -22,11 +26,37 @@
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-static struct workqueue_struct *autoclear_wq;
+/* Side by side, as many as there may be: each may wait for a container of its own. */
+static struct workqueue_struct *detach_wq;
+
+/**
+ * struct vhdx_detaching - the detach of a disk, by a worker: that waits for a container that hangs;
+ *			   who asked for it waits for the worker, and can be killed (invariant 9)
+ * @work:	detaches it; no other task can reach the disk then
+ * @done:	the disk is gone
+ * @refs:	of the disk, then of the worker; and of the task that waits
+ * @disk:	which one
+ * @err:	see vhdx_detach()
+ * @diag:	likewise
+ */
+struct vhdx_detaching {
+	struct work_struct work;
+	struct completion done;
+	refcount_t refs;
+	struct vhdx_disk *disk;
+	int err;
+	struct vhdx_diag diag;
+};
+
+static void put_detaching(struct vhdx_detaching *detaching)
+{
+	if (detaching && refcount_dec_and_test(&detaching->refs))
+		kfree(detaching);
+}
 
 static void last_close(struct vhdx_disk *disk)
 {
-	queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /* ---- attach ------------------------------------------------------------------------------- */
@@ -39,6 +69,23 @@ static void free_disk(struct vhdx_disk *disk)
 	vhdx_sysfs_free(disk);
 	vhdx_disk_free(disk);
 	vhdx_cdev_put(cdev);
+}
+
+static void detach_work(struct work_struct *work);
+
+/* When it is attached: its detach does not fail for want of memory. */
+static int prepare_detach(struct vhdx_disk *disk)
+{
+	struct vhdx_detaching *detaching = kzalloc(sizeof(*detaching), GFP_KERNEL);
+
+	if (!detaching)
+		return -ENOMEM;
+	INIT_WORK(&detaching->work, detach_work);
+	init_completion(&detaching->done);
+	refcount_set(&detaching->refs, 1);
+	detaching->disk = disk;
+	disk->detaching = detaching;
+	return 0;
 }
 
 static int start(struct vhdx_disk *disk)
@@ -127,6 +174,9 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	disk = vhdx_disk_alloc(index, args->layer_count, read_only);
 	if (!disk)
 		goto fail_index;
+	err = prepare_detach(disk);
+	if (err)
+		goto fail_disk;
 	disk->tracker.sidecar_fd = sidecar_fd;
 	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
 		vhdx_tracker_insist(&disk->tracker);
@@ -167,6 +217,7 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	return 0;
 
 fail_disk:
+	put_detaching(disk->detaching);
 	free_disk(disk);
 fail_index:
 	vhdx_registry_free_index(index);
@@ -206,7 +257,7 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 				     err);
 		}
 		err = -EIO;
-	} else if (diag) {
+	} else {
 		*diag = gap;
 	}
 	vhdx_disk_unprepare(disk);
@@ -216,6 +267,15 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
+static void detach_work(struct work_struct *work)
+{
+	struct vhdx_detaching *detaching = container_of(work, struct vhdx_detaching, work);
+
+	detaching->err = detach_taken(detaching->disk, &detaching->diag);
+	complete(&detaching->done);
+	put_detaching(detaching);
+}
+
 /**
  * vhdx_detach() - VHDX_DETACH
  * @index:	N of /dev/vhdxN
@@ -223,27 +283,34 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
  * @diag:	what is wrong; on success what the sidecar does not keep
  *
  * Once it is not busy there is no way back: -EIO says that the container was not closed
- * cleanly, any other error that the disk is still there.
+ * cleanly; -EINTR that the caller was killed, and did not wait for the end; any other error that
+ * the disk is still there.
  */
 int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 {
+	struct vhdx_detaching *detaching;
 	struct vhdx_disk *disk;
 	int err = vhdx_registry_take(index, disk_seq, &disk, diag);
 
-	return err ?: detach_taken(disk, diag);
+	if (err)
+		return err;
+	detaching = disk->detaching;
+	refcount_inc(&detaching->refs);
+	queue_work(detach_wq, &detaching->work);
+	err = -EINTR;
+	if (!wait_for_completion_killable(&detaching->done)) {
+		*diag = detaching->diag;
+		err = detaching->err;
+	}
+	put_detaching(detaching);
+	return err;
 }
 
 /* ---- detach at the last close ------------------------------------------------------------ */
 
-static void detach_work(struct work_struct *work)
-{
-	detach_taken(container_of(work, struct vhdx_disk, detach_work), NULL);
-}
-
 static void detach_closed(struct vhdx_disk *disk)
 {
-	INIT_WORK(&disk->detach_work, detach_work);
-	queue_work(autoclear_wq, &disk->detach_work);
+	queue_work(detach_wq, &disk->detaching->work);
 }
 
 /*
@@ -254,7 +321,7 @@ static void detach_closed(struct vhdx_disk *disk)
 static void autoclear(struct work_struct *work)
 {
 	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, detach_closed))
-		queue_delayed_work(autoclear_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /**
@@ -262,8 +329,8 @@ static void autoclear(struct work_struct *work)
  */
 int vhdx_attach_init(void)
 {
-	autoclear_wq = alloc_workqueue("vhdx-autoclear", WQ_UNBOUND, 0);
-	return autoclear_wq ? 0 : -ENOMEM;
+	detach_wq = alloc_workqueue("vhdx-detach", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	return detach_wq ? 0 : -ENOMEM;
 }
 
 /**
@@ -272,5 +339,5 @@ int vhdx_attach_init(void)
 void vhdx_attach_exit(void)
 {
 	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(autoclear_wq);
+	destroy_workqueue(detach_wq);
 }

@@ -126,10 +126,11 @@ struct user_output {
 static int put_output(struct vhdx_query_sink *sink, const void *output, u32 count)
 {
 	struct user_output *user = container_of(sink, struct user_output, sink);
+	const size_t size = count * user->size;
 
-	if (copy_to_user(user->to, output, count * user->size))
+	if (output ? copy_to_user(user->to, output, size) : clear_user(user->to, size))
 		return -EFAULT;
-	user->to += count * user->size;
+	user->to += size;
 	return 0;
 }
 

@@ -233,6 +233,12 @@ JOURNAL_STATISTIC(commit_bytes, READ_ONCE(statistics->bytes));
 JOURNAL_STATISTIC(commit_waits, READ_ONCE(statistics->waits));
 JOURNAL_STATISTIC(commit_wait_us, div_u64(READ_ONCE(statistics->waited_ns), NSEC_PER_USEC));
 
+static ssize_t cached_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", vhdx_page_cache_bytes(&leaf_of(dev)->pages));
+}
+static DEVICE_ATTR_RO(cached_bytes);
+
 static struct attribute *disk_attrs[] = {
 	&dev_attr_container.attr,
 	&dev_attr_container_dev.attr,
@@ -261,6 +267,7 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_commit_bytes.attr,
 	&dev_attr_commit_waits.attr,
 	&dev_attr_commit_wait_us.attr,
+	&dev_attr_cached_bytes.attr,
 	NULL,
 };
 

@@ -53,12 +53,18 @@ static ssize_t lost_show(struct device *dev, struct device_attribute *attr, char
 	return sysfs_emit(buf, "%d\n", vhdx_layer_is_lost(parent->layer, &parent->container));
 }
 
+static ssize_t cached_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", vhdx_page_cache_bytes(&parent_of(attr)->layer->pages));
+}
+
 static const struct device_attribute files[] = {
 	__ATTR_RO(container),
 	__ATTR_RO(container_dev),
 	__ATTR_RO(container_ino),
 	__ATTR_RO(container_unlinked),
 	__ATTR_RO(lost),
+	__ATTR_RO(cached_bytes),
 };
 
 /**

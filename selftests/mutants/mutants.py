@@ -18,6 +18,8 @@ class Mutant:
     edits: tuple = ()
     # What catches it, if not the simulation: unit/SUITE, or a suite of a machine.
     by: str = None
+    # A case that only long runs have.
+    long: bool = False
 
 
 # Steps of the driver: their texts are in selftests/crash/simulation/rules.h.
@@ -45,8 +47,36 @@ STEPS = [
         ("next_number", "T6: a strict commit of regions gives the container the next number"),
         ("invalid_first", "T7: invalidated before waiting writes are released"),
         ("look_again", "T7: no announced DataWriteGuid is written once it is invalid"),
+        ("complete", "V1: a block is mapped when its data is there"),
+        ("zero_around", "V1: what the first write does not cover is zero before that"),
+        ("exclusive", "V1: one operation on a block at a time"),
+        ("busy", "V1: its entry is busy meanwhile"),
+        ("look_twice", "V1: it is looked up once more within the operation"),
+        ("held_gate", "V1: a piece is inside the gate until the container is done"),
+        ("flip", "V1: what looked a block up has left before it is unmapped"),
+        ("quarantine", "V2: space is used again once the log drops its old mapping"),
+        ("punch_late", "V2: space is given back once the log drops its old mapping"),
+        ("punched_first", "V2: space is free once it was given back"),
+        ("not_zero", "V2: space of a device, or that could not be punched, is not zero"),
+        ("tail_cleared", "V2: what is behind the last block at attach is not zero"),
+        ("empty_first", "V2: a file is cut when both headers say that the log is empty"),
+        ("applied_first", "V3: pages are durable in place before the next entry"),
+        ("apply_counts", "V3: a page that could not be applied ends all commits"),
+        ("payload_first", "V4: data is durable before the entry that leads to it"),
+        ("logged_first", "V4: who waits for a commit is told when the entry is durable"),
+        ("flush_commits", "V4: a flush is a commit"),
+        ("fua", "V4: a FUA write is a commit where its mapping is not durable"),
+        ("failure_is_final", "V4: a commit that failed is never tried again"),
+        ("entry_first", "V5: LogGuid is not durable before an entry that carries it"),
+        ("fresh_log", "V5: each generation has a fresh LogGuid"),
+        ("size_first", "V5: a size is not in an entry before the file has it"),
+        ("retire_flush", "V5: what was applied is durable before the log is empty"),
+        ("replay_flush", "V5: what was replayed is durable before the log is empty"),
+        ("scan", "V6: nothing is allocated before the whole BAT was seen"),
     )
 ]
+
+# copy, map_inside and empty_between are backed by others, too: see Documentation/testing.rst.
 
 # Of mark_first and graceful_clear neither was caught alone, nor both, as long as regions with
 # writes in flight are kept. mark_again is not caught where writes in flight are sampled.
@@ -260,4 +290,13 @@ DISCARDS = [
            edits=(("kmod/layer/unmap.c", "return layer->image.geo.has_parent;", "return false;"),)),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS
+# Of bios that other modules are told of.
+OBSERVED = [
+    Mutant("observed_swap_out", "K3: no part of a swap-out that was told waits for its turn",
+           by="debug/api:observed_swap_outs_are_cut", long=True,
+           edits=(("kmod/disk/io.c", "if (unlikely(swap_out) && bio && bio != from) {", "if (0) {"),
+                  ("kmod/disk/io.c", "if (unlikely(vhdx_is_swap_out(bio)) && "
+                   "!vhdx_observers_caught(bio)) {", "if (unlikely(vhdx_is_swap_out(bio))) {"))),
+]
+
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS + OBSERVED

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <sys/mman.h>
+
 #include "fake_store.h"
 #include "random.h"
 
@@ -54,23 +56,38 @@ static struct fake_write *insert(struct fake_store *fake, u64 offset, size_t len
 	u32 at = fake->pending_count;
 
 	fake->pending = realloc(fake->pending, (fake->pending_count + 1) * sizeof(*fake->pending));
-	while (fake->pause && at && !fake->pending[at - 1].done && random_below(2))
+	while (fake->pause && at && !fake->pending[at - 1].done && !fake->pending[at - 1].over &&
+	       random_below(2))
 		at--;
 	memmove(&fake->pending[at + 1], &fake->pending[at],
 		(fake->pending_count++ - at) * sizeof(*fake->pending));
 	fake->pending[at] = (struct fake_write) {
-		.offset = offset, .length = length, .data = malloc(length), .begun = ++fake->clock,
+		.offset = offset, .length = length, .data = length ? malloc(length) : NULL,
+		.begun = ++fake->clock,
 	};
 	return &fake->pending[at];
+}
+
+/* What is cut off is zero when the file is longer again. */
+static void put(const struct fake_store *fake, u8 *bytes, u64 *length,
+		const struct fake_write *write)
+{
+	if (write->data) {
+		memcpy(bytes + write->offset, write->data, write->length);
+		if (!fake->keeps_size)
+			*length = max(*length, write->offset + write->length);
+		return;
+	}
+	if (write->offset < *length)
+		memset(bytes + write->offset, 0, *length - write->offset);
+	*length = write->offset;
 }
 
 /* What reads see: @write, and those that are later ones. */
 static void show(struct fake_store *fake, const struct fake_write *write)
 {
-	for (; write < fake->pending + fake->pending_count; write++) {
-		memcpy(fake->bytes + write->offset, write->data, write->length);
-		fake->length = max(fake->length, write->offset + write->length);
-	}
+	for (; write < fake->pending + fake->pending_count; write++)
+		put(fake, fake->bytes, &fake->length, write);
 }
 
 static void end_write(struct fake_store *fake, u64 begun)
@@ -89,9 +106,11 @@ static void supersede(struct fake_write *earlier, const struct fake_write *later
 	u64 at = max(earlier->offset, later->offset);
 	u64 end = min(earlier->offset + earlier->length, later->offset + later->length);
 
-	if (at < end)
-		memcpy(earlier->data + (at - earlier->offset), later->data + (at - later->offset),
-		       end - at);
+	if (at >= end)
+		return;
+	earlier->over = true;
+	memcpy(earlier->data + (at - earlier->offset), later->data + (at - later->offset),
+	       end - at);
 }
 
 /* What was answered by @when is durable; @only: of that, the write that began then. */
@@ -108,8 +127,7 @@ static void settle(struct fake_store *fake, u64 when, u64 only)
 		}
 		for (j = 0; j < left; j++)
 			supersede(&fake->pending[j], write);
-		memcpy(fake->durable + write->offset, write->data, write->length);
-		fake->durable_length = max(fake->durable_length, write->offset + write->length);
+		put(fake, fake->durable, &fake->durable_length, write);
 		free(write->data);
 	}
 	fake->pending_count = left;
@@ -132,7 +150,8 @@ static int write_at(struct fake_store *fake, u64 offset, const void *buf, size_t
 
 	write = insert(fake, offset, length);
 	begun = write->begun;
-	memcpy(write->data, buf, length);
+	if (length)
+		memcpy(write->data, buf, length);
 	show(fake, write);
 	take_turns(fake);
 	end_write(fake, begun);
@@ -148,12 +167,35 @@ static int fake_write(struct vhdx_store *store, u64 offset, const void *buf, siz
 	return write_at(to_fake(store), offset, buf, length, false);
 }
 
+int fake_store_resize(struct fake_store *fake, u64 length)
+{
+	return write_at(fake, length, NULL, 0, false);
+}
+
 static void forget_pending(struct fake_store *fake)
 {
 	while (fake->pending_count)
 		free(fake->pending[--fake->pending_count].data);
 	free(fake->pending);
 	fake->pending = NULL;
+}
+
+void fake_store_lose(struct fake_store *fake)
+{
+	u32 i, left = 0;
+
+	for (i = 0; i < fake->pending_count; i++) {
+		struct fake_write *write = &fake->pending[i];
+
+		if (!write->done || !write->data) {
+			fake->pending[left++] = *write;
+			continue;
+		}
+		if (random_below(2))
+			put(fake, fake->durable, &fake->durable_length, write);
+		free(write->data);
+	}
+	fake->pending_count = left;
 }
 
 static int fake_flush(struct vhdx_store *store)
@@ -174,6 +216,19 @@ static int fake_flush(struct vhdx_store *store)
 	return 0;
 }
 
+/*
+ * All zeroes. Most of it is never touched, and a test makes thousands: the sanitizer's malloc()
+ * would touch a byte of its own for every eight. Who reads and writes here keeps to the limit.
+ */
+static u8 *new_medium(u64 limit)
+{
+	u8 *medium = mmap(NULL, limit, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert(medium != MAP_FAILED);
+	return medium;
+}
+
 void fake_store_init(struct fake_store *fake, u64 size, u64 limit)
 {
 	memset(fake, 0, sizeof(*fake));
@@ -183,17 +238,20 @@ void fake_store_init(struct fake_store *fake, u64 size, u64 limit)
 	fake->store.flush = fake_flush;
 	fake->can_grow = !size;
 	fake->limit = limit;
+	fake->room = limit;
 	fake->length = size;
 	fake->durable_length = size;
-	fake->bytes = calloc(1, limit);
-	fake->durable = calloc(1, limit);
+	fake->bytes = new_medium(limit);
+	fake->durable = new_medium(limit);
 }
 
 void fake_store_release(struct fake_store *fake)
 {
 	forget_pending(fake);
-	free(fake->bytes);
-	free(fake->durable);
+	if (fake->bytes) {
+		munmap(fake->bytes, fake->room);
+		munmap(fake->durable, fake->room);
+	}
 	memset(fake, 0, sizeof(*fake));
 }
 
@@ -225,6 +283,8 @@ static void arrive(struct fake_store *after, const struct fake_write *write, u32
 {
 	size_t at;
 
+	if (!write->data && (policy == 1 || (policy == 2 && random_below(2))))
+		put(after, after->bytes, &after->length, write);
 	for (at = 0; at < write->length; at += SECTOR) {
 		if (policy == 0 || (policy == 2 && random_below(2)))
 			continue;
@@ -291,6 +351,8 @@ static void overlay(const struct fake_image *image, u32 number, u64 offset, u8 *
 	u64 at = max(offset, write->offset);
 	u64 end = min(offset + length, write->offset + write->length);
 
+	if (!write->data && has_arrived(image, number, write->offset) && at < offset + length)
+		memset(buf + (at - offset), 0, offset + length - at);
 	for (; at < end; at += SECTOR)
 		if (has_arrived(image, number, at))
 			memcpy(buf + (at - offset), write->data + (at - write->offset), SECTOR);
@@ -326,8 +388,10 @@ void fake_image_init(struct fake_image *image, const struct fake_store *fake,
 	};
 	for (i = 0; i < fake->pending_count; i++) {
 		write = &fake->pending[i];
+		if (!write->data && has_arrived(image, i, write->offset))
+			image->store.size = write->offset;
 		for (at = write->offset; at < write->offset + write->length; at += SECTOR)
-			if (has_arrived(image, i, at))
+			if (!fake->keeps_size && has_arrived(image, i, at))
 				image->store.size = max(image->store.size, at + SECTOR);
 	}
 }
@@ -336,6 +400,7 @@ void fake_image_boot(struct fake_image *image, struct fake_store *after)
 {
 	fake_store_init(after, 0, image->fake->limit);
 	after->can_grow = image->fake->can_grow;
+	after->keeps_size = image->fake->keeps_size;
 	after->length = image->store.size;
 	image_read(&image->store, 0, after->bytes, after->length);
 	memcpy(after->durable, after->bytes, after->length);

@@ -18,17 +18,20 @@
 struct fake_write {
 	u64 offset;
 	size_t length;
-	u8 *data;
+	u8 *data;		/* NULL: the file ends at @offset from here on */
 	u64 begun;		/* when, by the store's clock */
 	u64 done;		/* when it was answered; 0: it was not yet */
+	bool over;		/* a later one is durable: it is behind no other any more */
 };
 
 struct fake_store {
 	struct vhdx_store store;
 	bool can_grow;
+	bool keeps_size;	/* a write does not make it longer: it is to be resized before */
 	u64 limit;		/* writes beyond are -ENOSPC */
 	u8 *bytes;		/* what a read sees */
 	u8 *durable;
+	u64 room;		/* in each of them */
 	u64 length;		/* of the file, as a read sees it */
 	u64 durable_length;
 	struct fake_write *pending;
@@ -54,6 +57,10 @@ int fake_store_step(struct fake_store *fake);
 bool fake_store_is_off(const struct fake_store *fake);
 /* A write that is durable when it returns, as no other one need be. 0 or -errno. */
 int fake_store_write_fua(struct fake_store *fake, u64 offset, const void *buf, size_t length);
+/* The file gets another length, durably with the next flush. 0 or -errno. */
+int fake_store_resize(struct fake_store *fake, u64 length);
+/* What a flush does that fails: some of what it was for is lost, and no later flush is for it. */
+void fake_store_lose(struct fake_store *fake);
 /* Now the power goes. */
 void fake_store_cut(struct fake_store *fake);
 /* Make @after from what is durable and a random part of the rest. */

@@ -13,6 +13,7 @@ struct model {
 	u8 bits[2][LEAVES * VHDX_LEAF_UNITS / 8];
 	bool finds_empty;
 	bool fills;
+	bool lends;
 	u32 calls;
 	int error;
 };
@@ -22,6 +23,8 @@ static struct vhdx_leaf_bits units;
 /* Of the question. */
 static u32 granule_shift = SHIFT;
 static u64 min_gap;
+/* Leaves that were lent. */
+static u32 lendings;
 
 static int model_read(void *context, u32 leaf, struct vhdx_leaf_bits *into)
 {
@@ -42,7 +45,7 @@ static int model_read(void *context, u32 leaf, struct vhdx_leaf_bits *into)
 				word = word << 8 | byte[j];
 			from[i] = word;
 		}
-		vhdx_leaf_bits_or(into, from);
+		vhdx_leaf_bits_or(into, from, vhdx_leaf_bits_groups_of(from));
 	}
 	return 0;
 }
@@ -87,8 +90,28 @@ static int model_fill(void *context, u32 leaf, u32 *end)
 	return 0;
 }
 
+/* Where only one map has it. */
+static int model_lend(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
+{
+	struct model *m = context;
+	const u8 *first = m->bits[0] + leaf * VHDX_PAGE, *second = m->bits[1] + leaf * VHDX_PAGE;
+
+	if (m->error)
+		return m->error;
+	if (!m->lends || (memchr_inv(first, 0, VHDX_PAGE) && memchr_inv(second, 0, VHDX_PAGE)))
+		return 0;
+	lent->page = vhdx_shared_new();
+	if (!lent->page)
+		return -ENOMEM;
+	memcpy(lent->page, memchr_inv(first, 0, VHDX_PAGE) ? first : second, VHDX_PAGE);
+	lent->units = vhdx_count_bits(lent->page, VHDX_LEAF_WORDS);
+	lendings++;
+	return 1;
+}
+
 static const struct vhdx_leaf_source model_source = {
 	.find = model_find,
+	.lend = model_lend,
 	.fill = model_fill,
 	.read = model_read,
 };
@@ -155,7 +178,8 @@ static void make_model(u64 size, u32 density)
 	for (i = 0; i < density; i++) {
 		u64 unit = random_below(units);
 
-		model_set(&model, unit, min(units - unit, random_below(40) + 1));
+		model_set(&model, unit, min(units - unit,
+					    random_below(random_below(8) ? 40 : 3000) + 1));
 	}
 	/* Runs that cross every leaf boundary, and both ends of the disk. */
 	for (i = 1; i < LEAVES && density; i++)
@@ -396,44 +420,115 @@ CASE(gaps_are_compared_exactly)
 	min_gap = 0;
 }
 
+static const struct vhdx_answer_form *form_of_bits(void)
+{
+	return granule_shift == SHIFT ? &vhdx_answer_bits : &vhdx_answer_folded;
+}
+
+/* What was told of bits. */
+static u8 told[LEAVES * VHDX_LEAF_UNITS / 8];
+static u32 told_words;
+
+static int hear(void *context, const void *words, u32 count)
+{
+	u8 *to = told + 8 * told_words;
+
+	(void)context;
+	told_words += count;
+	if (!EXPECT(told_words <= sizeof(told) / 8))
+		return -E2BIG;
+	if (words)
+		memcpy(to, words, 8 * count);
+	else
+		memset(to, 0, 8 * count);
+	return 0;
+}
+
+/* A disk all of which changed, however large it is. */
+static int find_all(void *context, u32 leaf, u32 *end)
+{
+	(void)context;
+	*end = leaf;
+	return 0;
+}
+
+static int fill_all(void *context, u32 leaf, u32 *end)
+{
+	(void)context;
+	(void)leaf;
+	(void)end;
+	return 0;
+}
+
+static int count_words(void *context, const void *words, u32 count)
+{
+	(void)words;
+	*(u64 *)context += count;
+	return 0;
+}
+
+CASE(more_units_than_32_bits_count)
+{
+	static const struct vhdx_leaf_source all = { .find = find_all, .fill = fill_all };
+	const u64 size = 4ULL << 40;
+	struct vhdx_answer answer = {
+		.form = &vhdx_answer_bits, .unit_shift = 9, .granule_shift = 9, .units = &units,
+	};
+	u64 words = 0;
+
+	ASSERT_EQ(vhdx_answer_bits_room(&answer), 0);
+	vhdx_answer_bits_begin(&answer, size);
+	while (vhdx_answer_leaf(&answer, &all, NULL) > 0)
+		;
+	EXPECT_EQ(vhdx_answer_bits_tell(&answer, count_words, &words), 0);
+	EXPECT_EQ(answer.offset, size);
+	EXPECT_EQ(answer.changed, size);
+	EXPECT_EQ(words, size >> 9 >> 6);
+	vhdx_answer_bits_release(&answer);
+}
+
 /* [offset, end) in windows that are as large as there is room, or end where the caller's does. */
 static void compare_bits(u64 offset, u64 end, u64 step)
 {
-	static u64 bits[VHDX_ANSWER_WORDS];
 	struct vhdx_answer answer = {
-		.form = &vhdx_answer_bits, .offset = offset,
-		.unit_shift = SHIFT, .granule_shift = granule_shift, .units = &units, .bits = bits,
+		.form = form_of_bits(), .offset = offset,
+		.unit_shift = SHIFT, .granule_shift = granule_shift, .units = &units,
 	};
 	u64 sum = 0;
 
 	poison(&units, sizeof(units));
+	ASSERT_EQ(vhdx_answer_bits_room(&answer), 0);
 	while (answer.offset < end) {
-		u64 i, count, from = answer.offset;
+		u64 i, from = answer.offset;
 		int more;
 
-		poison(bits, sizeof(bits));
-
+		poison(told, sizeof(told));
+		told_words = 0;
 		vhdx_answer_bits_begin(&answer, min(end, answer.offset + step));
 		do {
 			more = vhdx_answer_leaf(&answer, &model_source, &model);
 		} while (more > 0);
 		EXPECT_EQ(more, 0);
-		count = 64 * vhdx_answer_bits_finish(&answer);
-		EXPECT(count && answer.offset > from);
-		for (i = 0; i < count; i++) {
+		EXPECT(vhdx_answer_bits_are_full(&answer));
+		EXPECT_EQ(vhdx_answer_bits_tell(&answer, hear, NULL), 0);
+		EXPECT(told_words && answer.offset > from);
+		EXPECT_EQ(answer.begin, answer.offset);
+		for (i = 0; i < 64ULL * told_words; i++) {
 			u64 at = from + (i << granule_shift);
-			bool is = ((u8 *)bits)[i / 8] >> (i % 8) & 1;
+			bool is = told[i / 8] >> (i % 8) & 1;
 			bool should = at < answer.offset &&
 				      granule_changed(&model, at, granule_shift, from,
 						      answer.offset);
 
 			if (!EXPECT_EQ(is, should))
-				return;
+				goto out;
 			if (is)
 				sum += min(answer.offset - at, 1ULL << granule_shift);
 		}
 	}
 	EXPECT_EQ(answer.changed, sum);
+out:
+	vhdx_answer_bits_release(&answer);
 }
 
 CASE(bits_say_the_same)
@@ -452,33 +547,40 @@ CASE(bits_say_the_same)
 		make_model(size, random_below(5) * random_below(60));
 		model.finds_empty = random_below(2);
 		model.fills = random_below(2);
+		model.lends = random_below(2);
 		if (random_below(2))
 			memset(model.bits[random_below(2)] + random_below(LEAVES) * VHDX_PAGE, 0xff,
 			       VHDX_PAGE);
+		if (random_below(2))
+			memset(model.bits[random_below(2)], 0, sizeof(model.bits[0]));
 		compare_bits(0, size, size);
 		compare_bits(offset, end, size);
 		compare_bits(offset, end, word * (1 + random_below(2000)));
 	}
+	EXPECT(lendings > 0);
 	granule_shift = SHIFT;
 }
 
 /* Out of time in the middle of a word, as a granule of the last leaf may be. */
 CASE(bits_that_end_early_are_whole_words)
 {
-	static u64 bits[VHDX_ANSWER_WORDS];
 	struct vhdx_answer answer = {
-		.form = &vhdx_answer_bits, .unit_shift = SHIFT, .granule_shift = SHIFT + 11,
-		.units = &units, .bits = bits,
+		.form = &vhdx_answer_folded, .unit_shift = SHIFT, .granule_shift = SHIFT + 11,
+		.units = &units,
 	};
 
+	told_words = 0;
+	ASSERT_EQ(vhdx_answer_bits_room(&answer), 0);
 	make_model(LEAVES * LEAF_BYTES, 0);
 	memset(model.bits[0], 0xff, sizeof(model.bits[0]));
 	vhdx_answer_bits_begin(&answer, model.size);
 	EXPECT_EQ(vhdx_answer_leaf(&answer, &model_source, &model), 1);
 	EXPECT_EQ(answer.offset, LEAF_BYTES);
-	EXPECT_EQ(vhdx_answer_bits_finish(&answer), 0);
+	EXPECT_EQ(vhdx_answer_bits_tell(&answer, hear, NULL), 0);
+	EXPECT_EQ(told_words, 0);
 	EXPECT_EQ(answer.offset, 0);
 	EXPECT_EQ(answer.changed, 0);
+	vhdx_answer_bits_release(&answer);
 }
 
 CASE(a_fully_changed_disk_is_one_range_even_with_capacity_one)

@@ -7,6 +7,7 @@
 #include "random.h"
 #include "core/rct/changemap.h"
 #include "core/diag.h"
+#include "core/rct/leaf_bits.h"
 
 #define SHIFT		14
 #define UNIT		((u64)1 << SHIFT)
@@ -67,6 +68,34 @@ static void compare(const struct vhdx_changemap *with, bool exact)
 		EXPECT_EQ(extra, 0);
 }
 
+/* What is known of a leaf besides its bits, while nobody marks. */
+static void compare_sums(void)
+{
+	struct vhdx_lent_leaf lent;
+	u64 words[VHDX_LEAF_WORDS];
+	enum vhdx_lending lending;
+	u32 leaf;
+
+	for (leaf = 0; leaf < LEAVES; leaf++) {
+		lending = vhdx_changemap_lend_leaf(&map, leaf, &lent);
+		if (!map.leaves[leaf]) {
+			EXPECT_EQ(lending, VHDX_LENT_NOTHING);
+			continue;
+		}
+		if (map.leaves[leaf] == VHDX_LEAF_ALL || !vhdx_is_little_endian()) {
+			EXPECT_EQ(lending, VHDX_LENT_NOT);
+			continue;
+		}
+		ASSERT_EQ(lending, VHDX_LENT_PAGE);
+		memset(words, 0, sizeof(words));
+		vhdx_changemap_leaf_or(&map, leaf, words);
+		EXPECT(!memcmp(lent.page, words, sizeof(words)));
+		EXPECT_EQ(lent.units, vhdx_count_bits(words, VHDX_LEAF_WORDS));
+		EXPECT_EQ(map.leaf_groups[leaf], vhdx_leaf_bits_groups_of(words));
+		vhdx_shared_put(lent.page);
+	}
+}
+
 CASE(marks_exactly_the_units_that_were_touched)
 {
 	u32 round, i;
@@ -83,6 +112,7 @@ CASE(marks_exactly_the_units_that_were_touched)
 		}
 		EXPECT_EQ(vhdx_changemap_is_empty(&map), !round);
 		compare(&map, true);
+		compare_sums();
 		vhdx_changemap_release(&map);
 	}
 }
@@ -267,6 +297,7 @@ CASE(loading_a_leaf_adds_to_it)
 	vhdx_changemap_mark(&map, 3 * LEAF_BYTES, LEAF_BYTES);
 	EXPECT_EQ(vhdx_changemap_leaf_load(&map, 3, words), 0);
 	EXPECT(map.leaves[3] == VHDX_LEAF_ALL);
+	compare_sums();
 	vhdx_changemap_release(&map);
 }
 
@@ -416,6 +447,7 @@ CASE(threads_lose_no_mark)
 	random_seed(4);
 	race(0);
 	expect_race(true);
+	compare_sums();
 	vhdx_changemap_release(&map);
 }
 

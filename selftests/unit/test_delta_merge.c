@@ -163,6 +163,61 @@ CASE(points_are_forgotten_meanwhile)
 	}
 }
 
+/* 1: it is all that there is of the leaf. */
+static u32 lend_leaf(u32 leaf, bool changes)
+{
+	u64 words[VHDX_LEAF_WORDS] = { };
+	enum vhdx_lending lending;
+	struct vhdx_lent_leaf lent;
+	u32 i;
+	int ret;
+
+	do {
+		if (changes && !random_below(3))
+			forget_one();
+		ret = vhdx_delta_merge_lend(&merge, &sidecar, leaf, &lending, &lent, cache);
+	} while (ret > 0);
+	EXPECT_EQ(ret, 0);
+	vhdx_changemap_leaf_or(&whole, leaf, words);
+	if (lending == VHDX_LENT_NOTHING)
+		EXPECT_EQ(vhdx_count_bits(words, VHDX_LEAF_WORDS), 0);
+	if (lending != VHDX_LENT_PAGE)
+		return 0;
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		EXPECT_EQ(le64_to_cpu(((__le64 *)lent.page)[i]), words[i]);
+	EXPECT_EQ(lent.units, vhdx_count_bits(words, VHDX_LEAF_WORDS));
+	vhdx_shared_put(lent.page);
+	return 1;
+}
+
+CASE(a_leaf_that_one_delta_has_is_lent)
+{
+	struct vhdx_block_cache kept = { };
+	u32 round, leaf, lent = 0, not = 0;
+
+	for (round = 0; round < 40; round++) {
+		random_seed(round);
+		make_points();
+		ASSERT_EQ(vhdx_sidecar_keep_blocks(&sidecar, &kept), 0);
+		list();
+		/* Leaves are kept once they were read. */
+		ask_in_order(false);
+		for (leaf = 0; leaf < LEAVES; leaf++) {
+			if (lend_leaf(leaf, round % 2))
+				lent++;
+			else
+				not++;
+			if (random_below(2))
+				read_leaf(leaf, round % 2);
+		}
+		drop_points();
+		vhdx_block_cache_release(&kept);
+		if (ktap.failed)
+			return;
+	}
+	EXPECT(lent && not);
+}
+
 /* Somebody asks for a leaf, is stopped in the middle, and asks for something else, or again. */
 CASE(who_stops_in_the_middle_begins_anew)
 {

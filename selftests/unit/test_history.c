@@ -378,4 +378,43 @@ CASE(a_unit_is_not_looked_at_sector_by_sector)
 	EXPECT(looks <= 2 * i);
 }
 
+/* Of the two maps that are live while a point is sealed one has the leaf, or both. */
+CASE(a_leaf_of_one_live_map_is_lent)
+{
+	const u64 size = 4ULL << 12 << VHDX_LEAF_SHIFT, leaf_bytes = size / 4;
+	struct vhdx_changemap maps[2];
+	struct vhdx_history history = { .live = &maps[0], .sealing = &maps[1] };
+	struct vhdx_lent_leaf lent;
+	enum vhdx_lending lending;
+	u32 leaf, i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(vhdx_changemap_init(&maps[i], size, 12), 0);
+		for (leaf = 0; leaf < 4; leaf++)
+			if (leaf >> i & 1)
+				vhdx_changemap_mark(&maps[i], leaf * leaf_bytes + (i << 12), 1);
+	}
+	for (leaf = 0; leaf < 4; leaf++) {
+		lending = vhdx_history_lend_live(&history, leaf, &lent);
+		if (!leaf)
+			EXPECT_EQ(lending, VHDX_LENT_NOTHING);
+		else if (leaf == 3 || !vhdx_is_little_endian())
+			EXPECT_EQ(lending, VHDX_LENT_NOT);
+		else
+			EXPECT_EQ(lending, VHDX_LENT_PAGE);
+		if (lending != VHDX_LENT_PAGE)
+			continue;
+		EXPECT_EQ(*(u64 *)lent.page, leaf);
+		EXPECT_EQ(lent.units, 1);
+		vhdx_shared_put(lent.page);
+	}
+	/* Just about to be published, or without memory. */
+	maps[1].present[0] |= 1;
+	EXPECT_EQ(vhdx_history_lend_live(&history, 0, &lent), VHDX_LENT_NOTHING);
+	vhdx_changemap_mark(&maps[0], 0, leaf_bytes);
+	EXPECT_EQ(vhdx_history_lend_live(&history, 0, &lent), VHDX_LENT_NOT);
+	for (i = 0; i < 2; i++)
+		vhdx_changemap_release(&maps[i]);
+}
+
 SUITE("history")

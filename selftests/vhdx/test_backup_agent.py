@@ -15,7 +15,7 @@ import subprocess
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, images, ktap  # noqa: E402
+from vhdxtest import ctl, images, knob, ktap  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -116,7 +116,8 @@ def killed_while_it_copies():
 @ktap.case
 def machine_crashed():
     """Copies of container and sidecar while they are in use: what power loss would leave."""
-    with scene() as (disk, directory, store):
+    with knob.turned("/sys/module/vhdx/parameters/regions_around", "1"), \
+            scene() as (disk, directory, store):
         store.backup(disk, "full")
         write(disk, 20 * MIB, b"before the crash", 30)
         after = directory / "after"

@@ -15,7 +15,7 @@ import stat
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, udev, uapi  # noqa: E402
+from vhdxtest import ctl, dio, faulty, images, judge, ktap, log_writes, mapper, udev, uapi  # noqa: E402
 from vhdxtest.chains import Chain, content, random_chain  # noqa: E402
 from vhdxtest.device import expect_failure  # noqa: E402
 from vhdxtest.disk import attach, attach_once, attached, opened, raw_attached  # noqa: E402
@@ -244,10 +244,12 @@ def nowait(disk, offset):
 @ktap.case
 def no_waiting():
     """It is promised if all devices of the chain promise it: what the leaf has tells nothing."""
-    with images.directory() as scratch, udev.asleep(), images.blank_device() as device:
-        images.create(scratch / "below.vhdx", 64 * MIB, MIB)
-        with raw_attached(scratch / "below.vhdx") as below:
-            for parent, waits in ((scratch / "parent.vhdx", False), (below.node, True)):
+    with images.directory() as scratch, udev.asleep(), images.blank_device() as device, \
+            images.blank_device() as below:
+        # A target of which the kernel does not say that it does not wait.
+        table = f"0 {64 * MIB // mapper.SECTOR} flakey {below} 0 1000 0"
+        with mapper.mapped("waits", table) as slow:
+            for parent, waits in ((scratch / "parent.vhdx", False), (slow, True)):
                 images.create(parent, 16 * MIB, MIB, content=[(0, b"p" * MIB)])
                 vhdxoracle.create(device, parent=parent, block_size=MIB, content=[(MIB, b"c" * MIB)])
                 with raw_attached(device, flags=READ_ONLY, parents=[parent]) as disk:

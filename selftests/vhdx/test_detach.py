@@ -16,7 +16,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import ctl, filesystem, images, ktap, mapper, slow, uapi, udev  # noqa: E402
+from vhdxtest import ctl, filesystem, images, knob, ktap, mapper, slow, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl  # noqa: E402
 from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
@@ -322,13 +322,16 @@ def autoclear_beside_detach():
 
 LEAF = 128 * MIB
 REGION = 4 * MIB
+AROUND = "/sys/module/vhdx/parameters/regions_around"
 
 
 @contextlib.contextmanager
 def written_with_spoilt_sidecar(spoil):
     """(container, sidecar, device) of a tracked disk whose sidecar was spoilt, and which was
-    written then: in the first unit of many leaves of the live delta."""
-    with filesystem.mounted("tmpfs", 8 * MIB) as where, containers(size=8192 * MIB) as (path,):
+    written then: in the first unit of many leaves of the live delta. Regions around are not set,
+    however fast one write follows the other."""
+    with knob.turned(AROUND, "1"), filesystem.mounted("tmpfs", 8 * MIB) as where, \
+            containers(size=8192 * MIB) as (path,):
         lrct = where / "the.lrct"
         device = ctl.line("attach", "--track", "--sidecar", lrct, "--unit", 4096, path)
         disk = os.open(device, os.O_RDWR | os.O_SYNC)

@@ -6,7 +6,7 @@
 # A discard makes zeroes of the blocks that it has as a whole, and leaves the rest; so a model can
 # say of each byte what it is. The oracle and QEMU read the container.
 #
-# vm: on=uml full=6.1:anything*+child*+tracked+limits takes=40
+# vm: on=uml full=6.1:anything_file+anything_device+child_71+tracked+limits takes=40
 import contextlib
 import errno
 import os

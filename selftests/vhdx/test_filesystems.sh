@@ -149,7 +149,7 @@ backup_of_one_instant() {
 	local recipe
 	recipe=$(readlink -f "${0%/*}/../../userspace/examples/backup-frozen")
 	modprobe loop
-	new_disk 128M
+	new_disk 64M
 	mke2fs -q -t ext4 "$device"
 	mkdir mnt
 	mount "$device" mnt

@@ -7,11 +7,14 @@
 import contextlib
 import ctypes
 import errno
+import os
 import pathlib
+import signal
 import sys
+import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, kernel_calls, ktap, uapi  # noqa: E402
+from vhdxtest import images, kernel_calls, ktap, mapper, slow, uapi  # noqa: E402
 from vhdxtest.device import Failure  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -84,6 +87,19 @@ def changes():
 
 
 @ktap.case
+def has_enough():
+    """A function that returns 1 is not called again, and that is what is returned."""
+    rng = ktap.chance("enough")
+    with history(rng) as (disk, ids, kernel):
+        _, right = disk.handle.flagged(ids[0], uapi.NOW, 0, SIZE, 4096)
+        for wanted in (1, len(right) // 2, len(right) - 1):
+            returned = kernel.ask("each", ids[0], uapi.NOW, 0, SIZE, capacity=wanted)
+            ktap.equal(returned, 1, "what is returned")
+            ktap.equal(kernel.answer, b"".join(map(bytes, right[:wanted])), "ranges before")
+            ktap.equal(kernel.told["processed"], 0, "processed")
+
+
+@ktap.case
 def bits():
     """Word by word; what is behind the end is zero."""
     with history(ktap.chance("bits")) as (disk, ids, kernel):
@@ -99,12 +115,17 @@ def bits():
 @ktap.case
 def allocated():
     """And a page at a time."""
-    with history(ktap.chance("allocated")) as (disk, _, kernel):
+    with history(ktap.chance("allocated")) as (disk, ids, kernel):
         for capacity in (1, 3, 4096):
             kernel.ask("allocated", uapi.NOW, uapi.NOW, 0, SIZE, capacity=capacity)
             argument, right = disk.handle.allocated(0, SIZE, capacity)
             ktap.equal(kernel.answer, b"".join(map(bytes, right)), "ranges")
             same_figures(kernel, argument)
+        for limit, target, granularity in ((ids[0], uapi.NOW, 0), (uapi.NOW, ids[0], 0),
+                                           (uapi.NOW, uapi.NOW, UNIT)):
+            ktap.expect_errno(errno.EINVAL, kernel.ask, "allocated", limit, target, 0, SIZE,
+                              granularity)
+            ktap.equal(kernel.told["reason"], uapi.ARGUMENT, "reason")
 
 
 @ktap.case
@@ -131,6 +152,7 @@ def refused():
                 told = kernel.told
                 ktap.equal((failure.errno, told["reason"], told["processed"]), right,
                            "errno, reason, processed")
+                ktap.equal(told["size"], SIZE, "size")
         ktap.expect_errno(errno.ENODATA, kernel.call, "forget", kernel_calls.id_text(unknown))
         ktap.equal(kernel.told["reason"], uapi.ID_MISSING, "reason")
         ktap.expect_errno(errno.EINVAL, kernel.call, "seal", "x" * (uapi.LABEL_MAX + 1))
@@ -159,8 +181,40 @@ def seal_and_forget():
             oldest = first.handle.ids()[0]
             kernel.call("forget", kernel_calls.id_text(oldest))
             ktap.check(oldest not in first.handle.ids(), "it is still there")
-        with kernel_calls.held(first, first) as kernel:
+        with kernel_calls.held(second, first, first) as kernel:
             ktap.expect_errno(errno.EINVAL, kernel.call, "seal")
+            ktap.equal((kernel.told["failed"], kernel.told["reason"]), (2, uapi.ARGUMENT),
+                       "failed, reason")
+
+
+@ktap.case
+def killed_in_a_seal():
+    """Whoever waits for a container that hangs. There is no point, and no reason."""
+    with images.directory() as directory, slow.device(directory / "backing", 32 * MIB) as below:
+        images.create(below.path, 16 * MIB, MIB)
+        with attached(below.path, "--track", "--sidecar", directory / "sidecar") as disk:
+            disk.write(0, b"x" * 4096)
+            with kernel_calls.held(disk) as kernel:
+                with mapper.hanging(below.name):
+                    child = os.fork()
+                    if not child:
+                        kernel.call("seal")
+                        os._exit(0)
+                    time.sleep(0.5)
+                    os.kill(child, signal.SIGKILL)
+                    _, status = os.waitpid(child, 0)
+                ktap.check(os.WIFSIGNALED(status), "it had ended before it was killed")
+                ktap.equal((kernel.told["reason"], len(disk.handle.ids())), (0, 1),
+                           "reason, points")
+
+
+@ktap.case
+def observed_twice():
+    """The second time is refused; to let it be for the second time is nothing."""
+    with images.container(SIZE) as path, attached(path) as disk:
+        with kernel_calls.held(disk) as kernel:
+            ktap.expect_errno(errno.EEXIST, kernel.call, "twice")
+        disk.write(0, b"x" * 4096)
 
 
 ktap.main()

@@ -300,6 +300,26 @@ def attach_while_qemu_has_it():
             pass
 
 
+@ktap.case
+def qemu_and_a_parent():
+    """Both read it, and nobody writes it, whoever was first."""
+    with container() as path:
+        child = path.with_name("child.vhdx")
+        ctl.run("create", "--parent", path, child)
+        with attached(child):
+            for words in QEMU_READS:
+                ktap.equal(qemu_status(*words, path), 0, f"{words} of a parent")
+            for words in QEMU_WRITES:
+                ktap.check(qemu_status(*words, path), f"{words} of a parent")
+        for options, status in (((), ctl.FAILED), (("-r",), ctl.DONE)):
+            with images.process("qemu-io", *options, "-f", "vhdx", "-c", "sleep 60000", path):
+                images.wait_until_locked(path)
+                done = ctl.run("attach", child, status=status)
+                if done.stdout:
+                    ctl.run("detach", done.stdout.strip())
+        ktap.eventually(lambda: not images.locks_of(path), "QEMU has let go")
+
+
 # ---- numbers -----------------------------------------------------------------------------
 
 @ktap.case

@@ -4,14 +4,13 @@
 # test_limits - what the container can or needs, the disk says of itself, as dm-linear does
 #
 # vm: on=uml,6.1 full=6.12,newest:stable*+atomic*+no_waiting takes=10
-import contextlib
 import errno
 import os
 import pathlib
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, images, judge, ktap, udev  # noqa: E402
+from vhdxtest import dio, images, judge, ktap, scsi, udev  # noqa: E402
 from vhdxtest.disk import opened, raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 
@@ -61,27 +60,10 @@ def stable_writes_of_a_file_system():
 
 # ---- atomic writes --------------------------------------------------------------------------
 
-@contextlib.contextmanager
-def scsi(*options):
-    """A SCSI disk in memory."""
-    before = set(os.listdir("/sys/block"))
-    said = images.command("sh", "-c", f"modprobe sd_mod; modprobe scsi_debug dev_size_mb=64 "
-                          f"{' '.join(options)} 2>&1 || echo missing")
-    if "missing" in said:
-        ktap.skip("there is no scsi_debug that can do this")
-    try:
-        new = ktap.eventually(lambda: [one for one in set(os.listdir("/sys/block")) - before
-                                       if one.startswith("sd")], "a SCSI disk comes")
-        yield f"/dev/{new[0]}"
-    finally:
-        udev.settle()
-        images.command("rmmod", "scsi_debug")
-
-
 @ktap.case
 def atomic_writes():
     """What the device writes as a whole, the disk does, but never across a block."""
-    with scsi("atomic_wr=1") as device:
+    with scsi.disk("atomic_wr=1") as device:
         below = limit(device, "atomic_write_unit_max_bytes")
         if not below:
             ktap.skip("this kernel knows no atomic writes of SCSI disks")
@@ -181,13 +163,17 @@ def no_waiting_for_a_region():
 
 @ktap.case
 def no_waiting_in_a_file():
-    """Is not promised: whoever asks for it is told so at once, and nothing is done."""
-    with images.directory() as scratch:
+    """A worker waits for the file system, and whoever sends the I/O does not."""
+    old, new = b"o" * 4096, b"n" * 4096
+    with images.directory() as scratch, udev.asleep():
         path = images.create(scratch / "disk.vhdx", SIZE, MIB, content=[(0, b"o" * MIB)])
         with raw_attached(path) as disk:
-            disk.write(0, b"o" * 4096)
-            ktap.equal(nowait(disk, 0, b"n" * 4096), errno.EOPNOTSUPP, "a write")
-            ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
+            ktap.equal(nowait(disk, 0, new), errno.EAGAIN, "a first write")
+            disk.write(4096, old)
+            ktap.equal(nowait(disk, 0), old, "a read")
+            ktap.equal(nowait(disk, 0, new), new, "a write")
+            ktap.equal(nowait(disk, 9 * MIB, new), errno.EAGAIN, "a new block")
+            ktap.equal(disk.read(0, 8192), new + old, "content")
 
 
 ktap.main()

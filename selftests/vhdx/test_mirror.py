@@ -3,7 +3,7 @@
 #
 # test_mirror - a module in the kernel keeps a device like a disk (selftests/modules/vhdx_mirror)
 #
-# vm: on=uml full=6.1:rounds,6.12:rounds takes=30
+# vm: on=uml full=6.1:rounds,6.12:rounds takes=33
 import contextlib
 import errno
 import fcntl
@@ -15,7 +15,7 @@ import threading
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import dio, faulty, images, knob, ktap, stamps, uapi  # noqa: E402
+from vhdxtest import ctl, dio, faulty, images, knob, ktap, stamps, uapi  # noqa: E402
 from vhdxtest.chains import Chain  # noqa: E402
 from vhdxtest.disk import attach, attached, detach  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -208,6 +208,31 @@ def load_at_each_round():
             mirror.round()
             same(disk, target)
             ktap.equal((mirror.full, mirror.error), (1, 0), "full copies, error")
+
+
+@ktap.case
+def snapshot_between_runs():
+    """A child takes the disk's place, twice. The point that the target has is in its parent's
+    history: what changed since is copied, in whichever layer it is, and no more."""
+    rng = ktap.chance("snapshot")
+    with pair() as (path, target):
+        leaf, written = path, 0
+        for number in range(3):
+            with attached(leaf, "--track", "--unit", 4 * KIB) as disk:
+                written += write_some(disk, rng, 5) + MIB
+                disk.data.discard(rng.randrange(SIZE // MIB) * MIB, MIB)
+                with mirrored(disk, target) as mirror:
+                    mirror.round()
+                    same(disk, target)
+                    ktap.equal((mirror.full, mirror.error), (int(not number), 0),
+                               "full copies, error")
+                    ktap.check(not number or mirror.copied + mirror.zeroed <= written,
+                               "more was copied than was written")
+                # No round has this before there is a child.
+                written = write_some(disk, rng, 5)
+            child = path.with_name(f"child{number}.vhdx")
+            ctl.run("create", "--parent", leaf, child)
+            leaf = child
 
 
 def begin_round(mirror):

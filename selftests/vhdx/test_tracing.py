@@ -16,10 +16,10 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import ctl, dio, filesystem, ktap
+from vhdxtest import ctl, dio, filesystem, knob, ktap, pressure
 from vhdxtest.device import Control
 from vhdxtest.disk import attached
-from vhdxtest.images import KIB, MIB, container
+from vhdxtest.images import KIB, MIB, container, create, loop
 
 TRACING = pathlib.Path("/sys/kernel/tracing")
 EVENTS = TRACING / "events/vhdx"
@@ -205,6 +205,38 @@ def sealed_together():
               if event == "vhdx_seal_step" and fields["step"] == "exchanged"}
     ktap.check(sealed, "nobody sealed")
     ktap.check(not sealed & set(words(found, "vhdx_map", "task")), "whoever seals started a write")
+
+
+# ---- the stack --------------------------------------------------------------------------------
+
+# Of 16 KiB: the driver, and what is above and below it.
+STACK_MOST = 9 * KIB
+MEMORY = 16 * MIB
+
+
+@contextlib.contextmanager
+def stack_watched():
+    """How much of the stack is in use at the most, in all of the kernel."""
+    (TRACING / "stack_max_size").write_text("0")
+    with knob.turned("/proc/sys/kernel/stack_tracer_enabled", "1"):
+        yield
+    size = int((TRACING / "stack_max_size").read_text())
+    ktap.diag(f"{size} bytes\n{(TRACING / 'stack_trace').read_text()}")
+    ktap.check(0 < size <= STACK_MOST, f"{size} bytes of the stack are in use")
+
+
+@ktap.case
+def stack():
+    """A file system on a disk, on a loop device, on a file system on a disk: who has no memory
+    writes it back, from wherever it needs some. Almost half of the stack is to spare."""
+    with container(400 * MIB) as path, attached(path) as lower, \
+            filesystem.made("ext4", lower.node) as where:
+        inner = create(where / "inner.vhdx", 200 * MIB, MIB)
+        os.truncate(inner, 240 * MIB)
+        with loop(inner) as device, attached(device, "--no-track") as upper, \
+                filesystem.made("ext4", upper.node) as top, stack_watched():
+            with pressure.group(MEMORY) as inside:
+                pressure.write_back(top, 3 * MEMORY, inside)
 
 
 if not (TRACING / "events").is_dir():

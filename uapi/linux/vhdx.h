@@ -313,12 +313,14 @@ struct vhdx_attach {
  *
  * Commits all metadata, saves the live delta, closes the container cleanly and
  * drops the open files before it returns. EBUSY while the block device is open
- * or mounted; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
+ * or mounted, at once; or because a kernel module holds the disk and has not let
+ * go of it in five seconds; an open /dev/vhdxcN does not count. ENODEV no such disk, or another
  * one than @disk_seq has the index now. EIO the disk is gone, but the container
  * could not be closed cleanly, and its log is replayed at the next attach; or it
  * was cut or written over by somebody, and left as it is: the message says which.
  * EPERM without CAP_SYS_ADMIN. ESHUTDOWN the machine is shutting down, and the
- * disk is closed by that: it can be read to the end.
+ * disk is closed by that: it can be read to the end. EINTR the caller was killed:
+ * where it waited for the container, the disk goes all the same once that answers.
  */
 struct vhdx_detach {
 	__u32 size;
@@ -753,7 +755,9 @@ struct vhdx_forget {
  *			is zero. Of a bitmap it is a multiple of 64 granules, unless all of
  *			it was processed.
  * @changed_bytes:	out: how much of that is reported as changed: the sum of the ranges,
- *			or of the granules
+ *			or of the granules. Where the target is now, a bitmap may differ from
+ *			it by what is written during the call; it is never less than what had
+ *			changed when the call began
  * @virtual_disk_size:	out: size of the disk in bytes, also on failure; 0 where no disk was
  *			asked: unknown or unsupported flags and fields
  * @disk_seq:		out: which attachment answered, as in struct vhdx_info; also on

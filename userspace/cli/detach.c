@@ -7,6 +7,7 @@
 #include "json.h"
 
 #define PAUSE_MS	50
+#define NS_PER_MS	1000000LL
 
 static struct {
 	bool all;
@@ -42,7 +43,7 @@ struct disks {
  * struct detaching - how far it is
  * @left:	still attached
  * @gone:	detached
- * @failed:	neither: it was said
+ * @failed:	neither: it was said; or somebody else detaches it
  * @one:	a single one is wanted, and its reply is no list
  * @failures:	with --json: what was said, an object for each that failed
  */
@@ -170,9 +171,11 @@ static int note_failure(struct detaching *detaching, const struct attachment *di
 /* How one ended that is not busy; an exit code. */
 static int sort(struct detaching *detaching, const struct attachment *disk, int err)
 {
-	/* Somebody else, or the last close, was faster. */
-	if (wanted.all && err == -ENODEV)
-		return EXIT_DONE;
+	/* Somebody else, or the last close, was faster. If its container hangs it is listed. */
+	if (wanted.all && err == -ENODEV) {
+		err = add(&detaching->failed, disk);
+		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;
+	}
 	if (!err) {
 		err = add(&detaching->gone, disk);
 		return err ? note_failure(detaching, NULL, err) : EXIT_DONE;
@@ -182,8 +185,18 @@ static int sort(struct detaching *detaching, const struct attachment *disk, int 
 	return err ? note_failure(detaching, NULL, err) : EXIT_FAILED;
 }
 
-/* Tries each once; those that are busy are left. Did one go? */
-static bool try_all(struct detaching *detaching, int *code)
+static bool is_held(const struct attachment *disk)
+{
+	char holder[256];
+
+	return vhdx_is_held(disk->index, holder, sizeof(holder));
+}
+
+/*
+ * Tries each once; those that are busy are left, unless it is the @last time, or all were @held and
+ * this one still is: a kernel module may have let go. Did one go?
+ */
+static bool try_all(struct detaching *detaching, bool last, bool held, int *code)
 {
 	struct disks *left = &detaching->left;
 	size_t count = left->count;
@@ -195,7 +208,7 @@ static bool try_all(struct detaching *detaching, int *code)
 	for (i = 0; i < count; i++) {
 		disk = left->list[i];
 		err = detach_once(&disk);
-		if (err == -EBUSY)
+		if (err == -EBUSY && !last && !(held && is_held(&disk)))
 			left->list[busy++] = disk;
 		else
 			*code |= sort(detaching, &disk, err);
@@ -207,40 +220,47 @@ static bool try_all(struct detaching *detaching, int *code)
 /* Waiting for these would be in vain: they are mounted, say. */
 static bool all_are_held(const struct disks *disks)
 {
-	char holder[256];
 	size_t i;
 
 	for (i = 0; i < disks->count; i++)
-		if (!vhdx_is_held(disks->list[i].index, holder, sizeof(holder)))
+		if (!is_held(&disks->list[i]))
 			return false;
 	return true;
 }
 
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / NS_PER_MS;
+}
+
 /*
  * As long as one goes now and then: the others may lie below it. With --all that is waited
- * for in any case: at a shutdown somebody is unmounting beside.
+ * for in any case: at a shutdown somebody is unmounting beside. A disk that a kernel module
+ * holds is waited for by the kernel, each time that it is tried.
  */
 static int detach_all(struct detaching *detaching)
 {
-	static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+	static const struct timespec pause = { .tv_nsec = PAUSE_MS * NS_PER_MS };
 	struct disks *left = &detaching->left;
-	int patience = DETACH_PATIENCE_MS;
+	long long until = now_ms() + DETACH_PATIENCE_MS;
 	int code = EXIT_DONE;
-	size_t i;
+	bool last, held;
 
-	for (;;) {
-		if (try_all(detaching, &code))
-			patience = DETACH_PATIENCE_MS;
+	do {
+		last = now_ms() >= until;
+		held = !wanted.all && all_are_held(left);
+		if (try_all(detaching, last, held, &code))
+			until = now_ms() + DETACH_PATIENCE_MS;
 		/* One may have come meanwhile. */
-		if (wanted.all && vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
+		if (wanted.all && !last &&
+		    vhdx_list(sizeof(struct vhdx_status), add_status, detaching))
 			return note_failure(detaching, NULL, -ENOMEM);
-		if (!left->count || patience <= 0 || (!wanted.all && all_are_held(left)))
-			break;
-		nanosleep(&pause, NULL);
-		patience -= PAUSE_MS;
-	}
-	for (i = 0; i < left->count; i++)
-		code |= sort(detaching, &left->list[i], detach_once(&left->list[i]));
+		if (left->count)
+			nanosleep(&pause, NULL);
+	} while (left->count);
 	return code;
 }
 

@@ -42,31 +42,39 @@ static int answer_ranges(struct offline_chain *chain, struct vhdx_answer *answer
 	return more;
 }
 
+static int put_words(void *context, const void *words, u32 count)
+{
+	struct vhdx_get_virtual_disk_changes *query = context;
+	char *to = (char *)(uintptr_t)query->output + query->output_count;
+	const u32 bytes = sizeof(u64) * count;
+
+	if (words)
+		memcpy(to, words, bytes);
+	else
+		memset(to, 0, bytes);
+	query->output_count += bytes;
+	return 0;
+}
+
 static int answer_bits(struct vhdx_answer *answer, struct vhdx_delta_list *list,
 		       struct vhdx_get_virtual_disk_changes *query)
 {
 	const uint64_t deadline = deadline_of(query);
 	const uint64_t limit = vhdx_report_bitmap_end(query, answer);
-	char *output = (char *)(uintptr_t)query->output;
-	int more = 0;
-	u64 bytes;
+	int more = vhdx_answer_bits_room(answer);
 
-	answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(u64));
-	if (!answer->bits)
-		return -ENOMEM;
+	if (more)
+		return more;
 	/* Once at least: there is progress, however short the time is. */
 	do {
 		vhdx_answer_bits_begin(answer, limit);
 		do {
 			more = vhdx_answer_leaf(answer, &vhdx_delta_list_source, list);
 		} while (more > 0);
-		if (more < 0)
-			break;
-		bytes = sizeof(u64) * vhdx_answer_bits_finish(answer);
-		memcpy(output + query->output_count, answer->bits, bytes);
-		query->output_count += bytes;
-	} while (answer->offset < limit && now_ms() < deadline);
-	vhdx_free(answer->bits);
+		if (!more)
+			more = vhdx_answer_bits_tell(answer, put_words, query);
+	} while (!more && answer->offset < limit && now_ms() < deadline);
+	vhdx_answer_bits_release(answer);
 	return more;
 }
 

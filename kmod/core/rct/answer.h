@@ -16,21 +16,26 @@
  * @find:	the first leaf from @leaf on, and before @end, in which anything may have changed
  *		goes to @end. What is marked in a leaf that was passed over was marked after the
  *		question was asked
+ * @lend:	a leaf as it is; 0: it has to be found and read. NULL: they all have. Not after
+ *		@read has begun with it
  * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
  *		goes to @end, which may be @leaf itself. NULL: that is not known
  * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same
  *		leaf again, with what @units has by then
  *
- * All return 0 or -errno.
+ * All return 0 or -errno; @lend 1 where it lent the leaf.
  */
 struct vhdx_leaf_source {
 	int (*find)(void *context, u32 leaf, u32 *end);
 	int (*fill)(void *context, u32 leaf, u32 *end);
+	int (*lend)(void *context, u32 leaf, struct vhdx_lent_leaf *lent);
 	int (*read)(void *context, u32 leaf, struct vhdx_leaf_bits *units);
 };
 
-/* Of bits, so many words are made at a time. */
+/* Of bits whose granules are several units, so many words are made at a time. */
 #define VHDX_ANSWER_WORDS	8192U
+/* Of others, so many parts. */
+#define VHDX_ANSWER_PARTS	128U
 
 struct vhdx_answer;
 
@@ -39,19 +44,37 @@ struct vhdx_answer;
  * @take:	what @units say of [@offset, @to), which lies in one leaf; advances @offset
  * @skip:	nothing changed in [@offset, @to), in however many leaves; likewise
  * @fill:	all of that changed; likewise
+ * @can_borrow:	@borrow will do for [@offset, @to), which lies in one leaf. NULL: never
+ * @borrow:	as @take, but of what was @lent, which goes over to the answer
  *
- * False: it is full; everything before @offset is told.
+ * 0: it is full; everything before @offset is told. 1: it is not; or -errno.
  */
 struct vhdx_answer_form {
-	bool (*take)(struct vhdx_answer *answer, u64 to);
-	bool (*skip)(struct vhdx_answer *answer, u64 to);
-	bool (*fill)(struct vhdx_answer *answer, u64 to);
+	int (*take)(struct vhdx_answer *answer, u64 to);
+	int (*skip)(struct vhdx_answer *answer, u64 to);
+	int (*fill)(struct vhdx_answer *answer, u64 to);
+	bool (*can_borrow)(const struct vhdx_answer *answer, u64 to);
+	int (*borrow)(struct vhdx_answer *answer, u64 to);
 };
 
 /* Ranges, or their sum. */
 extern const struct vhdx_answer_form vhdx_answer_ranges;
-/* A bit for each granule. */
+/* A bit for each granule, which is a unit. */
 extern const struct vhdx_answer_form vhdx_answer_bits;
+/* The same where a granule is several units. */
+extern const struct vhdx_answer_form vhdx_answer_folded;
+
+/**
+ * struct vhdx_bits_part - some words of an answer in bits
+ * @page:	they lie in it, as they are in files; shared. NULL: they are zeroes
+ * @first:	which word of it is the first one
+ * @count:	how many; may be more than that has, if all of it is alike
+ */
+struct vhdx_bits_part {
+	void *page;
+	u32 first;
+	u32 count;
+};
 
 /**
  * struct vhdx_answer - a query under way
@@ -62,16 +85,20 @@ extern const struct vhdx_answer_form vhdx_answer_bits;
  * @end:	behind the last byte of it (not beyond the disk)
  * @unit_shift:	log2 of the tracking unit
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
- * @changed:	of bits, when they are finished: how much they say, in bytes
+ * @changed:	of bits that were told: how much they say, in bytes
  * @units:	room for a leaf
+ * @lent:	or a leaf as it is
  * @leaf:	the one that is looked at, and the first of
  * @filled:	all that changed as a whole, up to this one
- * @known:	what is known of it: nothing; that something may have changed in it; that all of
- *		it did, and of those up to @filled; which of its @units
+ * @known:	what is known of it: nothing; that something may have changed in it; that it has to
+ *		be read, which may have begun; that all of it changed, and of those up to @filled;
+ *		which of its @units; what was @lent
  *
  * @ranges:	ascending, coalesced, clipped to the request; and their sum
- * @bits:	bit i % 64 of word i / 64 is granule i from @begin on, which is a multiple of 64
- *		granules, as is @end unless the request ends there
+ * @bits:	granules of several units: bit i % 64 of word i / 64 is granule i from @begin on,
+ *		which is a multiple of 64 granules, as is @end unless the request ends there
+ * @parts:	granules of a unit: from @begin on; room for VHDX_ANSWER_PARTS
+ * @part_count:	of these
  */
 struct vhdx_answer {
 	const struct vhdx_answer_form *form;
@@ -82,37 +109,58 @@ struct vhdx_answer {
 	u32 granule_shift;
 	u64 changed;
 	struct vhdx_leaf_bits *units;
+	struct vhdx_lent_leaf lent;
 	u32 leaf;
 	u32 filled;
-	enum { VHDX_LEAF_UNKNOWN, VHDX_LEAF_FOUND, VHDX_LEAF_FILLED, VHDX_LEAF_LOADED } known;
+	enum {
+		VHDX_LEAF_UNKNOWN,
+		VHDX_LEAF_FOUND,
+		VHDX_LEAF_TO_READ,
+		VHDX_LEAF_FILLED,
+		VHDX_LEAF_LOADED,
+		VHDX_LEAF_LENT,
+	} known;
 
 	struct vhdx_ranges ranges;
 	u64 *bits;
+	struct vhdx_bits_part *parts;
+	u32 part_count;
 };
 
-/* Words that bits of [@begin, @end) take. */
-static inline u64 vhdx_answer_bit_words(u64 begin, u64 end, u32 granule_shift)
-{
-	return begin < end ? ((end - 1 - begin) >> granule_shift >> 6) + 1 : 0;
-}
+/**
+ * vhdx_answer_bits_room() - the memory that an answer in bits needs
+ * @answer:	of bits; its shifts are set
+ *
+ * @bits or @parts. 0 or -ENOMEM; vhdx_answer_bits_release() frees it.
+ */
+int vhdx_answer_bits_room(struct vhdx_answer *answer);
+
+/* Free it, and what is in it. Harmless where there is none. */
+void vhdx_answer_bits_release(struct vhdx_answer *answer);
 
 /**
  * vhdx_answer_bits_begin() - the next bits, from @offset on
- * @answer:	of bits, which has room for VHDX_ANSWER_WORDS of them
+ * @answer:	of bits, which has room for them
  * @limit:	end of the request
  *
- * @end becomes where they end.
+ * @end becomes where they end; they may become full before.
  */
 void vhdx_answer_bits_begin(struct vhdx_answer *answer, u64 limit);
 
+/* There is no room for more of them. */
+bool vhdx_answer_bits_are_full(const struct vhdx_answer *answer);
+
 /**
- * vhdx_answer_bits_finish() - the bits so far are to be told
+ * vhdx_answer_bits_tell() - tell the bits so far
  * @answer:	of bits. Where it did not come to its end, @offset goes back to a whole word
+ * @put:	takes the next @count words, of which bit i is bit i % 8 of byte i / 8; NULL: they
+ *		are zeroes. 0 or -errno
+ * @context:	of it
  *
- * Adds them to @changed. Afterwards bit i is bit i % 8 of byte i / 8.
- * Returns how many words they are: vhdx_answer_bit_words(begin, offset).
+ * Adds them to @changed. Those from @offset on are the next ones to begin. 0 or what @put returned.
  */
-u64 vhdx_answer_bits_finish(struct vhdx_answer *answer);
+int vhdx_answer_bits_tell(struct vhdx_answer *answer,
+			  int (*put)(void *context, const void *words, u32 count), void *context);
 
 /**
  * vhdx_answer_leaf() - consume the next leaf in which anything changed

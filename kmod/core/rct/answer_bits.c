@@ -1,250 +1,237 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 /*
- * An answer in bits, one for each granule. There is room for all of them up to the answer's end.
+ * An answer in bits, one for each unit. Words are as they are in leaves: so leaves are told out of
+ * their own pages where they can be, and nothing is put together, or counted. Whatever is neither
+ * that nor nothing gets a page of its own.
  */
-#include "answer.h"
+#include "answer_bits.h"
 #include "core/bits.h"
 
-static bool is_unit(const struct vhdx_answer *answer)
+/* A leaf makes no more: what lies before it, its words, and a last one. */
+#define PARTS_OF_LEAF	3
+
+static bool is_folded(const struct vhdx_answer *answer)
 {
-	return answer->granule_shift == answer->unit_shift;
+	return answer->form == &vhdx_answer_folded;
 }
 
-/* The word of a granule. */
-static u64 *word_at(const struct vhdx_answer *answer, u64 at)
+static void add_part(struct vhdx_answer *answer, void *page, u32 first, u32 count)
 {
-	return answer->bits + ((at - answer->begin) >> answer->granule_shift >> 6);
+	struct vhdx_bits_part *last = answer->parts + answer->part_count - 1;
+
+	if (!page && answer->part_count && !last->page)
+		last->count += count;
+	else
+		answer->parts[answer->part_count++] = (struct vhdx_bits_part) {
+			.page = page, .first = first, .count = count,
+		};
 }
 
-/* Of a group. How many bits they have. */
-static u64 take_group(u64 *to, const u64 *from)
+static bool has_room(const struct vhdx_answer *answer)
 {
-	u64 sum = 0;
-	u32 i;
-
-	for (i = 0; i < VHDX_GROUP_WORDS; i++) {
-		u64 word = from[i];
-
-		to[i] = (__force u64)cpu_to_le64(word);
-		sum += hweight64(word);
-	}
-	return sum;
+	return answer->part_count + PARTS_OF_LEAF <= VHDX_ANSWER_PARTS;
 }
 
-/* Words @index up to @end, one by one: at the ends of what is asked for. */
-static u64 take_some(u64 *to, const struct vhdx_leaf_bits *units, u32 index, u32 end)
-{
-	u64 sum = 0;
-
-	for (; index < end; index++) {
-		u64 word = vhdx_leaf_bits_word(units, index);
-
-		*to++ = (__force u64)cpu_to_le64(word);
-		sum += hweight64(word);
-	}
-	return sum;
-}
-
-/*
- * A granule is a unit: words are taken as they are, a group at a time, and written once; nothing
- * was cleared before. @offset is where the answer or a leaf begins, and so is a multiple of 64
- * units from both, but not always of a group.
- */
-static void take_words(struct vhdx_answer *answer, u32 bit, u32 end)
-{
-	const struct vhdx_leaf_bits *units = answer->units;
-	const u32 last = end >> 6;
-	u64 *to = word_at(answer, answer->offset);
-	u32 index = bit >> 6;
-	u32 next = min(last, (index + VHDX_GROUP_WORDS - 1) & ~(VHDX_GROUP_WORDS - 1));
-	u64 word, sum = take_some(to, units, index, next);
-
-	to += next - index;
-	for (index = next; index + VHDX_GROUP_WORDS <= last; index += VHDX_GROUP_WORDS) {
-		if (vhdx_leaf_bits_has(units, index >> VHDX_GROUP_SHIFT))
-			sum += take_group(to, units->words + index);
-		else
-			memset(to, 0, VHDX_GROUP_WORDS * sizeof(*to));
-		to += VHDX_GROUP_WORDS;
-	}
-	sum += take_some(to, units, index, last);
-	to += last - index;
-	if (end & 63) {
-		word = vhdx_leaf_bits_word(units, last) & ((1ULL << (end & 63)) - 1);
-		*to = (__force u64)cpu_to_le64(word);
-		sum += hweight64(word);
-	}
-	answer->changed += sum << answer->unit_shift;
-}
-
-/* Of a run of units. */
-static void set_granules(struct vhdx_answer *answer, u64 from, u64 to)
-{
-	const u32 shift = answer->granule_shift;
-
-	vhdx_set_bits(answer->bits, (from - answer->begin) >> shift,
-		      ((to - 1 - answer->begin) >> shift) + 1);
-}
-
-/* Two neighbouring bits become one: what either of them says. The upper half is zero. */
-static u64 halve(u64 word)
-{
-	word = (word | word >> 1) & 0x5555555555555555ULL;
-	word = (word | word >> 1) & 0x3333333333333333ULL;
-	word = (word | word >> 2) & 0x0f0f0f0f0f0f0f0fULL;
-	word = (word | word >> 4) & 0x00ff00ff00ff00ffULL;
-	word = (word | word >> 8) & 0x0000ffff0000ffffULL;
-	return (word | word >> 16) & 0x00000000ffffffffULL;
-}
-
-/* What a word of units is in granules, of 1 << @shift units. */
-static u64 fold(u64 word, u32 shift)
-{
-	if (shift >= 6)
-		return !!word;
-	while (shift--)
-		word = halve(word);
-	return word;
-}
-
-/*
- * A granule is several units: words are folded. One of them, or what is made of it, lies in one
- * word of the bitmap: it begins at a multiple of 64 units from where that does.
- */
-static void take_folded(struct vhdx_answer *answer, u64 start, u32 bit, u32 end)
-{
-	const u32 shift = answer->granule_shift - answer->unit_shift;
-	const u32 last = (end - 1) >> 6;
-	const u64 mask = ~0ULL >> (63 - ((end - 1) & 63));
-	const u64 first = (start >> answer->unit_shift) - (answer->begin >> answer->unit_shift);
-	u32 index;
-	u64 word, granule;
-
-	for (index = bit >> 6; index <= last; index++) {
-		if (!vhdx_leaf_bits_has(answer->units, index >> VHDX_GROUP_SHIFT)) {
-			index |= VHDX_GROUP_WORDS - 1;
-			continue;
-		}
-		word = answer->units->words[index] & (index == last ? mask : ~0ULL);
-		if (!word)
-			continue;
-		granule = (first + ((u64)index << 6)) >> shift;
-		answer->bits[granule >> 6] |= fold(word, shift) << (granule & 63);
-	}
-}
-
-/* Where a granule is a unit, words are written as the answer comes by; a last one as a whole. */
-static u64 words_up_to(const struct vhdx_answer *answer, u64 to)
-{
-	return vhdx_answer_bit_words(answer->begin, to, answer->granule_shift) -
-	       vhdx_answer_bit_words(answer->begin, answer->offset, answer->granule_shift);
-}
-
-static bool skip(struct vhdx_answer *answer, u64 to)
-{
-	if (is_unit(answer))
-		memset(word_at(answer, answer->offset), 0, 8 * words_up_to(answer, to));
-	answer->offset = to;
-	return true;
-}
-
-static u64 units_in(const struct vhdx_answer *answer, u64 to)
+/* @offset is a multiple of 64 units from @begin, as leaves are; it has no end but at a unit's. */
+static u32 units_up_to(const struct vhdx_answer *answer, u64 to)
 {
 	return ((to - 1 - answer->offset) >> answer->unit_shift) + 1;
 }
 
-static bool fill(struct vhdx_answer *answer, u64 to)
+static u32 words_of(u32 units)
 {
-	if (is_unit(answer)) {
-		u64 units = units_in(answer, to);
-		u64 *word = word_at(answer, answer->offset);
-
-		memset(word, 0xff, units >> 6 << 3);
-		if (units & 63)
-			word[units >> 6] = (__force u64)cpu_to_le64((1ULL << (units & 63)) - 1);
-		answer->changed += units << answer->unit_shift;
-	} else {
-		set_granules(answer, answer->offset, to);
-	}
-	answer->offset = to;
-	return true;
+	return (units + 63) >> 6;
 }
 
-static bool take(struct vhdx_answer *answer, u64 to)
+/* Of the leaf. */
+static u32 first_word(const struct vhdx_answer *answer)
 {
-	const u32 shift = answer->unit_shift;
-	const u64 start = answer->offset >> shift >> VHDX_LEAF_SHIFT << VHDX_LEAF_SHIFT << shift;
-	const u32 bit = (answer->offset - start) >> shift;
-	const u32 end = ((to - start - 1) >> shift) + 1;
+	return answer->offset >> answer->unit_shift >> 6 & (VHDX_LEAF_WORDS - 1);
+}
 
-	if (is_unit(answer))
-		take_words(answer, bit, end);
+/* The bits of the last word, of so many units. */
+static u64 last_mask(u32 units)
+{
+	return ~0ULL >> (63 - ((units - 1) & 63));
+}
+
+/* All up to @to are told. The last unit may go beyond the end of what was asked for. */
+static int go_on(struct vhdx_answer *answer, u64 to, u64 changed, bool is_last_changed)
+{
+	answer->changed += changed << answer->unit_shift;
+	if (is_last_changed)
+		answer->changed -= -to & ((1ULL << answer->unit_shift) - 1);
+	answer->offset = to;
+	return has_room(answer);
+}
+
+/* There is room for one part, and for what comes behind it. */
+static int skip(struct vhdx_answer *answer, u64 to)
+{
+	const u64 words = ((to - 1 - answer->offset) >> answer->unit_shift >> 6) + 1;
+
+	add_part(answer, NULL, 0, words);
+	answer->offset = to;
+	return 1;
+}
+
+static int fill(struct vhdx_answer *answer, u64 to)
+{
+	const u64 units = ((to - 1 - answer->offset) >> answer->unit_shift) + 1;
+	u64 *page;
+
+	if (units >> 6) {
+		page = vhdx_shared_new();
+		if (!page)
+			return -ENOMEM;
+		memset(page, 0xff, VHDX_PAGE);
+		add_part(answer, page, 0, units >> 6);
+	}
+	if (units & 63) {
+		page = vhdx_shared_new();
+		if (!page)
+			return -ENOMEM;
+		*page = (__force u64)cpu_to_le64(last_mask(units & 63));
+		add_part(answer, page, 0, 1);
+	}
+	return go_on(answer, to, units, true);
+}
+
+/* Words @from up to @end of a leaf, to the same place in a page that is zero. How many bits. */
+static u32 take_words(u64 *to, const struct vhdx_leaf_bits *units, u32 from, u32 end)
+{
+	u64 groups = units->groups & vhdx_groups_between(from, end);
+	u32 i, last, sum = 0;
+
+	for (; groups; groups &= groups - 1) {
+		i = (u32)__ffs64(groups) << VHDX_GROUP_SHIFT;
+		last = min(end, i + VHDX_GROUP_WORDS);
+		for (i = max(from, i); i < last; i++) {
+			sum += hweight64(units->words[i]);
+			to[i] = (__force u64)cpu_to_le64(units->words[i]);
+		}
+	}
+	return sum;
+}
+
+static int take(struct vhdx_answer *answer, u64 to)
+{
+	const u32 units = units_up_to(answer, to);
+	const u32 first = first_word(answer);
+	const u32 last = first + words_of(units) - 1;
+	u64 *page = vhdx_shared_new();
+	u64 word;
+	u32 sum;
+
+	if (!page)
+		return -ENOMEM;
+	sum = take_words(page, answer->units, first, last);
+	word = vhdx_leaf_bits_word(answer->units, last) & last_mask(units);
+	page[last] = (__force u64)cpu_to_le64(word);
+	sum += hweight64(word);
+	add_part(answer, page, first, last + 1 - first);
+	return go_on(answer, to, sum, word >> ((units - 1) & 63) & 1);
+}
+
+/* Nothing of its last word is masked. */
+static bool can_borrow(const struct vhdx_answer *answer, u64 to)
+{
+	return !(to & ((64ULL << answer->unit_shift) - 1));
+}
+
+/* In a live one bits may be set between here and when it is told: they may be told, not counted. */
+static int borrow(struct vhdx_answer *answer, u64 to)
+{
+	const struct vhdx_lent_leaf *lent = &answer->lent;
+	const u32 words = words_of(units_up_to(answer, to));
+	const u32 first = first_word(answer);
+	u32 sum = lent->units;
+
+	if (words < VHDX_LEAF_WORDS)
+		sum = vhdx_count_bits((const u64 *)lent->page + first, words);
+	add_part(answer, lent->page, first, words);
+	return go_on(answer, to, sum, false);
+}
+
+int vhdx_answer_bits_room(struct vhdx_answer *answer)
+{
+	if (is_folded(answer))
+		answer->bits = vhdx_alloc(VHDX_ANSWER_WORDS * sizeof(*answer->bits));
 	else
-		take_folded(answer, start, bit, end);
-	answer->offset = to;
-	return true;
+		answer->parts = vhdx_alloc(VHDX_ANSWER_PARTS * sizeof(*answer->parts));
+	return answer->bits || answer->parts ? 0 : -ENOMEM;
 }
 
-/* Of a granule that goes beyond the end only what lies before it was asked for. */
-static u64 overhang(const struct vhdx_answer *answer)
+static void drop_parts(struct vhdx_answer *answer)
 {
-	const u32 shift = answer->granule_shift;
-	const u32 last = (answer->offset - 1 - answer->begin) >> shift;
-	u64 word = answer->bits[last >> 6];
+	u32 i;
 
-	if (is_unit(answer))
-		word = le64_to_cpu((__force __le64)word);
-	return word >> (last & 63) & 1 ? -answer->offset & ((1ULL << shift) - 1) : 0;
+	for (i = 0; i < answer->part_count; i++)
+		if (answer->parts[i].page)
+			vhdx_shared_put(answer->parts[i].page);
+	answer->part_count = 0;
 }
 
-/* Granules that were set one by one. */
-static u64 finish_words(struct vhdx_answer *answer, u64 words)
+void vhdx_answer_bits_release(struct vhdx_answer *answer)
 {
-	u64 granules = 0;
-	u64 i;
-
-	for (i = 0; i < words; i++) {
-		granules += hweight64(answer->bits[i]);
-		answer->bits[i] = (__force u64)cpu_to_le64(answer->bits[i]);
-	}
-	return granules << answer->granule_shift;
+	drop_parts(answer);
+	vhdx_free(answer->parts);
+	vhdx_free(answer->bits);
 }
 
 void vhdx_answer_bits_begin(struct vhdx_answer *answer, u64 limit)
 {
-	const u32 shift = answer->granule_shift;
-	const u64 most = 64ULL * VHDX_ANSWER_WORDS;
-
 	answer->begin = answer->offset;
 	answer->end = limit;
-	if (answer->begin >= limit)
-		return;
-	if ((limit - 1 - answer->begin) >> shift >= most)
-		answer->end = answer->begin + (most << shift);
-	if (!is_unit(answer))
-		memset(answer->bits, 0,
-		       8 * vhdx_answer_bit_words(answer->begin, answer->end, shift));
+	if (is_folded(answer) && answer->begin < limit)
+		vhdx_folded_begin(answer, limit);
 }
 
-u64 vhdx_answer_bits_finish(struct vhdx_answer *answer)
+bool vhdx_answer_bits_are_full(const struct vhdx_answer *answer)
 {
-	const u32 shift = answer->granule_shift;
-	u64 count = (answer->offset - answer->begin) >> shift;
-	u64 words;
+	return answer->offset == answer->end || (!is_folded(answer) && !has_room(answer));
+}
 
-	if (answer->offset < answer->end)
-		answer->offset = answer->begin + (count >> 6 << 6 << shift);
-	if (answer->offset == answer->begin)
-		return 0;
-	words = vhdx_answer_bit_words(answer->begin, answer->offset, shift);
-	answer->changed -= overhang(answer);
-	if (!is_unit(answer))
-		answer->changed += finish_words(answer, words);
-	return words;
+/* Who is told looks now and then whether somebody was killed. */
+#define ZERO_WORDS_AT_ONCE	8192U
+
+/* What is longer than its page goes on with that from its beginning. */
+static int tell_part(const struct vhdx_bits_part *part,
+		     int (*put)(void *context, const void *words, u32 count), void *context)
+{
+	const u64 *words = part->page;
+	u32 n, first = part->first, left = part->count;
+	int err = 0;
+
+	for (; left && !err; left -= n) {
+		n = min(left, words ? VHDX_LEAF_WORDS - first : ZERO_WORDS_AT_ONCE);
+		err = put(context, words ? words + first : NULL, n);
+		first = 0;
+	}
+	return err;
+}
+
+int vhdx_answer_bits_tell(struct vhdx_answer *answer,
+			  int (*put)(void *context, const void *words, u32 count), void *context)
+{
+	u32 i, words;
+	int err = 0;
+
+	for (i = 0; i < answer->part_count && !err; i++)
+		err = tell_part(&answer->parts[i], put, context);
+	drop_parts(answer);
+	if (is_folded(answer)) {
+		words = vhdx_folded_finish(answer);
+		err = words ? put(context, answer->bits, words) : 0;
+	}
+	answer->begin = answer->offset;
+	return err;
 }
 
 const struct vhdx_answer_form vhdx_answer_bits = {
 	.take = take,
 	.skip = skip,
 	.fill = fill,
+	.can_borrow = can_borrow,
+	.borrow = borrow,
 };

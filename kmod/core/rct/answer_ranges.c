@@ -29,19 +29,19 @@ static bool tell(struct vhdx_answer *answer, u64 from, u64 to)
  * A full array takes only what continues its last range. Once nothing can that lies at @to or
  * behind it, there is nothing left to do.
  */
-static bool skip(struct vhdx_answer *answer, u64 to)
+static int skip(struct vhdx_answer *answer, u64 to)
 {
 	answer->offset = to;
 	return !vhdx_ranges_is_full(&answer->ranges) ||
 	       !vhdx_ranges_is_apart(&answer->ranges, granule_of(answer, to), 0);
 }
 
-static bool fill(struct vhdx_answer *answer, u64 to)
+static int fill(struct vhdx_answer *answer, u64 to)
 {
 	if (!tell(answer, answer->offset, to))
-		return false;
+		return 0;
 	answer->offset = max(to, answer->ranges.end);
-	return true;
+	return 1;
 }
 
 /**
@@ -124,9 +124,11 @@ static void end_tail(struct vhdx_ranges *ranges, const struct tail *tail)
  * it begins.
  */
 static bool add_runs(struct vhdx_answer *answer, const struct place *at, u64 to,
-		     struct vhdx_leaf_walk *walk)
+		     const struct vhdx_leaf_walk *begun)
 {
 	struct vhdx_ranges *ranges = &answer->ranges;
+	/* Its own, which stays in registers. */
+	struct vhdx_leaf_walk walk = *begun;
 	const bool has_flags = ranges->size > offsetof(struct vhdx_range, flags);
 	const u64 min_gap = ranges->min_gap;
 	const u32 size = ranges->size;
@@ -136,7 +138,7 @@ static bool add_runs(struct vhdx_answer *answer, const struct place *at, u64 to,
 	u32 from, bit;
 	bool fits = true;
 
-	while (vhdx_leaf_walk_next(walk, &from, &bit)) {
+	while (vhdx_leaf_walk_next(&walk, &from, &bit)) {
 		begin = at->start + ((u64)from << shift);
 		behind = min(to, at->start + ((u64)bit << shift));
 		if (begin - tail.end < min_gap) {
@@ -201,7 +203,7 @@ static bool take_runs(struct vhdx_answer *answer, const struct place *at, u64 to
 	return answer->offset >= to || skip(answer, to);
 }
 
-static bool take(struct vhdx_answer *answer, u64 to)
+static int take(struct vhdx_answer *answer, u64 to)
 {
 	const u32 shift = answer->unit_shift;
 	const u64 start = answer->offset >> shift >> VHDX_LEAF_SHIFT << VHDX_LEAF_SHIFT << shift;

@@ -5,9 +5,10 @@
 /**
  * struct vhdx_block_slot - room for one block
  * @block:	its number
- * @page:	what is in it; NULL: the slot is empty
+ * @page:	what is in it, shared; NULL: the slot is empty
  * @groups:	of a leaf: those that have any bits (leaf_bits.h)
  * @crc:	its checksum
+ * @units:	of a leaf: how many bits it has
  * @used:	since reclaim last came by
  */
 struct vhdx_block_slot {
@@ -15,6 +16,7 @@ struct vhdx_block_slot {
 	void *page;
 	u64 groups;
 	u32 crc;
+	u32 units;
 	bool used;
 };
 
@@ -28,6 +30,13 @@ static void unlock(struct vhdx_block_cache *cache)
 {
 	if (cache->lock)
 		cache->lock(cache, false);
+}
+
+/* One that was taken out of its slot, or NULL. */
+static void let_go(void *page)
+{
+	if (page)
+		vhdx_shared_put(page);
 }
 
 int vhdx_block_cache_init(struct vhdx_block_cache *cache, u32 leaves)
@@ -50,7 +59,7 @@ void vhdx_block_cache_release(struct vhdx_block_cache *cache)
 	u32 i;
 
 	for (i = 0; i < cache->slot_count; i++)
-		vhdx_free(cache->slots[i].page);
+		let_go(cache->slots[i].page);
 	vhdx_free(cache->slots);
 	cache->slots = NULL;
 	cache->slot_count = 0;
@@ -78,36 +87,58 @@ static const struct vhdx_block_slot *find(struct vhdx_block_cache *cache, u64 bl
 	return slot;
 }
 
-bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
+/* The same, and unless it is NULL they are locked from here on. */
+static const struct vhdx_block_slot *find_locked(struct vhdx_block_cache *cache, u64 block, u32 crc)
 {
 	const struct vhdx_block_slot *slot;
 
 	if (!is_there(cache))
-		return false;
+		return NULL;
 	lock(cache);
 	slot = find(cache, block, crc);
-	if (slot)
-		memcpy(buf, slot->page, VHDX_PAGE);
-	unlock(cache);
+	if (!slot)
+		unlock(cache);
 	return slot;
+}
+
+bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, void *buf)
+{
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
+
+	if (!slot)
+		return false;
+	memcpy(buf, slot->page, VHDX_PAGE);
+	unlock(cache);
+	return true;
 }
 
 bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc,
 			 struct vhdx_leaf_bits *units)
 {
-	const struct vhdx_block_slot *slot;
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
 
-	if (!is_there(cache))
+	if (!slot)
 		return false;
-	lock(cache);
-	slot = find(cache, block, crc);
-	if (slot)
-		vhdx_leaf_bits_or_le(units, slot->page, slot->groups);
+	vhdx_leaf_bits_or_le(units, slot->page, slot->groups);
 	unlock(cache);
-	return slot;
+	return true;
 }
 
-/* What was in the slot is the caller's to free. It is locked. */
+bool vhdx_block_cache_lend(struct vhdx_block_cache *cache, u64 block, u32 crc,
+			   struct vhdx_lent_leaf *lent)
+{
+	const struct vhdx_block_slot *slot = find_locked(cache, block, crc);
+
+	if (!slot)
+		return false;
+	vhdx_shared_get(slot->page);
+	lent->page = slot->page;
+	lent->units = slot->units;
+	unlock(cache);
+	return true;
+}
+
+/* What was in the slot is the caller's to let go of. It is locked. */
 static void *take_out(struct vhdx_block_cache *cache, struct vhdx_block_slot *slot)
 {
 	void *page = slot->page;
@@ -133,14 +164,16 @@ void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, co
 	struct vhdx_block_slot *slot;
 	void *page, *former;
 	u64 groups;
+	u32 units;
 
 	if (!is_there(cache) || is_kept(cache, block, crc))
 		return;
-	page = vhdx_alloc_atomic(VHDX_PAGE);
+	page = vhdx_shared_new_atomic();
 	if (!page)
 		return;
 	memcpy(page, buf, VHDX_PAGE);
 	groups = vhdx_leaf_bits_groups_of(page);
+	units = vhdx_count_bits(page, VHDX_LEAF_WORDS);
 	lock(cache);
 	slot = slot_of(cache, block);
 	former = take_out(cache, slot);
@@ -149,10 +182,11 @@ void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, co
 		.page = page,
 		.groups = groups,
 		.crc = crc,
+		.units = units,
 	};
 	cache->pages++;
 	unlock(cache);
-	vhdx_free(former);
+	let_go(former);
 }
 
 void vhdx_block_cache_drop(struct vhdx_block_cache *cache, u64 block, u32 count)
@@ -165,7 +199,7 @@ void vhdx_block_cache_drop(struct vhdx_block_cache *cache, u64 block, u32 count)
 		slot = slot_of(cache, block);
 		page = slot->block == block ? take_out(cache, slot) : NULL;
 		unlock(cache);
-		vhdx_free(page);
+		let_go(page);
 	}
 }
 
@@ -195,7 +229,7 @@ u32 vhdx_block_cache_shrink(struct vhdx_block_cache *cache, u32 pages)
 	for (i = 0; i < 2 * cache->slot_count && freed < pages; i++) {
 		page = try_next(cache);
 		freed += !!page;
-		vhdx_free(page);
+		let_go(page);
 	}
 	return freed;
 }

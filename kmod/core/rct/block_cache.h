@@ -14,7 +14,7 @@
 #ifndef VHDX_CORE_BLOCK_CACHE_H
 #define VHDX_CORE_BLOCK_CACHE_H
 
-#include "core/platform.h"
+#include "lent_leaf.h"
 
 struct vhdx_block_slot;
 struct vhdx_leaf_bits;
@@ -51,6 +51,9 @@ bool vhdx_block_cache_get(struct vhdx_block_cache *cache, u64 block, u32 crc, vo
 /* The same of a leaf, which is ORed into @units. */
 bool vhdx_block_cache_or(struct vhdx_block_cache *cache, u64 block, u32 crc,
 			 struct vhdx_leaf_bits *units);
+/* The same, but it is lent as it is. */
+bool vhdx_block_cache_lend(struct vhdx_block_cache *cache, u64 block, u32 crc,
+			   struct vhdx_lent_leaf *lent);
 /* Keep what is in the file, without fail or not at all: this is not said. */
 void vhdx_block_cache_put(struct vhdx_block_cache *cache, u64 block, u32 crc, const void *buf);
 /* Something else is about to be written there. */

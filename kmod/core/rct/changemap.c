@@ -8,6 +8,10 @@
  * one and wrote nothing: two ordered reads of one word never go backwards.
  * Marking itself orders nothing else; a caller that marks and then looks at other
  * memory puts its own barrier between the two.
+ *
+ * What is known of a leaf besides its bits - that it is present, which of its groups have any, how
+ * many there are - is said before a bit is set, with a full barrier in between: whoever sees a bit,
+ * and tells others that the unit is marked, need not look at the rest.
  */
 #include "changemap.h"
 #include "core/bits.h"
@@ -32,7 +36,9 @@ int vhdx_changemap_init(struct vhdx_changemap *map, u64 disk_size, u32 unit_shif
 		return -ENOMEM;
 	map->leaves = vhdx_alloc(leaves * sizeof(vhdx_leaf));
 	map->present = vhdx_alloc(((leaves >> 6) + 1) * sizeof(u64));
-	if (!map->leaves || !map->present) {
+	map->leaf_groups = vhdx_alloc(leaves * sizeof(*map->leaf_groups));
+	map->leaf_units = vhdx_alloc(leaves * sizeof(*map->leaf_units));
+	if (!map->leaves || !map->present || !map->leaf_groups || !map->leaf_units) {
 		vhdx_changemap_release(map);
 		return -ENOMEM;
 	}
@@ -47,8 +53,10 @@ void vhdx_changemap_release(struct vhdx_changemap *map)
 	u32 i;
 
 	for (i = 0; i < map->leaf_count; i++)
-		if (map->leaves[i] != VHDX_LEAF_ALL)
-			vhdx_free(map->leaves[i]);
+		if (map->leaves[i] > VHDX_LEAF_ALL)
+			vhdx_shared_put(map->leaves[i]);
+	vhdx_free(map->leaf_units);
+	vhdx_free(map->leaf_groups);
 	vhdx_free(map->leaves);
 	vhdx_free(map->present);
 	memset(map, 0, sizeof(*map));
@@ -64,7 +72,21 @@ static vhdx_leaf get_leaf(const struct vhdx_changemap *map, u32 leaf)
 static void set_bits(u64 *word, u64 mask)
 {
 	if (~READ_ONCE(*word) & mask)
-		vhdx_or64(word, mask);
+		vhdx_fetch_or64(word, mask);
+}
+
+/* Of a leaf. What two markers set at once was counted by both of them. */
+static void mark_word(struct vhdx_changemap *map, u32 leaf, u64 *words, u32 index, u64 mask)
+{
+	u64 fresh = mask & ~READ_ONCE(words[index]);
+
+	if (!fresh)
+		return;
+	set_bits(&map->leaf_groups[leaf], 1ULL << (index >> VHDX_GROUP_SHIFT));
+	vhdx_add32(&map->leaf_units[leaf], (s32)hweight64(fresh));
+	fresh &= vhdx_fetch_or64(&words[index], fresh);
+	if (fresh)
+		vhdx_add32(&map->leaf_units[leaf], -(s32)hweight64(fresh));
 }
 
 /*
@@ -77,7 +99,7 @@ static vhdx_leaf publish(struct vhdx_changemap *map, u32 leaf, vhdx_leaf fresh)
 	if (!cmpxchg(&map->leaves[leaf], NULL, fresh))
 		return fresh;
 	if (fresh != VHDX_LEAF_ALL)
-		vhdx_free(fresh);
+		vhdx_shared_put(fresh);
 	/* A cmpxchg() that fails orders nothing: look again, properly. */
 	return get_leaf(map, leaf);
 }
@@ -89,25 +111,25 @@ static vhdx_leaf leaf_to_mark(struct vhdx_changemap *map, u32 leaf)
 
 	if (words)
 		return words;
-	words = vhdx_alloc_atomic(VHDX_PAGE);
+	words = vhdx_shared_new_atomic();
 	return publish(map, leaf, words ? words : VHDX_LEAF_ALL);
 }
 
 /* Bits @first to @last, both included. */
-static void mark_bits(u64 *words, u32 first, u32 last)
+static void mark_bits(struct vhdx_changemap *map, u32 leaf, u64 *words, u32 first, u32 last)
 {
 	u64 head = ~0ULL << (first & 63);
 	u64 tail = ~0ULL >> (63 - (last & 63));
 	u32 word = first >> 6;
 
 	if (word == last >> 6) {
-		set_bits(&words[word], head & tail);
+		mark_word(map, leaf, words, word, head & tail);
 		return;
 	}
-	set_bits(&words[word], head);
+	mark_word(map, leaf, words, word, head);
 	while (++word < last >> 6)
-		set_bits(&words[word], ~0ULL);
-	set_bits(&words[word], tail);
+		mark_word(map, leaf, words, word, ~0ULL);
+	mark_word(map, leaf, words, word, tail);
 }
 
 static void mark_leaf(struct vhdx_changemap *map, u32 leaf)
@@ -115,7 +137,7 @@ static void mark_leaf(struct vhdx_changemap *map, u32 leaf)
 	vhdx_leaf words = publish(map, leaf, VHDX_LEAF_ALL);
 
 	if (words != VHDX_LEAF_ALL)
-		mark_bits(words, 0, VHDX_LEAF_UNITS - 1);
+		mark_bits(map, leaf, words, 0, VHDX_LEAF_UNITS - 1);
 }
 
 void vhdx_changemap_mark(struct vhdx_changemap *map, u64 offset, u64 length)
@@ -143,7 +165,7 @@ void vhdx_changemap_mark(struct vhdx_changemap *map, u64 offset, u64 length)
 		} else {
 			words = leaf_to_mark(map, leaf);
 			if (words != VHDX_LEAF_ALL)
-				mark_bits(words, unit & (VHDX_LEAF_UNITS - 1),
+				mark_bits(map, leaf, words, unit & (VHDX_LEAF_UNITS - 1),
 					  until & (VHDX_LEAF_UNITS - 1));
 		}
 		unit = until + 1;
@@ -158,12 +180,12 @@ void vhdx_changemap_mark_all(struct vhdx_changemap *map)
 		mark_leaf(map, leaf);
 }
 
-static void or_words(u64 *words, const u64 *more)
+static void or_words(struct vhdx_changemap *map, u32 leaf, u64 *words, const u64 *more)
 {
 	u32 i;
 
 	for (i = 0; i < VHDX_LEAF_WORDS; i++)
-		set_bits(&words[i], READ_ONCE(more[i]));
+		mark_word(map, leaf, words, i, READ_ONCE(more[i]));
 }
 
 void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *src)
@@ -182,7 +204,7 @@ void vhdx_changemap_or(struct vhdx_changemap *dst, const struct vhdx_changemap *
 		}
 		words = leaf_to_mark(dst, leaf);
 		if (words != VHDX_LEAF_ALL)
-			or_words(words, more);
+			or_words(dst, leaf, words, more);
 	}
 }
 
@@ -209,7 +231,22 @@ void vhdx_changemap_read_leaf(const struct vhdx_changemap *map, u32 leaf,
 	if (words == VHDX_LEAF_ALL)
 		vhdx_leaf_bits_fill(units);
 	else
-		vhdx_leaf_bits_or(units, words);
+		vhdx_leaf_bits_or(units, words, READ_ONCE(map->leaf_groups[leaf]));
+}
+
+enum vhdx_lending vhdx_changemap_lend_leaf(const struct vhdx_changemap *map, u32 leaf,
+					   struct vhdx_lent_leaf *lent)
+{
+	u64 *words = get_leaf(map, leaf);
+
+	if (!words)
+		return VHDX_LENT_NOTHING;
+	if (words == VHDX_LEAF_ALL || !vhdx_is_little_endian())
+		return VHDX_LENT_NOT;
+	vhdx_shared_get(words);
+	lent->page = words;
+	lent->units = min_t(u32, READ_ONCE(map->leaf_units[leaf]), VHDX_LEAF_UNITS);
+	return VHDX_LENT_PAGE;
 }
 
 u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end)
@@ -226,13 +263,13 @@ int vhdx_changemap_leaf_load(struct vhdx_changemap *map, u32 leaf, const u64 *wo
 	vhdx_leaf mine = get_leaf(map, leaf);
 
 	if (!mine) {
-		mine = vhdx_alloc(VHDX_PAGE);
+		mine = vhdx_shared_new();
 		if (!mine)
 			return -ENOMEM;
 		mine = publish(map, leaf, mine);
 	}
 	if (mine != VHDX_LEAF_ALL)
-		or_words(mine, words);
+		or_words(map, leaf, mine, words);
 	return 0;
 }
 

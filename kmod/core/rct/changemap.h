@@ -12,11 +12,13 @@
 #ifndef VHDX_CORE_CHANGEMAP_H
 #define VHDX_CORE_CHANGEMAP_H
 
-#include "core/platform.h"
+#include "lent_leaf.h"
 
 #define VHDX_LEAF_WORDS		512U		/* u64 words of a leaf */
 #define VHDX_LEAF_SHIFT		15
 #define VHDX_LEAF_UNITS		(64 * VHDX_LEAF_WORDS)
+#define VHDX_GROUP_SHIFT	3
+#define VHDX_GROUP_WORDS	(1U << VHDX_GROUP_SHIFT)	/* a leaf has 64 groups */
 
 struct vhdx_leaf_bits;
 
@@ -28,8 +30,11 @@ typedef u64 *vhdx_leaf;
  * struct vhdx_changemap - the map of one delta
  * @unit_shift:	log2 of the unit in bytes
  * @units:	units of the disk, the last one possibly partial
- * @leaves:	leaf slots, changed with cmpxchg only
+ * @leaves:	leaf slots, changed with cmpxchg only; words lie in shared pages
  * @present:	a bit for each that is not NULL, or is just about to be published
+ * @leaf_groups: of each leaf that has words, known before its bits are looked at: bit i: there
+ *		may be any in the words from VHDX_GROUP_WORDS * i on
+ * @leaf_units:	likewise: how many there are; more, while they are set
  */
 struct vhdx_changemap {
 	u32 unit_shift;
@@ -37,6 +42,8 @@ struct vhdx_changemap {
 	u64 units;
 	vhdx_leaf *leaves;
 	u64 *present;
+	u64 *leaf_groups;
+	u32 *leaf_units;
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -58,6 +65,10 @@ void vhdx_changemap_leaf_or(const struct vhdx_changemap *map, u32 leaf, u64 *wor
 /* The same of a leaf that is put together for an answer. */
 void vhdx_changemap_read_leaf(const struct vhdx_changemap *map, u32 leaf,
 			      struct vhdx_leaf_bits *units);
+
+/* Lend it as it is. Others may go on to set bits in it. */
+enum vhdx_lending vhdx_changemap_lend_leaf(const struct vhdx_changemap *map, u32 leaf,
+					   struct vhdx_lent_leaf *lent);
 
 /* The first leaf in [@leaf, @end) in which anything changed; @end where there is none. */
 u32 vhdx_changemap_find_leaf(const struct vhdx_changemap *map, u32 leaf, u32 end);

@@ -143,15 +143,17 @@ static int look(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidec
 		struct vhdx_index_cache *cache)
 {
 	struct vhdx_delta_cursor *cursor = top(merge);
-	u32 next = VHDX_MERGE_END;
+	const struct vhdx_delta_leaf *entry;
 	int err;
 
 	merge->passed = max(merge->passed, leaf);
-	err = vhdx_sidecar_find_leaf(sidecar, &cursor->delta, max(leaf, cursor->leaf), &next,
-				     cache);
+	err = vhdx_sidecar_find_entry(sidecar, &cursor->delta, max(leaf, cursor->leaf),
+				      VHDX_MERGE_END, &entry, cache);
 	if (err)
 		return err;
-	go_on(merge, cursor, next, true);
+	if (entry)
+		cursor->entry = *entry;
+	go_on(merge, cursor, entry ? entry->leaf : VHDX_MERGE_END, true);
 	return 1;
 }
 
@@ -191,10 +193,37 @@ int vhdx_delta_merge_read(struct vhdx_delta_merge *merge, const struct vhdx_side
 	}
 	if (!cursor->exact || cursor->leaf < leaf)
 		return look(merge, sidecar, leaf, cache);
-	err = vhdx_sidecar_read_leaf(sidecar, &cursor->delta, leaf, units, cache);
+	err = vhdx_sidecar_take_leaf(sidecar, &cursor->entry, units, cache);
 	if (err)
 		return err;
 	merge->passed = leaf + 1;
 	go_on(merge, cursor, leaf + 1, false);
 	return 1;
+}
+
+/* No other cursor may have it. */
+static bool is_alone(const struct vhdx_delta_merge *merge, u32 leaf)
+{
+	return (merge->count < 2 || leaf_at(merge, 1) > leaf) &&
+	       (merge->count < 3 || leaf_at(merge, 2) > leaf);
+}
+
+int vhdx_delta_merge_lend(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
+			  u32 leaf, enum vhdx_lending *lending, struct vhdx_lent_leaf *lent,
+			  struct vhdx_index_cache *cache)
+{
+	struct vhdx_delta_cursor *cursor;
+
+	*lending = VHDX_LENT_NOTHING;
+	if (leaf < merge->passed)
+		begin_anew(merge);
+	cursor = top(merge);
+	if (!cursor || cursor->leaf > leaf)
+		return 0;
+	if (!cursor->exact || cursor->leaf < leaf)
+		return look(merge, sidecar, leaf, cache);
+	*lending = VHDX_LENT_NOT;
+	if (is_alone(merge, leaf))
+		*lending = vhdx_sidecar_lend_leaf(sidecar, &cursor->entry, lent);
+	return 0;
 }

@@ -11,22 +11,20 @@
 #ifndef VHDX_CORE_DELTA_MERGE_H
 #define VHDX_CORE_DELTA_MERGE_H
 
-#include "leaf_bits.h"
-#include "timeline.h"
-
-struct vhdx_index_cache;
-struct vhdx_sidecar;
+#include "sidecar.h"
 
 /**
  * struct vhdx_delta_cursor - how far a delta was asked
  * @delta:	which
  * @leaf:	it has none before this one that was not asked for
  * @exact:	and it has this one; VHDX_MERGE_END: no more
+ * @entry:	where that is
  */
 struct vhdx_delta_cursor {
 	struct vhdx_delta delta;
 	u32 leaf;
 	bool exact;
+	struct vhdx_delta_leaf entry;
 };
 
 #define VHDX_MERGE_END	(~0U)
@@ -86,5 +84,21 @@ int vhdx_delta_merge_find(struct vhdx_delta_merge *merge, const struct vhdx_side
  */
 int vhdx_delta_merge_read(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
 			  u32 leaf, struct vhdx_leaf_bits *units, struct vhdx_index_cache *cache);
+
+/**
+ * vhdx_delta_merge_lend() - a step towards the leaf itself, if a single delta has it
+ * @merge:	of deltas that stay as they are for this step. vhdx_delta_merge_read() has not begun
+ *		with this leaf; it may do so afterwards
+ * @sidecar:	that they are in
+ * @leaf:	which
+ * @lending:	once all is known: what became of it
+ * @lent:	the leaf
+ * @cache:	of the reader
+ *
+ * Returns 1: go on; 0: all is known; or as vhdx_sidecar_find_leaf().
+ */
+int vhdx_delta_merge_lend(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
+			  u32 leaf, enum vhdx_lending *lending, struct vhdx_lent_leaf *lent,
+			  struct vhdx_index_cache *cache);
 
 #endif

@@ -247,6 +247,20 @@ void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf,
 		vhdx_changemap_read_leaf(history->sealing, leaf, units);
 }
 
+enum vhdx_lending vhdx_history_lend_live(const struct vhdx_history *history, u32 leaf,
+					 struct vhdx_lent_leaf *lent)
+{
+	enum vhdx_lending lending = VHDX_LENT_NOTHING;
+
+	if (history->sealing)
+		lending = vhdx_changemap_lend_leaf(history->sealing, leaf, lent);
+	if (lending == VHDX_LENT_NOTHING)
+		return vhdx_changemap_lend_leaf(history->live, leaf, lent);
+	if (vhdx_changemap_find_leaf(history->live, leaf, leaf + 1) > leaf)
+		return lending;
+	return vhdx_take_back(lending, lent);
+}
+
 u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end)
 {
 	end = vhdx_changemap_find_leaf(history->live, leaf, end);

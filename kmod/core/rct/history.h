@@ -191,6 +191,10 @@ void vhdx_route_derive(const struct vhdx_route *route, const struct vhdx_history
 void vhdx_history_live_leaf(const struct vhdx_history *history, u32 leaf,
 			    struct vhdx_leaf_bits *units);
 
+/* The leaf itself, if only one of them has it. */
+enum vhdx_lending vhdx_history_lend_live(const struct vhdx_history *history, u32 leaf,
+					 struct vhdx_lent_leaf *lent);
+
 /* The first leaf in [@leaf, @end) that one of them has; @end where there is none. */
 u32 vhdx_history_find_live_leaf(const struct vhdx_history *history, u32 leaf, u32 end);
 

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later
 #include "leaf_bits.h"
 
-static bool is_little_endian(void)
-{
-	return (__force u64)cpu_to_le64(1) == 1;
-}
-
 static void or_swapped(struct vhdx_leaf_bits *bits, const __le64 *leaf, u32 group)
 {
 	u64 *to = bits->words + VHDX_GROUP_WORDS * group;
@@ -25,7 +20,7 @@ void vhdx_leaf_bits_or_le(struct vhdx_leaf_bits *bits, const void *from, u64 gro
 
 	for (; groups; groups &= groups - 1) {
 		group = (u32)__ffs64(groups);
-		if (is_little_endian())
+		if (vhdx_is_little_endian())
 			vhdx_leaf_bits_or_group(bits, from, group);
 		else
 			or_swapped(bits, from, group);
@@ -68,4 +63,34 @@ void vhdx_leaf_bits_fill(struct vhdx_leaf_bits *bits)
 {
 	bits->groups = ~0ULL;
 	memset(bits->words, 0xff, VHDX_PAGE);
+}
+
+/* From @index on, before @last, there are groups of which all is set. */
+static u32 pass_full_groups(const struct vhdx_leaf_bits *bits, u32 index, u32 last)
+{
+	const u64 *words = bits->words;
+
+	while (index + VHDX_GROUP_WORDS <= last &&
+	       vhdx_leaf_bits_has(bits, index >> VHDX_GROUP_SHIFT) &&
+	       vhdx_are_all(words + index, ~0ULL) &&
+	       vhdx_are_all(words + index + VHDX_WORDS_AT_ONCE, ~0ULL))
+		index += VHDX_GROUP_WORDS;
+	return index;
+}
+
+u32 vhdx_leaf_run_end(const struct vhdx_leaf_bits *bits, u32 index, u32 last, u64 mask)
+{
+	u64 word = ~0ULL;
+
+	while (!~word) {
+		if (index == last)
+			return (index + 1) << 6;
+		index++;
+		if (!(index & (VHDX_GROUP_WORDS - 1)))
+			index = pass_full_groups(bits, index, last);
+		word = vhdx_leaf_bits_word(bits, index);
+		if (index == last)
+			word &= mask;
+	}
+	return (index << 6) + (u32)__ffs64(~word);
 }

@@ -12,9 +12,6 @@
 #include "changemap.h"
 #include "core/bits.h"
 
-/* Words of a group. */
-#define VHDX_GROUP_SHIFT	3
-#define VHDX_GROUP_WORDS	(1U << VHDX_GROUP_SHIFT)
 /* Bits of a group. */
 #define VHDX_GROUP_BITS_SHIFT	(VHDX_GROUP_SHIFT + 6)
 
@@ -38,6 +35,14 @@ static inline void vhdx_leaf_bits_clear(struct vhdx_leaf_bits *bits)
 static inline bool vhdx_leaf_bits_has(const struct vhdx_leaf_bits *bits, u32 group)
 {
 	return bits->groups >> group & 1;
+}
+
+/* Those that words @from up to @end lie in. */
+static inline u64 vhdx_groups_between(u32 from, u32 end)
+{
+	const u32 first = from >> VHDX_GROUP_SHIFT, last = (end - 1) >> VHDX_GROUP_SHIFT;
+
+	return from < end ? (~0ULL << first) & (~0ULL >> (63 - last)) : 0;
 }
 
 static inline u64 vhdx_leaf_bits_word(const struct vhdx_leaf_bits *bits, u32 index)
@@ -86,13 +91,11 @@ static inline void vhdx_leaf_bits_or_group(struct vhdx_leaf_bits *bits, const u6
 	bits->groups |= 1ULL << group;
 }
 
-/* OR a leaf that others may set bits in meanwhile. */
-static inline void vhdx_leaf_bits_or(struct vhdx_leaf_bits *bits, const u64 *from)
+/* OR a leaf that others may set bits in meanwhile, and that has bits in no other @groups. */
+static inline void vhdx_leaf_bits_or(struct vhdx_leaf_bits *bits, const u64 *from, u64 groups)
 {
-	u32 group;
-
-	for (group = 0; group < 64; group++)
-		vhdx_leaf_bits_or_group(bits, from, group);
+	for (; groups; groups &= groups - 1)
+		vhdx_leaf_bits_or_group(bits, from, (u32)__ffs64(groups));
 }
 
 /* OR a leaf as it is in files, which has bits in no other groups but @groups. */
@@ -169,41 +172,39 @@ static inline bool vhdx_leaf_walk_on(struct vhdx_leaf_walk *walk, u32 index)
 	return false;
 }
 
-/* Where a run ends that goes to the end of a word. */
-static inline u32 vhdx_leaf_walk_far(struct vhdx_leaf_walk *walk)
-{
-	u64 word = ~0ULL;
+/*
+ * Where a run ends that goes to the end of word @index. The last word that is looked at is @last,
+ * and of that counts what @mask has.
+ */
+u32 vhdx_leaf_run_end(const struct vhdx_leaf_bits *bits, u32 index, u32 last, u64 mask);
 
-	while (!~word) {
-		walk->rest = 0;
-		if (walk->index == walk->last)
-			return (walk->index + 1) << 6;
-		walk->index++;
-		if (!vhdx_leaf_bits_has(walk->bits, walk->index >> VHDX_GROUP_SHIFT))
-			return walk->index << 6;
-		word = vhdx_leaf_walk_word(walk, walk->index);
-	}
-	walk->rest = word & (word + 1);
-	return (walk->index << 6) + (u32)__ffs64(~word);
+/* The run before @bit went to the end of a word. */
+static inline void vhdx_leaf_walk_from(struct vhdx_leaf_walk *walk, u32 bit)
+{
+	walk->index = bit >> 6;
+	walk->rest = 0;
+	if (walk->index <= walk->last &&
+	    vhdx_leaf_bits_has(walk->bits, walk->index >> VHDX_GROUP_SHIFT))
+		walk->rest = vhdx_leaf_walk_word(walk, walk->index) & (~0ULL << (bit & 63));
 }
 
-/* The next run, if there is one. */
-static inline bool vhdx_leaf_walk_next(struct vhdx_leaf_walk *walk, u32 *from, u32 *to)
+/* The next run, if there is one. What of its word was told already is not in @rest. */
+static __always_inline bool vhdx_leaf_walk_next(struct vhdx_leaf_walk *walk, u32 *from, u32 *to)
 {
-	u64 filled;
-	u32 bit;
+	u64 rest, carried;
 
 	if (!walk->rest && !vhdx_leaf_walk_on(walk, walk->index + 1))
 		return false;
-	bit = (u32)__ffs64(walk->rest);
-	*from = (walk->index << 6) + bit;
-	/* What was told already, and what is no bit of a run, is filled up from below. */
-	filled = walk->rest | ((1ULL << bit) - 1);
-	if (~filled) {
-		*to = (walk->index << 6) + (u32)__ffs64(~filled);
-		walk->rest &= filled + 1;
+	rest = walk->rest;
+	*from = (walk->index << 6) + (u32)__ffs64(rest);
+	/* The lowest bit, added, is carried to behind its run. */
+	carried = rest + (rest & -rest);
+	if (likely(carried)) {
+		*to = (walk->index << 6) + (u32)__ffs64(carried);
+		walk->rest = rest & carried;
 	} else {
-		*to = vhdx_leaf_walk_far(walk);
+		*to = vhdx_leaf_run_end(walk->bits, walk->index, walk->last, walk->mask);
+		vhdx_leaf_walk_from(walk, *to);
 	}
 	return true;
 }

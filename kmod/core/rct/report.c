@@ -166,6 +166,14 @@ int vhdx_report_route(const struct vhdx_history *history,
 	return 0;
 }
 
+static const struct vhdx_answer_form *form_of(const struct vhdx_get_virtual_disk_changes *args,
+					      u64 granularity)
+{
+	if (!(args->flags & VHDX_CHANGES_BITMAP))
+		return &vhdx_answer_ranges;
+	return granularity == args->unit ? &vhdx_answer_bits : &vhdx_answer_folded;
+}
+
 int vhdx_report_begin(const struct vhdx_get_virtual_disk_changes *args,
 		      struct vhdx_answer *answer, struct vhdx_diag *diag)
 {
@@ -176,7 +184,8 @@ int vhdx_report_begin(const struct vhdx_get_virtual_disk_changes *args,
 		return vhdx_bad_argument(diag,
 			"granularity %llu: it must not be less than the unit, %u",
 			args->granularity, args->unit);
-	answer->form = bitmap ? &vhdx_answer_bits : &vhdx_answer_ranges;
+	answer->form = form_of(args, granularity);
+	answer->unit_shift = __ffs64(args->unit);
 	answer->granule_shift = __ffs64(granularity);
 	answer->begin = args->byte_offset;
 	answer->offset = args->byte_offset;

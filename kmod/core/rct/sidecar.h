@@ -354,15 +354,28 @@ void vhdx_sidecar_drop_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *de
 /* The same where no read may be waited for: the blocks are lost like that. */
 void vhdx_sidecar_lose_delta(struct vhdx_sidecar *sidecar, struct vhdx_delta *delta);
 
-struct vhdx_delta_leaf;
+/* The block of a leaf all of whose units changed: there is none. */
+#define VHDX_DELTA_ALL		(~0ULL)
 
-/* The table of an index that a reader has come by last; by the root, from leaf @from to @last. */
+/* One leaf of a delta: struct vhdx_sidecar_entry. */
+struct vhdx_delta_leaf {
+	u16 leaf;
+	u16 units;
+	u32 crc;
+	u64 block;
+};
+
+/*
+ * The table of an index that a reader has come by last; by the root, from leaf @from to @last. Of
+ * its @entries, @count of them, the one @at was found last.
+ */
 struct vhdx_index_slot {
 	u64 root;
 	u32 crc;
 	u32 from;
 	u32 last;
 	u32 count;
+	u32 at;
 	struct vhdx_delta_leaf *entries;
 };
 
@@ -385,15 +398,21 @@ struct vhdx_index_cache *vhdx_index_cache_new(u32 deltas);
 void vhdx_index_cache_free(struct vhdx_index_cache *cache);
 
 /**
- * vhdx_sidecar_find_leaf() - the first leaf of a delta, from one on
+ * vhdx_sidecar_find_entry() - the first leaf of a delta, from one on
  * @sidecar:	whose delta it is
  * @delta:	as for vhdx_sidecar_read_leaf()
  * @leaf:	where to begin
- * @end:	where to end, and what was found before that
+ * @end:	how far to look; what is found may lie behind
+ * @entry:	the leaf, in @cache, until that is used again; NULL: there is none
  * @cache:	of the reader
  *
  * 0 or as vhdx_sidecar_read_leaf().
  */
+int vhdx_sidecar_find_entry(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			    u32 leaf, u32 end, const struct vhdx_delta_leaf **entry,
+			    struct vhdx_index_cache *cache);
+
+/* The same; its number, if it is before *@end, goes there. */
 int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u32 *end, struct vhdx_index_cache *cache);
 
@@ -407,6 +426,16 @@ int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, struct vhdx_leaf_bits *units,
 			   struct vhdx_index_cache *cache);
+
+/* The same of a leaf that was found. */
+int vhdx_sidecar_take_leaf(const struct vhdx_sidecar *sidecar,
+			   const struct vhdx_delta_leaf *entry, struct vhdx_leaf_bits *units,
+			   struct vhdx_index_cache *cache);
+
+/* Lend a leaf that was found, if it is in memory. */
+enum vhdx_lending vhdx_sidecar_lend_leaf(const struct vhdx_sidecar *sidecar,
+					 const struct vhdx_delta_leaf *entry,
+					 struct vhdx_lent_leaf *lent);
 
 /* OR all of @delta into @map. */
 int vhdx_sidecar_load_map(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,

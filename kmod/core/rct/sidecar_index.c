@@ -214,6 +214,7 @@ static int take_table(const struct vhdx_sidecar *sidecar, const struct vhdx_tabl
 	vhdx_free(slot->entries);
 	slot->entries = entries;
 	slot->count = tables[i].count;
+	slot->at = 0;
 	slot->from = i ? tables[i].first : 0;
 	slot->last = end - 1;
 	vhdx_block_cache_put(sidecar->cache, tables[i].block, tables[i].crc, page);
@@ -246,11 +247,22 @@ static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 	return err;
 }
 
-/* The first entry of leaf @leaf or one behind it; NULL: the table has none. */
-static const struct vhdx_delta_leaf *find_entry(const struct vhdx_index_slot *slot, u32 leaf)
+static bool is_first_from(const struct vhdx_index_slot *slot, u32 i, u32 leaf)
+{
+	return i < slot->count && slot->entries[i].leaf >= leaf &&
+	       (!i || slot->entries[i - 1].leaf < leaf);
+}
+
+/*
+ * The first entry of leaf @leaf or one behind it; NULL: the table has none. Mostly it is the one
+ * behind the last one.
+ */
+static const struct vhdx_delta_leaf *find_entry(struct vhdx_index_slot *slot, u32 leaf)
 {
 	u32 low = 0, high = slot->count;
 
+	if (is_first_from(slot, slot->at + 1, leaf))
+		return &slot->entries[++slot->at];
 	while (low < high) {
 		u32 middle = low + (high - low) / 2;
 
@@ -259,6 +271,7 @@ static const struct vhdx_delta_leaf *find_entry(const struct vhdx_index_slot *sl
 		else
 			high = middle;
 	}
+	slot->at = low;
 	return low < slot->count ? &slot->entries[low] : NULL;
 }
 
@@ -312,24 +325,34 @@ static bool may_have(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 	return delta->leaf_count && leaf < vhdx_sidecar_leaf_count(sidecar);
 }
 
-int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
-			   u32 leaf, u32 *end, struct vhdx_index_cache *cache)
+int vhdx_sidecar_find_entry(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			    u32 leaf, u32 end, const struct vhdx_delta_leaf **entry,
+			    struct vhdx_index_cache *cache)
 {
-	const struct vhdx_delta_leaf *entry = NULL;
 	struct vhdx_index_slot *slot;
 	int err;
 
+	*entry = NULL;
 	/* The table in which it may be, or else the next one, whose first entry it is. */
-	while (may_have(sidecar, delta, leaf) && !entry && leaf < *end) {
+	while (may_have(sidecar, delta, leaf) && !*entry && leaf < end) {
 		err = look_up(sidecar, delta, leaf, cache, &slot);
 		if (err)
 			return err;
-		entry = find_entry(slot, leaf);
+		*entry = find_entry(slot, leaf);
 		leaf = slot->last + 1;
 	}
-	if (entry)
-		*end = min(*end, entry->leaf);
 	return 0;
+}
+
+int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
+			   u32 leaf, u32 *end, struct vhdx_index_cache *cache)
+{
+	const struct vhdx_delta_leaf *entry;
+	int err = vhdx_sidecar_find_entry(sidecar, delta, leaf, *end, &entry, cache);
+
+	if (!err && entry)
+		*end = min(*end, entry->leaf);
+	return err;
 }
 
 static int read_block(const struct vhdx_sidecar *sidecar, const struct vhdx_delta_leaf *entry,
@@ -349,6 +372,20 @@ static int read_block(const struct vhdx_sidecar *sidecar, const struct vhdx_delt
 	return err;
 }
 
+int vhdx_sidecar_take_leaf(const struct vhdx_sidecar *sidecar,
+			   const struct vhdx_delta_leaf *entry, struct vhdx_leaf_bits *units,
+			   struct vhdx_index_cache *cache)
+{
+	if (entry->block == VHDX_DELTA_ALL) {
+		vhdx_leaf_bits_fill(units);
+		return 0;
+	}
+	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, units))
+		return 0;
+	cache->reads++;
+	return read_block(sidecar, entry, units);
+}
+
 int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, struct vhdx_leaf_bits *units,
 			   struct vhdx_index_cache *cache)
@@ -365,12 +402,15 @@ int vhdx_sidecar_read_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx
 	entry = find_entry(slot, leaf);
 	if (!entry || entry->leaf != leaf)
 		return 0;
-	if (entry->block == VHDX_DELTA_ALL) {
-		vhdx_leaf_bits_fill(units);
-		return 0;
-	}
-	if (vhdx_block_cache_or(sidecar->cache, entry->block, entry->crc, units))
-		return 0;
-	cache->reads++;
-	return read_block(sidecar, entry, units);
+	return vhdx_sidecar_take_leaf(sidecar, entry, units, cache);
+}
+
+enum vhdx_lending vhdx_sidecar_lend_leaf(const struct vhdx_sidecar *sidecar,
+					 const struct vhdx_delta_leaf *entry,
+					 struct vhdx_lent_leaf *lent)
+{
+	if (entry->block == VHDX_DELTA_ALL ||
+	    !vhdx_block_cache_lend(sidecar->cache, entry->block, entry->crc, lent))
+		return VHDX_LENT_NOT;
+	return VHDX_LENT_PAGE;
 }

@@ -28,17 +28,6 @@
 	vhdx_fail(diag, -ENODATA, VHDX_REASON_DISABLED,			\
 		  "sidecar: it is empty; enable tracking to fill it")
 
-/* The block of a leaf all of whose units changed: there is none. */
-#define VHDX_DELTA_ALL		(~0ULL)
-
-/* One leaf of a delta: struct vhdx_sidecar_entry. */
-struct vhdx_delta_leaf {
-	u16 leaf;
-	u16 units;
-	u32 crc;
-	u64 block;
-};
-
 /* ---- sidecar_space.c: which blocks are free ---- */
 
 /*

@@ -14,9 +14,9 @@
  * partitions. A @reason is VHDX_REASON_*: why the call failed.
  *
  * Structures of the uapi have their present size here. A module is built against the header of the
- * driver that it is loaded with: the symbols' versions say so.
+ * driver that it is loaded with: where the kernel has CONFIG_MODVERSIONS it is refused otherwise.
  *
- * Documentation/kernel-api.rst is for who writes such a module.
+ * kernel-api.rst is for who writes such a module: in Documentation, and installed beside include/.
  */
 #ifndef _LINUX_VHDX_API_H
 #define _LINUX_VHDX_API_H
@@ -76,8 +76,8 @@ int vhdx_hold_get_state(struct vhdx_hold *hold, struct vhdx_tracking_state *stat
  * @hold:	the disk
  * @after:	points behind this one; NULL or all zero: from the oldest on
  * @points:	receives them, oldest first
- * @capacity:	how many there is room for
- * @count:	receives how many there are; fewer than @capacity: there are no more
+ * @capacity:	how many there is room for; with 0 nothing is told, not even how many there are
+ * @count:	receives how many are told; fewer than @capacity: there are no more
  * @reason:	of a failure; may be NULL
  *
  * Returns 0 or -errno, as the ioctl.
@@ -102,7 +102,8 @@ int vhdx_hold_forget(struct vhdx_hold *hold, const struct vhdx_point_id *id, u32
  * @count:	1 to VHDX_SEAL_MAX
  * @label:	text of up to VHDX_LABEL_MAX bytes, or NULL
  * @ids:	receives @count ids
- * @failed:	which of them it was that failed; may be NULL
+ * @failed:	receives which of them it was that failed, or was named twice; 0 where it was none
+ *		of them, as with a bad label; may be NULL
  * @reason:	of a failure; may be NULL
  *
  * All ids or none. Every write that was answered before the call lies before the point, and every
@@ -121,7 +122,7 @@ int vhdx_hold_seal(struct vhdx_hold *const *holds, u32 count, const char *label,
  * @granularity:	0, or a power of two, not less than the unit: what is told as a whole
  * @min_gap:		ranges that are closer than this are told as one
  * @processed_byte_length: out: how much of the request is told
- * @virtual_disk_size:	out
+ * @virtual_disk_size:	out, also where it fails because of the arguments
  * @unit:		out: what changes are recorded by, in bytes
  * @answer_flags:	out: VHDX_ANSWER_*
  * @reason:		out: of a failure
@@ -149,8 +150,9 @@ struct vhdx_query {
  * @capacity:	how many there is room for, at least 1
  * @count:	receives how many there are
  *
- * What was not processed is asked again, from byte_offset + processed_byte_length on: there is
- * progress unless it fails.
+ * All of the request is told, unless there is no room for more, or a signal is pending. What was
+ * not processed is asked again, from byte_offset + processed_byte_length on: there is progress
+ * unless it fails.
  * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -161,10 +163,15 @@ int vhdx_hold_get_ranges(struct vhdx_hold *hold, struct vhdx_query *query,
  * @hold:	the disk
  * @query:	in and out
  * @fn:		called for each range, in order, with no lock held; may sleep, may read and
- *		write this disk, and make other calls. Not 0: that is what is returned
+ *		write this disk, and make other calls. Not 0, be it positive or negative: it is not
+ *		called again, and that is what is returned
  * @context:	for @fn
  *
- * What was told before a failure was told: processed_byte_length is 0 all the same.
+ * What was told before a failure, or before @fn had enough, was told: processed_byte_length is 0
+ * all the same. Who goes on asks from the end of the last range that it was told. A task with a
+ * pending signal may be told less than all, without an error: see processed_byte_length. A kernel
+ * thread that allows none never is. What was found already is told to a task that was killed
+ * as well: an @fn that takes long looks for fatal_signal_pending() itself.
  * Returns 0, -errno as the ioctl, or what @fn returned.
  */
 int vhdx_hold_each_range(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -187,12 +194,12 @@ int vhdx_hold_get_bits(struct vhdx_hold *hold, struct vhdx_query *query, u64 *wo
 /**
  * vhdx_hold_get_allocated() - VHDX_GET_ALLOCATED_RANGES: what a full copy has to read
  * @hold:	the disk
- * @query:	in and out, without points and granularity
+ * @query:	in and out; @unit and @answer_flags are not. With a point or a granularity: -EINVAL
  * @ranges:	see vhdx_hold_get_ranges(); what is not told reads as zeroes
  * @capacity:	likewise
  * @count:	likewise
  *
- * Where a range has VHDX_RANGE_ZERO it reads as zeroes, too, and need not be read.
+ * No range has VHDX_RANGE_ZERO. It is short as vhdx_hold_get_ranges() is.
  * Returns 0 or -errno, as the ioctl.
  */
 int vhdx_hold_get_allocated(struct vhdx_hold *hold, struct vhdx_query *query,
@@ -231,7 +238,8 @@ enum vhdx_write_op {
  * @layer_changed: a layer was added, or went away
  * @going_away:	someone detaches the disk: let go of it soon
  *
- * A write that carries a flush (REQ_PREFLUSH) is a write.
+ * A write that carries a flush (REQ_PREFLUSH), or is durable when it completes (REQ_FUA), is a
+ * write: nothing tells it from others.
  */
 struct vhdx_observer_ops {
 	void (*submitted)(void *context, enum vhdx_write_op op, u64 offset, u64 length);
@@ -249,7 +257,7 @@ struct vhdx_observer_ops {
  * @ops:	what of; constant
  * @context:	the first argument of each of @ops
  *
- * The rest is the disk's, between vhdx_observe() and vhdx_unobserve().
+ * The rest is zero before the first vhdx_observe(), and the disk's from then on.
  */
 struct vhdx_observer {
 	const struct vhdx_observer_ops *ops;
@@ -265,7 +273,8 @@ struct vhdx_observer {
  * @hold:	of the disk; outlives the observer's registration
  * @observer:	@ops and @context are set
  *
- * Every write that is submitted after it returns is told. Returns 0 or -ENOMEM.
+ * Every write that is submitted after it returns is told. Returns 0; -ENOMEM; or -EEXIST: it
+ * observes a disk already.
  */
 int vhdx_observe(struct vhdx_hold *hold, struct vhdx_observer *observer);
 
@@ -274,7 +283,8 @@ int vhdx_observe(struct vhdx_hold *hold, struct vhdx_observer *observer);
  * @hold:	of the disk
  * @observer:	of vhdx_observe()
  *
- * Waits for calls that are under way. When it returns none runs, and none will.
+ * Waits for calls that are under way. When it returns none runs, and none will. Where it observes
+ * nothing, or no more, there is nothing to do; but two tasks do not take away one observer at once.
  */
 void vhdx_unobserve(struct vhdx_hold *hold, struct vhdx_observer *observer);
 

@@ -85,10 +85,9 @@ _TRACING = Path("/sys/kernel/tracing")
 
 
 def stack_of(layers):
-    """Bytes of the stack where a function of the driver is entered, at the most, while it reads."""
+    """Bytes of the stack that are in use at the most, in all of the kernel, while it reads."""
     with raw_attached(layers[0], parents=layers[1:]) as disk:
         images.forget_pages()
-        (_TRACING / "stack_trace_filter").write_text("*:mod:vhdx")
         (_TRACING / "stack_max_size").write_text("0")
         with knob.turned("/proc/sys/kernel/stack_tracer_enabled", "1"):
             read_all(disk, 4 * KIB)

@@ -37,9 +37,9 @@ def fill(paths):
             command("dd", f"if={model}", f"of={path}", "bs=1M", "conv=notrunc,fsync")
 
 
-def instructions(path, direction):
-    """Of one 4 KiB read or write."""
-    return int(command("/in/instructions", path, direction))
+def instructions(path, direction, depth=16, order="random"):
+    """Of one 4 KiB read or write, of this many that are sent together."""
+    return int(command("/in/instructions", path, direction, depth, order))
 
 
 def figures(paths):

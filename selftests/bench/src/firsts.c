@@ -59,7 +59,8 @@ int main(int argc, char **argv)
 
 	if (argc != 5)
 		errx(2, "usage: firsts PATH BLOCK COUNT DEPTH");
-	warm.block_size = at.block_size = strtoull(argv[2], NULL, 0) << 20;
+	at.block_size = strtoull(argv[2], NULL, 0) << 20;
+	warm.block_size = at.block_size;
 	at.count = strtoull(argv[3], NULL, 0);
 	depth = atoi(argv[4]);
 	if (!at.block_size || !at.count || at.count % PRIME == 0)

@@ -53,18 +53,17 @@ struct known_point *agent_exchanges(const struct vhdx_point_id *id, unit_mask in
 void agent_is_given(struct known_point *point)
 {
 	struct fake_image durable;
-	struct header header;
-	u64 content[UNITS];
-	u32 i, slot;
+	struct found found;
+	u32 i;
 
-	container_read(&sim.container.store, &header, &slot, point->content);
+	container_see(point->content);
 	for (i = 0; i < FAKE_ARRIVALS; i++) {
 		u32 unit;
 
 		fake_image_init(&durable, &sim.container, i, random_next());
-		container_read(&durable.store, &header, &slot, content);
+		container_read(&durable.store, &found);
 		for (unit = 0; unit < UNITS; unit++)
-			if (content[unit] != point->content[unit])
+			if (found.content[unit] != point->content[unit])
 				point->differs |= 1U << unit;
 	}
 	point->given = true;

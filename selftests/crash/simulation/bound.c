@@ -41,3 +41,9 @@ void bound_flush_ends(u64 begun)
 			sim.bound.cleared[i] = 0;
 		}
 }
+
+/* What was cleared and is not known to be durable may have been lost. */
+void bound_boots(void)
+{
+	memset(sim.bound.cleared, 0, sizeof(sim.bound.cleared));
+}

@@ -85,7 +85,7 @@ struct outcome {
 	struct vhdx_sidecar sidecar;
 	struct vhdx_changemap live;
 	struct vhdx_diag diag;
-	u64 content[UNITS];
+	struct found found;
 	u32 leniency;
 };
 
@@ -107,7 +107,7 @@ static void check_answer(struct outcome *outcome, struct known_point *point,
 		return;
 	}
 	for (i = 0; i < UNITS; i++)
-		if (outcome->content[i] != point->content[i])
+		if (outcome->found.content[i] != point->content[i])
 			should |= 1U << i;
 	for (i = span.first; i < span.end; i++)
 		answer |= deltas[i];
@@ -194,7 +194,8 @@ static void check_refusal(struct outcome *outcome, int err)
 	u32 i;
 
 	sim.counters.gaps++;
-	if (!(outcome->leniency & MAY_REFUSE) && !sim.driver.invalid)
+	if (!(outcome->leniency & MAY_REFUSE) && !sim.driver.invalid &&
+	    !sim.was_invalid)
 		wrong("everything is refused", reason, 0, 0);
 	for (i = 0; !err && i < sim.agent.count; i++)
 		if (!vhdx_timeline_span(&outcome->sidecar.timeline, &sim.agent.points[i].id, &now,
@@ -214,15 +215,16 @@ static u32 regions_of(unit_mask units)
 static void judge(struct vhdx_store *container, struct vhdx_store *file, u32 leniency)
 {
 	struct outcome outcome = { .leniency = leniency };
-	struct header header;
-	u32 slot;
 	int err;
 
 	sim.counters.outcomes++;
-	container_read(container, &header, &slot, outcome.content);
+	container_read(container, &outcome.found);
+	if (!(leniency & MAY_BE_OLD) && !sim.wrong[0])
+		history_judge(outcome.found.sectors);
 	err = vhdx_sidecar_load(&outcome.sidecar, file, true, true, &outcome.diag);
 	if (!err)
-		err = bind_to_container(&outcome.sidecar, &header, &outcome.diag);
+		err = bind_to_container(&outcome.sidecar, &outcome.found.header,
+					outcome.found.header.sequence, &outcome.diag);
 	if (!err)
 		err = vhdx_changemap_init(&outcome.live, DISK_SIZE, UNIT_SHIFT);
 	if (!err)
@@ -289,7 +291,7 @@ static void take_copy(struct copy *copies, const struct fake_store *store, u64 e
 
 static bool is_of_older_epoch(const struct copy *file)
 {
-	return file->epoch < *epoch_of(&sim.driver.header.dwg);
+	return file->epoch < *epoch_of(&sim.driver.header.data_write_guid);
 }
 
 /*
@@ -309,7 +311,7 @@ static void judge_old(void)
 	if (random_below(2) && old_container->store.bytes) {
 		look_at(&container, &old_container->store);
 		look_at(&file, &sim.file);
-		judge(&container.store, &file.store, MAY_REFUSE | MAY_BE_MORE);
+		judge(&container.store, &file.store, MAY_REFUSE | MAY_BE_MORE | MAY_BE_OLD);
 	} else if (old_file->store.bytes && (old_file->strict || is_of_older_epoch(old_file))) {
 		sim.counters.same_epoch += !is_of_older_epoch(old_file);
 		look_at(&container, &sim.container);
@@ -341,18 +343,23 @@ static void judge_memory(void)
 	}
 }
 
-void check_crash_point(void)
+void check_outcomes(void)
 {
 	struct fake_image container, file;
 	u32 i;
 
 	sim.counters.points++;
-	judge_memory();
 	for (i = 0; i < OUTCOMES; i++) {
 		look_at(&container, &sim.container);
 		look_at(&file, &sim.file);
 		judge(&container.store, &file.store, 0);
 	}
+}
+
+void check_crash_point(void)
+{
+	judge_memory();
+	check_outcomes();
 	if (chance(15))
 		judge_rotten();
 	if (chance(25))

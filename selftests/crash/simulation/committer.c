@@ -40,10 +40,9 @@ void release_writes(void)
 	u32 i;
 
 	vhdx_regions_give_up(&sim.driver.regions);
-	for (i = 0; i < ACTORS; i++) {
-		sim.actors[i].write.waits = false;
-		sim.actors[i].write.taken = false;
-	}
+	for (i = 0; i < ACTORS; i++)
+		sim.actors[i].region = NONE;
+	sim.driver.given_up = true;
 }
 
 bool has_clears(void)
@@ -74,10 +73,9 @@ static void set(void)
 	u32 i;
 
 	bound_set(units_in(regions->taken));
-	for (i = 0; i < ACTORS; i++) {
-		sim.actors[i].write.taken |= sim.actors[i].write.waits;
-		sim.actors[i].write.waits = false;
-	}
+	for (i = 0; i < ACTORS; i++)
+		if (sim.actors[i].region == WANTED)
+			sim.actors[i].region = TAKEN;
 	step();
 	err = sim.driver.announces ? strict_commit(blocks) : set_blocks(blocks);
 	if (sim.cut)
@@ -88,7 +86,8 @@ static void set(void)
 	}
 	vhdx_regions_committed(regions);
 	for (i = 0; i < ACTORS; i++)
-		sim.actors[i].write.taken = false;
+		if (sim.actors[i].region == TAKEN)
+			sim.actors[i].region = NONE;
 }
 
 static void clear(void)

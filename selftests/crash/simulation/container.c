@@ -1,54 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * A container, made small: the two copies of its header, each with a checksum, and two sectors
- * for each unit that is written. A full commit is a flush.
- */
 #include "simulation.h"
-
-#define SECTOR		512U
-#define HEADER		4096U
-#define DATA		(2 * HEADER)
-#define UNIT		(2 * SECTOR)
-#define WORDS		(HEADER / sizeof(u64))
-#define SIZE		(DATA + UNITS * UNIT)
-
-struct raw_header {
-	u64 sequence;
-	vhdx_guid dwg;
-	u64 filler[WORDS - 4];		/* of this header alone: a torn one is none */
-	u64 checksum;
-};
-
-static_assert(sizeof(struct raw_header) == HEADER);
-
-vhdx_guid new_guid(void)
-{
-	vhdx_guid guid = { { 1 } };
-
-	sim.guids++;
-	memcpy(guid.b + 8, &sim.guids, sizeof(sim.guids));
-	return guid;
-}
-
-u64 *epoch_of(const vhdx_guid *guid)
-{
-	u64 number;
-
-	memcpy(&number, guid->b + 8, sizeof(number));
-	return &sim.epochs.of[number % EPOCHS];
-}
+#include "core/vhdx/overlay.h"
 
 /*
- * Neighbours in a region, on both sides of regions, sectors and blocks of the coarse area, of
- * leaves, and at both ends of the disk.
+ * Units that are neighbours in a region, on both sides of regions, sectors and blocks of the coarse
+ * area, of leaves, and at both ends of the disk. And what they are blocks of.
  */
 static const u32 units[UNITS] = {
 	0, 1, 2, 4, 15615, 15616, 32767, 32768, 32769, 124927, 124928, 131071, 131072, 139263,
 };
 
+static const u32 numbers[BLOCKS] = {
+	0, 1, 2, 7807, 7808, 16383, 16384, 62463, 62464, 65535, 65536, 69631,
+};
+
+static const u32 pages[PAGES] = { 0, 15, 32, 122, 128, 136 };
+
+static struct vhdx_extent structures[] = { { 0, PAYLOAD_OFFSET } };
+
+struct vhdx_image image = {
+	.geo = {
+		.disk_size = DISK_SIZE,
+		.block_size = BLOCK_BYTES,
+		.block_shift = BLOCK_SHIFT,
+		.logical_sector_size = 512,
+		.chunk_ratio = 2048,
+		.block_count = 69632,
+		.bat_entry_count = 69632 + 34,
+		.bat_offset = BAT_OFFSET,
+	},
+	.extents = structures,
+	.extent_count = ARRAY_SIZE(structures),
+};
+
+/* ---- what is where ---- */
+
 u64 unit_offset(u32 unit)
 {
 	return units[unit] * UNIT_BYTES;
+}
+
+u32 block_of(u32 unit)
+{
+	u32 block = 0;
+
+	while (numbers[block] != units[unit] / 2)
+		block++;
+	return block;
+}
+
+u32 half_of(u32 unit)
+{
+	return units[unit] % 2;
+}
+
+u32 unit_in(u32 block, u32 half)
+{
+	u32 unit;
+
+	for (unit = 0; unit < UNITS; unit++)
+		if (units[unit] == 2 * numbers[block] + half)
+			return unit;
+	return NOBODY;
+}
+
+unit_mask units_in_block(u32 block)
+{
+	unit_mask mask = 0;
+	u32 unit;
+
+	for (unit = 0; unit < UNITS; unit++)
+		if (units[unit] / 2 == numbers[block])
+			mask |= 1U << unit;
+	return mask;
+}
+
+u64 block_offset(u32 block)
+{
+	return numbers[block] * BLOCK_BYTES;
 }
 
 unit_mask neighbours(unit_mask mask)
@@ -63,127 +92,251 @@ unit_mask neighbours(unit_mask mask)
 	return all;
 }
 
-static u64 checksum(const struct raw_header *raw)
+static u64 entry_of(u32 block)
 {
-	return vhdx_crc32c(~0U, raw, offsetof(struct raw_header, checksum));
+	return vhdx_bat_entry_offset(&image.geo, vhdx_bat_index(&image.geo, numbers[block]));
 }
 
-/*
- * Two may have the same number, where the first one was torn by a power loss. What is left of it
- * does not become whole when the second one is torn, too: a real header is whole in one sector.
- */
-static void encode(const struct header *header, struct raw_header *raw)
+u32 page_of(u32 block)
 {
-	u32 i;
+	u32 page = 0;
 
-	raw->sequence = header->sequence;
-	raw->dwg = header->dwg;
-	for (i = 0; i < ARRAY_SIZE(raw->filler); i++)
-		raw->filler[i] = vhdx_crc32c(header->sequence, &header->dwg, sizeof(header->dwg));
-	raw->checksum = checksum(raw);
+	while (page_offset(page) != entry_of(block) / VHDX_PAGE * VHDX_PAGE)
+		page++;
+	return page;
 }
 
-void container_format(void)
+u32 slot_of(u32 block)
 {
-	struct raw_header raw[2];
-	u32 i;
+	return entry_of(block) % VHDX_PAGE / sizeof(u64);
+}
 
-	fake_store_init(&sim.container, 0, SIZE);
-	sim.driver.header = (struct header) { .sequence = 1, .dwg = new_guid() };
-	sim.driver.slot = 0;
-	encode(&sim.driver.header, &raw[0]);
-	memset(&raw[1], 0, sizeof(raw[1]));
-	memcpy(sim.container.bytes, raw, sizeof(raw));
-	sim.container.length = SIZE;
-	memcpy(sim.container.durable, sim.container.bytes, SIZE);
-	sim.container.durable_length = SIZE;
-	for (i = 0; i < UNITS; i++)
-		agent_sees(i, 0);
+u64 page_offset(u32 page)
+{
+	return BAT_OFFSET + (u64)pages[page] * VHDX_PAGE;
+}
+
+u64 page_first_index(u32 page)
+{
+	return (u64)pages[page] * (VHDX_PAGE / sizeof(u64));
+}
+
+bool is_next_block(u32 block)
+{
+	return block + 1 < BLOCKS && numbers[block + 1] == numbers[block] + 1 &&
+	       page_of(block) == page_of(block + 1);
+}
+
+/* ---- close together ---- */
+
+#define LOG_AT		(2 * VHDX_PAGE)
+#define BAT_AT		(LOG_AT + LOG_LENGTH)
+#define PAYLOAD_AT	(BAT_AT + PAGES * VHDX_PAGE)
+#define BLOCK_LENGTH	(2 * UNIT_LENGTH)
+
+static u64 squeeze(u64 offset)
+{
+	u32 page = 0;
+
+	if (offset >= PAYLOAD_OFFSET) {
+		offset -= PAYLOAD_OFFSET;
+		return PAYLOAD_AT + offset / BLOCK_BYTES * BLOCK_LENGTH +
+		       offset % BLOCK_BYTES / UNIT_BYTES * UNIT_LENGTH + offset % UNIT_BYTES;
+	}
+	if (offset < LOG_OFFSET)
+		return offset < vhdx_header_offset(1) ? 0 : VHDX_PAGE;
+	if (offset < BAT_OFFSET)
+		return LOG_AT + offset - LOG_OFFSET;
+	while (page_offset(page) != offset)
+		page++;
+	return BAT_AT + (u64)page * VHDX_PAGE;
+}
+
+u64 view_length(u64 size)
+{
+	return PAYLOAD_AT + (size - PAYLOAD_OFFSET) / BLOCK_BYTES * BLOCK_LENGTH;
+}
+
+int container_write_fua(u64 offset, const void *buf, size_t length)
+{
+	return fake_store_write_fua(&sim.container, squeeze(offset), buf, length);
+}
+
+static struct view *to_view(struct vhdx_store *store)
+{
+	return container_of(store, struct view, store);
+}
+
+static int view_read(struct vhdx_store *store, u64 offset, void *buf, size_t length)
+{
+	struct vhdx_store *below = to_view(store)->below;
+
+	return below->read(below, squeeze(offset), buf, length);
+}
+
+static int view_write(struct vhdx_store *store, u64 offset, const void *buf, size_t length)
+{
+	struct vhdx_store *below = to_view(store)->below;
+
+	return below->write(below, squeeze(offset), buf, length);
+}
+
+static int view_flush(struct vhdx_store *store)
+{
+	return to_view(store)->below->flush(to_view(store)->below);
+}
+
+/* A block that is there in part only is not there. */
+void view_init(struct view *view, struct vhdx_store *below)
+{
+	*view = (struct view) {
+		.store.read = view_read, .store.write = view_write, .store.flush = view_flush,
+		.below = below,
+		.store.size = PAYLOAD_OFFSET +
+			      (below->size - PAYLOAD_AT) / BLOCK_LENGTH * BLOCK_BYTES,
+	};
+}
+
+/* ---- what is in it ---- */
+
+/* On a device there is something already, on which its BAT says nothing. */
+void container_format(bool device, u32 blocks)
+{
+	u64 length = view_length(PAYLOAD_OFFSET + blocks * BLOCK_BYTES), at;
+	struct fake_store *fake = &sim.container;
+	struct vhdx_header header = {
+		.sequence = 1, .data_write_guid = new_guid(),
+		.log_offset = LOG_OFFSET, .log_length = LOG_LENGTH,
+	};
+
+	fake_store_init(fake, device ? length : 0, length);
+	fake->keeps_size = true;
+	vhdx_header_encode(&header, fake->bytes);
+	fake->length = device ? length : view_length(PAYLOAD_OFFSET);
+	for (at = PAYLOAD_AT; at < fake->length; at += sizeof(u64))
+		memset(fake->bytes + at, 0xee, sizeof(u64));
+	memcpy(fake->durable, fake->bytes, fake->length);
+	fake->durable_length = fake->length;
+	fake_store_reopen(fake);
 }
 
 /* What a torn write left is like nothing that was ever written. */
-static u64 content_of(const u64 *sectors)
+u64 content_of(const u64 *sectors)
 {
-	u64 first = sectors[0], second = sectors[SECTOR / sizeof(u64)];
-
-	return first == second ? first : 1ULL << 63 | first << 32 | second;
+	return sectors[0] == sectors[1] ? sectors[0] :
+					  1ULL << 63 | sectors[0] << 32 | sectors[1];
 }
 
-void container_read(struct vhdx_store *store, struct header *header, u32 *slot, u64 *content)
+void container_read_block(struct vhdx_store *store, u64 where, u64 sectors[2][UNIT_SECTORS])
 {
-	static u8 bytes[SIZE];
-	const struct raw_header *raw = (void *)bytes;
-	bool found = false;
-	u32 i;
+	u8 bytes[BLOCK_LENGTH];
+	u32 half, sector;
 
-	store->read(store, 0, bytes, SIZE);
-	for (i = 0; i < 2; i++)
-		if (raw[i].checksum == checksum(&raw[i]) && raw[i].sequence &&
-		    (!found || raw[i].sequence > header->sequence)) {
-			*header = (struct header) { raw[i].sequence, raw[i].dwg };
-			*slot = i;
-			found = true;
-		}
-	if (!found)
+	store->read(store, where, bytes, sizeof(bytes));
+	for (half = 0; half < 2; half++)
+		for (sector = 0; sector < UNIT_SECTORS; sector++)
+			memcpy(&sectors[half][sector],
+			       bytes + half * UNIT_LENGTH + sector * 512, sizeof(u64));
+}
+
+static void read_header(struct vhdx_store *store, struct vhdx_header *header)
+{
+	static u64 bytes[2][VHDX_PAGE / sizeof(u64)];
+	const void *copies[2] = { bytes[0], bytes[1] };
+	u32 slot;
+
+	for (slot = 0; slot < 2; slot++)
+		store->read(store, vhdx_header_offset(slot), bytes[slot], VHDX_PAGE);
+	if (!vhdx_header_choose(copies, header))
 		wrong("the container has no header", 0, 0, 0);
-	for (i = 0; i < UNITS; i++)
-		content[i] = content_of((const u64 *)(bytes + DATA + i * UNIT));
 }
 
-void container_write(u32 unit, u64 version)
+/* Two blocks are never in one place, and what is named is there. */
+static void judge_entry(const struct found *found, u32 block)
 {
-	u64 data[UNIT / sizeof(u64)];
+	struct vhdx_bat_entry entry = found->entries[block];
 	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(data); i++)
-		data[i] = version;
-	agent_sees(unit, version);
-	sim.container.store.write(&sim.container.store, DATA + unit * UNIT, data, sizeof(data));
+	if (entry.state != VHDX_BLOCK_FULLY_PRESENT)
+		return;
+	if (entry.offset < PAYLOAD_OFFSET || (entry.offset - PAYLOAD_OFFSET) % BLOCK_BYTES ||
+	    entry.offset + BLOCK_BYTES > found->size)
+		wrong("a block is nowhere in the container", block, entry.offset, found->size);
+	for (i = 0; i < block; i++)
+		if (found->entries[i].state == VHDX_BLOCK_FULLY_PRESENT &&
+		    found->entries[i].offset == entry.offset)
+			wrong("two blocks are in one place", i, block, entry.offset);
 }
 
-int container_flush(void)
+static void read_entries(struct vhdx_store *store, struct found *found)
 {
-	return sim.container.store.flush(&sim.container.store);
-}
+	u64 raw[VHDX_PAGE / sizeof(u64)];
+	u32 block, loaded = PAGES;
 
-static int write_header(const struct header *header)
-{
-	struct raw_header *raw = vhdx_alloc(sizeof(*raw));
-	int err;
-
-	encode(header, raw);
-	err = fake_store_write_fua(&sim.container, !sim.driver.slot * HEADER, raw, sizeof(*raw));
-	vhdx_free(raw);
-	if (err)
-		return err;
-	sim.driver.slot = !sim.driver.slot;
-	sim.driver.header = *header;
-	return 0;
-}
-
-/* One copy: the other one differs in the number alone. */
-int container_step(void)
-{
-	struct header header = sim.driver.header;
-
-	header.sequence++;
-	return write_header(&header);
-}
-
-/* Both copies. Other data need not be durable for it. */
-int container_set_guid(const vhdx_guid *guid, bool even_if_invalid)
-{
-	struct header header = sim.driver.header;
-	int err = 0, round;
-
-	if (sim.driver.invalid && !even_if_invalid && RULE(look_again))
-		return -EIO;
-	if (!even_if_invalid)
-		err = strict_announce(header.sequence + 2);
-	header.dwg = *guid;
-	for (round = 0; !err && round < 2; round++) {
-		header.sequence++;
-		err = write_header(&header);
+	for (block = 0; block < BLOCKS; block++) {
+		if (loaded != page_of(block)) {
+			loaded = page_of(block);
+			store->read(store, page_offset(loaded), raw, sizeof(raw));
+		}
+		found->entries[block] = vhdx_bat_decode(raw[slot_of(block)]);
+		judge_entry(found, block);
 	}
-	return err;
+}
+
+static void read_sectors(struct vhdx_store *store, struct found *found)
+{
+	u64 sectors[2][UNIT_SECTORS];
+	u32 block, half, unit;
+
+	for (block = 0; block < BLOCKS; block++) {
+		memset(sectors, 0, sizeof(sectors));
+		if (found->entries[block].state == VHDX_BLOCK_FULLY_PRESENT)
+			container_read_block(store, found->entries[block].offset, sectors);
+		for (half = 0; half < 2; half++) {
+			unit = unit_in(block, half);
+			if (unit != NOBODY)
+				memcpy(found->sectors[unit], sectors[half], sizeof(sectors[half]));
+			else if (sectors[half][0] || sectors[half][1])
+				wrong("what was never written is not zero", block, half,
+				      sectors[half][0]);
+		}
+	}
+	for (unit = 0; unit < UNITS; unit++)
+		found->content[unit] = content_of(found->sectors[unit]);
+}
+
+void container_read(struct vhdx_store *below, struct found *found)
+{
+	struct vhdx_image of = { };
+	struct vhdx_overlay overlay;
+	struct vhdx_diag diag = { };
+	struct view view;
+
+	memset(found, 0, sizeof(*found));
+	view_init(&view, below);
+	read_header(&view.store, &of.header);
+	found->header = of.header;
+	if (sim.wrong[0])
+		return;
+	if (vhdx_log_scan(&view.store, &of.header, &of.log, &diag) ||
+	    vhdx_overlay_init(&overlay, &view.store, &of, &diag)) {
+		wrong(diag.text, 0, 0, 0);
+		return;
+	}
+	found->size = overlay.store.size;
+	read_entries(&overlay.store, found);
+	if (!sim.wrong[0])
+		read_sectors(&overlay.store, found);
+	vhdx_overlay_release(&overlay);
+}
+
+void container_see(u64 *content)
+{
+	struct found found = { .size = sim.layer.size };
+	u32 block;
+
+	for (block = 0; block < BLOCKS; block++)
+		found.entries[block] = layer_entry(block);
+	read_sectors(&sim.view.store, &found);
+	memcpy(content, found.content, sizeof(found.content));
 }

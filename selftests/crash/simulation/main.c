@@ -49,6 +49,7 @@ static void plug_in(void)
 	sim.file.store.flush = file_flush;
 	sim.file.pause = let_others_run;
 	sim.container.pause = let_others_run;
+	view_init(&sim.view, &sim.container.store);
 }
 
 static void boot(void)
@@ -73,6 +74,8 @@ static void boot(void)
 		vhdx_changemap_release(sim.driver.sealing);
 		vhdx_free(sim.driver.sealing);
 	}
+	bound_boots();
+	sim.was_invalid |= sim.driver.invalid;
 	release_driver();
 	fake_store_release(&sim.container);
 	fake_store_release(&sim.file);
@@ -97,6 +100,17 @@ static void plan(void)
 	}
 }
 
+/* A small device or a file system without much room, a log that is soon full, a bad sector. */
+static void plan_container(void)
+{
+	sim.calm = chance(40);
+	sim.device = chance(40);
+	sim.ring = (6 + random_below(10)) * VHDX_PAGE;
+	sim.pages_most = 1 + random_below(3);
+	sim.journal_fails = !sim.calm && chance(20) ? 1 + random_below(60) : 0;
+	container_format(sim.device, 3 + random_below(ROOM_BLOCKS - 3));
+}
+
 static void make(void)
 {
 	struct vhdx_sidecar sidecar = {
@@ -112,33 +126,38 @@ static void make(void)
 	sim.driver.header_owner = NOBODY;
 	sim.me = NOBODY;
 	sim.cut = false;
+	sim.was_invalid = false;
 	sim.guids = 0;
+	sim.log_guids = 0;
 	memset(&sim.epochs, 0, sizeof(sim.epochs));
-	container_format();
+	plan_container();
 	fake_store_init(&sim.file, 0, LIMIT);
-	sidecar.current_guid = sim.driver.header.dwg;
+	sidecar.current_guid = (vhdx_guid) { { 1, [8] = 1 } };
 	if (vhdx_sidecar_format(&sidecar, &sim.file.store, true, &diag))
 		wrong("a sidecar can't be made", 0, 0, 0);
 	vhdx_sidecar_release(&sidecar);
 	fake_store_reopen(&sim.file);
 	plug_in();
-	for (sim.hot = 0, hot = 2 + random_below(5); hot; hot--)
+	for (sim.hot = 0, hot = 1 + random_below(5); hot; hot--)
 		sim.hot |= 1U << random_below(UNITS);
 	if (chance(70))
 		sim.hot |= sim.hot << 1 & ((1U << UNITS) - 1);
+	/* Both halves of a block. */
+	if (chance(40))
+		sim.hot |= chance(50) ? 3U : 3U << 7;
 	plan();
 }
 
 /* ---- a round ---- */
 
 struct budget {
-	u32 writes, seals, checkpoints, forgets, walks;
+	u32 writes, unmaps, reads, flushes, seals, checkpoints, forgets, walks;
 	bool close;
 };
 
 static bool spend(u32 *budget, u32 percent)
 {
-	if (!*budget || !chance(percent) || count_actors() > 6)
+	if (!*budget || !chance(percent) || count_actors() > 8)
 		return false;
 	--*budget;
 	return true;
@@ -148,9 +167,15 @@ static void begin_something(struct budget *budget)
 {
 	if (sim.driver.closing)
 		return;
-	if (spend(&budget->writes, 12))
-		start(write_some);
-	else if (spend(&budget->seals, 6))
+	if (spend(&budget->writes, 14))
+		start(run_write);
+	else if (spend(&budget->unmaps, 8))
+		start(run_unmap);
+	else if (spend(&budget->flushes, 6))
+		start(run_flush);
+	else if (spend(&budget->reads, 6))
+		start(run_read);
+	else if (spend(&budget->seals, 8))
 		start(run_seal);
 	else if (spend(&budget->checkpoints, 12))
 		start(run_checkpoint);
@@ -158,7 +183,7 @@ static void begin_something(struct budget *budget)
 		start(run_forget);
 	else if (spend(&budget->walks, 3))
 		start(run_walk);
-	else if (budget->close && !budget->writes && chance(6))
+	else if (budget->close && chance(budget->writes ? 1 : 15))
 		start(run_close);
 }
 
@@ -168,29 +193,51 @@ struct sleeper {
 	u32 steps;
 };
 
-/* The committer is the first one; it has nothing to do, mostly. */
+/* The workers are the first ones; they have nothing to do, mostly. */
 static bool is_idle(u32 actor)
 {
-	return !actor && !has_wants() && !has_clears();
+	switch (actor) {
+	case 0:
+		return !has_wants() && !has_clears();
+	case 1:
+		return !journal_has_work();
+	case 2:
+		return !freed_has_logged();
+	}
+	return false;
 }
 
-static bool find_reader(u32 *actor)
+static bool find(u32 *actor, bool (*is_it)(const struct actor *actor))
 {
-	for (*actor = 0; *actor < ACTORS; ++*actor)
-		if (sim.actors[*actor].reading)
+	u32 first = random_below(ACTORS), i;
+
+	for (i = 0; i < ACTORS; i++) {
+		*actor = (first + i) % ACTORS;
+		if (is_it(&sim.actors[*actor]))
 			return true;
+	}
 	return false;
+}
+
+static bool is_reading(const struct actor *actor)
+{
+	return actor->reading;
+}
+
+static bool is_in_flight(const struct actor *actor)
+{
+	return actor->write.length;
 }
 
 static u32 choose_actor(struct sleeper *sleeper)
 {
-	u32 actor, reader, tries = 4 * ACTORS;
+	u32 actor, found, tries = 4 * ACTORS;
 
 	if (!sleeper->steps && chance(2)) {
 		sleeper->actor = random_below(ACTORS);
-		if (find_reader(&reader) && chance(50))
-			sleeper->actor = reader;
-		sleeper->steps = 20 + random_below(200);
+		if (chance(50) && find(&found, chance(50) ? is_in_flight : is_reading))
+			sleeper->actor = found;
+		sleeper->steps = 20 + random_below(chance(30) ? 1000 : 200);
 	}
 	sleeper->steps -= !!sleeper->steps;
 	do
@@ -203,24 +250,59 @@ static u32 choose_actor(struct sleeper *sleeper)
 static void live(void)
 {
 	struct budget budget = {
-		.writes = 3 + random_below(24), .seals = random_below(5),
+		.writes = 3 + random_below(24), .unmaps = random_below(sim.calm ? 2 : 10),
+		.reads = random_below(sim.calm ? 1 : 6),
+		.flushes = random_below(sim.calm ? 2 : 8), .seals = random_below(6),
 		.checkpoints = 1 + random_below(chance(40) ? 16 : 6),
-		.forgets = random_below(3), .walks = random_below(3), .close = chance(30),
+		.forgets = random_below(3), .walks = random_below(3), .close = chance(50),
 	};
 	struct sleeper sleeper = { };
-	u32 steps = 20 + random_below(chance(50) ? 200 : 1000);
+	u32 steps = 20 + random_below(chance(40) ? 300 : 3000), alone = 0;
 
 	sim.counters.lives++;
 	start(run_committer);
+	start(run_journal);
+	start(run_give_back);
+	/* Something is unmapped, and that is applied, before anything is allocated. */
+	if (!sim.calm && chance(25)) {
+		start(run_unmap);
+		alone = 400;
+	}
 	while (steps-- && !sim.driver.closed && !sim.wrong[0]) {
-		begin_something(&budget);
+		if (alone)
+			alone--;
+		else
+			begin_something(&budget);
 		run_one(choose_actor(&sleeper));
-		if (chance(25))
+		if (chance(8))
 			check_crash_point();
 		/* All that follows is a gap. */
-		if (sim.driver.invalid && chance(4))
+		if (sim.driver.invalid && chance(1))
 			break;
 	}
+}
+
+/* What was found is what there is from now on; a log is replayed first. False: power has failed. */
+static bool recover(void)
+{
+	struct found found;
+
+	container_read(&sim.container.store, &found);
+	if (sim.wrong[0])
+		return true;
+	history_boots(found.sectors);
+	sim.driver.header = found.header;
+	sim.driver.found_sequence = found.header.sequence;
+	start(run_replay);
+	while (count_actors() && !sim.wrong[0]) {
+		run_one(0);
+		if (chance(10))
+			check_outcomes();
+		if (chance(2))
+			return false;
+	}
+	sim.container.store.size = sim.container.length;
+	return true;
 }
 
 /* True: nothing was wrong. */
@@ -231,8 +313,13 @@ static bool run_round(u64 seed)
 	sim.wrong[0] = 0;
 	random_seed(seed);
 	make();
-	for (life = 0; life < LIVES && !sim.wrong[0] && !attach(); life++) {
-		live();
+	for (life = 0; life < LIVES && !sim.wrong[0]; life++) {
+		if (recover()) {
+			if (sim.wrong[0] || attach())
+				break;
+			sim.was_invalid = false;
+			live();
+		}
 		boot();
 	}
 	release_driver();
@@ -342,6 +429,9 @@ static void tell(const struct limits *limits, u64 rounds, u64 violations, double
 	printf("from seed %llu, %llu rounds in %.1f s: %llu outcomes, %llu answers, %llu gaps, %llu rotten, %llu put back, %llu of the same epoch\n",
 	       limits->seed, rounds, seconds, c->outcomes, c->answers, c->gaps, c->rotten, c->old,
 	       c->same_epoch);
+	printf("%llu commits, %llu generations, %llu replays, %llu failures, %llu blocks made, %llu unmapped, %llu trims, %llu flushes, %llu reads\n",
+	       c->commits, c->generations, c->replays, c->failures, c->made, c->unmapped, c->trims,
+	       c->flushes, c->reads);
 	printf("%llu lives, %llu strict, %llu seals, %llu checkpoints, %llu clears, %llu waits, %llu invalidations, %llu without room\n",
 	       c->lives, c->strict, c->seals, c->checkpoints, c->clears, c->waits, c->invalidations,
 	       c->full);

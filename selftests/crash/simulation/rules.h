@@ -33,7 +33,37 @@
 	rule(token_first, "T6: a strict sidecar is told before the container has the header") \
 	rule(next_number, "T6: a strict commit of regions gives the container the next number") \
 	rule(invalid_first, "T7: invalidated before waiting writes are released") \
-	rule(look_again, "T7: no announced DataWriteGuid is written once it is invalid")
+	rule(look_again, "T7: no announced DataWriteGuid is written once it is invalid") \
+	rule(complete, "V1: a block is mapped when its data is there")		\
+	rule(zero_around, "V1: what the first write does not cover is zero before that") \
+	rule(exclusive, "V1: one operation on a block at a time")		\
+	rule(busy, "V1: its entry is busy meanwhile")				\
+	rule(look_twice, "V1: it is looked up once more within the operation")	\
+	rule(held_gate, "V1: a piece is inside the gate until the container is done") \
+	rule(map_inside, "V1: and until what it made is mapped")			\
+	rule(flip, "V1: what looked a block up has left before it is unmapped")	\
+	rule(quarantine, "V2: space is used again once the log drops its old mapping") \
+	rule(punch_late, "V2: space is given back once the log drops its old mapping") \
+	rule(punched_first, "V2: space is free once it was given back")		\
+	rule(not_zero, "V2: space of a device, or that could not be punched, is not zero") \
+	rule(tail_cleared, "V2: what is behind the last block at attach is not zero") \
+	rule(empty_first, "V2: a file is cut when both headers say that the log is empty") \
+	rule(copy, "V3: what is applied is what was logged")			\
+	rule(applied_first, "V3: pages are durable in place before the next entry")	\
+	rule(apply_counts, "V3: a page that could not be applied ends all commits") \
+	rule(payload_first, "V4: data is durable before the entry that leads to it") \
+	rule(logged_first, "V4: who waits for a commit is told when the entry is durable") \
+	rule(flush_commits, "V4: a flush is a commit")				\
+	rule(fua, "V4: a FUA write is a commit where its mapping is not durable") \
+	rule(failure_is_final, "V4: a commit that failed is never tried again")	\
+	rule(entry_first, "V5: LogGuid is not durable before an entry that carries it") \
+	rule(empty_between, "V5: the headers say that the log is empty before it begins anew") \
+	rule(fresh_log, "V5: each generation has a fresh LogGuid")		\
+	rule(size_first, "V5: a size is not in an entry before the file has it") \
+	rule(retire_flush, "V5: what was applied is durable before the log is empty") \
+	rule(replay_flush, "V5: what was replayed is durable before the log is empty") \
+	rule(scan, "V6: nothing is allocated before the whole BAT was seen")	\
+	rule(scan_first, "V6: nor is anything unmapped")
 
 #define RULE_NUMBER(name, ...)	RULE_##name,
 enum rule { RULES(RULE_NUMBER) RULE_COUNT };

@@ -15,6 +15,15 @@ void step(void)
 	sim.me = me;
 }
 
+/* Where others should get far meanwhile, now and then. */
+void linger(void)
+{
+	u32 steps = chance(12) ? random_below(120) : 1;
+
+	while (steps-- && !sim.cut)
+		step();
+}
+
 void start(void (*run)(void *argument))
 {
 	u32 i;

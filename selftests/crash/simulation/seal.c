@@ -89,6 +89,25 @@ static int add_point(const struct vhdx_timeline_point *point, bool *added)
 	return err;
 }
 
+static int commit_container(void)
+{
+	u64 begun = history_flush_begins();
+	int err = journal_commit();
+
+	if (!err)
+		history_flush_ends(begun);
+	return err;
+}
+
+static int retire_container(const vhdx_guid *guid)
+{
+	int err = journal_retire(guid);
+
+	if (err && !layer_is_poisoned() && !sim.cut)
+		invalidate();
+	return err;
+}
+
 /* From the exchange to the id. */
 static int seal(const struct vhdx_timeline_point *point, struct known_point *known, bool *added)
 {
@@ -96,19 +115,19 @@ static int seal(const struct vhdx_timeline_point *point, struct known_point *kno
 	int err = 0;
 
 	if (RULE(exchange_first) && RULE(commit))
-		err = container_flush();
+		err = commit_container();
 	step();
 	if (!err)
 		err = add_point(point, added);
 	if (!err)
 		err = announce(&guid);
 	/* Another disk of the same seal has no room. */
-	if (!err && chance(8))
+	if (!err && chance(12))
 		err = -ENOMEM;
 	if (!err && RULE(fresh_guid))
-		err = change_guid(&guid);
+		err = retire_container(&guid);
 	else if (!err)
-		*epoch_of(&sim.driver.header.dwg) = sim.epochs.announced;
+		*epoch_of(&sim.driver.header.data_write_guid) = sim.epochs.announced;
 	if (err)
 		return err;
 	known->confirmed = true;
@@ -148,15 +167,17 @@ static void seal_a_point(void)
 	memcpy(point.id.guid, &guid, sizeof(guid));
 	point.id.sequence = driver->sidecar.timeline.next_sequence;
 	point.issued = !RULE(pending);
-	if (!RULE(exchange_first))
-		container_flush();
+	if (!RULE(exchange_first)) {
+		commit_container();
+		linger();
+	}
 	known = agent_exchanges(&point.id, units_in_flight());
 	if (!known)
 		return;
 	exchange();
 	err = sim.cut ? -EIO : seal(&point, known, &added);
 	if (err) {
-		if (!is_harmless(err) && !sim.cut)
+		if (!is_harmless(err) && !layer_is_poisoned() && !sim.cut)
 			invalidate();
 		undo(known, added);
 		return;
@@ -174,7 +195,7 @@ void run_seal(void *unused)
 	(void)unused;
 	if (begin_session() || !lock(&driver->tree_owner))
 		return;
-	if (!driver->closing && !driver->invalid)
+	if (!driver->closing && !driver->invalid && !layer_is_poisoned())
 		seal_a_point();
 	unlock(&driver->tree_owner);
 }

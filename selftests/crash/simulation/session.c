@@ -4,29 +4,34 @@
  */
 #include "simulation.h"
 
-int bind_to_container(struct vhdx_sidecar *sidecar, const struct header *header,
-		      struct vhdx_diag *diag)
+int bind_to_container(struct vhdx_sidecar *sidecar, const struct vhdx_header *header,
+		      u64 found_sequence, struct vhdx_diag *diag)
 {
-	vhdx_sidecar_bear_out(sidecar, header->sequence);
-	return vhdx_sidecar_bind(sidecar, &disk_id, DISK_SIZE, &header->dwg, 0, diag);
+	vhdx_sidecar_bear_out(sidecar, found_sequence);
+	return vhdx_sidecar_bind(sidecar, &disk_id, DISK_SIZE, &header->data_write_guid, 0, diag);
 }
 
 int attach(void)
 {
 	struct driver *driver = &sim.driver;
 	struct vhdx_diag diag = { 0 };
-	u64 content[UNITS];
-	unit_mask found = 0;
+	unit_mask set = 0;
+	struct found found;
 	u32 i;
 	int err;
 
 	driver->strict = chance(30);
 	sim.counters.strict += driver->strict;
-	container_read(&sim.container.store, &driver->header, &driver->slot, content);
+	container_read(&sim.container.store, &found);
+	if (sim.wrong[0])
+		return -EIO;
+	driver->header = found.header;
+	layer_open(&found);
 	driver->live = vhdx_alloc(sizeof(*driver->live));
 	err = vhdx_sidecar_load(&driver->sidecar, &sim.file.store, true, false, &diag);
 	if (!err)
-		err = bind_to_container(&driver->sidecar, &driver->header, &diag);
+		err = bind_to_container(&driver->sidecar, &driver->header,
+					driver->found_sequence, &diag);
 	if (!err)
 		err = vhdx_changemap_init(driver->live, DISK_SIZE, UNIT_SHIFT);
 	if (!err && RULE(expand))
@@ -45,11 +50,11 @@ int attach(void)
 		u32 region = unit_offset(i) >> driver->regions.geo.region_shift;
 
 		if (driver->sidecar.found[region / 64] >> (region % 64) & 1)
-			found |= 1U << i;
+			set |= 1U << i;
 	}
 	memset(&sim.bound, 0, sizeof(sim.bound));
-	bound_set(found);
-	agent_boots(content, &driver->sidecar, driver->live);
+	bound_set(set);
+	agent_boots(found.content, &driver->sidecar, driver->live);
 	return 0;
 }
 
@@ -84,15 +89,17 @@ void invalidate(void)
 	vhdx_guid guid;
 	u64 random = random_next();
 
-	if (!RULE(invalid_first))
+	if (!RULE(invalid_first)) {
 		release_writes();
+		linger();
+	}
 	if (!lock(&driver->header_owner))
 		return;
 	if (!driver->invalid) {
 		driver->invalid = true;
 		sim.counters.invalidations++;
 		vhdx_guid_invalidate(&disk_id, (const u8 *)&random, &guid);
-		container_set_guid(&guid, true);
+		layer_update_header(&guid, NULL, true);
 	}
 	unlock(&driver->header_owner);
 	release_writes();
@@ -115,18 +122,19 @@ int announce(const vhdx_guid *guid)
 	struct vhdx_sidecar *sidecar = &sim.driver.sidecar;
 
 	*epoch_of(guid) = ++sim.epochs.announced;
-	sidecar->current_guid = sim.driver.header.dwg;
+	sidecar->current_guid = sim.driver.header.data_write_guid;
 	sidecar->next_guid = *guid;
 	return RULE(announce) ? commit() : 0;
 }
 
-int change_guid(const vhdx_guid *guid)
+/* @log: NULL, or that there is none. */
+static int change_guid(const vhdx_guid *guid, const vhdx_guid *log)
 {
 	int err;
 
 	if (!lock(&sim.driver.header_owner))
 		return -EIO;
-	err = container_set_guid(guid, false);
+	err = layer_update_header(guid, log, false);
 	unlock(&sim.driver.header_owner);
 	if (err && !sim.cut)
 		invalidate();
@@ -137,7 +145,7 @@ void confirm(void)
 {
 	struct vhdx_sidecar *sidecar = &sim.driver.sidecar;
 
-	sidecar->current_guid = sim.driver.header.dwg;
+	sidecar->current_guid = sim.driver.header.data_write_guid;
 	memset(&sidecar->next_guid, 0, sizeof(sidecar->next_guid));
 }
 
@@ -147,15 +155,15 @@ static int begin(void)
 	int err;
 
 	if (!RULE(fresh_at_begin)) {
-		*epoch_of(&sim.driver.header.dwg) = ++sim.epochs.announced;
+		*epoch_of(&sim.driver.header.data_write_guid) = ++sim.epochs.announced;
 		return 0;
 	}
 	sim.driver.sidecar.closed = false;
-	err = container_flush() ?: strict_start();
+	err = sim.view.store.flush(&sim.view.store) ?: strict_start();
 	if (!err)
 		err = announce(&guid);
 	if (!err)
-		err = change_guid(&guid);
+		err = change_guid(&guid, NULL);
 	if (!err)
 		confirm();
 	return err;
@@ -167,8 +175,9 @@ int begin_session(void)
 	struct driver *driver = &sim.driver;
 	int err = 0;
 
+	sim.actors[sim.me].is_io = true;
 	if (driver->begun)
-		return 0;
+		return layer_is_poisoned() ? -EIO : 0;
 	if (!lock(&driver->tree_owner))
 		return -EIO;
 	if (!driver->begun && !driver->invalid)
@@ -180,12 +189,12 @@ int begin_session(void)
 	return sim.cut ? -EIO : 0;
 }
 
-static bool is_writing(void)
+static bool is_io_under_way(void)
 {
 	u32 i;
 
 	for (i = 0; i < ACTORS; i++)
-		if (sim.actors[i].write.length)
+		if (sim.actors[i].is_io)
 			return true;
 	return false;
 }
@@ -202,7 +211,7 @@ static int save_all(const vhdx_guid *guid)
 	int err;
 
 	*epoch_of(guid) = ++sim.epochs.announced;
-	sim.driver.sidecar.current_guid = sim.driver.header.dwg;
+	sim.driver.sidecar.current_guid = sim.driver.header.data_write_guid;
 	sim.driver.sidecar.next_guid = *guid;
 	err = save_and_clear(true);
 	if (is_harmless(err))
@@ -210,23 +219,52 @@ static int save_all(const vhdx_guid *guid)
 	return err;
 }
 
+static int commit_and_flush(void)
+{
+	u64 begun = history_flush_begins();
+	int err = journal_commit();
+
+	if (!err)
+		err = sim.view.store.flush(&sim.view.store);
+	if (!err)
+		history_flush_ends(begun);
+	return err;
+}
+
 static int close_session(void)
 {
+	static const vhdx_guid none;
 	vhdx_guid guid = new_guid();
 	int err;
 
-	err = container_flush();
+	err = commit_and_flush();
 	wait_for_committer();
 	if (!err)
 		err = save_all(&guid);
 	wait_for_committer();
+	if (!err && !RULE(empty_first))
+		space_trim();
 	if (!err)
-		err = change_guid(&guid);
+		err = change_guid(&guid, &none);
 	if (err)
 		return err;
 	confirm();
 	sim.driver.sidecar.closed = true;
-	return commit();
+	err = commit();
+	space_trim();
+	return err;
+}
+
+/* The same of a container whose sidecar is invalid. */
+static void close_untracked(void)
+{
+	static const vhdx_guid none;
+
+	if (commit_and_flush() || !lock(&sim.driver.header_owner))
+		return;
+	layer_update_header(NULL, &none, true);
+	unlock(&sim.driver.header_owner);
+	space_trim();
 }
 
 void run_close(void *unused)
@@ -235,12 +273,12 @@ void run_close(void *unused)
 
 	(void)unused;
 	driver->closing = true;
-	while (is_writing() && !sim.cut)
+	while (is_io_under_way() && !sim.cut)
 		step();
 	if (!lock(&driver->tree_owner))
 		return;
-	if (driver->begun && !driver->invalid)
-		close_session();
+	if (driver->begun && !layer_is_poisoned())
+		driver->invalid ? close_untracked() : (void)close_session();
 	driver->closed = !sim.cut;
 	unlock(&driver->tree_owner);
 }

@@ -13,30 +13,19 @@
 #include "fake_store.h"
 #include "random.h"
 #include "rules.h"
+#include "history.h"
+#include "io.h"
+#include "layer.h"
 #include "core/rct/regions.h"
 #include "core/rct/sidecar.h"
 
-#define UNIT_SHIFT	20
-#define UNIT_BYTES	(1ULL << UNIT_SHIFT)
-#define DISK_SIZE	((136ULL << 30) - 512)
 #define LEAF_UNITS	((u64)VHDX_LEAF_UNITS)
-#define UNITS		14	/* that are written, by their numbers here */
 #define POINTS		48
-#define ACTORS		12
+#define ACTORS		14
 #define AROUND_MOST	2	/* of regions.around; most of those around have no unit here */
-#define NOBODY		ACTORS
 #define EPOCHS		1024
 
 static const vhdx_guid disk_id = { "the disk's id 01" };
-
-/* What a container's header says. */
-struct header {
-	u64 sequence;
-	vhdx_guid dwg;
-};
-
-/* Of the units that are written, one bit each. */
-typedef u32 unit_mask;
 
 /**
  * struct known_point - what the agent knows of a point; from the exchange of the maps on
@@ -73,15 +62,24 @@ struct in_flight {
 	u64 offset;
 	u64 length;		/* zero: there is none */
 	unit_mask units;
-	bool waits;		/* for the next coarse commit, or for the one under way */
-	bool taken;
 };
+
+/* What a write waits for: the next coarse commit, or the one under way. */
+enum region_wait { NONE, WANTED, TAKEN };
+
+/* And what waits for one of the container: one that will begin, or the one under way. */
+enum commit_wait { IDLE, WAITS, SERVED, ENDED };
 
 struct actor {
 	struct coroutine *coroutine;
 	u64 reading;		/* since when it is in an RCU read side; zero: it is not */
 	struct vhdx_changemap *map;	/* and what it marks there */
 	struct in_flight write;
+	bool is_io;
+	u64 pass;			/* the epoch in which it is inside the gate; 0: it is not */
+	enum region_wait region;
+	enum commit_wait commit;
+	int commit_error;
 };
 
 /* What the driver has in memory. */
@@ -90,13 +88,14 @@ struct driver {
 	struct vhdx_changemap *live;
 	struct vhdx_changemap *sealing;	/* neither live nor in the timeline */
 	struct vhdx_regions regions;
-	struct header header;
-	u32 slot;			/* of the container, where that is */
+	struct vhdx_header header;
+	u64 found_sequence;		/* that the header had before the log was replayed */
 	u32 tree_owner, header_owner;	/* locks */
 	bool begun;
 	bool closing;
 	bool closed;
 	bool invalid;
+	bool given_up;			/* no write waits for regions any more */
 	bool strict;			/* this session is */
 	bool announces;			/* it has begun: each header is announced in a token */
 	u64 rcu_clock;
@@ -125,19 +124,29 @@ struct epochs {
 
 struct counters {
 	u64 points, outcomes, answers, gaps, seals, checkpoints, clears, waits, lives, strict,
-	    rotten, old, same_epoch, invalidations, full;
+	    rotten, old, same_epoch, invalidations, full, reads, flushes, commits, generations,
+	    replays, made, unmapped, trims, failures;
 };
 
 struct simulation {
 	struct fake_store container, file;
+	struct view view;		/* of the container */
+	struct history history;		/* of its content */
+	struct layer layer;
 	struct driver driver;
 	struct agent agent;
 	struct bound bound;
 	struct actor actors[ACTORS];
 	u32 me;				/* who runs, or NOBODY */
 	bool cut;			/* the power is gone */
+	bool was_invalid;		/* the sidecar, when it went; until the next attach */
 	bool impatient;			/* this round has deadlines */
-	u64 guids;
+	bool device;			/* and its container is on one */
+	bool calm;			/* which is what it is about least */
+	u32 ring;			/* how much of the log it uses */
+	u32 pages_most;			/* of an entry */
+	u32 journal_fails;		/* in so many steps; 0: never */
+	u64 guids, log_guids;
 	struct epochs epochs;
 	unit_mask hot;			/* units that this round is about */
 	struct counters counters;
@@ -148,6 +157,7 @@ extern struct simulation sim;
 
 /* schedule.c: all below may stop, and come back to a machine without power */
 void step(void);
+void linger(void);
 void start(void (*run)(void *argument));
 bool run_one(u32 actor);
 u32 count_actors(void);
@@ -160,22 +170,11 @@ void wait_for_readers(void);
 void wrong(const char *what, u64 a, u64 b, u64 c);
 bool chance(u32 percent);
 
-/* container.c */
+/* guid.c */
 vhdx_guid new_guid(void);
+vhdx_guid new_log_guid(void);
 /* Of what new_guid() made. */
 u64 *epoch_of(const vhdx_guid *guid);
-u64 unit_offset(u32 unit);
-/* Units of the regions that these are in. */
-unit_mask neighbours(unit_mask units);
-void container_format(void);
-/* What there is, in a store or an image of one. */
-void container_read(struct vhdx_store *store, struct header *header, u32 *slot, u64 *content);
-void container_write(u32 unit, u64 version);
-int container_flush(void);
-/* Under the header lock. @even_if_invalid: it is the invalidation. 0 or -errno. */
-int container_set_guid(const vhdx_guid *guid, bool even_if_invalid);
-/* Under the header lock: the next number, and nothing else. 0 or -errno. */
-int container_step(void);
 
 /* agent.c */
 void agent_sees(u32 unit, u64 version);
@@ -191,6 +190,7 @@ void agent_boots(const u64 *content, const struct vhdx_sidecar *sidecar,
 enum leniency {
 	MAY_REFUSE = 1,		/* a gap, INCONSISTENT, ID_MISSING */
 	MAY_BE_MORE = 2,	/* than the bound */
+	MAY_BE_OLD = 4,		/* the container */
 };
 
 unit_mask units_of_map(const struct vhdx_changemap *map);
@@ -198,6 +198,8 @@ unit_mask units_of_map(const struct vhdx_changemap *map);
 int units_of_delta(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 		   struct vhdx_index_cache *cache, unit_mask *units);
 void check_crash_point(void);
+/* While the log is being replayed: there is no driver yet. */
+void check_outcomes(void);
 void check_reset(void);
 
 /* bound.c */
@@ -205,11 +207,12 @@ void bound_set(unit_mask units);
 void bound_cleared(unit_mask units);
 u64 bound_flush_begins(void);
 void bound_flush_ends(u64 begun);
+void bound_boots(void);
 
-/* The steps: session.c, write.c, committer.c, strict.c, checkpoint.c, seal.c */
+/* The steps: session.c, write.c, unmap.c, read.c, committer.c, strict.c, checkpoint.c, seal.c */
 /* As an attach does. 0 or -errno; there may be a gap. */
-int bind_to_container(struct vhdx_sidecar *sidecar, const struct header *header,
-		      struct vhdx_diag *diag);
+int bind_to_container(struct vhdx_sidecar *sidecar, const struct vhdx_header *header,
+		      u64 found_sequence, struct vhdx_diag *diag);
 int attach(void);
 void release_driver(void);
 int begin_session(void);
@@ -218,9 +221,8 @@ int commit(void);
 void invalidate(void);
 /* A commit that takes too long, or fails. */
 bool is_harmless(int err);	/* nothing was written: counts them */
-/* The sidecar knows it; the container has it; the sidecar is about to know that, too. */
+/* The sidecar knows it; or, once the container has it, is about to know that, too. */
 int announce(const vhdx_guid *guid);
-int change_guid(const vhdx_guid *guid);
 void confirm(void);
 /* Nobody waits for regions any more. */
 void release_writes(void);
@@ -234,7 +236,10 @@ int strict_start(void);
 int strict_announce(u64 sequence);
 /* By the committer: durably, and known to the container. */
 int strict_commit(u64 blocks);
-void write_some(void *unused);
+void run_write(void *unused);
+void run_unmap(void *unused);
+void run_read(void *unused);
+void run_flush(void *unused);
 void run_committer(void *unused);
 void run_checkpoint(void *unused);
 int save_and_clear(bool all);

@@ -68,7 +68,7 @@ int strict_commit(u64 blocks)
 		goto out;
 	err = RULE(token_first) ? write_token(driver->header.sequence + 1, blocks) : 0;
 	if (!err && RULE(next_number))
-		err = container_step();
+		err = layer_step_header();
 	if (!err && !RULE(token_first))
 		err = write_token(driver->header.sequence, blocks);
 out:

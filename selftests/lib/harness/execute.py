@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import threading
+from fractions import Fraction
 
 from harness.cpu import Meter
 from harness.suites import BUILT, SELFTESTS, TREE, machine_of, size
@@ -14,7 +15,7 @@ MARGIN = 60
 # How much longer everything takes on a kernel that checks all it does.
 SLOWNESS = {"uml-lockdep": 5, "debug": 5}
 # How many CPUs a machine keeps busy. User Mode Linux waits more than it works.
-CPUS = {"uml": 0.33, "uml-lockdep": 0.4}
+CPUS = {"uml": Fraction(1, 3), "uml-lockdep": Fraction(2, 5)}
 # What a machine has without asking, and what it takes on top.
 MEMORY, MORE_MEMORY = 2 << 30, 1 << 29
 # Held by whoever builds what machines take along; machine/products.py has it too.

@@ -4,6 +4,7 @@
 import dataclasses
 import threading
 import typing
+from fractions import Fraction
 
 # For the host itself.
 RESERVE = 2 << 30
@@ -20,10 +21,11 @@ def available_memory():
 
 @dataclasses.dataclass
 class Job:
-    """Something to run, and what of the host it takes."""
+    """Something to run, and what of the host it takes: of CPUs an exact number, for what is given back
+    must be as much as was taken."""
 
     run: typing.Callable
-    cpus: float = 1
+    cpus: int | Fraction = 1
     memory: int = 0
 
 

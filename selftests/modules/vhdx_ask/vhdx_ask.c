@@ -10,24 +10,24 @@
  *	cat /sys/kernel/debug/vhdx_ask/told
  *
  * Ids are 80 hex digits, zeroes for none. "seal" is of all disks that are held, "hold" adds one;
- * the rest is about the first. "each" with a capacity of 0 only counts.
+ * the rest is about the first. "each" with a capacity of 0 only counts; otherwise it has enough
+ * behind that many, and the write returns 1. "twice" observes the disk, and lets it be, twice.
  */
 #include <linux/debugfs.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/namei.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/timex.h>
-#include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
+
+#include "control.h"
 
 #define ROOM		(8U << 20)
 #define HOLDS		4
 
 static struct dentry *root;
-static DEFINE_MUTEX(lock);
 static struct vhdx_hold *holds[HOLDS];
 static unsigned int held;
 
@@ -35,15 +35,15 @@ static unsigned int held;
 static void *answer;
 static struct debugfs_blob_wrapper blob;
 static struct vhdx_query query;
-static u32 count, failed, reason;
+static u32 count, enough, failed, reason;
 static u64 took;
 
 static int put_range(void *context, const struct vhdx_range *range)
 {
 	struct vhdx_range *to = answer;
 
-	if ((count + 1) * sizeof(*to) > ROOM)
-		return -E2BIG;
+	if (count == enough)
+		return 1;
 	to[count++] = *range;
 	return 0;
 }
@@ -63,6 +63,7 @@ static int ask_for_ranges(u32 capacity)
 
 static int ask_for_each(u32 capacity)
 {
+	enough = capacity;
 	return vhdx_hold_each_range(holds[0], &query, capacity ? put_range : nothing, NULL);
 }
 
@@ -189,6 +190,19 @@ static int forget(const char *hex)
 	return vhdx_hold_forget(holds[0], &id, &reason);
 }
 
+static int observe_twice(void)
+{
+	static const struct vhdx_observer_ops ops = { };
+	struct vhdx_observer observer = { .ops = &ops };
+	int first = vhdx_observe(holds[0], &observer);
+	int second = first ?: vhdx_observe(holds[0], &observer);
+
+	if (!first)
+		vhdx_unobserve(holds[0], &observer);
+	vhdx_unobserve(holds[0], &observer);
+	return second;
+}
+
 static int command(char *text)
 {
 	const char *rest = strchrnul(text, ' ');
@@ -209,6 +223,8 @@ static int command(char *text)
 		blob.size = sizeof(struct vhdx_info);
 	else if (!strcmp(text, "state"))
 		blob.size = sizeof(struct vhdx_tracking_state);
+	else if (!strcmp(text, "twice"))
+		return observe_twice();
 	else if (strstarts(text, "seal"))
 		return seal(*rest ? rest : NULL);
 	else if (strstarts(text, "forget "))
@@ -235,25 +251,7 @@ static int told_show(struct seq_file *out, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(told);
 
-static ssize_t control_write(struct file *file, const char __user *from, size_t length,
-			     loff_t *offset)
-{
-	char *text = memdup_user_nul(from, min_t(size_t, length, PAGE_SIZE));
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	mutex_lock(&lock);
-	err = command(strim(text));
-	mutex_unlock(&lock);
-	kfree(text);
-	return err ?: length;
-}
-
-static const struct file_operations control_fops = {
-	.owner = THIS_MODULE,
-	.write = control_write,
-};
+DEFINE_CONTROL(command);
 
 static int __init ask_init(void)
 {

@@ -7,6 +7,8 @@
  *	echo "round /dev/sdb" >/sys/kernel/debug/vhdx_mirror/control
  *	echo "stop /dev/sdb" >/sys/kernel/debug/vhdx_mirror/control
  *
+ * After a detach the target's figures stay until it is stopped; then it can be started again.
+ *
  * The target ends with a record of its own, in its last 4096 bytes: which disk it has, as of which
  * point. So it is that much larger than the disk, at least. A round is
  *
@@ -32,8 +34,9 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
+
+#include "control.h"
 
 #define RECORD		4096U
 #define MAGIC		"vhdxmirr"
@@ -91,7 +94,6 @@ static char stop_in[16];
 module_param_string(stop_in, stop_in, sizeof(stop_in), 0600);
 
 static LIST_HEAD(mirrors);
-static DEFINE_MUTEX(mirrors_lock);
 static struct dentry *root;
 
 static struct block_device *bdev_of(struct file *file)
@@ -534,7 +536,7 @@ static int ask_for_round(struct mirror *m)
 	return err ?: READ_ONCE(m->over) ? -ENODEV : m->error;
 }
 
-static int command(const char *text)
+static int command(char *text)
 {
 	char source[64], target[64];
 	struct mirror *m = NULL;
@@ -552,25 +554,7 @@ static int command(const char *text)
 	return m || strstarts(text, "start ") ? -EINVAL : -ENOENT;
 }
 
-static ssize_t control_write(struct file *file, const char __user *from, size_t length,
-			     loff_t *offset)
-{
-	char *text = memdup_user_nul(from, min_t(size_t, length, PAGE_SIZE));
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	mutex_lock(&mirrors_lock);
-	err = command(strim(text));
-	mutex_unlock(&mirrors_lock);
-	kfree(text);
-	return err ?: length;
-}
-
-static const struct file_operations control_fops = {
-	.owner = THIS_MODULE,
-	.write = control_write,
-};
+DEFINE_CONTROL(command);
 
 static int __init mirror_init(void)
 {

@@ -17,8 +17,9 @@
 #include <linux/namei.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vhdx_api.h>
+
+#include "control.h"
 
 #define EVENTS		256
 #define OBSERVERS	4
@@ -32,7 +33,6 @@ struct event {
 };
 
 static struct dentry *root;
-static DEFINE_MUTEX(lock);
 static struct vhdx_hold *hold;
 static struct vhdx_observer observers[OBSERVERS];
 static unsigned int observing;
@@ -254,25 +254,7 @@ static int command(char *text)
 	return 0;
 }
 
-static ssize_t control_write(struct file *file, const char __user *from, size_t length,
-			     loff_t *offset)
-{
-	char *text = memdup_user_nul(from, min_t(size_t, length, PAGE_SIZE));
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	mutex_lock(&lock);
-	err = command(strim(text));
-	mutex_unlock(&lock);
-	kfree(text);
-	return err ?: length;
-}
-
-static const struct file_operations control_fops = {
-	.owner = THIS_MODULE,
-	.write = control_write,
-};
+DEFINE_CONTROL(command);
 
 static int __init watch_init(void)
 {

@@ -29,14 +29,14 @@ class Kernel:
         self.fd = os.open(DEBUGFS / "control", os.O_WRONLY | os.O_CLOEXEC)
 
     def call(self, *words):
-        """One call; raises OSError as it fails."""
-        os.write(self.fd, " ".join(map(str, words)).encode())
+        """One call; raises OSError as it fails. 1: it had enough of "each"."""
+        return os.write(self.fd, " ".join(map(str, words)).encode())
 
     # pylint: disable-next=too-many-arguments,too-many-positional-arguments
     def ask(self, form, limit, target, offset, length, granularity=0, min_gap=0, capacity=MANY):
         """ranges, each, bits or allocated."""
-        self.call(form, id_text(limit), id_text(target), offset, length, granularity, min_gap,
-                  capacity)
+        return self.call(form, id_text(limit), id_text(target), offset, length, granularity,
+                         min_gap, capacity)
 
     @property
     def answer(self):
