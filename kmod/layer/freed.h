@@ -63,8 +63,8 @@ struct vhdx_freed *vhdx_freed_alloc(u32 blocks);
 void vhdx_freed_add(struct vhdx_freed *freed, u64 where, u32 length);
 void vhdx_freed_give(struct vhdx_open_layer *layer, struct vhdx_freed *freed, u64 transaction);
 void vhdx_freed_logged(struct vhdx_open_layer *layer);
-bool vhdx_freed_next(struct vhdx_freed_space *space, bool *zero);
-bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, bool *zero);
+int vhdx_freed_take(struct vhdx_freed_space *space, u32 length, bool zero, u64 *where,
+		    bool *zeroed);
 int vhdx_freed_wait(struct vhdx_freed_space *space);
 u64 vhdx_freed_finish(struct vhdx_open_layer *layer, u64 end);
 

@@ -3,13 +3,20 @@
 #include "layer.h"
 #include "store/scope.h"
 
+#include <linux/ktime.h>
 #include <linux/slab.h>
 
 #define SCAN_PAGES	16
 
-/* How far room is made ahead: so much, and so many blocks, at the least. */
+/*
+ * How far room is made ahead: so much, or one block, at the least; so many blocks where that takes
+ * no longer than SOON_NS, and half as much again where it takes longer than LATE_NS: a write may
+ * wait for it.
+ */
 #define AHEAD		(32 * VHDX_MIB)
-#define BLOCKS_AHEAD	4
+#define BLOCKS_AHEAD	16
+#define SOON_NS		(4 * NSEC_PER_MSEC)
+#define LATE_NS		(32 * NSEC_PER_MSEC)
 
 static void prepare_work(struct work_struct *work);
 
@@ -181,9 +188,26 @@ static int reserve_log(struct vhdx_open_layer *layer)
 	return err;
 }
 
-static u64 ahead(const struct vhdx_open_layer *layer)
+static u64 blocks_or_more(const struct vhdx_open_layer *layer, u64 blocks)
 {
-	return max_t(u64, AHEAD, (u64)BLOCKS_AHEAD * layer->image.geo.block_size);
+	return max_t(u64, AHEAD, blocks * layer->image.geo.block_size);
+}
+
+/* How far room is made ahead; of @prepare alone. */
+static u64 step(const struct vhdx_open_layer *layer)
+{
+	return max(READ_ONCE(layer->writer.space.step), blocks_or_more(layer, 1));
+}
+
+static void adapt_step(struct vhdx_open_layer *layer, u64 took_ns)
+{
+	u64 next = step(layer);
+
+	if (took_ns < SOON_NS)
+		next = min(2 * next, blocks_or_more(layer, BLOCKS_AHEAD));
+	else if (took_ns > LATE_NS)
+		next /= 2;
+	WRITE_ONCE(layer->writer.space.step, next);
 }
 
 static bool is_low(const struct vhdx_open_layer *layer)
@@ -191,35 +215,23 @@ static bool is_low(const struct vhdx_open_layer *layer)
 	const struct vhdx_allocator *a = &layer->writer.space;
 
 	lockdep_assert_held(&a->lock);
-	return a->ready - a->end < ahead(layer) / 2;
+	return a->ready - a->end < max_t(u64, step(layer) / 2, layer->image.geo.block_size);
 }
 
 /*
- * Up to where room is made behind @ready, if there is so much; @end is where the next block goes.
- * Some devices take their time to clear what is much, and a write may wait for it.
- */
-static u64 goal(const struct vhdx_open_layer *layer, u64 end, u64 ready)
-{
-	u64 to = end + ahead(layer);
-
-	if (!layer->writer.container->ops->can_grow)
-		to = min(to, ready + max_t(u64, AHEAD, layer->image.geo.block_size));
-	return to;
-}
-
-/*
- * Room for one block is enough: no write fails because there is not more. @from receives where
- * the container ended: what it grows by here is zero; what another program appended meanwhile is
- * whatever that wrote.
+ * Room for one block is enough: no write fails because there is not more. A device may have some
+ * more than that. @from receives where the container ended: what it grows by here is zero; what
+ * another program appended meanwhile is whatever that wrote.
  */
 static int extend(struct vhdx_open_layer *layer, u64 end, u64 *to, u64 *from)
 {
 	struct vhdx_container *c = layer->writer.container;
+	u64 least = end + layer->image.geo.block_size;
 	int err = c->ops->extend(c, *to, from);
 
 	if (!err)
 		return 0;
-	*to = end + layer->image.geo.block_size;
+	*to = c->ops->can_grow ? least : max(least, round_down(*from, VHDX_MIB));
 	return c->ops->extend(c, *to, from);
 }
 
@@ -245,7 +257,7 @@ static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 to, u64 *zer
 static int grow(struct vhdx_open_layer *layer, u64 end, u64 *ready, u64 *zero)
 {
 	struct vhdx_container *c = layer->writer.container;
-	u64 from, to = goal(layer, end, *ready);
+	u64 from, start = ktime_get_ns(), to = end + step(layer);
 	int err = extend(layer, end, &to, &from);
 
 	if (err)
@@ -257,9 +269,11 @@ static int grow(struct vhdx_open_layer *layer, u64 end, u64 *ready, u64 *zero)
 	} else {
 		err = clear_ahead(layer, *ready, to, zero);
 	}
-	if (!err)
-		*ready = max(*ready, to);
-	return err;
+	if (err || to <= *ready)
+		return err;
+	*ready = to;
+	adapt_step(layer, ktime_get_ns() - start);
+	return 0;
 }
 
 static void prepare_work(struct work_struct *work)
@@ -339,20 +353,37 @@ static bool may_be_spare(const struct vhdx_open_layer *layer, u32 length)
 	return length == layer->image.geo.block_size;
 }
 
-static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed)
+/* Of what was given back, first; -ENOENT: there is nothing; -EAGAIN: it does not read as zeroes. */
+static int take_used(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+		     bool *zeroed)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 
+	lockdep_assert_held(&a->lock);
+	if (!may_be_spare(layer, length))
+		return -ENOENT;
+	if (!a->spare_count)
+		return vhdx_freed_take(&a->freed, length, zero, offset, zeroed);
+	if (zero)
+		return -EAGAIN;
+	*offset = a->spare[--a->spare_count];
+	*zeroed = false;
+	return 0;
+}
+
+/* @zero: only what reads as zeroes. Others may give back meanwhile: to look is to take. */
+static bool take_ready(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+		       bool *zeroed)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	int err;
+
 	if (!may_log(a))
 		return false;
-	*zeroed = false;
-	if (a->spare_count && may_be_spare(layer, length)) {
-		*offset = a->spare[--a->spare_count];
-		return true;
-	}
-	if (may_be_spare(layer, length) && vhdx_freed_take(&a->freed, length, offset, zeroed))
-		return true;
-	if (a->end + length > a->ready)
+	err = take_used(layer, length, zero, offset, zeroed);
+	if (err != -ENOENT)
+		return !err;
+	if (a->end + length > a->ready || (zero && a->end < a->zero))
 		return false;
 	*offset = a->end;
 	*zeroed = a->end >= a->zero;
@@ -360,22 +391,6 @@ static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, b
 	if (is_low(layer))
 		queue_work(layer->writer.space_wq, &a->prepare);
 	return true;
-}
-
-/* Does what take_ready() would find read as zeroes? */
-static bool next_is_zero(struct vhdx_open_layer *layer, u32 length)
-{
-	struct vhdx_allocator *a = &layer->writer.space;
-	bool zero;
-
-	lockdep_assert_held(&a->lock);
-	if (may_be_spare(layer, length)) {
-		if (a->spare_count)
-			return false;
-		if (vhdx_freed_next(&a->freed, &zero))
-			return zero;
-	}
-	return a->end >= a->zero;
 }
 
 static u64 oldest_bad(struct vhdx_allocator *a)
@@ -426,7 +441,7 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 	int err = 0;
 
 	mutex_lock(&a->lock);
-	while (!err && !take_ready(layer, length, offset, zeroed))
+	while (!err && !take_ready(layer, length, false, offset, zeroed))
 		err = make_room(layer, length);
 	if (err && err != -EAGAIN && a->scan == VHDX_SCAN_OK && a->bad_count &&
 	    may_be_spare(layer, length)) {
@@ -454,8 +469,7 @@ bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zer
 
 	if (!mutex_trylock(&a->lock))
 		return false;
-	taken = (!zero || next_is_zero(layer, length)) &&
-		take_ready(layer, length, offset, &zeroed);
+	taken = take_ready(layer, length, zero, offset, &zeroed);
 	mutex_unlock(&a->lock);
 	return taken;
 }
@@ -475,7 +489,8 @@ bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zer
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
-	bool bad = err != -ENOSPC && err != -ENOMEM;
+	/* -EAGAIN: of a write that did not wait for the device below. */
+	bool bad = err != -ENOSPC && err != -ENOMEM && err != -EAGAIN;
 	u64 *spare;
 
 	mutex_lock(&a->lock);

@@ -36,6 +36,7 @@ enum vhdx_scan_state {
  * @error:	why it could make none, the last time
  * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
+ * @step:	how far @prepare makes room ahead
  * @ready:	blocks may go up to here: a file is that long, a device is cleared so far, if it can
  *		be. Only @prepare moves it on
  * @zero:	from here to @ready it reads as zeroes (rule V2)
@@ -58,6 +59,7 @@ struct vhdx_allocator {
 	int error;
 	bool log_reserved;
 	u64 end;
+	u64 step;
 	u64 ready;
 	u64 zero;
 	u64 found;
