@@ -9,12 +9,13 @@
 #define SCAN_PAGES	16
 
 /*
- * How far room is made ahead: so much, or one block, at the least; so many blocks where that takes
- * no longer than SOON_NS, and half as much again where it takes longer than LATE_NS: a write may
- * wait for it.
+ * How far room is made ahead: so much, or one block, at the least; so many blocks of a file, or of
+ * a device, where that takes no longer than SOON_NS, and half as much again where it takes longer
+ * than LATE_NS: a write may wait for it. A file is left that much longer by a crash.
  */
 #define AHEAD		(32 * VHDX_MIB)
-#define BLOCKS_AHEAD	16
+#define BLOCKS_GROWN	16
+#define BLOCKS_CLEARED	64
 #define SOON_NS		(4 * NSEC_PER_MSEC)
 #define LATE_NS		(32 * NSEC_PER_MSEC)
 
@@ -201,10 +202,12 @@ static u64 step(const struct vhdx_open_layer *layer)
 
 static void adapt_step(struct vhdx_open_layer *layer, u64 took_ns)
 {
+	u64 most = blocks_or_more(layer, layer->writer.container->ops->can_grow ? BLOCKS_GROWN :
+										  BLOCKS_CLEARED);
 	u64 next = step(layer);
 
 	if (took_ns < SOON_NS)
-		next = min(2 * next, blocks_or_more(layer, BLOCKS_AHEAD));
+		next = min(2 * next, most);
 	else if (took_ns > LATE_NS)
 		next /= 2;
 	WRITE_ONCE(layer->writer.space.step, next);

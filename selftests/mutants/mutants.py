@@ -59,6 +59,8 @@ STEPS = [
         ("punched_first", "V2: space is free once it was given back"),
         ("not_zero", "V2: space of a device, or that could not be punched, is not zero"),
         ("tail_cleared", "V2: what is behind the last block at attach is not zero"),
+        ("cleared_ahead", "V2: what a device has is not zero until it is cleared"),
+        ("zero_only", "V2: without any wait only what reads as zeroes is taken"),
         ("empty_first", "V2: a file is cut when both headers say that the log is empty"),
         ("applied_first", "V3: pages are durable in place before the next entry"),
         ("apply_counts", "V3: a page that could not be applied ends all commits"),
@@ -268,6 +270,21 @@ CHAINS = [
                    "\t*where = vhdx_bat_read(page, vhdx_bat_slot_of(entry_at)).offset;\n\treturn 0;"))),
 ]
 
+# Of blocks that are made.
+FIRST_WRITES = [
+    Mutant("first_write_look_twice", "V1: a block is looked up once more within the operation",
+           by="vhdx/io_concurrent:made_since_it_was_looked_up",
+           edits=(("kmod/disk/io_slow.c", "\tif (extent.kind != VHDX_MAPPING_ZERO && "
+                   "extent.kind != VHDX_MAPPING_PARENT) {\n", "\tif (0) {\n"),)),
+    Mutant("first_write_cleared", "V2: what a device has is not zero until it is cleared",
+           by="vhdx/io_stale:device_1M",
+           edits=(("kmod/layer/space.c", "if (!err && c->ops->clear(c, from, to - from))",
+                   "if (0)"),)),
+    Mutant("first_write_zero_only", "V2: without any wait only what reads as zeroes is taken",
+           by="vhdx/discard:nothing_stale_on_a_device",
+           edits=(("kmod/layer/freed.c", "else if (zero && !freed->zero)", "else if (0)"),)),
+]
+
 # Of blocks that are discarded.
 DISCARDS = [
     Mutant("discard_flip", "V1: what looked a block up has left before that is unmapped",
@@ -299,4 +316,4 @@ OBSERVED = [
                    "!vhdx_observers_caught(bio)) {", "if (unlikely(vhdx_is_swap_out(bio))) {"))),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DISCARDS + OBSERVED
+MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + FIRST_WRITES + DISCARDS + OBSERVED
