@@ -344,6 +344,8 @@ static bool map(struct vhdx_io *io, const struct vhdx_mapping *extent)
 	case VHDX_MAPPING_PARENT:
 		if (unlikely(vhdx_io_is_unmap(io)) && vhdx_io_needs_no_block(io, extent))
 			hand_over(io, VHDX_SLOW_UNMAP, vhdx_io_unmap);
+		else if (write && vhdx_io_allocate_now(io))
+			send(io, vhdx_io_new_place(io));
 		else if (write)
 			hand_over(io, VHDX_SLOW_ALLOCATE, vhdx_io_allocate);
 		else

@@ -98,6 +98,7 @@ void vhdx_io_slow(struct vhdx_io *io);
 bool vhdx_io_wait_for_block(struct vhdx_io *io);
 void vhdx_io_block_ended(struct list_head *link);
 void vhdx_io_allocate(struct vhdx_io *io);
+bool vhdx_io_allocate_now(struct vhdx_io *io);
 u64 vhdx_io_new_place(const struct vhdx_io *io);
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status);
 bool vhdx_io_wait_while_dirty(struct vhdx_io *io, void (*again)(struct vhdx_io *io));

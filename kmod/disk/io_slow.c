@@ -81,14 +81,28 @@ void vhdx_io_block_ended(struct list_head *link)
 
 /* ---- allocate a block ---------------------------------------------------------- */
 
-/* The block is mapped, or it is not: pieces that waited for it look it up again. */
+static void end_work(struct work_struct *work)
+{
+	unsigned int flags = vhdx_scope_enter();
+
+	vhdx_block_op_end(container_of(work, struct vhdx_block_op, work));
+	vhdx_scope_leave(flags);
+}
+
+/*
+ * The block is mapped, or it is not: pieces that waited for it look it up again, in a worker: here
+ * may be a place that one of them comes from. Any context.
+ */
 static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
 {
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
 
 	if (op->pin.entry)
 		leaf->mapping->release(leaf, io->disk_offset, &op->pin);
-	vhdx_block_op_end(&leaf->writer.blocks, op);
+	if (vhdx_block_op_end_alone(op))
+		return;
+	INIT_WORK(&op->work, end_work);
+	queue_work(io->disk->publish_wq, &op->work);
 }
 
 /**
@@ -117,9 +131,9 @@ static int zero_around(struct vhdx_io *io, u64 where)
 	int err = 0;
 
 	if (begin)
-		err = c->ops->zero(c, where, begin);
+		err = c->ops->zero(c, where, begin, false);
 	if (!err && end < block_size)
-		err = c->ops->zero(c, where + end, block_size - end);
+		err = c->ops->zero(c, where + end, block_size - end, false);
 	return err;
 }
 
@@ -206,25 +220,65 @@ void vhdx_io_allocate(struct vhdx_io *io)
 	queue_work(io->disk->allocate_wq, &io->work);
 }
 
-static void publish_work(struct work_struct *work)
+/**
+ * vhdx_io_allocate_now() - vhdx_io_allocate() if that has nothing to wait for
+ * @io:		inside the gate, admitted, session begun
+ *
+ * Any process context; never waits. Returns false if a worker has to do it. Otherwise the piece has
+ * the operation that makes its block, and is to be sent there.
+ */
+bool vhdx_io_allocate_now(struct vhdx_io *io)
 {
-	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	struct vhdx_block_op *op;
+
+	if (READ_ONCE(leaf->pages.dirty_count) >= DIRTY_PAGES_MAX)
+		return false;
+	op = vhdx_block_op_try(&leaf->writer.blocks, block_of(io));
+	if (!op)
+		return false;
+	if (!leaf->mapping->take(leaf, io->disk_offset, io->length, &op->pin, &op->room)) {
+		end_op(io, op);
+		return false;
+	}
+	trace_vhdx_allocate(io->disk->index, op->block, op->room.where, op->room.zeroed);
+	io->op = op;
+	io->commit = io->orig->bi_opf & REQ_FUA;
+	return true;
+}
+
+static void publish(struct vhdx_io *io)
+{
 	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
 	struct vhdx_block_op *op = io->op;
-	unsigned int flags = vhdx_scope_enter();
 
-	if (op->unmaps) {
-		vhdx_io_end_unmap(io);
-		goto out;
-	}
-	if (io->status)
-		leaf->mapping->abandon(leaf, &op->room, blk_status_to_errno(io->status));
-	else
-		leaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);
+	leaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);
+	io->op = NULL;
+	end_op(io, op);
+	vhdx_io_done(io, BLK_STS_OK);
+}
+
+/* Nothing was written, or it failed: the room may be another block's. */
+static void abandon(struct vhdx_io *io)
+{
+	struct vhdx_open_layer *leaf = vhdx_disk_leaf(io->disk);
+	struct vhdx_block_op *op = io->op;
+
+	leaf->mapping->abandon(leaf, &op->room, blk_status_to_errno(io->status));
 	io->op = NULL;
 	end_op(io, op);
 	vhdx_io_done(io, io->status);
-out:
+}
+
+static void publish_work(struct work_struct *work)
+{
+	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
+	unsigned int flags = vhdx_scope_enter();
+
+	if (io->op->unmaps)
+		vhdx_io_end_unmap(io);
+	else
+		abandon(io);
 	vhdx_scope_leave(flags);
 }
 
@@ -237,6 +291,10 @@ out:
  */
 void vhdx_io_publish(struct vhdx_io *io, blk_status_t status)
 {
+	if (!status && !io->op->unmaps) {
+		publish(io);
+		return;
+	}
 	io->status = status;
 	INIT_WORK(&io->work, publish_work);
 	queue_work(io->disk->publish_wq, &io->work);

@@ -88,7 +88,7 @@ static void end_op(struct vhdx_io *io, struct vhdx_block_op *op)
 	blocks_of(io, &offset, &length);
 	if (op->pin.entry)
 		leaf->mapping->release_blocks(leaf, offset, length, &op->pin);
-	vhdx_block_op_end(&leaf->writer.blocks, op);
+	vhdx_block_op_end(op);
 }
 
 static int begin_op(struct vhdx_io *io, struct vhdx_block_op **op)
@@ -180,7 +180,8 @@ static void zero_work(struct work_struct *work)
 	struct vhdx_io *io = container_of(work, struct vhdx_io, work);
 	struct vhdx_container *container = io->request.container;
 	unsigned int flags = vhdx_scope_enter();
-	int err = container->ops->zero(container, io->request.offset, io->length);
+	int err = container->ops->zero(container, io->request.offset, io->length,
+				       io->orig->bi_opf & REQ_NOUNMAP);
 
 	vhdx_io_done(io, errno_to_blk_status(err));
 	vhdx_scope_leave(flags);

@@ -265,7 +265,9 @@ static int zero_behind_disk(struct vhdx_open_layer *layer, u64 offset, u64 where
 	struct vhdx_container *c = layer->writer.container;
 	u64 used = geo->disk_size - round_down(offset, geo->block_size);
 
-	return used < geo->block_size ? c->ops->zero(c, where + used, geo->block_size - used) : 0;
+	if (used >= geo->block_size)
+		return 0;
+	return c->ops->zero(c, where + used, geo->block_size - used, false);
 }
 
 /* Of a block whose other sectors are its parent's nothing is read that was not written. */
@@ -315,6 +317,39 @@ static int bat_place(struct vhdx_open_layer *layer, u64 offset, struct vhdx_pin 
 	if (err)
 		bat_abandon(layer, room, err);
 	return err;
+}
+
+/*
+ * Of a child, only blocks that are written as a whole: for the others sectors are to be found, and
+ * may have to be made.
+ */
+static bool bat_take(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
+		     struct vhdx_room *room)
+{
+	const struct vhdx_geometry *geo = &layer->image.geo;
+	bool whole = length == geo->block_size;
+	u64 entry = vhdx_bat_entry_of(layer, offset);
+	struct vhdx_mapping extent;
+
+	if ((geo->has_parent && !whole) || vhdx_writer_is_lost(layer))
+		return false;
+	memset(pin, 0, sizeof(*pin));
+	pin->entry = vhdx_page_pin(&layer->pages, entry);
+	if (!pin->entry)
+		return false;
+	pin->whole = true;
+	vhdx_page_hold(&layer->pages, pin->entry, vhdx_bat_slot_of(entry));
+	bat_held(layer, offset, length, pin, &extent);
+	if (!is_elsewhere(&extent) || !vhdx_page_is_reserved(pin->entry) ||
+	    vhdx_bat_read(pin->entry, vhdx_bat_slot_of(entry)).state ==
+	    VHDX_BLOCK_PARTIALLY_PRESENT ||
+	    !vhdx_allocator_take_now(layer, geo->block_size, !whole, &room->where)) {
+		bat_release(layer, offset, pin);
+		return false;
+	}
+	room->fresh = true;
+	room->zeroed = true;
+	return true;
 }
 
 /*
@@ -409,6 +444,7 @@ const struct vhdx_mapping_ops vhdx_mapping_bat = {
 	.release	= bat_release,
 	.held		= bat_held,
 	.place		= bat_place,
+	.take		= bat_take,
 	.publish	= bat_publish,
 	.abandon	= bat_abandon,
 	.whole		= vhdx_unmap_whole,

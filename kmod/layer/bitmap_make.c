@@ -55,7 +55,7 @@ static int make(struct vhdx_open_layer *layer, struct vhdx_page *page, u64 entry
 	if (err)
 		return err;
 	if (!zeroed)
-		err = c->ops->zero(c, entry.offset, VHDX_BITMAP_BLOCK_SIZE);
+		err = c->ops->zero(c, entry.offset, VHDX_BITMAP_BLOCK_SIZE, true);
 	if (err) {
 		vhdx_allocator_give_back(layer, entry.offset, VHDX_BITMAP_BLOCK_SIZE, err);
 		return err;

@@ -67,6 +67,36 @@ static struct vhdx_block_op *find(struct vhdx_block_ops *ops, u64 block, u32 cou
 	return NULL;
 }
 
+/*
+ * Begins the operation, with what was allocated for it, unless another one is under way: then that
+ * is returned, for which @waiter waits, if there is one.
+ */
+static struct vhdx_block_op *begin(struct vhdx_block_ops *ops, struct vhdx_block_op *op, u64 block,
+				   u32 count, struct list_head *waiter)
+{
+	struct vhdx_block_op *other;
+	unsigned long flags;
+
+	memset(op, 0, sizeof(*op));
+	op->ops = ops;
+	op->block = block;
+	op->count = count;
+	INIT_LIST_HEAD(&op->wide);
+	INIT_LIST_HEAD(&op->waiting);
+
+	spin_lock_irqsave(&ops->lock, flags);
+	other = find(ops, block, count);
+	if (!other) {
+		hash_add(ops->under_way, &op->link, block);
+		if (count > 1)
+			list_add(&op->wide, &ops->wide);
+	} else if (waiter) {
+		list_add_tail(waiter, &other->waiting);
+	}
+	spin_unlock_irqrestore(&ops->lock, flags);
+	return other;
+}
+
 /**
  * vhdx_block_op_begin() - begin an operation, or wait for one that is under way
  * @ops:	of the layer
@@ -80,26 +110,25 @@ struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block,
 					  struct list_head *waiter)
 {
 	struct vhdx_block_op *op = mempool_alloc(&ops->pool, GFP_NOIO);
-	struct vhdx_block_op *other;
-	unsigned long flags;
 
-	memset(op, 0, sizeof(*op));
-	op->block = block;
-	op->count = count;
-	INIT_LIST_HEAD(&op->wide);
-	INIT_LIST_HEAD(&op->waiting);
+	if (!begin(ops, op, block, count, waiter))
+		return op;
+	mempool_free(op, &ops->pool);
+	return NULL;
+}
 
-	spin_lock_irqsave(&ops->lock, flags);
-	other = find(ops, block, count);
-	if (other) {
-		list_add_tail(waiter, &other->waiting);
-	} else {
-		hash_add(ops->under_way, &op->link, block);
-		if (count > 1)
-			list_add(&op->wide, &ops->wide);
-	}
-	spin_unlock_irqrestore(&ops->lock, flags);
-	if (!other)
+/**
+ * vhdx_block_op_try() - begin an operation on one block, without any wait
+ * @ops:	of the layer
+ * @block:	number of the payload block
+ *
+ * Any context. Returns NULL if another one is under way, or if there is no memory.
+ */
+struct vhdx_block_op *vhdx_block_op_try(struct vhdx_block_ops *ops, u64 block)
+{
+	struct vhdx_block_op *op = mempool_alloc(&ops->pool, GFP_NOWAIT | __GFP_NOWARN);
+
+	if (!op || !begin(ops, op, block, 1, NULL))
 		return op;
 	mempool_free(op, &ops->pool);
 	return NULL;
@@ -126,24 +155,52 @@ bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head 
 	return op;
 }
 
+static void remove(struct vhdx_block_op *op)
+{
+	lockdep_assert_held(&op->ops->lock);
+	hash_del(&op->link);
+	list_del(&op->wide);
+}
+
 /**
  * vhdx_block_op_end() - another operation may begin; pieces that waited go on
- * @ops:	of the layer
  * @op:		begun, and not held any more; gone afterwards
  */
-void vhdx_block_op_end(struct vhdx_block_ops *ops, struct vhdx_block_op *op)
+void vhdx_block_op_end(struct vhdx_block_op *op)
 {
+	struct vhdx_block_ops *ops = op->ops;
 	struct list_head *waiter, *next;
 	unsigned long flags;
 	LIST_HEAD(waiting);
 
 	spin_lock_irqsave(&ops->lock, flags);
-	hash_del(&op->link);
-	list_del(&op->wide);
+	remove(op);
 	list_splice_init(&op->waiting, &waiting);
 	spin_unlock_irqrestore(&ops->lock, flags);
 
 	mempool_free(op, &ops->pool);
 	list_for_each_safe(waiter, next, &waiting)
 		ops->resume(waiter);
+}
+
+/**
+ * vhdx_block_op_end_alone() - the same if no piece waits
+ * @op:		begun, and not held any more; gone afterwards, if no piece waits
+ *
+ * Any context. Returns false if one does: then the operation is still under way.
+ */
+bool vhdx_block_op_end_alone(struct vhdx_block_op *op)
+{
+	struct vhdx_block_ops *ops = op->ops;
+	unsigned long flags;
+	bool alone;
+
+	spin_lock_irqsave(&ops->lock, flags);
+	alone = list_empty(&op->waiting);
+	if (alone)
+		remove(op);
+	spin_unlock_irqrestore(&ops->lock, flags);
+	if (alone)
+		mempool_free(op, &ops->pool);
+	return alone;
 }

@@ -11,7 +11,7 @@
  *			looks at that page: what was seen before may have been one that was evicted
  *			since, and loaded again (rule V1)
  *	...		vhdx_gate_flip() here, if what the entry names is to be taken away
- *	release, end	pieces that waited look again
+ *	release, end	pieces that waited look again; in a task that may go on with them
  */
 #ifndef VHDX_BLOCK_OP_H
 #define VHDX_BLOCK_OP_H
@@ -21,6 +21,7 @@
 #include <linux/hashtable.h>
 #include <linux/mempool.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 /**
  * struct vhdx_block_op - an operation on blocks
@@ -32,6 +33,8 @@
  * @room:	where data goes that is written
  * @pin:	from ->hold()
  * @waiting:	pieces of I/O that came meanwhile
+ * @ops:	of the layer; and
+ * @work:	for who ends it where pieces that waited can't go on
  */
 struct vhdx_block_op {
 	struct hlist_node link;
@@ -42,6 +45,8 @@ struct vhdx_block_op {
 	struct vhdx_room room;
 	struct vhdx_pin pin;
 	struct list_head waiting;
+	struct vhdx_block_ops *ops;
+	struct work_struct work;
 };
 
 /**
@@ -64,7 +69,9 @@ int vhdx_block_ops_init(struct vhdx_block_ops *ops, void (*resume)(struct list_h
 void vhdx_block_ops_destroy(struct vhdx_block_ops *ops);
 struct vhdx_block_op *vhdx_block_op_begin(struct vhdx_block_ops *ops, u64 block, u32 count,
 					  struct list_head *waiter);
+struct vhdx_block_op *vhdx_block_op_try(struct vhdx_block_ops *ops, u64 block);
 bool vhdx_block_op_wait(struct vhdx_block_ops *ops, u64 block, struct list_head *waiter);
-void vhdx_block_op_end(struct vhdx_block_ops *ops, struct vhdx_block_op *op);
+void vhdx_block_op_end(struct vhdx_block_op *op);
+bool vhdx_block_op_end_alone(struct vhdx_block_op *op);
 
 #endif

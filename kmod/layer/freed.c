@@ -135,22 +135,29 @@ void vhdx_freed_logged(struct vhdx_open_layer *layer)
  * vhdx_freed_take() - a block of the space that is free
  * @space:	of the container
  * @length:	of blocks
+ * @zero:	it is to read as zeroes
  * @where:	receives it
- * @zero:	receives whether it reads as zeroes
+ * @zeroed:	receives whether it does
  *
- * Returns false if there is none.
+ * Returns 0; -ENOENT: there is none; -EAGAIN: the next one does not read as zeroes. Waits for
+ * nothing.
  */
-bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, bool *zero)
+int vhdx_freed_take(struct vhdx_freed_space *space, u32 length, bool zero, u64 *where, bool *zeroed)
 {
 	struct vhdx_freed *freed, *empty = NULL;
 	struct vhdx_extent *extent;
+	int err = 0;
 
 	spin_lock(&space->lock);
 	freed = list_first_entry_or_null(&space->free, struct vhdx_freed, link);
-	if (freed) {
+	if (!freed) {
+		err = -ENOENT;
+	} else if (zero && !freed->zero) {
+		err = -EAGAIN;
+	} else {
 		extent = &freed->extents[freed->count - 1];
 		*where = extent->offset;
-		*zero = freed->zero;
+		*zeroed = freed->zero;
 		extent->offset += length;
 		extent->length -= length;
 		if (!extent->length && !--freed->count) {
@@ -159,8 +166,9 @@ bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, boo
 		}
 	}
 	spin_unlock(&space->lock);
-	kvfree(empty);
-	return freed;
+	if (empty)
+		kvfree_rcu(empty, rcu);
+	return err;
 }
 
 /**

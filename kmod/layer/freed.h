@@ -17,6 +17,7 @@
 #include "core/vhdx/image.h"
 
 #include <linux/list.h>
+#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -27,11 +28,13 @@ struct vhdx_open_layer;
  * @link:	in freed->unmapped, or freed->free
  * @transaction: that it is part of
  * @zero:	free: it reads as zeroes
+ * @rcu:	frees it where nothing may be waited for
  * @count:	of @extents
  * @extents:	in the container; whole blocks
  */
 struct vhdx_freed {
 	struct list_head link;
+	struct rcu_head rcu;
 	u64 transaction;
 	bool zero;
 	u32 count;
@@ -60,7 +63,8 @@ struct vhdx_freed *vhdx_freed_alloc(u32 blocks);
 void vhdx_freed_add(struct vhdx_freed *freed, u64 where, u32 length);
 void vhdx_freed_give(struct vhdx_open_layer *layer, struct vhdx_freed *freed, u64 transaction);
 void vhdx_freed_logged(struct vhdx_open_layer *layer);
-bool vhdx_freed_take(struct vhdx_freed_space *space, u32 length, u64 *where, bool *zero);
+int vhdx_freed_take(struct vhdx_freed_space *space, u32 length, bool zero, u64 *where,
+		    bool *zeroed);
 int vhdx_freed_wait(struct vhdx_freed_space *space);
 u64 vhdx_freed_finish(struct vhdx_open_layer *layer, u64 end);
 

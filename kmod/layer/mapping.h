@@ -122,8 +122,11 @@ typedef int (*vhdx_announce_fn)(void *context, u64 sequence);
  * @place:	reserve room for an unmapped block, or find the one that has other sectors; and for
  *		all that @publish and the commit after it will write: those must not run out of
  *		space. Sleeps; -EAGAIN: after the next commit
+ * @take:	@hold, @held and @place in one, of a block of which all is in memory, and for which
+ *		room is ready that reads as zeroes where it has to. Any process context, also inside
+ *		the gate; never waits. False: nothing has happened
  * @publish:	@length bytes at @offset are complete in @room: map them. Never fails, since the
- *		block is held
+ *		block is held. Any context, and so is @release then
  * @abandon:	give the room of @place back; @err says why
  * @whole:	how many of @length bytes from @offset on can be unmapped at once: whole blocks,
  *		counting a last one that the disk ends in; 0: no whole block begins there
@@ -180,6 +183,8 @@ struct vhdx_mapping_ops {
 	void (*held)(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
 		     struct vhdx_mapping *extent);
 	int (*place)(struct vhdx_open_layer *layer, u64 offset, struct vhdx_pin *pin,
+		     struct vhdx_room *room);
+	bool (*take)(struct vhdx_open_layer *layer, u64 offset, u64 length, struct vhdx_pin *pin,
 		     struct vhdx_room *room);
 	void (*publish)(struct vhdx_open_layer *layer, u64 offset, u64 length,
 			const struct vhdx_room *room, struct vhdx_pin *pin);

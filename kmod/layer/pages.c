@@ -68,14 +68,14 @@ static bool evict(struct vhdx_page_cache *cache)
 {
 	struct vhdx_page *page;
 
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
 	if (page) {
 		list_del_init(&page->link);
 		cache->clean_count--;
 		drop(page);
 	}
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 	return page;
 }
 
@@ -85,14 +85,14 @@ static bool second_chance(struct vhdx_page_cache *cache)
 	struct vhdx_page *page;
 	bool used = false;
 
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	page = list_first_entry_or_null(&cache->clean, struct vhdx_page, link);
 	if (page && page->used) {
 		WRITE_ONCE(page->used, false);
 		list_move_tail(&page->link, &cache->clean);
 		used = true;
 	}
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 	return used;
 }
 
@@ -114,9 +114,9 @@ static void make_room(struct vhdx_page_cache *cache)
 
 static void starve(struct vhdx_page_cache *cache, int by)
 {
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	cache->starving += by;
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 }
 
 /*
@@ -214,15 +214,28 @@ struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset)
 static struct vhdx_page *pin(struct vhdx_page_cache *cache, u64 index)
 {
 	struct vhdx_page *page;
+	unsigned long flags;
 
-	spin_lock(&cache->lock);
+	spin_lock_irqsave(&cache->lock, flags);
 	page = find(cache, index);
 	if (page && !page->pins++ && !list_empty(&page->link)) {
 		list_del_init(&page->link);
 		cache->clean_count--;
 	}
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 	return page;
+}
+
+/**
+ * vhdx_page_pin() - the page of a container offset, if it is in memory, pinned
+ * @cache:	the cache
+ * @offset:	container offset
+ *
+ * Any context. NULL: it is not. vhdx_page_put() it.
+ */
+struct vhdx_page *vhdx_page_pin(struct vhdx_page_cache *cache, u64 offset)
+{
+	return pin(cache, offset / VHDX_PAGE);
 }
 
 /**
@@ -257,9 +270,9 @@ struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx
 	page = page_load(cache, kind, container, index, wait);
 	if (IS_ERR(page))
 		goto out;
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	add(page, chain_of(cache, index));
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 	/* What other disks have taken is not taken from this one's reserve. */
 	if (too_many() && READ_ONCE(cache->clean_count) > VHDX_PAGES_KEPT)
 		make_room(cache);
@@ -284,13 +297,17 @@ static void unpin_locked(struct vhdx_page_cache *cache, struct vhdx_page *page)
 /**
  * vhdx_page_put() - give a pin up
  * @cache:	the cache
- * @page:	from vhdx_page_get()
+ * @page:	from vhdx_page_get(), or vhdx_page_pin()
+ *
+ * Any context.
  */
 void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	unpin_locked(cache, page);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -299,14 +316,16 @@ void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page)
  * @page:	pinned
  * @entry:	0 … VHDX_PAGE_ENTRIES - 1, not busy
  *
- * What comes through the gate after it was flipped sees it.
+ * What comes through the gate after it was flipped sees it. Any context.
  */
 void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	set_bit(entry, page->busy);
 	WRITE_ONCE(page->odd, page->odd + 1);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -314,14 +333,18 @@ void vhdx_page_hold(struct vhdx_page_cache *cache, struct vhdx_page *page, unsig
  * @cache:	the cache
  * @page:	pinned
  * @entry:	held
+ *
+ * Any context.
  */
 void vhdx_page_release(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	clear_bit_unlock(entry, page->busy);
 	/* Behind what was done to the entry: pairs with vhdx_page_is_busy(). */
 	smp_store_release(&page->odd, page->odd - 1);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -337,7 +360,7 @@ int vhdx_page_reserve(struct vhdx_page_cache *cache, struct vhdx_page *page)
 {
 	int err = 0;
 
-	if (READ_ONCE(page->reserved) || !cache->ops->reserve)
+	if (vhdx_page_is_reserved(page))
 		return 0;
 	/* One task at a time: once it is reserved the page may change. */
 	mutex_lock(&cache->reserve_lock);
@@ -388,14 +411,16 @@ static void set_entry(struct vhdx_page *page, unsigned int entry, u64 value)
  * @entry:	0 … VHDX_PAGE_ENTRIES - 1
  * @value:	in host byte order
  *
- * Rule V1: what the entry points to is complete already.
+ * Rule V1: what the entry points to is complete already. Any context.
  */
 void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsigned int entry,
 		   u64 value)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	set_entry(page, entry, value);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -406,15 +431,17 @@ void vhdx_page_set(struct vhdx_page_cache *cache, struct vhdx_page *page, unsign
  * @value:	in host byte order
  *
  * No log entry has it before what was changed before it (rule V7). A page goes to the end of those
- * that are dirty once for each of its entries at the most.
+ * that are dirty once for each of its entries at the most. Any context.
  */
 void vhdx_page_set_last(struct vhdx_page_cache *cache, struct vhdx_page *page,
 			unsigned int entry, u64 value)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	set_entry(page, entry, value);
 	list_move_tail(&page->link, &cache->dirty);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -425,16 +452,18 @@ void vhdx_page_set_last(struct vhdx_page_cache *cache, struct vhdx_page *page,
  * @bit:	the first one
  * @end:	behind the last one
  *
- * Rule V1: the sectors of bits that are set are complete already.
+ * Rule V1: the sectors of bits that are set are complete already. Any context.
  */
 void vhdx_page_fill(struct vhdx_page_cache *cache, struct vhdx_page *page, bool set, u32 bit,
 		    u32 end)
 {
-	spin_lock(&cache->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&cache->lock, flags);
 	begin_change(page);
 	vhdx_bitmap_fill(page->entries, set, bit, end);
 	end_change(page);
-	spin_unlock(&cache->lock);
+	spin_unlock_irqrestore(&cache->lock, flags);
 }
 
 /**
@@ -447,10 +476,10 @@ u64 vhdx_page_cache_close_transaction(struct vhdx_page_cache *cache)
 {
 	u64 transaction;
 
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	transaction = cache->marks.running++;
 	cache->owed = cache->dirty_count;
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 	return transaction;
 }
 
@@ -471,7 +500,7 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 	unsigned int n;
 
 	for (n = 0; n < max; n++) {
-		spin_lock(&cache->lock);
+		spin_lock_irq(&cache->lock);
 		page = list_first_entry_or_null(&cache->dirty, struct vhdx_page, link);
 		if (page) {
 			list_del_init(&page->link);
@@ -483,7 +512,7 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 			memcpy(copies[n].sector, page->entries, VHDX_PAGE);
 			pages[n] = page;
 		}
-		spin_unlock(&cache->lock);
+		spin_unlock_irq(&cache->lock);
 		if (!page)
 			break;
 	}
@@ -503,10 +532,10 @@ void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **p
 {
 	unsigned int i;
 
-	spin_lock(&cache->lock);
+	spin_lock_irq(&cache->lock);
 	for (i = 0; i < count; i++)
 		unpin_locked(cache, pages[i]);
-	spin_unlock(&cache->lock);
+	spin_unlock_irq(&cache->lock);
 }
 
 /* ---- reclaim ------------------------------------------------------------------ */

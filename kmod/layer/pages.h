@@ -115,7 +115,8 @@ struct vhdx_watermarks {
  * struct vhdx_page_cache - the cache of one container
  * @pool:	what pages are made of
  * @chains:	the pages, by a hash of their index; 1 << @chain_bits lists
- * @lock:	everything below, @chains, and the contents of pages while they change
+ * @lock:	everything below, @chains, and the contents of pages while they change; a block is
+ *		mapped wherever its data is found to be complete: any context
  * @count:	of all pages that can be found
  * @owed:	how many of @dirty have changes of a transaction that was closed
  * @marks:	of its transactions: @running under @lock, the others under journal->lock
@@ -151,6 +152,7 @@ int vhdx_page_cache_init(struct vhdx_page_cache *cache, const struct vhdx_page_c
 void vhdx_page_cache_destroy(struct vhdx_page_cache *cache);
 
 struct vhdx_page *vhdx_page_peek(struct vhdx_page_cache *cache, u64 offset);
+struct vhdx_page *vhdx_page_pin(struct vhdx_page_cache *cache, u64 offset);
 struct vhdx_page *vhdx_page_get(struct vhdx_page_cache *cache, const struct vhdx_page_kind *kind,
 				struct vhdx_container *container, u64 offset, bool wait);
 void vhdx_page_put(struct vhdx_page_cache *cache, struct vhdx_page *page);
@@ -169,6 +171,12 @@ unsigned int vhdx_page_cache_take_dirty(struct vhdx_page_cache *cache, struct vh
 					struct vhdx_page **pages, unsigned int max);
 void vhdx_page_cache_applied(struct vhdx_page_cache *cache, struct vhdx_page **pages,
 			     unsigned int count);
+
+/* May it change? See vhdx_page_reserve(). */
+static inline bool vhdx_page_is_reserved(const struct vhdx_page *page)
+{
+	return READ_ONCE(page->reserved) || !page->cache->ops->reserve;
+}
 
 /* How much memory the pages of a cache take: of one that was never made, none. */
 static inline u64 vhdx_page_cache_bytes(const struct vhdx_page_cache *cache)

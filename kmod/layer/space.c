@@ -3,12 +3,21 @@
 #include "layer.h"
 #include "store/scope.h"
 
+#include <linux/ktime.h>
 #include <linux/slab.h>
 
 #define SCAN_PAGES	16
 
-/* What a container grows by, at the least. */
-#define GROW_STEP	(32 * VHDX_MIB)
+/*
+ * How far room is made ahead: so much, or one block, at the least; so many blocks of a file, or of
+ * a device, where that takes no longer than SOON_NS, and half as much again where it takes longer
+ * than LATE_NS: a write may wait for it. A file is left that much longer by a crash.
+ */
+#define AHEAD		(32 * VHDX_MIB)
+#define BLOCKS_GROWN	16
+#define BLOCKS_CLEARED	64
+#define SOON_NS		(4 * NSEC_PER_MSEC)
+#define LATE_NS		(32 * NSEC_PER_MSEC)
 
 static void prepare_work(struct work_struct *work);
 
@@ -79,7 +88,8 @@ static void take_tail(struct vhdx_open_layer *layer, u64 end)
 
 	lockdep_assert_held(&a->lock);
 	a->end = end;
-	a->ready = max(end, READ_ONCE(c->size));
+	/* What a device has there may be most of it: it is cleared ahead of what is needed. */
+	a->ready = c->ops->can_grow ? max(end, READ_ONCE(c->size)) : end;
 	a->found = end < a->ready ? a->ready : 0;
 	a->zero = a->ready;
 	if (end < a->ready && !c->ops->clear(c, end, a->ready - end))
@@ -174,24 +184,99 @@ static int reserve_log(struct vhdx_open_layer *layer)
 		return 0;
 	err = vhdx_layer_verify(layer);
 	if (!err && c->ops->can_grow)
-		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header));
+		err = c->ops->zero(c, header->log_offset, vhdx_journal_ring(header), true);
 	layer->writer.space.log_reserved = !err;
 	return err;
 }
 
+static u64 blocks_or_more(const struct vhdx_open_layer *layer, u64 blocks)
+{
+	return max_t(u64, AHEAD, blocks * layer->image.geo.block_size);
+}
+
+/* How far room is made ahead; of @prepare alone. */
+static u64 step(const struct vhdx_open_layer *layer)
+{
+	return max(READ_ONCE(layer->writer.space.step), blocks_or_more(layer, 1));
+}
+
+static void adapt_step(struct vhdx_open_layer *layer, u64 took_ns)
+{
+	u64 most = blocks_or_more(layer, layer->writer.container->ops->can_grow ? BLOCKS_GROWN :
+										  BLOCKS_CLEARED);
+	u64 next = step(layer);
+
+	if (took_ns < SOON_NS)
+		next = min(2 * next, most);
+	else if (took_ns > LATE_NS)
+		next /= 2;
+	WRITE_ONCE(layer->writer.space.step, next);
+}
+
+static bool is_low(const struct vhdx_open_layer *layer)
+{
+	const struct vhdx_allocator *a = &layer->writer.space;
+
+	lockdep_assert_held(&a->lock);
+	return a->ready - a->end < max_t(u64, step(layer) / 2, layer->image.geo.block_size);
+}
+
 /*
- * Room for one block is enough: no write fails because there is not more. @from receives where
- * the container ended: what it grows by here is zero; what another program appended meanwhile is
- * whatever that wrote.
+ * Room for one block is enough: no write fails because there is not more. A device may have some
+ * more than that. @from receives where the container ended: what it grows by here is zero; what
+ * another program appended meanwhile is whatever that wrote.
  */
-static int grow(struct vhdx_open_layer *layer, u64 end, u64 *from)
+static int extend(struct vhdx_open_layer *layer, u64 end, u64 *to, u64 *from)
 {
 	struct vhdx_container *c = layer->writer.container;
-	u32 block_size = layer->image.geo.block_size;
+	u64 least = end + layer->image.geo.block_size;
+	int err = c->ops->extend(c, *to, from);
+
+	if (!err)
+		return 0;
+	*to = c->ops->can_grow ? least : max(least, round_down(*from, VHDX_MIB));
+	return c->ops->extend(c, *to, from);
+}
+
+/* Where that can't be done, blocks are zeroed as they come. */
+static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 to, u64 *zero)
+{
+	struct vhdx_container *c = layer->writer.container;
 	int err;
 
-	err = c->ops->extend(c, end + max_t(u64, block_size, GROW_STEP), from);
-	return err ? c->ops->extend(c, end + block_size, from) : 0;
+	if (to <= from)
+		return 0;
+	/* Not in an image that was written over this one. */
+	err = vhdx_layer_verify(layer);
+	if (!err && c->ops->clear(c, from, to - from))
+		*zero = to;
+	return err;
+}
+
+/*
+ * @ready and @zero receive where room ends then, and from where on it reads as zeroes. No block is
+ * behind @ready before.
+ */
+static int grow(struct vhdx_open_layer *layer, u64 end, u64 *ready, u64 *zero)
+{
+	struct vhdx_container *c = layer->writer.container;
+	u64 from, start = ktime_get_ns(), to = end + step(layer);
+	int err = extend(layer, end, &to, &from);
+
+	if (err)
+		return err;
+	if (c->ops->can_grow) {
+		to = READ_ONCE(c->size);
+		if (from > *ready)
+			*zero = from;
+	} else {
+		err = clear_ahead(layer, *ready, to, zero);
+	}
+	if (err || to <= *ready)
+		return err;
+	*ready = to;
+	adapt_step(layer, ktime_get_ns() - start);
+	return 0;
 }
 
 static void prepare_work(struct work_struct *work)
@@ -199,7 +284,7 @@ static void prepare_work(struct work_struct *work)
 	struct vhdx_allocator *a = container_of(work, struct vhdx_allocator, prepare);
 	struct vhdx_open_layer *layer = container_of(a, struct vhdx_open_layer, writer.space);
 	unsigned int flags = vhdx_scope_enter();
-	u64 end, from = 0;
+	u64 end, ready, zero = 0;
 	int err;
 
 	mutex_lock(&a->lock);
@@ -207,17 +292,22 @@ static void prepare_work(struct work_struct *work)
 	if (!err)
 		err = reserve_log(layer);
 	end = a->end;
+	ready = a->ready;
 	mutex_unlock(&a->lock);
 	if (!err)
-		err = grow(layer, end, &from);
+		err = grow(layer, end, &ready, &zero);
 	mutex_lock(&a->lock);
 	a->error = err;
 	/* Appended by another program: neither zero, nor to be cut off. */
-	if (from > a->ready) {
-		a->zero = from;
-		a->found = from;
+	if (zero > a->zero) {
+		a->zero = zero;
+		a->found = zero;
 	}
-	a->ready = max(a->ready, READ_ONCE(layer->writer.container->size));
+	if (ready > a->ready) {
+		a->ready = ready;
+		if (is_low(layer))
+			queue_work(layer->writer.space_wq, &a->prepare);
+	}
 	mutex_unlock(&a->lock);
 	vhdx_scope_leave(flags);
 }
@@ -266,25 +356,42 @@ static bool may_be_spare(const struct vhdx_open_layer *layer, u32 length)
 	return length == layer->image.geo.block_size;
 }
 
-static bool take_ready(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed)
+/* Of what was given back, first; -ENOENT: there is nothing; -EAGAIN: it does not read as zeroes. */
+static int take_used(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+		     bool *zeroed)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 
+	lockdep_assert_held(&a->lock);
+	if (!may_be_spare(layer, length))
+		return -ENOENT;
+	if (!a->spare_count)
+		return vhdx_freed_take(&a->freed, length, zero, offset, zeroed);
+	if (zero)
+		return -EAGAIN;
+	*offset = a->spare[--a->spare_count];
+	*zeroed = false;
+	return 0;
+}
+
+/* @zero: only what reads as zeroes. Others may give back meanwhile: to look is to take. */
+static bool take_ready(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+		       bool *zeroed)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	int err;
+
 	if (!may_log(a))
 		return false;
-	*zeroed = false;
-	if (a->spare_count && may_be_spare(layer, length)) {
-		*offset = a->spare[--a->spare_count];
-		return true;
-	}
-	if (may_be_spare(layer, length) && vhdx_freed_take(&a->freed, length, offset, zeroed))
-		return true;
-	if (a->end + length > a->ready)
+	err = take_used(layer, length, zero, offset, zeroed);
+	if (err != -ENOENT)
+		return !err;
+	if (a->end + length > a->ready || (zero && a->end < a->zero))
 		return false;
 	*offset = a->end;
 	*zeroed = a->end >= a->zero;
 	a->end += length;
-	if (a->ready - a->end < max_t(u64, layer->image.geo.block_size, GROW_STEP / 2))
+	if (is_low(layer))
 		queue_work(layer->writer.space_wq, &a->prepare);
 	return true;
 }
@@ -337,7 +444,7 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 	int err = 0;
 
 	mutex_lock(&a->lock);
-	while (!err && !take_ready(layer, length, offset, zeroed))
+	while (!err && !take_ready(layer, length, false, offset, zeroed))
 		err = make_room(layer, length);
 	if (err && err != -EAGAIN && a->scan == VHDX_SCAN_OK && a->bad_count &&
 	    may_be_spare(layer, length)) {
@@ -347,6 +454,27 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 	}
 	mutex_unlock(&a->lock);
 	return err;
+}
+
+/**
+ * vhdx_allocator_take_now() - vhdx_allocator_take() of what is ready, without any wait
+ * @layer:	open for writing
+ * @length:	of the block
+ * @zero:	it is to read as zeroes already
+ * @offset:	receives its container offset
+ *
+ * Any process context. Returns false if nothing is ready, or if another task looks just now.
+ */
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset)
+{
+	struct vhdx_allocator *a = &layer->writer.space;
+	bool taken, zeroed;
+
+	if (!mutex_trylock(&a->lock))
+		return false;
+	taken = take_ready(layer, length, zero, offset, &zeroed);
+	mutex_unlock(&a->lock);
+	return taken;
 }
 
 /**
@@ -364,7 +492,8 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
-	bool bad = err != -ENOSPC && err != -ENOMEM;
+	/* -EAGAIN: of a write that did not wait for the device below. */
+	bool bad = err != -ENOSPC && err != -ENOMEM && err != -EAGAIN;
 	u64 *spare;
 
 	mutex_lock(&a->lock);

@@ -5,7 +5,10 @@
  *
  * Room is made by a worker, in large steps ahead of what is asked for: to change a file's
  * size, or what is allocated in it, waits for all I/O on the file, and a write that memory
- * reclaim waits for should find its place ready (rule K3).
+ * reclaim waits for should find its place ready (rule K3). It reads as zeroes: a file grows by
+ * nothing else; of a device that takes zeroes without having them written, the next blocks are
+ * cleared. So what a first write takes does not depend on the size of its block, and it takes a
+ * place without any wait.
  */
 #ifndef VHDX_ALLOCATOR_H
 #define VHDX_ALLOCATOR_H
@@ -33,7 +36,9 @@ enum vhdx_scan_state {
  * @error:	why it could make none, the last time
  * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
- * @ready:	the container reaches to here
+ * @step:	how far @prepare makes room ahead
+ * @ready:	blocks may go up to here: a file is that long, a device is cleared so far, if it can
+ *		be. Only @prepare moves it on
  * @zero:	from here to @ready it reads as zeroes (rule V2)
  * @found:	how long the container was made by other programs, behind its last block: never
  *		trimmed below this; 0: there was nothing
@@ -54,6 +59,7 @@ struct vhdx_allocator {
 	int error;
 	bool log_reserved;
 	u64 end;
+	u64 step;
 	u64 ready;
 	u64 zero;
 	u64 found;
@@ -74,6 +80,7 @@ void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
 int vhdx_allocator_ready(struct vhdx_open_layer *layer);
 int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed);
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset);
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err);
 void vhdx_allocator_trim(struct vhdx_open_layer *layer);
 

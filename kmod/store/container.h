@@ -54,9 +54,10 @@ struct vhdx_container_description {
  * @trim:	cut what is behind @size, which is not used; durable afterwards. Only where
  *		the length is what we made it
  * @zero:	overwrite with zeroes, as payload is written; any 512-byte alignment.
- *		Allocates nothing
- * @clear:	make a range that is not used read as zeroes, without writing it. May wait
- *		for all other I/O on the container. -EOPNOTSUPP where that is not possible
+ *		@keep: and the space is kept. Allocates nothing
+ * @clear:	make a range that is not used read as zeroes, without writing it: a device is told
+ *		to. May wait for all other I/O on the container. -EOPNOTSUPP where that is not
+ *		possible
  * @discard:	give a range that is not used back to what the container lies on; a file reads as
  *		zeroes there. May wait for all other I/O on the container. -EOPNOTSUPP where that
  *		is not possible
@@ -75,7 +76,7 @@ struct vhdx_container_ops {
 	int (*flush)(struct vhdx_container *container);
 	int (*extend)(struct vhdx_container *container, u64 size, u64 *from);
 	int (*trim)(struct vhdx_container *container, u64 size);
-	int (*zero)(struct vhdx_container *container, u64 offset, u64 length);
+	int (*zero)(struct vhdx_container *container, u64 offset, u64 length, bool keep);
 	int (*clear)(struct vhdx_container *container, u64 offset, u64 length);
 	int (*discard)(struct vhdx_container *container, u64 offset, u64 length);
 };

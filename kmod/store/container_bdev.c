@@ -145,16 +145,20 @@ static int bdev_trim(struct vhdx_container *c, u64 size)
 	return 0;
 }
 
-static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length)
+static int bdev_zero(struct vhdx_container *c, u64 offset, u64 length, bool keep)
 {
 	return blkdev_issue_zeroout(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
-				    GFP_NOIO, 0);
+				    GFP_NOIO, keep ? BLKDEV_ZERO_NOUNMAP : 0);
 }
 
-/* What a device has behind the last block may be most of it. */
 static int bdev_clear(struct vhdx_container *c, u64 offset, u64 length)
 {
-	return -EOPNOTSUPP;
+	if (must_not_write(c))
+		return -EROFS;
+	if (!bdev_write_zeroes_sectors(c->bdev))
+		return -EOPNOTSUPP;
+	return blkdev_issue_zeroout(c->bdev, offset >> SECTOR_SHIFT, length >> SECTOR_SHIFT,
+				    GFP_NOIO, BLKDEV_ZERO_NOFALLBACK);
 }
 
 static int bdev_discard(struct vhdx_container *c, u64 offset, u64 length)

@@ -465,7 +465,7 @@ static int file_trim(struct vhdx_container *c, u64 size)
  * As payload is written: fallocate() would wait for all I/O on the file, and zero what is
  * less than a page through the page cache, beside direct I/O on the same page.
  */
-static int file_zero(struct vhdx_container *c, u64 offset, u64 length)
+static int file_zero(struct vhdx_container *c, u64 offset, u64 length, bool keep)
 {
 	struct bio_vec bvecs[RW_PAGES];
 	struct iov_iter iter;

@@ -59,6 +59,8 @@ STEPS = [
         ("punched_first", "V2: space is free once it was given back"),
         ("not_zero", "V2: space of a device, or that could not be punched, is not zero"),
         ("tail_cleared", "V2: what is behind the last block at attach is not zero"),
+        ("cleared_ahead", "V2: what a device has is not zero until it is cleared"),
+        ("zero_only", "V2: without any wait only what reads as zeroes is taken"),
         ("empty_first", "V2: a file is cut when both headers say that the log is empty"),
         ("applied_first", "V3: pages are durable in place before the next entry"),
         ("apply_counts", "V3: a page that could not be applied ends all commits"),
@@ -252,9 +254,10 @@ CHAINS = [
                    "\t\treturn each_page(layer, where, begin, end, clear);\n", "\t\treturn 0;\n"),)),
     Mutant("kernel_bits_last", "V1: bits are set when their sectors are written",
            by="debug/chain_errors:leaf_payload_write*",
-           edits=(("kmod/disk/io_slow.c", "\tio->op = op;\n\tio->commit",
+           edits=(("kmod/disk/io_slow.c", "\tif (err)\n\t\tgoto fail_place;\n",
+                   "\tif (err)\n\t\tgoto fail_place;\n"
                    "\tleaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);\n"
-                   "\tio->op = op;\n\tio->commit"),)),
+                   ),)),
     Mutant("kernel_sectors_first", "V4: sectors are durable before the entry that has their bits",
            by="vhdx/io_power_loss:child_on_a_device",
            edits=(("kmod/layer/journal.c", "? -EIO : store->flush(store);", "? -EIO : 0;"),)),
@@ -319,6 +322,21 @@ FROZEN = [
                    "if (other->write && is_same(other->file, file)) {"),)),
 ]
 
+# Of blocks that are made.
+FIRST_WRITES = [
+    Mutant("first_write_look_twice", "V1: a block is looked up once more within the operation",
+           by="vhdx/io_concurrent:made_since_it_was_looked_up",
+           edits=(("kmod/disk/io_slow.c", "\tif (extent.kind != VHDX_MAPPING_ZERO && "
+                   "extent.kind != VHDX_MAPPING_PARENT) {\n", "\tif (0) {\n"),)),
+    Mutant("first_write_cleared", "V2: what a device has is not zero until it is cleared",
+           by="vhdx/io_stale:device_1M",
+           edits=(("kmod/layer/space.c", "if (!err && c->ops->clear(c, from, to - from))",
+                   "if (0)"),)),
+    Mutant("first_write_zero_only", "V2: without any wait only what reads as zeroes is taken",
+           by="vhdx/discard:nothing_stale_on_a_device",
+           edits=(("kmod/layer/freed.c", "else if (zero && !freed->zero)", "else if (0)"),)),
+]
+
 # Of blocks that are discarded.
 DISCARDS = [
     Mutant("discard_flip", "V1: what looked a block up has left before that is unmapped",
@@ -357,4 +375,5 @@ OBSERVED = [
                    "!vhdx_observers_caught(bio)) {", "if (unlikely(vhdx_is_swap_out(bio))) {"))),
 ]
 
-MUTANTS = STEPS + SETS + CORE + KERNEL + CHAINS + DERIVED + FROZEN + DISCARDS + OBSERVED
+MUTANTS = (STEPS + SETS + CORE + KERNEL + CHAINS + DERIVED + FROZEN + FIRST_WRITES + DISCARDS +
+           OBSERVED)

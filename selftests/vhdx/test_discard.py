@@ -491,6 +491,21 @@ def nothing_stale_on_a_device():
 
 
 @ktap.case
+def kept_on_a_device():
+    """Zeroes whose space is to be kept: the device below keeps it, too. Others it may give back."""
+    with images.directory() as scratch, \
+            images.loop(scratch / "backing", size=32 * MIB) as device:
+        images.create(device, 8 * MIB, MIB)
+        with raw_attached(device) as disk:
+            disk.write(0, b"k" * 8 * MIB)
+            taken = os.stat(scratch / "backing").st_blocks
+            disk.data.zero(2 * MIB, 2 * MIB, True)
+            ktap.check(disk.read(2 * MIB, 2 * MIB) == bytes(2 * MIB), "not zero")
+            ktap.check(os.stat(scratch / "backing").st_blocks >= taken, "it was given back")
+        judge.valid(device)
+
+
+@ktap.case
 def room_on_a_full_device():
     """Where no block fits any more, one fits as soon as another one is discarded."""
     with images.blank_device(16 * MIB) as path:

@@ -13,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import dio, images, judge, ktap, mapper, udev
+from vhdxtest import dio, filesystem, images, judge, ktap, mapper, udev
 from vhdxtest.chains import random_chain
 from vhdxtest.device import Control, Failure
 from vhdxtest.disk import attached, detach_index, opened, raw_attached
@@ -113,13 +113,15 @@ WORKERS = 8
 @ktap.case
 def made_since_it_was_looked_up():
     """Two first writes of a block stand in line where blocks are made. The first one is acknowledged
-    before it is the turn of the second one, which had found the block nowhere."""
+    before it is the turn of the second one, which had found the block nowhere. A worker makes it:
+    the device has to be written for zeroes."""
     with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
-        backing = images.create(scratch / "backing", SIZE, MIB)
+        ramfs = stack.enter_context(filesystem.mounted("ramfs"))
+        backing = images.create(ramfs / "backing", SIZE, MIB)
         # Where new blocks go, one behind the other: those of the workers, all but the first on a
         # device that hangs longer; that of both writes; and one that keeps the first worker busy.
         start = backing.stat().st_size // MIB + 2
-        device = stack.enter_context(images.loop(backing, size=(start + 32) * MIB))
+        device = stack.enter_context(images.loop(backing, direct=False, size=(start + 32) * MIB))
         whole = f"0 {(start + 32) * MIB // mapper.SECTOR} linear {device} 0"
         one, others = (stack.enter_context(mapper.mapped(name, whole)) for name in ("one", "others"))
         table, at = [], 0

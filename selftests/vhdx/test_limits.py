@@ -112,7 +112,7 @@ def nowait(disk, offset, data=None):
 
 @ktap.case
 def no_waiting():
-    """EAGAIN for what would wait: a page of the BAT, a session, a new block. The rest is done,
+    """EAGAIN for what would wait: a page of the BAT, a session, the first new block. The rest is done,
     and so is all of it for whoever waits. A log of what changed has it."""
     old, new = b"o" * 4096, b"n" * 4096
     with images.directory() as scratch, images.blank_device() as device, udev.asleep():
@@ -132,9 +132,12 @@ def no_waiting():
             ktap.equal(nowait(disk, 9 * MIB, new), errno.EAGAIN, "a new block")
             disk.write(9 * MIB, new)
             ktap.equal(nowait(disk, 9 * MIB + 4096, new), new, "a write to what is new")
+            # Not while another task looks for room.
+            ktap.eventually(lambda: nowait(disk, 10 * MIB, new) == new,
+                            "a new block, for which room is ready", 5)
             ktap.equal(disk.read(0, 12288), old + new + new, "content")
             told = disk.handle.changes(point)
-            ktap.equal([start for start, _ in told], [0, 9 * MIB], "changes")
+            ktap.equal([start for start, _ in told], [0, 9 * MIB, 10 * MIB], "changes")
 
 
 @ktap.case

@@ -94,6 +94,19 @@ def reads_and_writes():
 
 
 @ktap.case
+def first_writes_when_room_is_ready():
+    """Whoever writes allocates; no worker does anything."""
+    with container() as path, attached(path) as disk:
+        disk.write(0, bytes(4 * KIB))
+        with traced() as found:
+            for block in range(1, 5):
+                disk.write(block * MIB + 8 * KIB, bytes(4 * KIB))
+    ktap.equal(numbers(found, "vhdx_allocate", "block", "zeroed", "task"),
+               [(block, 1, threading.get_native_id()) for block in range(1, 5)], "blocks")
+    ktap.equal(words(found, "vhdx_slow", "why"), [], "what waited")
+
+
+@ktap.case
 def a_point_and_a_question():
     """The steps of a seal; what an answer was made of; and a gap."""
     with container() as path, attached(path, "--track") as disk:

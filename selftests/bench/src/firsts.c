@@ -2,12 +2,12 @@
 /*
  * firsts - how long the first write of 4 KiB to a block takes, and then one in place
  *
- *	firsts PATH BLOCK COUNT DEPTH
+ *	firsts PATH BLOCK COUNT DEPTH [in-order]
  *
- * Of COUNT blocks of BLOCK MiB each, in random order, 4 KiB are written somewhere in the block,
- * DEPTH at a time; and the same again, in place. Prints nanoseconds per write of both, which are
- * instructions in a machine that counts these (selftests/vm/run --icount). Blocks before those
- * were written first, so that what is done once is done.
+ * Of COUNT blocks of BLOCK MiB each, in random order, or one behind the other, 4 KiB are written
+ * somewhere in the block, DEPTH at a time; and the same again, in place. Prints nanoseconds per
+ * write of both, which are instructions in a machine that counts these (selftests/vm/run --icount).
+ * Blocks before those were written first, so that what is done once is done.
  */
 #include "aio.h"
 
@@ -18,12 +18,13 @@ struct place {
 	uint64_t block_size;
 	uint64_t first;
 	uint64_t count;
+	uint64_t stride;
 };
 
 /* Each number below count once, since it is no multiple of a prime. */
 static uint64_t offset_of(const struct place *at, uint64_t i)
 {
-	const uint64_t block = at->first + i * PRIME % at->count;
+	const uint64_t block = at->first + i * at->stride % at->count;
 	uint64_t state = block;
 
 	next_random(&state);
@@ -53,12 +54,15 @@ static double per_write(struct queue *q, const struct place *at, int depth)
 int main(int argc, char **argv)
 {
 	static struct queue q;
-	struct place warm = { .count = WARM }, at = { .first = WARM };
+	struct place warm = { .count = WARM, .stride = PRIME };
+	struct place at = { .first = WARM, .stride = PRIME };
 	double first, in_place;
 	int depth;
 
-	if (argc != 5)
-		errx(2, "usage: firsts PATH BLOCK COUNT DEPTH");
+	if (argc == 6 && !strcmp(argv[5], "in-order"))
+		at.stride = 1;
+	else if (argc != 5)
+		errx(2, "usage: firsts PATH BLOCK COUNT DEPTH [in-order]");
 	at.block_size = strtoull(argv[2], NULL, 0) << 20;
 	warm.block_size = at.block_size;
 	at.count = strtoull(argv[3], NULL, 0);

@@ -38,6 +38,12 @@ static int zero_around(const struct io *io)
 	return err;
 }
 
+/* Another one may have made it since the look-up that led here. */
+static bool is_made(const struct io *io)
+{
+	return layer_entry(io->block).state == VHDX_BLOCK_FULLY_PRESENT && RULE(look_twice);
+}
+
 int io_allocate(struct io *io)
 {
 	bool zeroed;
@@ -48,8 +54,7 @@ int io_allocate(struct io *io)
 		return 0;
 	step();
 	sim.layer.busy[io->block] = true;
-	/* Another one may have made it since the look-up that led here. */
-	if (layer_entry(io->block).state == VHDX_BLOCK_FULLY_PRESENT && RULE(look_twice)) {
+	if (is_made(io)) {
 		end_operation(io);
 		return 0;
 	}
@@ -65,6 +70,24 @@ int io_allocate(struct io *io)
 	io->fresh = true;
 	io->commit = io->fua && RULE(fua);
 	return err;
+}
+
+void io_allocate_now(struct io *io)
+{
+	if (!operation_try(io->block))
+		return;
+	step();
+	sim.layer.busy[io->block] = true;
+	step();
+	if (is_made(io) || !space_take_now(&io->where[0])) {
+		end_operation(io);
+		return;
+	}
+	sim.counters.made++;
+	sim.counters.made_now++;
+	io->held = true;
+	io->fresh = true;
+	io->commit = io->fua && RULE(fua);
 }
 
 void io_publish(struct io *io)

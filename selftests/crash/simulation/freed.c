@@ -79,15 +79,19 @@ bool freed_give_back(void)
 	return true;
 }
 
-bool freed_take(u64 *where, bool *zero)
+bool freed_take(bool zero, u64 *where, bool *zeroed)
 {
 	struct space *space = &sim.layer.space;
+	const struct freed *last;
 
 	if (!space->free_count)
 		return false;
+	last = &space->free[space->free_count - 1];
+	if (zero && !last->zero)
+		return false;
 	space->free_count--;
-	*where = space->free[space->free_count].where;
-	*zero = space->free[space->free_count].zero;
+	*where = last->where;
+	*zeroed = last->zero;
 	return true;
 }
 

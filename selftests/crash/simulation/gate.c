@@ -61,6 +61,11 @@ bool operation_begin(u32 block, u32 count)
 	return true;
 }
 
+bool operation_try(u32 block)
+{
+	return !is_under_way(block, 1) && operation_begin(block, 1);
+}
+
 void operation_end(u32 block, u32 count)
 {
 	u32 i;

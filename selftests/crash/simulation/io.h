@@ -54,6 +54,8 @@ void io_go_on(struct io *io);
 
 /* allocate.c: outside of the gate. 0: come in again; or -errno */
 int io_allocate(struct io *io);
+/* Inside of the gate, without any wait. It is held then, or nothing has happened. */
+void io_allocate_now(struct io *io);
 /* Its data is there: the block is mapped. */
 void io_publish(struct io *io);
 /* Neither: the operation has ended, and what it made is given back. */

@@ -79,11 +79,15 @@ void gate_leave(void);
 void gate_flip(void);
 /* False: it waited for another operation on one of them. */
 bool operation_begin(u32 block, u32 count);
+/* The same of one block, without any wait. */
+bool operation_try(u32 block);
 void operation_end(u32 block, u32 count);
 void wait_for_operation(u32 block, u32 count);
 
 /* space.c: 0, -EAGAIN: after the next commit, or -ENOSPC */
 int space_take(u64 *where, bool *zeroed);
+/* Without any wait, and only what reads as zeroes. */
+bool space_take_now(u64 *where);
 void space_ready(void);
 void space_give_back(u64 where);
 void space_trim(void);
@@ -92,7 +96,8 @@ int zero_half(u64 where, u32 half);
 
 /* freed.c */
 void freed_give(u64 where, u64 transaction);
-bool freed_take(u64 *where, bool *zero);
+/* @zero: only if it reads as zeroes. */
+bool freed_take(bool zero, u64 *where, bool *zeroed);
 /* Of what is logged; returns whether there was any. */
 bool freed_give_back(void);
 bool freed_has_logged(void);

@@ -105,6 +105,7 @@ static void plan_container(void)
 {
 	sim.calm = chance(40);
 	sim.device = chance(40);
+	sim.clears = chance(60);
 	sim.ring = (6 + random_below(10)) * VHDX_PAGE;
 	sim.pages_most = 1 + random_below(3);
 	sim.journal_fails = !sim.calm && chance(20) ? 1 + random_below(60) : 0;
@@ -429,8 +430,9 @@ static void tell(const struct limits *limits, u64 rounds, u64 violations, double
 	printf("from seed %llu, %llu rounds in %.1f s: %llu outcomes, %llu answers, %llu gaps, %llu rotten, %llu put back, %llu of the same epoch\n",
 	       limits->seed, rounds, seconds, c->outcomes, c->answers, c->gaps, c->rotten, c->old,
 	       c->same_epoch);
-	printf("%llu commits, %llu generations, %llu replays, %llu failures, %llu blocks made, %llu unmapped, %llu trims, %llu flushes, %llu reads\n",
-	       c->commits, c->generations, c->replays, c->failures, c->made, c->unmapped, c->trims,
+	printf("%llu commits, %llu generations, %llu replays, %llu failures, %llu blocks made, %llu without any wait, %llu unmapped, %llu trims, %llu flushes, %llu reads\n",
+	       c->commits, c->generations, c->replays, c->failures, c->made, c->made_now,
+	       c->unmapped, c->trims,
 	       c->flushes, c->reads);
 	printf("%llu lives, %llu strict, %llu seals, %llu checkpoints, %llu clears, %llu waits, %llu invalidations, %llu without room\n",
 	       c->lives, c->strict, c->seals, c->checkpoints, c->clears, c->waits, c->invalidations,

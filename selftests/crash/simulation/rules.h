@@ -47,6 +47,8 @@
 	rule(punched_first, "V2: space is free once it was given back")		\
 	rule(not_zero, "V2: space of a device, or that could not be punched, is not zero") \
 	rule(tail_cleared, "V2: what is behind the last block at attach is not zero") \
+	rule(cleared_ahead, "V2: what a device has is not zero until it is cleared") \
+	rule(zero_only, "V2: without any wait only what reads as zeroes is taken") \
 	rule(empty_first, "V2: a file is cut when both headers say that the log is empty") \
 	rule(copy, "V3: what is applied is what was logged")			\
 	rule(applied_first, "V3: pages are durable in place before the next entry")	\

@@ -125,7 +125,7 @@ struct epochs {
 struct counters {
 	u64 points, outcomes, answers, gaps, seals, checkpoints, clears, waits, lives, strict,
 	    rotten, old, same_epoch, invalidations, full, reads, flushes, commits, generations,
-	    replays, made, unmapped, trims, failures;
+	    replays, made, made_now, unmapped, trims, failures;
 };
 
 struct simulation {
@@ -142,6 +142,7 @@ struct simulation {
 	bool was_invalid;		/* the sidecar, when it went; until the next attach */
 	bool impatient;			/* this round has deadlines */
 	bool device;			/* and its container is on one */
+	bool clears;			/* which takes zeroes without having them written */
 	bool calm;			/* which is what it is about least */
 	u32 ring;			/* how much of the log it uses */
 	u32 pages_most;			/* of an entry */

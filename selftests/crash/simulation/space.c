@@ -13,26 +13,24 @@ int zero_half(u64 where, u32 half)
 				    sizeof(zeroes));
 }
 
-/* In a file what is behind the last block is punched; on a device it may be most of it. */
 static bool clear(u64 from, u64 to)
 {
-	if (sim.device)
-		return !RULE(tail_cleared);
-	for (; from < to && RULE(tail_cleared); from += BLOCK_BYTES)
+	for (; from < to; from += BLOCK_BYTES)
 		if (zero_half(from, 0) || zero_half(from, 1))
 			return false;
 	return true;
 }
 
+/* In a file what is behind the last block is punched; on a device it may be most of it. */
 static void take_tail(u64 end)
 {
 	struct space *space = &sim.layer.space;
 
 	space->end = end;
-	space->ready = max(end, sim.layer.size);
+	space->ready = sim.device ? end : max(end, sim.layer.size);
 	space->found = end < space->ready ? space->ready : 0;
 	space->zero = space->ready;
-	if (end < space->ready && clear(end, space->ready))
+	if (end < space->ready && (!RULE(tail_cleared) || clear(end, space->ready)))
 		space->zero = end;
 }
 
@@ -73,30 +71,41 @@ static int extend(u64 size)
 	return err;
 }
 
-/* Room for one block is enough. */
+/* Room for one block is enough. A device is cleared as far ahead, if it takes zeroes. */
 static int make_room(void)
 {
 	struct space *space = &sim.layer.space;
-	int err = extend(space->end + 3 * BLOCK_BYTES);
+	u64 to = space->end + 3 * BLOCK_BYTES;
+	int err = extend(to);
 
+	if (err) {
+		to = space->end + BLOCK_BYTES;
+		err = extend(to);
+	}
 	if (err)
-		err = extend(space->end + BLOCK_BYTES);
-	space->ready = max(space->ready, sim.layer.size);
-	return err;
+		return err;
+	if (sim.device && to > space->ready && RULE(cleared_ahead) &&
+	    !(sim.clears && clear(space->ready, to)))
+		space->zero = to;
+	space->ready = max(space->ready, sim.device ? to : sim.layer.size);
+	return 0;
 }
 
-static bool take_ready(u64 *where, bool *zeroed)
+/* @zero: only what reads as zeroes. */
+static bool take_ready(bool zero, u64 *where, bool *zeroed)
 {
 	struct space *space = &sim.layer.space;
 
 	*zeroed = false;
 	if (space->spare_count) {
+		if (zero)
+			return false;
 		*where = space->spare[--space->spare_count];
 		return true;
 	}
-	if (freed_take(where, zeroed))
-		return true;
-	if (space->end + BLOCK_BYTES > space->ready)
+	if (space->free_count)
+		return freed_take(zero, where, zeroed);
+	if (space->end + BLOCK_BYTES > space->ready || (zero && space->end < space->zero))
 		return false;
 	*where = space->end;
 	*zeroed = space->end >= space->zero;
@@ -112,7 +121,7 @@ int space_take(u64 *where, bool *zeroed)
 	if (!lock(&space->owner))
 		return -EIO;
 	scan_once();
-	while (!err && !sim.cut && !take_ready(where, zeroed)) {
+	while (!err && !sim.cut && !take_ready(false, where, zeroed)) {
 		err = make_room();
 		if (err && space->free_count)
 			err = 0;
@@ -122,6 +131,15 @@ int space_take(u64 *where, bool *zeroed)
 	unlock(&space->owner);
 	sim.counters.full += err == -ENOSPC;
 	return sim.cut ? -EIO : err;
+}
+
+bool space_take_now(u64 *where)
+{
+	const struct space *space = &sim.layer.space;
+	bool zeroed;
+
+	return space->owner == NOBODY && space->scanned &&
+	       take_ready(RULE(zero_only), where, &zeroed);
 }
 
 /* What is in use is known. */

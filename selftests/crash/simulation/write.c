@@ -240,6 +240,9 @@ void io_go_on(struct io *io)
 			io_unmap(io);
 			return;
 		}
+		if (where == IO_NOWHERE && io->kind == IO_WRITE && io->count == 1 && !io->held &&
+		    chance(70))
+			io_allocate_now(io);
 		if (io->held || where == IO_DATA) {
 			send_and_end(io);
 			return;
