@@ -42,7 +42,7 @@ def small_reads(disk, truth, rng, sector, count=200):
 
 def reads(seed, shape):
     """All of a random chain, in long pieces and in short ones; nothing is written by it."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, seed, **shape)
         before = chain.fingerprints()
         with chain.truth(scratch / "truth") as truth:
@@ -64,7 +64,7 @@ ktap.add("reads_256M_blocks", reads, 256,
 def chunk_border():
     """Bits of two sector bitmap blocks, and of several pages of one."""
     size = 5 * GIB
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         where = [4 * GIB - 4096, 16 * MIB - 512, 32 * MIB - 2048, size - 512]
         parent = images.create(scratch / "parent.vhdx", size, 32 * MIB, seed=1,
                                content=[(at - 64 * KIB, judge.pattern(at % 1000, 128 * KIB)[:size - at + 64 * KIB])
@@ -83,7 +83,7 @@ def chunk_border():
 @ktap.case
 def smaller_parents():
     """Behind the end of a parent there are zeroes; a larger one is none of its child."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = Chain(scratch, random.Random(3), 3, size=(20 * MIB, 9 * MIB, 6 * MIB + 512),
                       blocks=[MIB, 4 * MIB, 2 * MIB], pieces=40, states=False)
         with chain.truth(scratch / "truth") as truth, chain.attached() as disk:
@@ -96,7 +96,7 @@ def smaller_parents():
 @ktap.case
 def dirty_logs():
     """Of leaf and parents: replayed in memory, in none of the files; pages of bitmaps, too."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         size, paths = 20 * MIB, []
         for number in range(3):
             paths.insert(0, scratch / f"layer{number}.vhdx")
@@ -119,8 +119,7 @@ def dirty_logs():
 @ktap.case
 def parents_that_have_nothing():
     """They are asked once: what describes them is not needed any more. The leaf is asked always."""
-    with images.directory() as scratch, udev.asleep(), \
-            faulty.device(scratch / "backing", 64 * MIB) as device:
+    with images.directory() as scratch, faulty.device(scratch / "backing", 64 * MIB) as device:
         base = images.create(scratch / "base.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, 16 * MIB))])
         vhdxoracle.create(device.path, parent=base, block_size=MIB, content=[(5 * MIB, b"m" * 4096)])
         leaf = scratch / "leaf.vhdx"
@@ -147,7 +146,7 @@ def parents_that_have_nothing():
 def parts_that_share_a_place():
     """Of a disk with more parts than are remembered at once."""
     where = [number * 256 * GIB + MIB for number in range(3)]
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         shape = {"block_size": MIB, "content": [(where[1], b"m" * 4096)]}
         base = images.create(scratch / "base.vhdx", 600 * GIB, MIB,
                              content=[(at, bytes([65 + number]) * 4096) for number, at in enumerate(where)])
@@ -163,7 +162,7 @@ def parts_that_share_a_place():
 @ktap.case
 def several_children():
     """One parent, read by several disks at once, and one that reads nothing else."""
-    with images.directory() as scratch, udev.asleep(), contextlib.ExitStack() as stack:
+    with images.directory() as scratch, contextlib.ExitStack() as stack:
         chain = random_chain(scratch, 9, depth=2, blocks=MIB, size=20 * MIB, sector=512)
         parent = chain.parents[0]
         before = judge.fingerprint(parent)
@@ -190,7 +189,7 @@ def several_children():
 @ktap.case
 def what_layers_are():
     """VHDX_GET_LAYERS tells each of them, or the first ones, or how many there are."""
-    with images.directory() as scratch, udev.asleep(), images.blank_device(64 * MIB) as device:
+    with images.directory() as scratch, images.blank_device(64 * MIB) as device:
         chain = random_chain(scratch, 15, depth=3, blocks=MIB, size=16 * MIB, sector=512,
                              places={1: device})
         with chain.attached(0) as disk:
@@ -222,7 +221,7 @@ def what_layers_are():
 @ktap.case
 def on_block_devices():
     """Files and devices in one chain."""
-    with images.directory() as scratch, udev.asleep(), \
+    with images.directory() as scratch, \
             images.blank_device(64 * MIB) as one, images.blank_device(64 * MIB) as other:
         for places in ({0: one}, {1: one}, {0: one, 2: other}):
             chain = random_chain(scratch, 11, depth=3, blocks=MIB, size=16 * MIB, sector=512,
@@ -244,7 +243,7 @@ def nowait(disk, offset):
 @ktap.case
 def no_waiting():
     """It is promised if all devices of the chain promise it: what the leaf has tells nothing."""
-    with images.directory() as scratch, udev.asleep(), images.blank_device() as device, \
+    with images.directory() as scratch, images.blank_device() as device, \
             images.blank_device() as below:
         # A target of which the kernel does not say that it does not wait.
         table = f"0 {64 * MIB // mapper.SECTOR} flakey {below} 0 1000 0"
@@ -298,7 +297,7 @@ def same_chain(chain, truth):
 
 def writes(seed, shape):
     """Two sessions; what was written is there, in the leaf alone."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, seed, **shape)
         before = chain.fingerprints()[1:]
         rng = random.Random(seed)
@@ -324,7 +323,7 @@ ktap.add("writes_256M_blocks", writes, 257,
 def families():
     """Layers that were written by the driver one after the other, of shapes that the run's seed says;
     some have several children, some are on devices."""
-    with images.directory() as scratch, udev.asleep(), \
+    with images.directory() as scratch, \
             images.blank_device(64 * MIB) as one, images.blank_device(64 * MIB) as other, \
             Family(scratch, ktap.chance("families"), (one, other)) as family:
         family.grow()
@@ -340,7 +339,7 @@ def states_of(path):
 @ktap.case
 def states_of_blocks():
     """A part makes a block partially present, and all of it fully; also when it fills up."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent = images.create(scratch / "parent.vhdx", 8 * MIB + 4096, MIB, content=[(0, judge.pattern(1, 8 * MIB))])
         child = scratch / "child.vhdx"
         vhdxoracle.create(child, parent=parent, block_size=MIB, states={3: "ZERO", 4: "UNMAPPED+"})
@@ -374,7 +373,7 @@ def states_of_blocks():
 @ktap.case
 def stale_bits():
     """A crash may leave bits of a block that is not there: they are not believed (rule V7)."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent = images.create(scratch / "parent.vhdx", 64 * MIB, MIB, content=[(0, judge.pattern(1, 64 * MIB))])
         child = scratch / "child.vhdx"
         for block in (MIB, 32 * MIB):
@@ -398,8 +397,7 @@ def stale_bits():
 @ktap.case
 def stale_bits_of_a_write_that_fails():
     """They are cleared in the container, although nothing else asks for a commit."""
-    with images.directory() as scratch, udev.asleep(), \
-            faulty.device(scratch / "backing", 64 * MIB) as device:
+    with images.directory() as scratch, faulty.device(scratch / "backing", 64 * MIB) as device:
         parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB)
         vhdxoracle.create(device.path, parent=parent, block_size=MIB, content=[(0, b"x" * 512)])
         with vhdxoracle.Image(device.path) as image:
@@ -418,7 +416,7 @@ def stale_bits_of_a_write_that_fails():
 def parts_of_sectors():
     """A log of dm-log-writes has the sectors of the device that it is about, not of that which it is
     on: its writes are refused, and none has an effect."""
-    with images.directory() as scratch, udev.asleep(), images.blank_device() as device:
+    with images.directory() as scratch, images.blank_device() as device:
         parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, 4096)
         child = scratch / "child.vhdx"
         vhdxoracle.create(child, parent=parent, block_size=MIB, logical_sector=4096)
@@ -437,7 +435,7 @@ def parts_of_sectors():
 @ktap.case
 def tracked_in_a_chain():
     """A sidecar belongs to the leaf, and knows what was written."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 14, depth=3, blocks=MIB, size=16 * MIB, sector=512)
         sidecar = scratch / "sidecar"
         with chain.attached(0) as disk:
@@ -458,7 +456,7 @@ def needs_full_backup(*words):
 def sidecar_of_a_parent():
     """A child has its VirtualDiskId, and is not taken for it: it is told nothing by that sidecar,
     which stays as it is. That of the parent's parent is an old one, with a gap."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         base = images.create(scratch / "base.vhdx", 16 * MIB, MIB)
         # Not beside it, where it would be its parent's.
         lrct = scratch / "sidecar"
@@ -509,7 +507,7 @@ def refuse_to_attach(*words, said):
 @ktap.case
 def found_by_the_command():
     """By the locators, by their names, by a map; and a leaf that vhdxctl itself makes on top."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 17, depth=3, blocks=MIB, size=16 * MIB, sector=512)
         middle, base = chain.parents
         with chain.truth(scratch / "truth") as truth:
@@ -553,7 +551,7 @@ def found_by_the_command():
 @ktap.case
 def written_under_its_child():
     """Only by force; and then the child says that it is its parent no more."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 18, depth=2, blocks=MIB, size=16 * MIB, sector=512)
         base = chain.parents[0]
         refuse_to_attach(base, said=[base, chain.leaf.name, "--force"])
@@ -572,8 +570,7 @@ def written_under_its_child():
 @ktap.case
 def parent_that_fails():
     """What it has can't be read; what the leaf has can, and that is written without it."""
-    with images.directory() as scratch, udev.asleep(), \
-            faulty.device(scratch / "backing", 32 * MIB) as device:
+    with images.directory() as scratch, faulty.device(scratch / "backing", 32 * MIB) as device:
         data = judge.pattern(1, 8 * MIB)
         images.create(device.path, 16 * MIB, MIB, content=[(0, data)])
         child = scratch / "child.vhdx"
@@ -598,7 +595,7 @@ def parent_that_fails():
 @ktap.case
 def parent_that_is_cut():
     """It is told once, reads of what it has fail, and the leaf is closed as if nothing were."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, 8 * MIB))])
         child = scratch / "child.vhdx"
         vhdxoracle.create(child, parent=parent, block_size=MIB)
@@ -623,7 +620,7 @@ def parent_that_is_cut():
 @ktap.case
 def parent_that_is_written():
     """In place: the driver can't see it; whoever asks is told, as far as its header tells."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB, content=[(0, judge.pattern(1, MIB))])
         leaf = scratch / "leaf.vhdx"
         vhdxoracle.create(leaf, parent=parent, block_size=MIB)
@@ -662,7 +659,7 @@ def refuse(number, reason, text, path, parents, flags=READ_ONLY):
 @ktap.case
 def wrong_number_of_layers():
     """A parent too few, one too many, or twice the same."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 12, depth=3, blocks=MIB, size=16 * MIB, sector=512)
         leaf, middle, base = chain.paths
         refuse(errno.EINVAL, uapi.ARGUMENT, "its parent must be the next layer", leaf, [])
@@ -679,7 +676,7 @@ def wrong_number_of_layers():
 @ktap.case
 def another_parent():
     """It says which DataWriteGuid was expected, and which one was found; nothing is written."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 16, depth=2, blocks=MIB, size=16 * MIB, sector=512)
         other = images.create(scratch / "other.vhdx", 16 * MIB, MIB)
         vhdxoracle.dirty(chain.leaf, [(MIB, b"x" * 512)])
@@ -697,7 +694,7 @@ def another_parent():
 @ktap.case
 def damaged_parent():
     """What is wrong with it, and that it is the parent."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         chain = random_chain(scratch, 13, depth=2, blocks=MIB, size=16 * MIB, sector=512)
         vhdxoracle.mutate("metadata-signature", chain.parents[0])
         refuse(errno.EUCLEAN, uapi.CORRUPT, "layer 1: metadata", chain.leaf, chain.parents)
@@ -706,7 +703,7 @@ def damaged_parent():
 @ktap.case
 def block_without_its_bitmap():
     """Its reads fail; those of other blocks do not."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent = images.create(scratch / "parent.vhdx", 16 * MIB, MIB)
         child = scratch / "child.vhdx"
         vhdxoracle.create(child, parent=parent, block_size=MIB,
@@ -720,4 +717,5 @@ def block_without_its_bitmap():
             ktap.check(not any(disk.read(0, MIB)), "the one before it")
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()

@@ -6,7 +6,7 @@
 # A discard makes zeroes of the blocks that it has as a whole, and leaves the rest; so a model can
 # say of each byte what it is. The oracle and QEMU read the container.
 #
-# vm: on=uml full=6.1:anything_file+anything_device+child_71+tracked+limits takes=40
+# vm: on=uml full=6.1:anything_file+anything_device+child_71+tracked+limits takes=60
 import contextlib
 import errno
 import os
@@ -590,6 +590,8 @@ def in_flight(disk):
 
 
 SLOTS = 12
+# Between groups of writes; half as many in the midst of one.
+MOMENTS = 80 if ktap.LONG else 40
 DEVICE = 14 * MIB
 
 
@@ -662,9 +664,9 @@ def power_loss():
         recording = log_writes.Recording(log)
         rng = ktap.chance("cuts")
         cuts = recording.boundaries()
-        cuts = rng.sample(cuts, min(len(cuts), 80))
+        cuts = rng.sample(cuts, min(len(cuts), MOMENTS))
         groups = [number for number, group in enumerate(recording.groups) if group]
-        cuts += [log_writes.torn(number) for number in rng.sample(groups, min(len(groups), 40))]
+        cuts += [log_writes.torn(number) for number in rng.sample(groups, min(len(groups), MOMENTS // 2))]
         ktap.diag(f"{len(recording.groups)} groups, {len(cuts)} moments")
         for moment in recording.moments([(image, DEVICE)], cuts, rng.random()):
             try:

@@ -3,7 +3,7 @@
 #
 # test_errors_command - what scripts may rely on: exit status, one line of words, JSON keys
 #
-# vm: timeout=300 takes=30
+# vm: timeout=300 takes=50
 import json
 import os
 import pathlib

@@ -9,6 +9,7 @@
 #
 # vm: takes=15
 import pathlib
+import re
 import random
 import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
@@ -138,8 +139,8 @@ def ask_for_bits(life, first, last, granule, capacity):
         argument, bits = life.disk.handle.bits(first.id, id_of(last), at,
                                                life.history.size - at, capacity, granule)
         number = int.from_bytes(bits, "little")
-        runs += [(at + bit * granule, at + (bit + 1) * granule)
-                 for bit in range(len(bits) * 8) if number >> bit & 1]
+        runs += [(at + run.start() * granule, at + run.end() * granule)
+                 for run in re.finditer("1+", format(number, "b")[::-1])]
         ktap.check(argument.processed_byte_length > 0, "no progress")
         at += argument.processed_byte_length
     return RangeSet(runs).clip(0, life.history.size)

@@ -7,7 +7,7 @@
 # same of a file in an ext4 on it, which is truncated, punched, mapped and read back. A long run goes
 # on for ten minutes in each container.
 #
-# vm: timeout=600 takes=25
+# vm: timeout=600 takes=15
 import contextlib
 import mmap
 import os

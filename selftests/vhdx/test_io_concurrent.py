@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: long=uml-lockdep,debug full=6.12:writers_of_one_block+detach_under* takes=25
+# vm: long=uml-lockdep,debug full=6.12:writers_of_one_block+detach_under* takes=35
 """Many at once: writers of one new block, readers beside them, commits, detach, unload."""
 
 import contextlib

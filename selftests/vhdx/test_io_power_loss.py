@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: takes=65
+# vm: takes=45
 """Power loss at any sector: dm-log-writes records what the driver sends to a container,
 and at many moments of the recording the container is judged as it would be found.
 

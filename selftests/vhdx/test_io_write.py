@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: on=uml,6.1:1M_blocks+2M_blocks*+fixed_2M+through*+detach* full=6.1:32M*+fixed_1M*,6.12:1M_blocks_4096+fixed_2M+through*+detach*,newest:1M_blocks+through* takes=20
+# vm: on=uml,6.1:1M_blocks+2M_blocks*+fixed_2M+through*+detach* full=6.1:32M*+fixed_1M*,6.12:1M_blocks_4096+fixed_2M+through*+detach*,newest:1M_blocks+through* takes=30
 """Writing: in place and to blocks that are nowhere yet, on disks of many geometries.
 
 After each detach the container is valid and has the right content, in the eyes of the

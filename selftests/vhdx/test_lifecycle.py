@@ -3,7 +3,7 @@
 #
 # test_lifecycle - attach, detach, and everything in between that must not go wrong
 #
-# vm: disk=64M mem=3G timeout=400 long=uml-lockdep takes=60 full=6.1:detach_with_p*+file_sys*+unload+second_attach_of_a_block*+nodes*+sysfs_is_right
+# vm: disk=64M timeout=400 long=uml-lockdep takes=60 full=6.1:detach_with_p*+file_sys*+unload+second_attach_of_a_block*+nodes*+sysfs_is_right
 import contextlib
 import errno
 import os

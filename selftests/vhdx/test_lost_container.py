@@ -7,7 +7,7 @@
 # now, and nobody is told "no change": not before the detach, and not after the next attach.
 # Whatever sees it first, the rest is the same.
 #
-# vm: timeout=600 takes=75
+# vm: timeout=600 takes=110
 import errno
 import mmap
 import os

@@ -6,7 +6,7 @@
 # Whatever it is, every request ends as soon as it can, the disk can be asked, others go on, and it
 # can be detached; nobody is told "no change", and nothing that was flushed is lost.
 #
-# vm: on=uml full=6.1:removed_*+suspended* long=uml-lockdep takes=25
+# vm: on=uml full=6.1:removed_*+suspended* long=uml-lockdep takes=15
 import contextlib
 import errno
 import fcntl

@@ -3,7 +3,7 @@
 #
 # test_mirror - a module in the kernel keeps a device like a disk (selftests/modules/vhdx_mirror)
 #
-# vm: on=uml full=6.1:rounds,6.12:rounds takes=33
+# vm: on=uml full=6.1:rounds,6.12:rounds takes=20
 import contextlib
 import errno
 import fcntl

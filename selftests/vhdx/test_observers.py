@@ -3,7 +3,7 @@
 #
 # test_observers - what other modules hold and are told (selftests/modules/vhdx_watch)
 #
-# vm: on=uml full=6.1:counts*+events,6.12:counts*+events takes=20
+# vm: on=uml full=6.1:counts*+events,6.12:counts*+events takes=40
 import contextlib
 import errno
 import os

@@ -55,8 +55,7 @@ def reads_right(disk, content=CONTENT):
 @contextlib.contextmanager
 def on_device():
     """A container on a device, and ranges of it: all but headers and payload."""
-    with images.directory() as scratch, udev.asleep(), \
-            faulty.device(scratch / "backing", 32 * MIB) as device:
+    with images.directory() as scratch, faulty.device(scratch / "backing", 32 * MIB) as device:
         make(device.path)
         with vhdxoracle.Editor(device.path) as edit:
             structures = [(region.offset, region.length) for region in edit.regions]
@@ -184,7 +183,7 @@ class Reader(threading.Thread):
 
 def goes(which, dirty):
     """One of them is detached while both read; the other one reads on."""
-    with images.directory() as scratch, udev.asleep(), Control() as control:
+    with images.directory() as scratch, Control() as control:
         path = make(scratch / "disk.vhdx")
         content = CONTENT
         if dirty:
@@ -215,7 +214,7 @@ for one_of_them, name in enumerate(("first", "second")):
 def descriptors_are_their_own():
     """What a disk was given is let go of when it is detached: locks, and a mount; and it makes no
     difference how it was opened."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         mount = scratch / "mount"
         mount.mkdir()
@@ -248,7 +247,7 @@ def descriptors_are_their_own():
 @ktap.case
 def lost_for_all():
     """It is cut. One of them sees it, and all fail, each with its own gap and its own message."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         sidecar = scratch / "sidecar"
         with raw_attached(path) as disk:
@@ -280,7 +279,7 @@ def lost_for_all():
 @ktap.case
 def lost_and_gone():
     """Each says it once, also when it is detached as soon as it is lost."""
-    with images.directory() as scratch, udev.asleep(), KernelLog() as log:
+    with images.directory() as scratch, KernelLog() as log:
         path = make(scratch / "disk.vhdx")
         with contextlib.ExitStack() as disks:
             all_of_them = [disks.enter_context(reading(path)) for _ in range(4)]
@@ -299,7 +298,7 @@ def workers_say_it():
     event = tracing / "events/printk/console/enable"
     if not event.exists():
         ktap.skip("this kernel does not trace its messages")
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         with reading(path) as one, reading(path):
             (tracing / "trace").write_text("", encoding="ascii")
@@ -319,7 +318,7 @@ def workers_say_it():
 @ktap.case
 def nothing_to_allocate():
     """An entry of the BAT that is no good is nobody's concern who only reads."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         with vhdxoracle.Editor(path) as edit:
             edit.put_bat(edit.geometry.payload_index(9), 5)
@@ -334,7 +333,7 @@ def nothing_to_allocate():
 @ktap.case
 def header_of_another_program():
     """It has written one copy of the header, and then data: who comes now has a gap."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         sidecar = scratch / "sidecar"
         with raw_attached(path) as disk, opened(sidecar, os.O_RDWR | os.O_CREAT) as fd:
@@ -353,7 +352,7 @@ def header_of_another_program():
 @ktap.case
 def log_of_another_program():
     """Its header is the same from the first entry of the log to the last."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         new = judge.pattern(2, MIB)
         vhdxoracle.dirty(path, [(4 * MIB, new), (5 * MIB, new)])
@@ -377,7 +376,7 @@ def log_of_another_program():
 @ktap.case
 def written_in_between():
     """By somebody who has no lock: whoever comes then sees what is there then."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         path = make(scratch / "disk.vhdx")
         other = images.create(scratch / "other.vhdx", DISK, MIB, seed=2,
                               content=[(9 * MIB, CONTENT), (FAR, CONTENT[:MIB])])
@@ -392,4 +391,5 @@ def written_in_between():
                     ktap.check(disk.read(9 * MIB, MIB) == CONTENT[:MIB], "the new content")
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()

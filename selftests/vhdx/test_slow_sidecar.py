@@ -3,7 +3,7 @@
 #
 # test_slow_sidecar - a sidecar that is slow holds up nobody, and who waits for it can be killed
 #
-# vm: timeout=400 long=uml-lockdep takes=80
+# vm: timeout=400 long=uml-lockdep takes=120
 import contextlib
 import errno
 import os
@@ -100,16 +100,31 @@ def killed_while_it_asks():
 PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
 
 
-def waiting_workers(index):
-    """Flags of those that wait for something as they answer a question to this disk."""
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"vhdx{index}-question" not in (process / "comm").read_text(encoding="ascii"):
-                continue
-            stat = (process / "stat").read_text(encoding="ascii")
-            state, *fields = stat.rpartition(")")[2].split()
-            if state == "D":
-                yield int(fields[5])
+class Workers:
+    """Those that answer questions to a disk: found now and then, and looked at often."""
+
+    AGAIN = 20
+
+    def __init__(self, index):
+        self.name, self.asked, self.found = f"vhdx{index}-question", 0, []
+
+    def _find(self):
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self.name in (process / "comm").read_text(encoding="ascii"):
+                    yield process / "stat"
+
+    def waiting(self):
+        """Flags of those that wait for something as they answer."""
+        if not self.found or self.asked % self.AGAIN == 0:
+            self.found = list(self._find())
+        self.asked += 1
+        for one in self.found:
+            with contextlib.suppress(OSError):
+                name, _, rest = one.read_text(encoding="ascii").rpartition(")")
+                state, *fields = rest.split()
+                if state == "D" and self.name in name:
+                    yield int(fields[5])
 
 
 @ktap.case
@@ -120,9 +135,9 @@ def a_question_waits_for_no_writer():
         below.delay(read=READ_MS)
         asking = threading.Thread(target=disk.handle.changes, args=(first,))
         asking.start()
-        seen = []
+        seen, workers = [], Workers(disk.index)
         while asking.is_alive():
-            seen += waiting_workers(disk.index)
+            seen += workers.waiting()
             time.sleep(READ_MS / 5000)
         ktap.check(len(seen) > DELTAS / 4, f"it was seen to wait {len(seen)} times")
         both = PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
@@ -257,8 +272,9 @@ def tracking_fails_beside_a_question():
         ktap.eventually(lambda: disk.handle.state().state == uapi.TRACKING_OFF, "tracking is off")
 
 
-def seal_of_both_beside(first, second, task):
-    """Three threads for each of two disks do this all the time: a seal of both gets its turn."""
+def seal_of_both_beside(first, second, task, devices):
+    """Three threads for each of two disks do this all the time: a seal of both gets its turn. Then
+    their devices are fast again: what the threads are at is not waited for."""
     stop = threading.Event()
 
     def repeated(disk):
@@ -274,6 +290,8 @@ def seal_of_both_beside(first, second, task):
     seal.join(15)
     took = time.monotonic() - begin
     stop.set()
+    for below in devices:
+        below.delay()
     for thread in (seal, *beside):
         thread.join()
     ktap.diag(f"the seal took {took:.2f} s")
@@ -283,25 +301,27 @@ def seal_of_both_beside(first, second, task):
 @ktap.case
 def seal_of_two_disks_beside_questions():
     with contextlib.ExitStack() as stack:
-        disks = []
+        disks, devices = [], []
         for name in ("slow", "slow2"):
             path, below = stack.enter_context(prepared(one_unit_each(), name=name))
             disks.append(stack.enter_context(raw_attached(path, below.path)))
+            devices.append(below)
             below.delay(read=READ_MS)
         points = {disk: disk.handle.ids()[0] for disk in disks}
-        seal_of_both_beside(*disks, lambda disk: disk.handle.changes(points[disk]))
+        seal_of_both_beside(*disks, lambda disk: disk.handle.changes(points[disk]), devices)
 
 
 @ktap.case
 def seal_of_two_disks_beside_seals_of_each():
     with contextlib.ExitStack() as stack:
-        disks = []
+        disks, devices = [], []
         for name in ("slow", "slow2"):
             directory = stack.enter_context(images.directory())
             below = stack.enter_context(slow.device(directory / "backing", 16 * MIB, name))
             disks.append(stack.enter_context(tracked(directory, name, below.path)))
+            devices.append(below)
             below.delay(write=READ_MS)
-        seal_of_both_beside(*disks, lambda disk: disk.handle.seal())
+        seal_of_both_beside(*disks, lambda disk: disk.handle.seal(), devices)
 
 
 def change_often(disk, stop):

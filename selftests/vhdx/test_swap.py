@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# vm: own-vm mem=256M disk=2G timeout=2400 on=uml:swap_on_ext4+loop*+table* long=6.12 takes=25
+# vm: own-vm mem=256M disk=2G timeout=2400 on=uml:swap_on_ext4+loop*+table* long=6.12 takes=55
 """Memory that is swapped out to a disk, or written back to a file system on it: its writes have to
 end before there is memory again (rule K3).
 

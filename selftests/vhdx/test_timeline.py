@@ -6,7 +6,7 @@
 # What is wanted comes from the writes alone (vhdxoracle.history). The same is asked of the disk as
 # it is attached for writing and for reading, and of its files.
 #
-# vm: on=uml takes=30
+# vm: on=uml takes=50
 import contextlib
 import errno
 import os
@@ -184,7 +184,7 @@ def check_attached(disk, line, rng):
 def every_pair(seed):
     """Exact, in whatever way the disk is there, and while it is written on."""
     rng = random.Random(seed)
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         family = Family(scratch, rng)
         family.grow(rng.randrange(1, 4))
         family.add()
@@ -212,7 +212,7 @@ for _seed in range(1, 12 if ktap.LONG else 5):
 @contextlib.contextmanager
 def parent_and_child(size=64 * MIB, **shape):
     """(paths of both, the snapshot's id)"""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent, child = scratch / "parent.vhdx", scratch / "child.vhdx"
         vhdxoracle.create(parent, size, block_size=MIB)
         vhdxoracle.create(child, parent=parent, **{"block_size": MIB} | shape)
@@ -292,7 +292,7 @@ def told_while_it_is_written():
 @ktap.case
 def pair_of_windows():
     """No sidecar at all: every byte that differs, and nothing beyond the bitmap."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         parent, child = (corpus.unpacked(f"fat-{name}.vhdx", scratch) or ktap.skip("not in the corpus")
                          for name in ("parent", "differential"))
         snapshot = id_of(Layer(parent).snapshot)
@@ -309,7 +309,7 @@ def pair_of_windows():
 @ktap.case
 def asked_behind_the_end_of_a_parent():
     """Of what a smaller parent's sidecar has, the part of the disk that it never had tells nothing."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         base, leaf = images.create(scratch / "base.vhdx", 100 * MIB, MIB), scratch / "leaf.vhdx"
         with attached(base, "--track", "--unit", 4 * KIB) as disk:
             first, = disk.handle.ids()
@@ -333,7 +333,7 @@ def asked_behind_the_end_of_a_parent():
 @ktap.case
 def points_of_parents_are_kept():
     """Neither a snapshot nor what a parent's sidecar has is forgotten."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         base = images.create(scratch / "base.vhdx", 16 * MIB, MIB)
         with attached(base, "--track") as disk:
             known = disk.handle.ids()[0]
@@ -367,7 +367,7 @@ def make_stale(path):
 
 def lost_sidecar(spoil, reason):
     """Of a parent: its points are a gap, with the reason; all others are what they are."""
-    with images.directory() as scratch, udev.asleep():
+    with images.directory() as scratch:
         base, leaf = images.create(scratch / "base.vhdx", 16 * MIB, MIB), scratch / "leaf.vhdx"
         with attached(base, "--track") as disk:
             known = disk.handle.ids()[0]
@@ -520,8 +520,7 @@ def dies(disk, limit):
 @ktap.case
 def killed_while_a_layer_hangs():
     """Where a page of a BAT is read that nobody has asked for."""
-    with images.directory() as scratch, udev.asleep(), \
-            slow.device(scratch / "backing", 64 * MIB) as below:
+    with images.directory() as scratch, slow.device(scratch / "backing", 64 * MIB) as below:
         parent, leaf = images.create(scratch / "parent.vhdx", 16 << 30, MIB), scratch / "leaf.vhdx"
         vhdxoracle.create(below.path, parent=parent, block_size=MIB, content=[(15 << 30, b"x" * 512)])
         vhdxoracle.create(leaf, parent=below.path, block_size=MIB)
@@ -535,8 +534,7 @@ def killed_while_a_layer_hangs():
 @ktap.case
 def killed_while_a_sidecar_hangs():
     """That of the leaf, or of a parent; and whoever does not need it is answered."""
-    with images.directory() as scratch, udev.asleep(), \
-            slow.device(scratch / "backing", 16 * MIB) as below:
+    with images.directory() as scratch, slow.device(scratch / "backing", 16 * MIB) as below:
         path, leaf = images.create(scratch / "disk.vhdx", 1 << 30, MIB), scratch / "leaf.vhdx"
         with attached(path, "--track", "--sidecar", below.path, "--unit", 4 * KIB):
             pass
@@ -556,4 +554,5 @@ def killed_while_a_sidecar_hangs():
             ktap.equal(disk.handle.changes(first), [(8 * KIB, 4 * KIB), (MIB, 4 * KIB)], "afterwards")
 
 
-ktap.main()
+with udev.asleep():
+    ktap.main()

@@ -7,7 +7,7 @@
 # reason of the gap, by ioctl and by the command, which points are still there to ask
 # between, and that tracking works again behind the gap.
 #
-# vm: timeout=600 takes=30
+# vm: timeout=600 takes=65
 import contextlib
 import dataclasses
 import errno

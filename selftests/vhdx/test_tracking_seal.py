@@ -3,7 +3,7 @@
 #
 # test_tracking_seal - one point on several disks, at one instant, or none at all
 #
-# vm: disk=64M timeout=300 long=uml-lockdep,debug on=uml,6.1:under_way+order*+nothing*+labels full=6.1:under_way*+second_cannot*,6.12:under_way+more_under*+order*,newest:under_way+order* takes=25
+# vm: disk=64M timeout=300 long=uml-lockdep,debug on=uml,6.1:under_way+order*+nothing*+labels full=6.1:under_way*+second_cannot*,6.12:under_way+more_under*+order*,newest:under_way+order* takes=60
 import contextlib
 import ctypes
 import errno

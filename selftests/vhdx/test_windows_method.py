@@ -5,7 +5,7 @@
 #
 # One case for each return value, and one that counts them: "14 of 14".
 #
-# vm: disk=64M timeout=300 takes=70
+# vm: disk=64M timeout=300 takes=30
 import contextlib
 import os
 import pathlib
@@ -546,8 +546,8 @@ def jobs_at_the_same_time():
                 for number in range(64)]
         for it, count in jobs:
             ktap.check(it.wait(), "it does not end")
-            code, ranges = it.result()
-            ktap.equal((code, len(ranges)), (OK, count), "ranges")
+            # Those of all jobs are millions.
+            ktap.equal(it.count(), (OK, count), "ranges")
 
 
 ktap.main()

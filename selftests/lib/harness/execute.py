@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs suites: on the host, or several in one machine."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -15,7 +16,7 @@ MARGIN = 60
 # How much longer everything takes on a kernel that checks all it does.
 SLOWNESS = {"uml-lockdep": 5, "debug": 5}
 # How many CPUs a machine keeps busy. User Mode Linux waits more than it works.
-CPUS = {"uml": Fraction(1, 3), "uml-lockdep": Fraction(2, 5)}
+CPUS = {"uml": Fraction(1, 4), "uml-lockdep": Fraction(2, 5)}
 # What a machine has without asking, and what it takes on top.
 MEMORY, MORE_MEMORY = 2 << 30, 1 << 29
 # Held by whoever builds what machines take along; machine/products.py has it too.
@@ -29,10 +30,9 @@ def cpus_of(kernel):
     return CPUS.get(kernel, 1)
 
 
-def groups_of(kernel):
-    """How many machines suites that can share one are spread over: as many as run side by side; of
-    those that boot in no time twice as many, so that the last ones end together."""
-    return int(os.cpu_count() / cpus_of(kernel)) * (2 if kernel in CPUS else 1)
+def machines_of(kernel):
+    """How many machines suites that can share one are spread over: as many as run side by side."""
+    return int(os.cpu_count() / cpus_of(kernel))
 
 
 def memory_of(suites):
@@ -41,20 +41,28 @@ def memory_of(suites):
                default=MEMORY) + MORE_MEMORY
 
 
-def lines(command, environment=None, meter=None):
-    """Runs command; yields its lines, and its exit status at the end.
+def lines(command, environment=None, meter=None, answer=None):
+    """Runs command; yields its lines, and its exit status at the end. What answer() makes of a
+    line, if anything, is told to it.
 
     It is asked to end when this process does, however that ends: machines end with
     the runner that began them, and suites with the run.
     """
     with subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *command], cwd=TREE,
                           env={**os.environ, **(environment or {})},
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          text=True, errors="replace") as process:
+                          stdin=subprocess.PIPE if answer else subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True, errors="replace") as process:
         if meter:
             meter.process = process.pid
         for line in process.stdout:
-            yield line.rstrip("\n")
+            line = line.rstrip("\n")
+            told = answer(line) if answer else None
+            if told:
+                # It may have ended meanwhile.
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(told)
+                    process.stdin.flush()
+            yield line
         if meter:
             meter.end()
     yield process.returncode
@@ -121,53 +129,105 @@ def on_host(report, suite, kernel=None):
             section.line(line)
 
 
-def one_machine(report, kernel, suites):
-    """Runs suites in one machine; returns those that it did not get to."""
-    command = [SELFTESTS / "vm/run", "--kernel", kernel, *machine_of(suites),
-               f"--timeout={sum(time_limit(suite, kernel) for suite in suites) + MARGIN}",
-               "--", "selftests/lib/guest-suites"]
-    for suite in suites:
-        command += [str(time_limit(suite, kernel)), str(suite.path.relative_to(SELFTESTS)),
-                    " ".join(suite.cases)]
-    left = list(suites)
-    meter = Meter()
-    section = None
-    tainted = False
-    status = None
-    for line in lines(command, meter=meter):
-        if isinstance(line, int):
-            status = line
-        elif line.startswith("@suite "):
-            section = report.begin(f"{left[0].name} [{kernel}]", meter)
-        elif line.startswith("@exit ") and section:
-            left.pop(0)
-            section.end(int(line.split()[1]))
-            section = None
+class Shared:
+    """Suites that several machines share: each takes one after the other."""
+
+    def __init__(self, report, kernel, suites, machines):
+        self.report, self.kernel = report, kernel
+        self.machines = machines
+        self.lock = threading.Lock()
+        self.left = list(suites)
+        self.options = machine_of(suites)
+        self.patience = max(time_limit(suite, kernel) for suite in suites) + MARGIN
+
+    def take(self):
+        """The next one that there is time for, or None."""
+        with self.lock:
+            while self.left:
+                suite = self.left.pop(0)
+                if not self.report.is_late(f"{suite.name} [{self.kernel}]"):
+                    return suite
+            return None
+
+    def give_back(self, suite):
+        """It was not begun."""
+        with self.lock:
+            self.left.insert(0, suite)
+
+    def leave(self):
+        """A machine takes no more; what the last one leaves is not run."""
+        with self.lock:
+            self.machines -= 1
+            if self.left and not self.machines:
+                names = " ".join(suite.name for suite in self.left)
+                self.report.failure(f"machine [{self.kernel}]", f"not run: {names}")
+
+
+class Machine:
+    """One that runs suites until there is none left, or it breaks."""
+
+    def __init__(self, shared):
+        self.shared, self.report = shared, shared.report
+        self.meter = Meter()
+        self.done = []
+        # What it was told to run; its part of the report, from the moment when it begins.
+        self.suite = self.section = None
+        self.tainted = False
+
+    def answer(self, line):
+        """What it is told when it says so: the next suite."""
+        if line != "@next":
+            return None
+        self.suite = self.shared.take()
+        if not self.suite:
+            return "end\n"
+        return f"{time_limit(self.suite, self.shared.kernel)} " \
+               f"{self.suite.path.relative_to(SELFTESTS)} {' '.join(self.suite.cases)}\n"
+
+    def line(self, line):
+        """Takes what it says."""
+        if line.startswith("@suite "):
+            self.section = self.report.begin(f"{self.suite.name} [{self.shared.kernel}]", self.meter)
+        elif line.startswith("@exit ") and self.section:
+            self.end_of_suite(int(line.split()[1]))
         elif line.startswith("@tainted "):
-            tainted = True
-        elif line and section:
-            section.line(line)
-        elif line:
-            report.diagnostic(line)
-    if section:
-        left.pop(0)
-        section.end(None)
-    elif left != suites and (tainted or status):
-        done = [suite for suite in suites if suite not in left]
-        report.failure(f"kernel log [{kernel}]",
-                       f"the machine failed with status {status} after: " +
-                       " ".join(suite.name for suite in done))
-    return left
+            self.tainted = True
+        elif line and self.section:
+            self.section.line(line)
+        elif line and line != "@next":
+            self.report.diagnostic(line)
+
+    def end_of_suite(self, status):
+        """It has ended, or the machine has (None)."""
+        self.section.end(status)
+        self.done.append(self.suite.name)
+        self.suite = self.section = None
+
+    def run(self):
+        """Boots it; False if it came to nothing."""
+        command = [SELFTESTS / "vm/run", "--kernel", self.shared.kernel, "--fed",
+                   *self.shared.options, f"--timeout={self.shared.patience}",
+                   "--", "selftests/lib/guest-suites"]
+        status = None
+        for line in lines(command, meter=self.meter, answer=self.answer):
+            if isinstance(line, int):
+                status = line
+            else:
+                self.line(line)
+        if self.section:
+            self.end_of_suite(None)
+            return True
+        if self.suite:
+            self.shared.give_back(self.suite)
+        if self.tainted or status:
+            self.report.failure(f"kernel log [{self.shared.kernel}]",
+                                f"the machine failed with status {status} after: " +
+                                (" ".join(self.done) or "nothing"))
+        return bool(self.done)
 
 
-def in_machines(report, kernel, suites):
-    """Runs suites that share a machine; in a new one if that breaks."""
-    while suites:
-        names = " ".join(suite.name for suite in suites)
-        if report.is_late(f"{names} [{kernel}]"):
-            break
-        left = one_machine(report, kernel, suites)
-        if left == suites:
-            report.failure(f"machine [{kernel}]", f"not run: {names}")
-            break
-        suites = left
+def in_machines(shared):
+    """Runs suites that are left in a machine; in a new one if that breaks."""
+    while shared.left and Machine(shared).run():
+        pass
+    shared.leave()

@@ -14,7 +14,7 @@ TREE = SELFTESTS.parent
 # A suite's header may say "# vm: mem=4G disk=4G,1G timeout=900 smp=4 own-vm on=uml,6.1
 # full=6.12 long=debug takes=40": what its machine has, for how many seconds at most, which kernels
 # it is worth its time on (in the full run and in the long one: on which others), and how many
-# seconds it takes on User Mode Linux, so that machines side by side get as much to do. Where but
+# seconds it takes on User Mode Linux, so that what takes long begins first. Where but
 # some cases are worth it, their patterns are there: full=6.1:autoclear*+held; the long run has
 # all of them there.
 TIMEOUT = 900
@@ -226,28 +226,22 @@ def sampled(suites, chance):
         yield suite
 
 
-def balanced(suites, count):
-    """Parts of suites that take as long as each other, count of them at most."""
-    parts = [[] for _ in range(count)]
-    for suite in sorted(suites, key=lambda suite: suite.takes, reverse=True):
-        min(parts, key=lambda part: sum(suite.takes for suite in part)).append(suite)
-    return [part for part in parts if part]
+def _alone(suite):
+    """Shares no machine: it wants one, or needs more memory than others."""
+    return suite.own_vm or suite.per_kernel or any(key == "mem" for key, _ in suite.needs)
 
 
 def groups(suites, count):
-    """Lists of suites that share a machine, those that take longest first.
+    """(suites that share machines, how many), those first that share none. Of each, those that take
+    longest come first.
 
-    What can share one at all is spread over so many, where it is worth booting them.
+    Those that can share are spread over so many, where it is worth booting them.
     """
-    count = min(count, 1 + sum(suite.takes for suite in suites
-                               if suite.in_vm) // WORTH_A_MACHINE)
-    shared = {}
-    for suite in suites:
-        shared.setdefault(suite.name if suite.own_vm or suite.per_kernel else None,
-                          []).append(suite)
-    parts = [part for name, mine in shared.items()
-             for part in (balanced(mine, count) if name is None else [mine])]
-    return sorted(parts, key=lambda part: sum(suite.takes for suite in part), reverse=True)
+    suites = sorted(suites, key=lambda suite: suite.takes, reverse=True)
+    shared = [suite for suite in suites if not _alone(suite)]
+    worth = 1 + sum(suite.takes for suite in shared) // WORTH_A_MACHINE
+    return [([suite], 1) for suite in suites if _alone(suite)] + \
+        ([(shared, min(count, worth, len(shared)))] if shared else [])
 
 
 def machine_of(suites):

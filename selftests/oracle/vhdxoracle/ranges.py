@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Sets of byte ranges: sorted, disjoint, coalesced half-open intervals."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 
 class RangeSet:
@@ -15,6 +15,13 @@ class RangeSet:
             else:
                 merged.append([start, end])
         self._pairs = [tuple(p) for p in merged]
+
+    @classmethod
+    def _of_disjoint(cls, pairs):
+        """From pairs that are sorted, and do not touch each other."""
+        made = cls.__new__(cls)
+        made._pairs = pairs
+        return made
 
     @classmethod
     def of_lengths(cls, pairs):
@@ -53,7 +60,7 @@ class RangeSet:
                 i += 1
             else:
                 j += 1
-        return RangeSet(result)
+        return self._of_disjoint(result)
 
     def __sub__(self, other):
         result, holes = [], list(other)
@@ -69,14 +76,22 @@ class RangeSet:
                 k += 1
             if start < end:
                 result.append((start, end))
-        return RangeSet(result)
+        return self._of_disjoint(result)
 
     def __contains__(self, byte):
         index = bisect_right(self._pairs, (byte, float("inf"))) - 1
         return index >= 0 and byte < self._pairs[index][1]
 
     def clip(self, start, end):
-        return self & RangeSet([(start, end)])
+        if start >= end:
+            return RangeSet()
+        first = bisect_right(self._pairs, start, key=lambda pair: pair[1])
+        last = bisect_left(self._pairs, end, lo=first, key=lambda pair: pair[0])
+        inside = self._pairs[first:last]
+        if inside:
+            inside[0] = max(inside[0][0], start), inside[0][1]
+            inside[-1] = inside[-1][0], min(inside[-1][1], end)
+        return self._of_disjoint(inside)
 
     def widened(self, unit):
         """Grown outwards to whole units."""

@@ -202,10 +202,20 @@ def open_standard_streams():
         pass
 
 
+def keep_input(options):
+    """Standard input is COMMAND's alone, or nobody's; a descriptor of it, if it is wanted."""
+    mine = os.dup(0) if options.fed else None
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return mine
+
+
 def main():
     """Runs COMMAND and exits as the contract says."""
     open_standard_streams()
     options = parse(sys.argv[1:])
+    options.lines = keep_input(options)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     os.umask(0o022)

@@ -114,4 +114,6 @@ def job(directory, kernel, options, token, has_module):
         (content / "coverage").touch()
     if options.input:
         (content / "has-in").touch()
+    if options.fed:
+        (content / "fed").touch()
     return ext4(directory / "job.img", allocated(content) + JOB_SLACK, content)

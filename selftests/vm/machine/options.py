@@ -132,6 +132,9 @@ def parse(arguments):
                         help="a fresh empty disk, or a raw image that keeps what is written")
     parser.add_argument("--timeout", type=seconds, default="600", metavar="S",
                         help="time for COMMAND (default 600)")
+    parser.add_argument("--fed", action="store_true",
+                        help="lines of standard input are COMMAND's; its time begins anew with "
+                             "each")
     parser.add_argument("--kill-after", type=seconds, metavar="S",
                         help="cut the machine's power S seconds after COMMAND started")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run")

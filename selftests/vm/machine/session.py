@@ -92,6 +92,28 @@ class Verdict:
         return self.status is not None or self.failure is not None
 
 
+class Lines:
+    """Lines of standard input on their way to COMMAND."""
+
+    def __init__(self, source, guest):
+        self.connection, self.guest = source, guest
+        self.held = b""
+        # When the last one came.
+        self.came = 0
+
+    def receive(self):
+        """Takes what has arrived; False at the end of it, or of the guest."""
+        data = os.read(self.connection, 4096)
+        *lines, self.held = (self.held + data).split(b"\n")
+        for line in lines:
+            try:
+                self.guest.sendall(b"line " + line + b"\n")
+            except OSError:
+                return False
+            self.came = time.monotonic()
+        return bool(data)
+
+
 class Session:
     """A running machine. After run():
 
@@ -113,6 +135,7 @@ class Session:
         self.streams = [Stream(ours["stdout"], 1, self.token),
                         Stream(ours["stderr"], 2, self.token)]
         self.verdict = Verdict(ours["verdict"])
+        self.lines = options.lines is not None and Lines(options.lines, ours["verdict"])
         self.timed_out = self.killed = self.complete = False
         self.log_size_at_timeout = None
         self.machine = None
@@ -142,7 +165,9 @@ class Session:
         with selectors.DefaultSelector() as selector:
             for source in (*self.streams, self.verdict):
                 selector.register(source.connection, selectors.EVENT_READ, source)
-            while selector.get_map():
+            if self.lines:
+                selector.register(self.lines.connection, selectors.EVENT_READ, self.lines)
+            while any(key.data is not self.lines for key in selector.get_map().values()):
                 now = time.monotonic()
                 if self.verdict.given():
                     given = given or now
@@ -158,7 +183,8 @@ class Session:
                     if now >= limit:
                         break
                 else:
-                    limit = self.verdict.started + self.time_for_command()
+                    begun = max(self.verdict.started, self.lines.came if self.lines else 0)
+                    limit = begun + self.time_for_command()
                     if now >= limit:
                         self.give_up()
                         break

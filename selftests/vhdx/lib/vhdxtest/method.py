@@ -150,6 +150,12 @@ class Job:
                                        ctypes.byref(count))
         return code, _pairs(ranges, count.value)
 
+    def count(self):
+        """(code, how many ranges)"""
+        ranges, count = ctypes.POINTER(uapi.Range)(), ctypes.c_size_t()
+        code = lib.vhdx_job_get_result(self._job, None, ctypes.byref(ranges), ctypes.byref(count))
+        return code, count.value
+
     def free(self):
         """Lets go of it."""
         lib.vhdx_job_free(self._job)
