@@ -116,6 +116,7 @@ static struct vhdx_open_sidecar *take_sidecar(struct vhdx_tracker *t,
 					      struct vhdx_diag *diag)
 {
 	struct vhdx_open_sidecar *open;
+	struct file *file;
 	int err;
 
 	err = -EINVAL;
@@ -137,7 +138,11 @@ static struct vhdx_open_sidecar *take_sidecar(struct vhdx_tracker *t,
 		return t->open;
 	}
 
-	open = vhdx_open_sidecar_new(t->disk, args->sidecar_fd, false, diag);
+	file = vhdx_container_file(args->sidecar_fd, false, "sidecar", diag);
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	open = vhdx_open_sidecar_new(t->disk, file, false, diag);
+	vhdx_container_put_file(file);
 	if (IS_ERR(open))
 		return open;
 	if (vhdx_disk_is_below(vhdx_disk_of(t), open->file.file))

@@ -133,7 +133,7 @@ extern struct workqueue_struct *vhdx_tracker_wq;
 int vhdx_open_sidecar_init(void);
 void vhdx_open_sidecar_exit(void);
 
-struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, int fd, bool read_only,
+struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, struct file *file, bool read_only,
 						struct vhdx_diag *diag);
 int vhdx_open_sidecar_run(struct vhdx_open_sidecar *open, vhdx_sidecar_errand_fn run);
 int vhdx_open_sidecar_commit_now(struct vhdx_open_sidecar *open);

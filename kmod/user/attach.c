@@ -125,10 +125,10 @@ static bool must_record(const struct vhdx_attach *args)
 	       !(args->flags & (VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_WILL_TRACK));
 }
 
-static int refuse_unrecorded(const struct vhdx_attach *args, int sidecar_fd,
+static int refuse_unrecorded(const struct vhdx_attach *args, const struct file *sidecar,
 			     struct vhdx_diag *diag)
 {
-	if (sidecar_fd >= 0 || !must_record(args))
+	if (sidecar || !must_record(args))
 		return 0;
 	return vhdx_bad_argument(diag, "there is no sidecar, and writes are to fail where they can't be recorded: give one, or enable tracking next");
 }
@@ -143,25 +143,24 @@ static int refuse_disabled(const struct vhdx_attach *args, const struct vhdx_dis
 }
 
 /**
- * vhdx_attach() - VHDX_ATTACH
+ * vhdx_attach() - attach a disk
  * @args:	flags and index, checked; index and disk_seq are filled in
- * @layers:	as many as @args says, the leaf first, checked
+ * @files:	of as many layers as @args says, the leaf first
  * @diag:	what is wrong; on success why tracking is not what one would expect
  *
- * Returns 0 or -errno, see the uapi header.
+ * In a kernel thread: waits for containers as long as they take. Returns 0 or -errno, see the uapi
+ * header.
  */
-int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struct vhdx_diag *diag)
+int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer_files *files,
+		struct vhdx_diag *diag)
 {
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
-	int sidecar_fd = layers->sidecar_fd;
 	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
 	unsigned int flags;
 	int index, err;
 
-	if (args->flags & VHDX_ATTACH_NO_TRACK)
-		sidecar_fd = -1;
-	err = refuse_unrecorded(args, sidecar_fd, diag);
+	err = refuse_unrecorded(args, files->sidecar, diag);
 	if (err)
 		return err;
 	if (!try_module_get(THIS_MODULE))
@@ -177,25 +176,25 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	err = prepare_detach(disk);
 	if (err)
 		goto fail_disk;
-	disk->tracker.sidecar_fd = sidecar_fd;
+	disk->tracker.sidecar_file = files->sidecar;
 	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
 		vhdx_tracker_insist(&disk->tracker);
-	err = vhdx_disk_open(disk, layers, diag);
+	err = vhdx_disk_open(disk, files, diag);
 	if (err)
 		goto fail_disk;
 	if (args->flags & VHDX_ATTACH_STRICT)
 		vhdx_tracker_be_strict(&disk->tracker);
-	if (sidecar_fd >= 0) {
+	if (files->sidecar) {
 		flags = vhdx_scope_enter();
-		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
+		err = vhdx_tracker_resume(&disk->tracker, &gap, diag);
 		vhdx_scope_leave(flags);
 	}
 	if (!err)
 		err = refuse_disabled(args, disk, diag);
 	if (err)
 		goto fail_disk;
-	/* What was read for a caller who was killed meanwhile may have been cut short. To
-	 * believe that would be a gap for ever; and no task is left to detach the disk.
+	/* What was read after the caller was killed may have been cut short. To believe that would
+	 * be a gap for ever; and no task is left to detach the disk.
 	 */
 	err = -EINTR;
 	if (fatal_signal_pending(current))
