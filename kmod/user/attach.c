@@ -26,8 +26,12 @@
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-/* Side by side, as many as there may be: each may wait for a container of its own. */
-static struct workqueue_struct *detach_wq;
+/*
+ * All disks may be detached side by side, each waiting for a container of its own, and one more
+ * work looks for those that were closed: more than one queue does at a time.
+ */
+#define QUEUES	DIV_ROUND_UP(VHDX_DISKS_MAX, WQ_MAX_ACTIVE - 1)
+static struct workqueue_struct *detach_wq[QUEUES];
 
 /**
  * struct vhdx_detaching - the detach of a disk, by a worker: that waits for a container that hangs;
@@ -56,7 +60,7 @@ static void put_detaching(struct vhdx_detaching *detaching)
 
 static void last_close(struct vhdx_disk *disk)
 {
-	queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	queue_delayed_work(detach_wq[0], &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /* ---- attach ------------------------------------------------------------------------------- */
@@ -266,6 +270,11 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
+static void queue_detach(struct vhdx_disk *disk)
+{
+	queue_work(detach_wq[disk->index % QUEUES], &disk->detaching->work);
+}
+
 static void detach_work(struct work_struct *work)
 {
 	struct vhdx_detaching *detaching = container_of(work, struct vhdx_detaching, work);
@@ -295,7 +304,7 @@ int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		return err;
 	detaching = disk->detaching;
 	refcount_inc(&detaching->refs);
-	queue_work(detach_wq, &detaching->work);
+	queue_detach(disk);
 	err = -EINTR;
 	if (!wait_for_completion_killable(&detaching->done)) {
 		*diag = detaching->diag;
@@ -307,11 +316,6 @@ int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 
 /* ---- detach at the last close ------------------------------------------------------------ */
 
-static void detach_closed(struct vhdx_disk *disk)
-{
-	queue_work(detach_wq, &disk->detaching->work);
-}
-
 /*
  * The close itself holds locks that detach needs, and may be repeated before this runs. So
  * there is one work item for all disks, none that would have to outlive its disk. It detaches
@@ -319,8 +323,8 @@ static void detach_closed(struct vhdx_disk *disk)
  */
 static void autoclear(struct work_struct *work)
 {
-	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, detach_closed))
-		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, queue_detach))
+		queue_delayed_work(detach_wq[0], &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /**
@@ -328,8 +332,16 @@ static void autoclear(struct work_struct *work)
  */
 int vhdx_attach_init(void)
 {
-	detach_wq = alloc_workqueue("vhdx-detach", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return detach_wq ? 0 : -ENOMEM;
+	unsigned int i;
+
+	for (i = 0; i < QUEUES; i++) {
+		detach_wq[i] = alloc_workqueue("vhdx-detach%u", WQ_UNBOUND, WQ_MAX_ACTIVE, i);
+		if (!detach_wq[i]) {
+			vhdx_attach_exit();
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 /**
@@ -337,6 +349,9 @@ int vhdx_attach_init(void)
  */
 void vhdx_attach_exit(void)
 {
+	unsigned int i;
+
 	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(detach_wq);
+	for (i = 0; i < QUEUES && detach_wq[i]; i++)
+		destroy_workqueue(detach_wq[i]);
 }
