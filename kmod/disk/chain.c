@@ -4,6 +4,7 @@
 #include "disk.h"
 
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <uapi/linux/vhdx.h>
 
 /* ---- opened --------------------------------------------------------------------------------- */
@@ -55,6 +56,8 @@ int vhdx_chain_get_files(struct vhdx_layer_files *files, const struct vhdx_layer
 		if (err && i)
 			name_layer(diag, i);
 	}
+	if (!err && files->sidecar && vhdx_container_path(files->sidecar, &files->sidecar_path))
+		err = vhdx_no_memory(diag);
 	return err;
 }
 
@@ -72,6 +75,7 @@ void vhdx_chain_put_files(struct vhdx_layer_files *files, unsigned int count)
 			vhdx_container_put_file(files[i].container);
 		if (files[i].sidecar)
 			vhdx_container_put_file(files[i].sidecar);
+		kfree(files[i].sidecar_path);
 	}
 }
 

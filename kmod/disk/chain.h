@@ -34,10 +34,12 @@ struct vhdx_chain_pins {
  * struct vhdx_layer_files - of one layer
  * @container:	the bytes of the VHDX
  * @sidecar:	of what it tells; NULL: there is none
+ * @sidecar_path: of the leaf: what the caller calls it, or NULL
  */
 struct vhdx_layer_files {
 	struct file *container;
 	struct file *sidecar;
+	char *sidecar_path;
 };
 
 int vhdx_chain_get_files(struct vhdx_layer_files *files, const struct vhdx_layer *layers,

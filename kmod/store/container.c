@@ -68,14 +68,14 @@ static void errand_work(struct work_struct *work)
 /*
  * A file system may cut short what a killed task writes or flushes, and half a commit is
  * a disk that takes no more writes, or a sidecar that is not believed any more: because
- * a backup was killed. Workers are not killed. The thread of an attach may be, and an attach
- * may fail.
+ * a backup was killed. Workers are not killed; the threads of a seal and of an attach are. At
+ * attach the container has no workers yet, and an attach may fail.
  */
 static int run_errand(struct errand *e)
 {
 	struct vhdx_container *c = e->container;
 
-	if (current->flags & PF_KTHREAD) {
+	if (!c->queue.workqueue || current->flags & PF_WQ_WORKER) {
 		errand_work(&e->work);
 		return e->err;
 	}
@@ -354,13 +354,14 @@ bool vhdx_container_is_unlinked(const struct vhdx_container *container)
 }
 
 /**
- * vhdx_container_path() - what its file is called at present
- * @container:	open
+ * vhdx_container_path() - what a file is called at present
+ * @file:	of a container or a sidecar
  * @path:	receives the text, to be freed by kfree(); NULL: it is longer than a path can be
  *
- * As the caller's mount namespace has it. Sleeps. Returns 0 or -ENOMEM.
+ * As the caller's root and mount namespace have it: a kernel thread is in others than who gave the
+ * file. Sleeps. Returns 0 or -ENOMEM.
  */
-int vhdx_container_path(const struct vhdx_container *container, char **path)
+int vhdx_container_path(struct file *file, char **path)
 {
 	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
 	char *text;
@@ -369,7 +370,7 @@ int vhdx_container_path(const struct vhdx_container *container, char **path)
 	*path = NULL;
 	if (!buf)
 		return -ENOMEM;
-	text = file_path(container->file, buf, PATH_MAX);
+	text = file_path(file, buf, PATH_MAX);
 	if (!IS_ERR(text)) {
 		*path = kstrdup(text, GFP_KERNEL);
 		err = *path ? 0 : -ENOMEM;

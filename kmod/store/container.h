@@ -130,7 +130,7 @@ int vhdx_container_prepare(struct vhdx_container *container);
 void vhdx_container_describe(const struct vhdx_container *container,
 			     struct vhdx_container_description *description);
 bool vhdx_container_is_unlinked(const struct vhdx_container *container);
-int vhdx_container_path(const struct vhdx_container *container, char **path);
+int vhdx_container_path(struct file *file, char **path);
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);

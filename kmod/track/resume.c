@@ -13,6 +13,7 @@
 #include "tracker_private.h"
 
 #include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 /* Where this can't be written the next attach finds a gap, unless a session begins before. */
@@ -110,7 +111,8 @@ int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_
 		return 0;
 	if (!layer->image.geo.disk_size && !tracker->insists)
 		return 0;
-	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file, false, diag);
+	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file, tracker->sidecar_path,
+				     false, diag);
 	if (IS_ERR(open))
 		return PTR_ERR(open);
 	mutex_lock(&tracker->tree);
@@ -120,6 +122,9 @@ int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_
 		if (err)
 			vhdx_io_failed(&wrong, err, "sidecar: it can't be written (error %d)", err);
 	}
+	/* A file system has other words for that, too. */
+	if (err && fatal_signal_pending(current))
+		err = -EINTR;
 	vhdx_tracker_give_up(tracker, open);
 	vhdx_tracker_wait_for_former(tracker);
 	mutex_unlock(&tracker->tree);
@@ -173,7 +178,7 @@ int vhdx_tracker_resume(struct vhdx_tracker *tracker, struct vhdx_diag *gap,
 	struct vhdx_open_sidecar *open;
 	int err;
 
-	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file,
+	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file, tracker->sidecar_path,
 				     vhdx_layer_is_read_only(tracker->layer), diag);
 	if (IS_ERR(open))
 		return PTR_ERR(open);

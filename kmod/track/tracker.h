@@ -81,6 +81,7 @@ struct vhdx_tracker_statistics {
  * @disk:	number of the disk
  * @sidecar_file: while it is attached: the file that vhdx_tracker_resume() will be given, or NULL,
  *		for who needs the sidecar before
+ * @sidecar_path: likewise: what it is called by who attaches the disk
  * @tree:	serialises errands of the sidecar. @state and @off_reason
  * @precedence:	of seals of several disks, which wait for several of these locks
  * @overdue:	of questions that points kept changing under
@@ -118,6 +119,7 @@ struct vhdx_tracker {
 	void (*changed)(struct vhdx_tracker *tracker);
 	int disk;
 	struct file *sidecar_file;
+	const char *sidecar_path;
 	struct mutex tree;
 	struct vhdx_precedence precedence;
 	struct vhdx_precedence overdue;

@@ -181,6 +181,7 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer_files *files,
 	if (err)
 		goto fail_disk;
 	disk->tracker.sidecar_file = files->sidecar;
+	disk->tracker.sidecar_path = files->sidecar_path;
 	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
 		vhdx_tracker_insist(&disk->tracker);
 	err = vhdx_disk_open(disk, files, diag);

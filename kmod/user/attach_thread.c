@@ -7,6 +7,9 @@
  * and ends as soon as its container answers, or as the file system lets it. Until then it keeps the
  * files with their locks, the index and the module. If there is a disk in the end, nobody knows of
  * it, and it is detached.
+ *
+ * File systems and security modules see the credentials of who attaches. His root and his mount
+ * namespace the thread has not: what a file is called is asked before.
  */
 #include "attach.h"
 #include "core/diag.h"
@@ -15,6 +18,7 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/cred.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/refcount.h>
@@ -31,7 +35,8 @@ enum phase { WAITED_FOR, LEFT, ENDED };
  *		sees to it that no disk stays
  * @done:	it has ended, and its files are let go of
  * @refs:	of the caller, and of the thread
- * @args:	of the caller; index and disk_seq are filled in
+ * @cred:	of the caller
+ * @args:	likewise; index and disk_seq are filled in
  * @err:	see vhdx_attach()
  * @diag:	likewise
  * @fail_nth:	which of its allocations is to fail (fault injection): of the caller's
@@ -41,6 +46,7 @@ struct attaching {
 	atomic_t phase;
 	struct completion done;
 	refcount_t refs;
+	const struct cred *cred;
 	struct vhdx_attach args;
 	int err;
 	struct vhdx_diag diag;
@@ -50,8 +56,10 @@ struct attaching {
 
 static void put(struct attaching *attaching)
 {
-	if (refcount_dec_and_test(&attaching->refs))
-		kvfree(attaching);
+	if (!refcount_dec_and_test(&attaching->refs))
+		return;
+	put_cred(attaching->cred);
+	kvfree(attaching);
 }
 
 /* Where a task's allocations are to fail, those are meant that are made for its call. */
@@ -72,15 +80,18 @@ static void end_up_without(const struct attaching *attaching)
 static int attach_thread(void *context)
 {
 	struct attaching *attaching = context;
+	const struct cred *own;
 
 	allow_kernel_signal(SIGKILL);
 	/* Who was killed before this had sent that signal in vain. */
 	if (atomic_read(&attaching->phase) == LEFT)
 		send_sig(SIGKILL, current, 1);
+	own = override_creds(attaching->cred);
 	exchange_fail_nth(attaching->fail_nth);
 	attaching->err = vhdx_attach(&attaching->args, attaching->files, &attaching->diag);
 	attaching->fail_nth = exchange_fail_nth(0);
 	vhdx_chain_put_files(attaching->files, attaching->args.layer_count);
+	revert_creds(own);
 	if (atomic_xchg(&attaching->phase, ENDED) == LEFT)
 		end_up_without(attaching);
 	complete(&attaching->done);
@@ -135,6 +146,7 @@ int vhdx_attach_killably(struct vhdx_attach *args, const struct vhdx_layer *laye
 		return vhdx_no_memory(diag);
 	refcount_set(&attaching->refs, 1);
 	init_completion(&attaching->done);
+	attaching->cred = get_current_cred();
 	attaching->args = *args;
 	err = vhdx_chain_get_files(attaching->files, layers, args, diag);
 	if (err) {

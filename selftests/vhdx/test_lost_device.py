@@ -283,8 +283,8 @@ def said_of_a_detach(control, index):
 
 @contextlib.contextmanager
 def killed_in_an_attach(path, hanging):
-    """Who attaches the container, which hangs meanwhile, is killed. In the end nothing is attached,
-    and it can be."""
+    """(control, open container, uses of the driver before): who attaches the container, which hangs
+    meanwhile, is killed. In the end nothing is attached, and it can be."""
     with images.container() as other_path, attached(other_path, "--track") as other, \
             Control() as control:
         # Its node is open from now on.
@@ -295,7 +295,7 @@ def killed_in_an_attach(path, hanging):
             time.sleep(0.5)
             others_go_on(other)
             ktap.check(dies(attaching), "who attaches could not be killed")
-            yield control, fd
+            yield control, fd, uses
         ktap.eventually(lambda: uses_of_the_driver() == uses, "it has ended")
         ktap.check(not os.path.exists("/sys/block/vhdx7"), "a disk is left")
     with raw_attached(path, index=7) as disk:
@@ -315,7 +315,7 @@ def suspended_in_an_attach():
     """Who attaches can be killed; nobody else waits for it."""
     with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below:
         images.create(below.path, SIZE, MIB, content=[(0, b"o" * MIB)])
-        with killed_in_an_attach(below.path, mapper.hanging(below.name)) as (control, fd):
+        with killed_in_an_attach(below.path, mapper.hanging(below.name)) as (control, fd, _):
             keeps_what_it_has(control, fd)
             said = said_of_a_detach(control, 7)
             ktap.check("is being attached or detached" in said, said)
@@ -332,7 +332,7 @@ def suspended_as_partitions_are_read():
         rest = below.size // 512 - start
         with mapper.mapped("container", f"0 {start} linear {below.path} 0\n"
                            f"{start} {rest} linear {payload} {start}") as container, \
-                killed_in_an_attach(container, mapper.hanging("payload")) as (control, fd):
+                killed_in_an_attach(container, mapper.hanging("payload")) as (control, fd, _):
             ktap.check(os.path.exists("/sys/block/vhdx7"), "no disk: nothing was tested")
             keeps_what_it_has(control, fd)
 
@@ -353,9 +353,8 @@ def file_server_in_an_attach():
     waited for: what was asked is taken back."""
     with filesystem.mounted("ntfs-3g", 96 * MIB) as where:
         path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"o" * MIB)])
-        uses = uses_of_the_driver()
-        with killed_in_an_attach(path, stopped("mount.ntfs-3g")):
-            ktap.eventually(lambda: uses_of_the_driver() <= uses + 2, "it has ended", AT_ONCE)
+        with killed_in_an_attach(path, stopped("mount.ntfs-3g")) as (_, _, uses):
+            ktap.eventually(lambda: uses_of_the_driver() == uses, "it has ended", AT_ONCE)
 
 
 # ---- it is another one, or full -----------------------------------------------------------------
