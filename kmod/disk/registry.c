@@ -305,11 +305,12 @@ static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
 
 	mutex_lock(&disks_lock);
 	found = index < 0 ? NULL : idr_find(&disks, index);
-	if (!found)
+	if (!found && is_taken(index))
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
-				is_taken(index) ?
-				"index %d is of a disk that is being attached or detached: that ends when its container answers" :
-				"no disk has index %d", index);
+				"index %d is of a disk that is being attached or detached: that ends when its container answers",
+				index);
+	else if (!found)
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
 	else if (disk_seq && disk_seq != found->gd->diskseq)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
 				"index %d belongs to attachment %llu, not to %llu, which is not there (any more)",

@@ -328,10 +328,11 @@ def suspended_as_partitions_are_read():
             mapper.mapped("payload", f"0 {below.size // 512} linear {below.path} 0") as payload:
         images.create(below.path, SIZE, MIB, content=[(0, b"o" * MIB)])
         content = pathlib.Path(below.path).read_bytes()
-        start = content.index(b"o" * 4096) // 512
-        rest = below.size // 512 - start
+        start, end = content.index(b"o" * MIB) // 512, below.size // 512
+        behind = start + MIB // 512
         with mapper.mapped("container", f"0 {start} linear {below.path} 0\n"
-                           f"{start} {rest} linear {payload} {start}") as container, \
+                           f"{start} {MIB // 512} linear {payload} {start}\n"
+                           f"{behind} {end - behind} linear {below.path} {behind}") as container, \
                 killed_in_an_attach(container, mapper.hanging("payload")) as (control, fd, _):
             ktap.check(os.path.exists("/sys/block/vhdx7"), "no disk: nothing was tested")
             keeps_what_it_has(control, fd)
