@@ -327,6 +327,9 @@ def suspended_as_partitions_are_read():
     with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below, \
             mapper.mapped("payload", f"0 {below.size // 512} linear {below.path} 0") as payload:
         images.create(below.path, SIZE, MIB, content=[(0, b"o" * MIB)])
+        # Another device on the same one does not see what is in this one's page cache.
+        with opened(below.path) as fd:
+            os.fsync(fd)
         content = pathlib.Path(below.path).read_bytes()
         start, end = content.index(b"o" * MIB) // 512, below.size // 512
         behind = start + MIB // 512
