@@ -4,6 +4,7 @@
 #include "disk.h"
 
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <uapi/linux/vhdx.h>
 
 /* ---- opened --------------------------------------------------------------------------------- */
@@ -15,6 +16,67 @@ static void name_layer(struct vhdx_diag *diag, unsigned int position)
 
 	strscpy(text, diag->text, sizeof(text));
 	scnprintf(diag->text, sizeof(diag->text), "layer %u: %s", position, text);
+}
+
+static int get_files(struct vhdx_layer_files *files, const struct vhdx_layer *layer,
+		     bool read_only, bool tracked, struct vhdx_diag *diag)
+{
+	struct file *file = vhdx_container_file(layer->container_fd, read_only, "container", diag);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	files->container = file;
+	if (layer->sidecar_fd < 0 || !tracked)
+		return 0;
+	file = vhdx_container_file(layer->sidecar_fd, read_only, "sidecar", diag);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	files->sidecar = file;
+	return 0;
+}
+
+/**
+ * vhdx_chain_get_files() - the files that descriptors of the caller's are for
+ * @files:	zeroed; vhdx_chain_put_files() them whatever this returns
+ * @layers:	as many as @args says, the leaf first
+ * @args:	how the disk is to be attached
+ * @diag:	what is wrong, and with which of the parents
+ *
+ * Returns 0 or -errno, as vhdx_container_file().
+ */
+int vhdx_chain_get_files(struct vhdx_layer_files *files, const struct vhdx_layer *layers,
+			 const struct vhdx_attach *args, struct vhdx_diag *diag)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < args->layer_count && !err; i++) {
+		err = get_files(&files[i], &layers[i], i || args->flags & VHDX_ATTACH_READ_ONLY,
+				i || !(args->flags & VHDX_ATTACH_NO_TRACK), diag);
+		if (err && i)
+			name_layer(diag, i);
+	}
+	if (!err && files->sidecar && vhdx_container_path(files->sidecar, &files->sidecar_path))
+		err = vhdx_no_memory(diag);
+	return err;
+}
+
+/**
+ * vhdx_chain_put_files() - what uses them has references of its own
+ * @files:	vhdx_chain_get_files()
+ * @count:	of layers
+ */
+void vhdx_chain_put_files(struct vhdx_layer_files *files, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (files[i].container)
+			vhdx_container_put_file(files[i].container);
+		if (files[i].sidecar)
+			vhdx_container_put_file(files[i].sidecar);
+		kfree(files[i].sidecar_path);
+	}
 }
 
 /* Of a layer that is opened for reading the registry of claims does not see that it is twice. */
@@ -60,21 +122,21 @@ int vhdx_chain_judge(const struct vhdx_disk *disk, unsigned int position,
 
 /* A parent tells of the disk's history, too. */
 static int open_layer(struct vhdx_disk *disk, unsigned int position,
-		      const struct vhdx_layer *given, struct vhdx_diag *diag)
+		      const struct vhdx_layer_files *files, struct vhdx_diag *diag)
 {
 	struct vhdx_layer_user *user = &disk->layers[position];
 	int err;
 
 	if (position + 1 < disk->layer_count)
 		user->parent = disk->layers[position + 1].layer;
-	err = vhdx_layer_open(user, given->container_fd, disk->read_only || position, diag);
+	err = vhdx_layer_open(user, files->container, disk->read_only || position, diag);
 	if (!err)
 		err = check_unique(disk, position, diag);
 	if (!err)
 		err = vhdx_chain_judge(disk, position, user->layer, diag);
 	if (!err && position)
 		err = vhdx_past_take(&disk->tracker.past, position - 1, user->layer, disk->index,
-				     given->sidecar_fd, diag);
+				     files->sidecar, diag);
 	if (err && position)
 		name_layer(diag, position);
 	return err;
@@ -83,14 +145,14 @@ static int open_layer(struct vhdx_disk *disk, unsigned int position,
 /**
  * vhdx_chain_open() - open the layers of a disk, and see that they belong together
  * @disk:	nothing is known of it
- * @layers:	as many as it has, the leaf first
+ * @files:	of as many layers as it has, the leaf first
  * @diag:	what is wrong, and with which of the parents
  *
  * The leaf is opened last: once its log is replayed on disk, it must not be refused any more.
  * Process context. Returns 0; -EINTR killed; what vhdx_layer_open() says; what vhdx_chain_judge()
  * says; what vhdx_past_take() says.
  */
-int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer_files *files,
 		    struct vhdx_diag *diag)
 {
 	unsigned int i;
@@ -102,7 +164,7 @@ int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
 		/* A hostile file may take a second to be judged, and there may be 256 of them. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		err = open_layer(disk, i - 1, &layers[i - 1], diag);
+		err = open_layer(disk, i - 1, &files[i - 1], diag);
 	}
 	return err;
 }

@@ -9,6 +9,8 @@
 
 #include "layer/mapping.h"
 
+struct file;
+struct vhdx_attach;
 struct vhdx_container;
 struct vhdx_diag;
 struct vhdx_disk;
@@ -28,7 +30,22 @@ struct vhdx_chain_pins {
 	unsigned int count;
 };
 
-int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+/**
+ * struct vhdx_layer_files - of one layer
+ * @container:	the bytes of the VHDX
+ * @sidecar:	of what it tells; NULL: there is none
+ * @sidecar_path: of the leaf: what the caller calls it, or NULL
+ */
+struct vhdx_layer_files {
+	struct file *container;
+	struct file *sidecar;
+	char *sidecar_path;
+};
+
+int vhdx_chain_get_files(struct vhdx_layer_files *files, const struct vhdx_layer *layers,
+			 const struct vhdx_attach *args, struct vhdx_diag *diag);
+void vhdx_chain_put_files(struct vhdx_layer_files *files, unsigned int count);
+int vhdx_chain_open(struct vhdx_disk *disk, const struct vhdx_layer_files *files,
 		    struct vhdx_diag *diag);
 int vhdx_chain_judge(const struct vhdx_disk *disk, unsigned int position,
 		     const struct vhdx_open_layer *layer, struct vhdx_diag *diag);

@@ -512,15 +512,15 @@ static void warn_of_logs(const struct vhdx_disk *disk)
 /**
  * vhdx_disk_open() - open its layers
  * @disk:	nothing is known of it
- * @layers:	as many as it has, the leaf first
+ * @files:	of as many layers as it has, the leaf first
  * @diag:	what is wrong
  *
  * Process context. Returns 0 or -errno, as vhdx_chain_open().
  */
-int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer_files *files,
 		   struct vhdx_diag *diag)
 {
-	int err = vhdx_chain_open(disk, layers, diag);
+	int err = vhdx_chain_open(disk, files, diag);
 
 	if (!err)
 		warn_of_logs(disk);

@@ -116,7 +116,7 @@ struct vhdx_disk {
 
 struct vhdx_disk *vhdx_disk_alloc(int index, unsigned int layer_count, bool read_only);
 void vhdx_disk_free(struct vhdx_disk *disk);
-int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer *layers,
+int vhdx_disk_open(struct vhdx_disk *disk, const struct vhdx_layer_files *files,
 		   struct vhdx_diag *diag);
 int vhdx_disk_prepare(struct vhdx_disk *disk);
 void vhdx_disk_unprepare(struct vhdx_disk *disk);

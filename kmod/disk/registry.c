@@ -115,6 +115,26 @@ u64 vhdx_registry_publish(struct vhdx_disk *disk)
 }
 
 /**
+ * vhdx_registry_disown() - who attached it will not use it: it is detached as soon as nobody does
+ * @index:	of vhdx_registry_publish()
+ * @disk_seq:	likewise; harmless where another task has detached that disk
+ */
+void vhdx_registry_disown(int index, u64 disk_seq)
+{
+	struct vhdx_disk *disk;
+
+	mutex_lock(&disks_lock);
+	disk = idr_find(&disks, index);
+	if (disk && disk->gd->diskseq == disk_seq) {
+		WRITE_ONCE(disk->closed_at, jiffies);
+		WRITE_ONCE(disk->used, true);
+		WRITE_ONCE(disk->autoclear, true);
+		disk->last_close(disk);
+	}
+	mutex_unlock(&disks_lock);
+}
+
+/**
  * vhdx_registry_original() - the disk that this one is a copy of
  * @disk:	attached
  *
@@ -269,6 +289,13 @@ static int take_for_detach(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
+/* Which no disk has. */
+static bool is_taken(int index)
+{
+	lockdep_assert_held(&disks_lock);
+	return index >= 0 && !IS_ERR(idr_replace(&disks, NULL, index));
+}
+
 /* @held: it is, by others; @tell: they are told to let go. */
 static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
 		       bool tell, bool *held, struct vhdx_diag *diag)
@@ -278,7 +305,11 @@ static int try_to_take(int index, u64 disk_seq, struct vhdx_disk **disk,
 
 	mutex_lock(&disks_lock);
 	found = index < 0 ? NULL : idr_find(&disks, index);
-	if (!found)
+	if (!found && is_taken(index))
+		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,
+				"index %d is of a disk that is being attached or detached: that ends when its container answers",
+				index);
+	else if (!found)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT, "no disk has index %d", index);
 	else if (disk_seq && disk_seq != found->gd->diskseq)
 		err = vhdx_fail(diag, -ENODEV, VHDX_REASON_ARGUMENT,

@@ -19,6 +19,7 @@ void vhdx_registry_free_index(int index);
 void vhdx_registry_note_age(struct vhdx_disk *disk);
 void vhdx_registry_forget_age(struct vhdx_disk *disk);
 u64 vhdx_registry_publish(struct vhdx_disk *disk);
+void vhdx_registry_disown(int index, u64 disk_seq);
 int vhdx_registry_original(struct vhdx_disk *disk);
 
 int vhdx_registry_hold(dev_t devt, struct vhdx_hold *hold);

@@ -137,7 +137,8 @@ struct vhdx_open_layer {
 };
 
 /* share.c: use */
-int vhdx_layer_open(struct vhdx_layer_user *user, int fd, bool read_only, struct vhdx_diag *diag);
+int vhdx_layer_open(struct vhdx_layer_user *user, struct file *file, bool read_only,
+		    struct vhdx_diag *diag);
 void vhdx_layer_close(struct vhdx_layer_user *user);
 
 /* layer.c: what is opened */

@@ -154,19 +154,20 @@ static int open_own(struct vhdx_layer_user *user, struct vhdx_diag *diag)
 }
 
 /**
- * vhdx_layer_open() - take over a container that user space opened
+ * vhdx_layer_open() - open a container for a disk
  * @user:	zeroed but for ops, disk, parent and container.claim.disk; vhdx_layer_close() it
  *		whatever this returns, and before the parent
- * @fd:		regular file or block device
+ * @file:	from vhdx_container_file()
  * @read_only:	never write
  * @diag:	what is wrong
  *
  * Process context. Returns 0; what vhdx_container_open() says; -EUCLEAN damaged; -EOPNOTSUPP;
  * -EINTR killed; or -errno.
  */
-int vhdx_layer_open(struct vhdx_layer_user *user, int fd, bool read_only, struct vhdx_diag *diag)
+int vhdx_layer_open(struct vhdx_layer_user *user, struct file *file, bool read_only,
+		    struct vhdx_diag *diag)
 {
-	int err = vhdx_container_open(&user->container, fd, read_only, "container", diag);
+	int err = vhdx_container_open(&user->container, file, read_only, "container", diag);
 
 	if (err)
 		return err;

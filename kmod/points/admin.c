@@ -116,6 +116,8 @@ static struct vhdx_open_sidecar *take_sidecar(struct vhdx_tracker *t,
 					      struct vhdx_diag *diag)
 {
 	struct vhdx_open_sidecar *open;
+	struct file *file;
+	char *path;
 	int err;
 
 	err = -EINVAL;
@@ -137,7 +139,13 @@ static struct vhdx_open_sidecar *take_sidecar(struct vhdx_tracker *t,
 		return t->open;
 	}
 
-	open = vhdx_open_sidecar_new(t->disk, args->sidecar_fd, false, diag);
+	file = vhdx_container_file(args->sidecar_fd, false, "sidecar", diag);
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	err = vhdx_container_path(file, &path);
+	open = err ? ERR_PTR(err) : vhdx_open_sidecar_new(t->disk, file, path, false, diag);
+	vhdx_container_put_file(file);
+	kfree(path);
 	if (IS_ERR(open))
 		return open;
 	if (vhdx_disk_is_below(vhdx_disk_of(t), open->file.file))

@@ -68,14 +68,14 @@ static void errand_work(struct work_struct *work)
 /*
  * A file system may cut short what a killed task writes or flushes, and half a commit is
  * a disk that takes no more writes, or a sidecar that is not believed any more: because
- * a backup was killed. Workers are not killed. At attach the container has no workers
- * yet, and an attach may fail.
+ * a backup was killed. Workers are not killed; the threads of a seal and of an attach are. At
+ * attach the container has no workers yet, and an attach may fail.
  */
 static int run_errand(struct errand *e)
 {
 	struct vhdx_container *c = e->container;
 
-	if (!c->queue.workqueue || current->flags & PF_KTHREAD) {
+	if (!c->queue.workqueue || current->flags & PF_WQ_WORKER) {
 		errand_work(&e->work);
 		return e->err;
 	}
@@ -144,34 +144,34 @@ int vhdx_container_read_whole(struct vhdx_container *container, u64 offset, void
 }
 
 /**
- * vhdx_container_open() - take over a descriptor that user space opened
- * @container:	zero but for claim.disk; vhdx_container_close() it if this succeeds
+ * vhdx_container_file() - the file that a descriptor of the caller's is for
  * @fd:		regular file or block device
- * @read_only:	never write
+ * @read_only:	it will not be written
  * @what:	"container" or "sidecar", for messages
  * @diag:	what is wrong
  *
- * Process context. Returns 0; -EBADF, -EACCES (not opened in the needed mode),
- * -EINVAL (neither a file nor a block device, or O_APPEND), -EBUSY, or what the
- * back end says.
+ * Asks neither a file system nor a device. vhdx_container_put_file() it. Returns it, or an ERR_PTR:
+ * -EBADF; -EACCES it was not opened in the needed mode; -EINVAL neither a file nor a block device,
+ * or O_APPEND.
  */
-int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
-			const char *what, struct vhdx_diag *diag)
+struct file *vhdx_container_file(int fd, bool read_only, const char *what, struct vhdx_diag *diag)
 {
 	struct file *file = fget(fd);
-	int holder, err;
 	umode_t mode;
+	int err;
 
-	if (!file)
-		return vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT,
-				 "%s: descriptor %d is not open", what, fd);
+	if (!file) {
+		vhdx_fail(diag, -EBADF, VHDX_REASON_ARGUMENT, "%s: descriptor %d is not open", what,
+			  fd);
+		return ERR_PTR(-EBADF);
+	}
 
 	err = -EACCES;
 	if (!(file->f_mode & FMODE_READ) || (!read_only && !(file->f_mode & FMODE_WRITE))) {
 		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
 			  "%s: descriptor %d is not open for %s", what, fd,
 			  read_only ? "reading" : "reading and writing");
-		goto out_file;
+		goto fail;
 	}
 	err = -EINVAL;
 	mode = file_inode(file)->i_mode;
@@ -179,14 +179,50 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
 			  "%s: descriptor %d is neither a regular file nor a block device",
 			  what, fd);
-		goto out_file;
+		goto fail;
 	}
 	if (file->f_flags & O_APPEND) {
 		vhdx_fail(diag, err, VHDX_REASON_ARGUMENT,
 			  "%s: descriptor %d was opened with O_APPEND, which would redirect every write",
 			  what, fd);
-		goto out_file;
+		goto fail;
 	}
+	return file;
+
+fail:
+	fput(file);
+	return ERR_PTR(err);
+}
+
+/**
+ * vhdx_container_put_file() - the caller uses it no more
+ * @file:	from vhdx_container_file()
+ *
+ * Sleeps. Where a kernel thread is the last one, the locks on it are gone when this returns (rule
+ * K5): a plain fput() would do that some time later.
+ */
+void vhdx_container_put_file(struct file *file)
+{
+	if (current->flags & PF_KTHREAD)
+		__fput_sync(file);
+	else
+		fput(file);
+}
+
+/**
+ * vhdx_container_open() - use a file from now on
+ * @container:	zero but for claim.disk; vhdx_container_close() it if this succeeds
+ * @file:	from vhdx_container_file(), for reading only, or not. The caller keeps his reference
+ * @read_only:	never write
+ * @what:	"container" or "sidecar", for messages
+ * @diag:	what is wrong
+ *
+ * Process context. Returns 0; -EBUSY; or what the back end says.
+ */
+int vhdx_container_open(struct vhdx_container *container, struct file *file, bool read_only,
+			const char *what, struct vhdx_diag *diag)
+{
+	int holder, err;
 
 	err = vhdx_claim_file(&container->claim, file, !read_only, &holder);
 	if (err) {
@@ -201,14 +237,15 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 			vhdx_fail(diag, err, VHDX_REASON_IN_USE,
 				  "%s: it is in use by /dev/vhdx%d; detach that disk first", what,
 				  holder);
-		goto out_file;
+		return err;
 	}
 
-	container->file = file;
+	container->file = get_file(file);
 	container->what = what;
 	container->lost = false;
 	container->read_only = read_only;
-	container->ops = S_ISBLK(mode) ? &vhdx_container_bdev_ops : &vhdx_container_file_ops;
+	container->ops = S_ISBLK(file_inode(file)->i_mode) ? &vhdx_container_bdev_ops :
+							     &vhdx_container_file_ops;
 	container->store.read = store_read;
 	container->store.write = store_write;
 	container->store.flush = store_flush;
@@ -221,7 +258,7 @@ int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only
 out_claim:
 	vhdx_claim_release(&container->claim);
 	container->file = NULL;
-out_file:
+	/* Not the last one. */
 	fput(file);
 	return err;
 }
@@ -261,55 +298,25 @@ void vhdx_container_close(struct vhdx_container *container)
 	container->file = NULL;
 }
 
-/* In a kernel thread: there is no other way to have the last fput() done on return. */
-static void close_now(struct vhdx_container *c)
-{
-	unsigned int flags = vhdx_scope_enter();
-
-	c->ops->close(c, true);
-	vhdx_claim_release(&c->claim);
-	__fput_sync(c->file);
-	c->file = NULL;
-	vhdx_scope_leave(flags);
-}
-
-/**
- * struct farewell - what a kernel thread closes for a task, whose attach fails say
- * @work:	does it
- * @container:	open
- */
-struct farewell {
-	struct work_struct work;
-	struct vhdx_container *container;
-};
-
-static void farewell_work(struct work_struct *work)
-{
-	close_now(container_of(work, struct farewell, work)->container);
-}
-
 /**
  * vhdx_container_close_now() - the same, at the end of its disk
  * @container:	no I/O may be under way
  *
- * Sleeps; no lock is held. The locks on the file are gone when it returns, and so before the
- * disk's index is free (rule K5). A plain fput() would be too late: of a task it counts when that
- * returns to user space, and of the kernel thread that detaches some time later.
+ * Sleeps, in a kernel thread; no lock is held. The locks on the file are gone when it returns, and
+ * so before the disk's index is free (rule K5).
  */
 void vhdx_container_close_now(struct vhdx_container *container)
 {
-	struct farewell farewell = { .container = container };
+	unsigned int flags;
 
 	if (!container->file)
 		return;
-	if (current->flags & PF_KTHREAD) {
-		close_now(container);
-		return;
-	}
-	INIT_WORK_ONSTACK(&farewell.work, farewell_work);
-	schedule_work(&farewell.work);
-	flush_work(&farewell.work);
-	destroy_work_on_stack(&farewell.work);
+	flags = vhdx_scope_enter();
+	container->ops->close(container, true);
+	vhdx_claim_release(&container->claim);
+	vhdx_container_put_file(container->file);
+	container->file = NULL;
+	vhdx_scope_leave(flags);
 }
 
 /**
@@ -347,13 +354,14 @@ bool vhdx_container_is_unlinked(const struct vhdx_container *container)
 }
 
 /**
- * vhdx_container_path() - what its file is called at present
- * @container:	open
+ * vhdx_container_path() - what a file is called at present
+ * @file:	of a container or a sidecar
  * @path:	receives the text, to be freed by kfree(); NULL: it is longer than a path can be
  *
- * As the caller's mount namespace has it. Sleeps. Returns 0 or -ENOMEM.
+ * As the caller's root and mount namespace have it: a kernel thread is in others than who gave the
+ * file. Sleeps. Returns 0 or -ENOMEM.
  */
-int vhdx_container_path(const struct vhdx_container *container, char **path)
+int vhdx_container_path(struct file *file, char **path)
 {
 	char *buf = kmalloc(PATH_MAX, GFP_KERNEL);
 	char *text;
@@ -362,7 +370,7 @@ int vhdx_container_path(const struct vhdx_container *container, char **path)
 	*path = NULL;
 	if (!buf)
 		return -ENOMEM;
-	text = file_path(container->file, buf, PATH_MAX);
+	text = file_path(file, buf, PATH_MAX);
 	if (!IS_ERR(text)) {
 		*path = kstrdup(text, GFP_KERNEL);
 		err = *path ? 0 : -ENOMEM;

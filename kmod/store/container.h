@@ -123,13 +123,15 @@ extern const struct vhdx_container_ops vhdx_container_file_ops;
 
 int vhdx_container_read_whole(struct vhdx_container *container, u64 offset, void *buf,
 			      size_t length);
-int vhdx_container_open(struct vhdx_container *container, int fd, bool read_only,
+struct file *vhdx_container_file(int fd, bool read_only, const char *what, struct vhdx_diag *diag);
+void vhdx_container_put_file(struct file *file);
+int vhdx_container_open(struct vhdx_container *container, struct file *file, bool read_only,
 			const char *what, struct vhdx_diag *diag);
 int vhdx_container_prepare(struct vhdx_container *container);
 void vhdx_container_describe(const struct vhdx_container *container,
 			     struct vhdx_container_description *description);
 bool vhdx_container_is_unlinked(const struct vhdx_container *container);
-int vhdx_container_path(const struct vhdx_container *container, char **path);
+int vhdx_container_path(struct file *file, char **path);
 int vhdx_container_may_grow(const struct vhdx_container *container, u64 size);
 int vhdx_container_suits(struct vhdx_container *container, u32 sector_size,
 			 struct vhdx_diag *diag);

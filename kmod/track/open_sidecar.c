@@ -321,17 +321,18 @@ void vhdx_open_sidecar_put(struct vhdx_open_sidecar *open)
 static atomic64_t opened = ATOMIC64_INIT(0);
 
 /**
- * vhdx_open_sidecar_new() - take over a descriptor that user space opened
+ * vhdx_open_sidecar_new() - use a file as a sidecar from now on
  * @disk:	number of the disk that claims it
- * @fd:		regular file or block device
+ * @file:	from vhdx_container_file()
+ * @path:	what vhdx_container_path() called it for who gave it. The caller keeps it
  * @read_only:	never write
  * @diag:	what is wrong
  *
  * Nothing is read. vhdx_open_sidecar_put() it. Returns it or an ERR_PTR(), as
  * vhdx_container_open().
  */
-struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, int fd, bool read_only,
-						struct vhdx_diag *diag)
+struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, struct file *file, const char *path,
+						bool read_only, struct vhdx_diag *diag)
 {
 	struct vhdx_open_sidecar *open = kzalloc(sizeof(*open), GFP_KERNEL);
 	int err = -ENOMEM;
@@ -347,11 +348,12 @@ struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, int fd, bool read_only
 	if (err)
 		goto fail_queues;
 	open->file.claim.disk = disk;
-	err = vhdx_container_open(&open->file, fd, read_only, "sidecar", diag);
+	err = vhdx_container_open(&open->file, file, read_only, "sidecar", diag);
 	if (err)
 		goto fail_readers;
-	err = vhdx_container_path(&open->file, &open->path);
-	if (err)
+	err = -ENOMEM;
+	open->path = kstrdup(path, GFP_KERNEL);
+	if (path && !open->path)
 		goto fail_file;
 	open->file.queue.workqueue = open->wq;
 	open->store = (struct vhdx_store) {

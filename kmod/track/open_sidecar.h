@@ -133,8 +133,8 @@ extern struct workqueue_struct *vhdx_tracker_wq;
 int vhdx_open_sidecar_init(void);
 void vhdx_open_sidecar_exit(void);
 
-struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, int fd, bool read_only,
-						struct vhdx_diag *diag);
+struct vhdx_open_sidecar *vhdx_open_sidecar_new(int disk, struct file *file, const char *path,
+						bool read_only, struct vhdx_diag *diag);
 int vhdx_open_sidecar_run(struct vhdx_open_sidecar *open, vhdx_sidecar_errand_fn run);
 int vhdx_open_sidecar_commit_now(struct vhdx_open_sidecar *open);
 int vhdx_open_sidecar_commit(struct vhdx_open_sidecar *open);

@@ -45,17 +45,16 @@ static void name_file(struct vhdx_frozen_layer *frozen, struct vhdx_past_sidecar
 	frozen->lost = lost;
 }
 
-/* The descriptor is no good: that is who attaches to blame. Else its points are not known. */
+/* Else its points are not known. */
 static bool ends_attach(int err)
 {
-	return err == -EBADF || err == -EACCES || err == -EINVAL || err == -ENOMEM ||
-	       err == -EINTR;
+	return err == -ENOMEM || err == -EINTR;
 }
 
-static int open_sidecar(struct vhdx_frozen_layer *frozen, struct vhdx_past_sidecar *mine, int fd,
-			struct vhdx_diag *diag)
+static int open_sidecar(struct vhdx_frozen_layer *frozen, struct vhdx_past_sidecar *mine,
+			struct file *file, struct vhdx_diag *diag)
 {
-	int err = vhdx_container_open(&mine->file, fd, true, "sidecar", &frozen->lost);
+	int err = vhdx_container_open(&mine->file, file, true, "sidecar", &frozen->lost);
 
 	if (!err)
 		return 0;
@@ -74,15 +73,14 @@ static int open_sidecar(struct vhdx_frozen_layer *frozen, struct vhdx_past_sidec
  * @position:	of the parent, 0: the nearest
  * @layer:	it
  * @disk:	number of the disk
- * @sidecar_fd:	of its sidecar; -1: there is none
+ * @file:	its sidecar, from vhdx_container_file(); NULL: there is none
  * @diag:	on failure: what is wrong
  *
  * A sidecar that is no good does not keep the disk from being attached: its points are not known,
- * and whoever asks for one of them is told why. Sleeps. Returns 0; or -errno: the descriptor is
- * unusable, memory is short, or the caller was killed.
+ * and whoever asks for one of them is told why. Sleeps. Returns 0; -ENOMEM; or -EINTR killed.
  */
 int vhdx_past_take(struct vhdx_past *past, u32 position, const struct vhdx_open_layer *layer,
-		   int disk, int sidecar_fd, struct vhdx_diag *diag)
+		   int disk, struct file *file, struct vhdx_diag *diag)
 {
 	struct vhdx_frozen_layer *frozen = &past->layers[position];
 	struct vhdx_past_sidecar *mine;
@@ -90,14 +88,14 @@ int vhdx_past_take(struct vhdx_past *past, u32 position, const struct vhdx_open_
 
 	frozen->guid = layer->image.header.data_write_guid;
 	frozen->disk_size = layer->image.geo.disk_size;
-	if (sidecar_fd < 0)
+	if (!file)
 		return 0;
 	mine = kzalloc(sizeof(*mine), GFP_KERNEL);
 	if (!mine)
 		return vhdx_no_memory(diag);
 	past->sidecars[position] = mine;
 	mine->file.claim.disk = disk;
-	err = open_sidecar(frozen, mine, sidecar_fd, diag);
+	err = open_sidecar(frozen, mine, file, diag);
 	if (err || frozen->error)
 		return err;
 	err = vhdx_frozen_load(frozen, &mine->sidecar, &mine->file.store,

@@ -25,7 +25,7 @@ struct vhdx_past {
 
 int vhdx_past_init(struct vhdx_past *past, u32 count);
 int vhdx_past_take(struct vhdx_past *past, u32 position, const struct vhdx_open_layer *layer,
-		   int disk, int sidecar_fd, struct vhdx_diag *diag);
+		   int disk, struct file *file, struct vhdx_diag *diag);
 void vhdx_past_explain(const struct vhdx_past *past, struct vhdx_diag *diag);
 void vhdx_past_destroy(struct vhdx_past *past);
 

@@ -13,6 +13,7 @@
 #include "tracker_private.h"
 
 #include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 /* Where this can't be written the next attach finds a gap, unless a session begins before. */
@@ -106,11 +107,12 @@ int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_
 	struct vhdx_diag wrong = { };
 	int err;
 
-	if (tracker->sidecar_fd < 0)
+	if (!tracker->sidecar_file)
 		return 0;
 	if (!layer->image.geo.disk_size && !tracker->insists)
 		return 0;
-	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_fd, false, diag);
+	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file, tracker->sidecar_path,
+				     false, diag);
 	if (IS_ERR(open))
 		return PTR_ERR(open);
 	mutex_lock(&tracker->tree);
@@ -120,6 +122,9 @@ int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_
 		if (err)
 			vhdx_io_failed(&wrong, err, "sidecar: it can't be written (error %d)", err);
 	}
+	/* A file system has other words for that, too. */
+	if (err && fatal_signal_pending(current))
+		err = -EINTR;
 	vhdx_tracker_give_up(tracker, open);
 	vhdx_tracker_wait_for_former(tracker);
 	mutex_unlock(&tracker->tree);
@@ -159,22 +164,21 @@ static int load_live(struct vhdx_tracker *t, struct vhdx_open_sidecar *open, str
 /**
  * vhdx_tracker_resume() - go on with the sidecar that came with the disk
  * @tracker:	without one, and known to no other task
- * @sidecar_fd:	open descriptor
  * @gap:	on success: why it is not used, or begins with a gap
  * @diag:	on failure: what is wrong
  *
  * A sidecar that is no good never keeps the disk from being attached: tracking is off then, with a
  * reason; unless writes are to fail where they can't be recorded. Returns 0, or -errno if the
- * descriptor is unusable, the sidecar in use, or memory short. Not as an errand: who attaches
+ * sidecar is in use, its file can't be used, or memory is short. Not as an errand: who attaches
  * waits as long as he likes, and can be killed.
  */
-int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, struct vhdx_diag *gap,
 			struct vhdx_diag *diag)
 {
 	struct vhdx_open_sidecar *open;
 	int err;
 
-	open = vhdx_open_sidecar_new(tracker->disk, sidecar_fd,
+	open = vhdx_open_sidecar_new(tracker->disk, tracker->sidecar_file, tracker->sidecar_path,
 				     vhdx_layer_is_read_only(tracker->layer), diag);
 	if (IS_ERR(open))
 		return PTR_ERR(open);

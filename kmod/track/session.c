@@ -67,7 +67,7 @@ static char *path_of(const struct vhdx_open_sidecar *open)
 {
 	char *path;
 
-	return vhdx_container_path(&open->file, &path) ? NULL : path;
+	return vhdx_container_path(open->file.file, &path) ? NULL : path;
 }
 
 /* Who writes sees only that there is no room; whose file it is that has none is said once. */

@@ -47,7 +47,6 @@ int vhdx_tracker_init(struct vhdx_tracker *tracker, int disk,
 		      void (*changed)(struct vhdx_tracker *tracker))
 {
 	tracker->disk = disk;
-	tracker->sidecar_fd = -1;
 	tracker->changed = changed;
 	mutex_init(&tracker->tree);
 	spin_lock_init(&tracker->face.lock);

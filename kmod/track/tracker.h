@@ -79,8 +79,9 @@ struct vhdx_tracker_statistics {
  * @past:	what its parents tell; set once all layers are open
  * @changed:	wakes the tasks that poll for new points and gaps
  * @disk:	number of the disk
- * @sidecar_fd:	while it is attached: the descriptor that vhdx_tracker_resume() will be given, or
- *		-1, for who needs the sidecar before
+ * @sidecar_file: while it is attached: the file that vhdx_tracker_resume() will be given, or NULL,
+ *		for who needs the sidecar before
+ * @sidecar_path: likewise: what it is called by who attaches the disk
  * @tree:	serialises errands of the sidecar. @state and @off_reason
  * @precedence:	of seals of several disks, which wait for several of these locks
  * @overdue:	of questions that points kept changing under
@@ -117,7 +118,8 @@ struct vhdx_tracker {
 	struct vhdx_past past;
 	void (*changed)(struct vhdx_tracker *tracker);
 	int disk;
-	int sidecar_fd;
+	struct file *sidecar_file;
+	const char *sidecar_path;
 	struct mutex tree;
 	struct vhdx_precedence precedence;
 	struct vhdx_precedence overdue;
@@ -155,7 +157,7 @@ void vhdx_tracker_stop(struct vhdx_tracker *tracker);
 void vhdx_tracker_destroy(struct vhdx_tracker *tracker);
 
 /* resume.c */
-int vhdx_tracker_resume(struct vhdx_tracker *tracker, int sidecar_fd, struct vhdx_diag *gap,
+int vhdx_tracker_resume(struct vhdx_tracker *tracker, struct vhdx_diag *gap,
 			struct vhdx_diag *diag);
 int vhdx_tracker_announce_replay(struct vhdx_tracker *tracker, struct vhdx_open_layer *layer,
 				 u64 sequence, struct vhdx_diag *diag);

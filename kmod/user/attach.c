@@ -26,8 +26,12 @@
 #define AUTOCLEAR_PAUSE		(HZ / 20)
 static void autoclear(struct work_struct *work);
 static DECLARE_DELAYED_WORK(autoclear_work, autoclear);
-/* Side by side, as many as there may be: each may wait for a container of its own. */
-static struct workqueue_struct *detach_wq;
+/*
+ * All disks may be detached side by side, each waiting for a container of its own, and one more
+ * work looks for those that were closed: more than one queue does at a time.
+ */
+#define QUEUES	DIV_ROUND_UP(VHDX_DISKS_MAX, WQ_MAX_ACTIVE - 1)
+static struct workqueue_struct *detach_wq[QUEUES];
 
 /**
  * struct vhdx_detaching - the detach of a disk, by a worker: that waits for a container that hangs;
@@ -56,7 +60,7 @@ static void put_detaching(struct vhdx_detaching *detaching)
 
 static void last_close(struct vhdx_disk *disk)
 {
-	queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	queue_delayed_work(detach_wq[0], &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /* ---- attach ------------------------------------------------------------------------------- */
@@ -125,10 +129,10 @@ static bool must_record(const struct vhdx_attach *args)
 	       !(args->flags & (VHDX_ATTACH_READ_ONLY | VHDX_ATTACH_WILL_TRACK));
 }
 
-static int refuse_unrecorded(const struct vhdx_attach *args, int sidecar_fd,
+static int refuse_unrecorded(const struct vhdx_attach *args, const struct file *sidecar,
 			     struct vhdx_diag *diag)
 {
-	if (sidecar_fd >= 0 || !must_record(args))
+	if (sidecar || !must_record(args))
 		return 0;
 	return vhdx_bad_argument(diag, "there is no sidecar, and writes are to fail where they can't be recorded: give one, or enable tracking next");
 }
@@ -143,25 +147,24 @@ static int refuse_disabled(const struct vhdx_attach *args, const struct vhdx_dis
 }
 
 /**
- * vhdx_attach() - VHDX_ATTACH
+ * vhdx_attach() - attach a disk
  * @args:	flags and index, checked; index and disk_seq are filled in
- * @layers:	as many as @args says, the leaf first, checked
+ * @files:	of as many layers as @args says, the leaf first
  * @diag:	what is wrong; on success why tracking is not what one would expect
  *
- * Returns 0 or -errno, see the uapi header.
+ * In a kernel thread: waits for containers as long as they take. Returns 0 or -errno, see the uapi
+ * header.
  */
-int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struct vhdx_diag *diag)
+int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer_files *files,
+		struct vhdx_diag *diag)
 {
 	bool read_only = args->flags & VHDX_ATTACH_READ_ONLY;
-	int sidecar_fd = layers->sidecar_fd;
 	struct vhdx_diag gap = { };
 	struct vhdx_disk *disk;
 	unsigned int flags;
 	int index, err;
 
-	if (args->flags & VHDX_ATTACH_NO_TRACK)
-		sidecar_fd = -1;
-	err = refuse_unrecorded(args, sidecar_fd, diag);
+	err = refuse_unrecorded(args, files->sidecar, diag);
 	if (err)
 		return err;
 	if (!try_module_get(THIS_MODULE))
@@ -177,25 +180,26 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer *layers, struc
 	err = prepare_detach(disk);
 	if (err)
 		goto fail_disk;
-	disk->tracker.sidecar_fd = sidecar_fd;
+	disk->tracker.sidecar_file = files->sidecar;
+	disk->tracker.sidecar_path = files->sidecar_path;
 	if (args->flags & VHDX_ATTACH_FAIL_TRACKING)
 		vhdx_tracker_insist(&disk->tracker);
-	err = vhdx_disk_open(disk, layers, diag);
+	err = vhdx_disk_open(disk, files, diag);
 	if (err)
 		goto fail_disk;
 	if (args->flags & VHDX_ATTACH_STRICT)
 		vhdx_tracker_be_strict(&disk->tracker);
-	if (sidecar_fd >= 0) {
+	if (files->sidecar) {
 		flags = vhdx_scope_enter();
-		err = vhdx_tracker_resume(&disk->tracker, sidecar_fd, &gap, diag);
+		err = vhdx_tracker_resume(&disk->tracker, &gap, diag);
 		vhdx_scope_leave(flags);
 	}
 	if (!err)
 		err = refuse_disabled(args, disk, diag);
 	if (err)
 		goto fail_disk;
-	/* What was read for a caller who was killed meanwhile may have been cut short. To
-	 * believe that would be a gap for ever; and no task is left to detach the disk.
+	/* What was read after the caller was killed may have been cut short. To believe that would
+	 * be a gap for ever; and no task is left to detach the disk.
 	 */
 	err = -EINTR;
 	if (fatal_signal_pending(current))
@@ -267,6 +271,11 @@ static int detach_taken(struct vhdx_disk *disk, struct vhdx_diag *diag)
 	return err;
 }
 
+static void queue_detach(struct vhdx_disk *disk)
+{
+	queue_work(detach_wq[disk->index % QUEUES], &disk->detaching->work);
+}
+
 static void detach_work(struct work_struct *work)
 {
 	struct vhdx_detaching *detaching = container_of(work, struct vhdx_detaching, work);
@@ -296,7 +305,7 @@ int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 		return err;
 	detaching = disk->detaching;
 	refcount_inc(&detaching->refs);
-	queue_work(detach_wq, &detaching->work);
+	queue_detach(disk);
 	err = -EINTR;
 	if (!wait_for_completion_killable(&detaching->done)) {
 		*diag = detaching->diag;
@@ -308,11 +317,6 @@ int vhdx_detach(int index, u64 disk_seq, struct vhdx_diag *diag)
 
 /* ---- detach at the last close ------------------------------------------------------------ */
 
-static void detach_closed(struct vhdx_disk *disk)
-{
-	queue_work(detach_wq, &disk->detaching->work);
-}
-
 /*
  * The close itself holds locks that detach needs, and may be repeated before this runs. So
  * there is one work item for all disks, none that would have to outlive its disk. It detaches
@@ -320,8 +324,8 @@ static void detach_closed(struct vhdx_disk *disk)
  */
 static void autoclear(struct work_struct *work)
 {
-	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, detach_closed))
-		queue_delayed_work(detach_wq, &autoclear_work, AUTOCLEAR_PAUSE);
+	if (vhdx_registry_take_closed(AUTOCLEAR_LINGER, queue_detach))
+		queue_delayed_work(detach_wq[0], &autoclear_work, AUTOCLEAR_PAUSE);
 }
 
 /**
@@ -329,8 +333,16 @@ static void autoclear(struct work_struct *work)
  */
 int vhdx_attach_init(void)
 {
-	detach_wq = alloc_workqueue("vhdx-detach", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return detach_wq ? 0 : -ENOMEM;
+	unsigned int i;
+
+	for (i = 0; i < QUEUES; i++) {
+		detach_wq[i] = alloc_workqueue("vhdx-detach%u", WQ_UNBOUND, WQ_MAX_ACTIVE, i);
+		if (!detach_wq[i]) {
+			vhdx_attach_exit();
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 /**
@@ -338,6 +350,9 @@ int vhdx_attach_init(void)
  */
 void vhdx_attach_exit(void)
 {
+	unsigned int i;
+
 	cancel_delayed_work_sync(&autoclear_work);
-	destroy_workqueue(detach_wq);
+	for (i = 0; i < QUEUES && detach_wq[i]; i++)
+		destroy_workqueue(detach_wq[i]);
 }

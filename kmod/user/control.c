@@ -61,7 +61,7 @@ static int attach(struct vhdx_call *call, void *arg)
 	for (i = 0; i < args->layer_count && !err; i++)
 		err = get_layer(args, i, &layers[i], &call->diag);
 	if (!err)
-		err = vhdx_attach(args, layers, &call->diag);
+		err = vhdx_attach_killably(args, layers, &call->diag);
 	kfree(layers);
 	return err;
 }

@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vhdx/lib")
 from vhdxtest import dio, images, inject, judge, ktap, uapi, udev  # noqa: E402
 from vhdxtest.chains import Chain, random_chain  # noqa: E402
 from vhdxtest.device import Control, Failure, ioctl, label_array  # noqa: E402
-from vhdxtest.disk import Disk, detach_index, opened  # noqa: E402
+from vhdxtest.disk import Disk, detach_index, opened, uses_of_the_driver  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
 from vhdxtest.ledger import Ledger  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -390,17 +390,12 @@ class Attaching:
             os.close(fd)
 
 
-def module_uses():
-    """How many hold on to the module: a disk does, and whoever has a node of it open."""
-    return int(pathlib.Path("/sys/module/vhdx/refcnt").read_text(encoding="ascii"))
-
-
 def nothing_is_left(uses):
     """Of a disk that could not be started, however far it had come."""
     left = [str(path) for where in ("/sys/block", "/sys/class/vhdx", "/dev")
             for path in pathlib.Path(where).glob("vhdx[0-9c]*") if path.name != "vhdx-control"]
     ktap.check(not left, left)
-    ktap.equal(module_uses(), uses, "uses of the module")
+    ktap.equal(uses_of_the_driver(), uses, "uses of the module")
 
 
 def attach(flags):
@@ -408,7 +403,7 @@ def attach(flags):
     with subject() as s:
         s.write()
         s.detach()
-        uses = module_uses()
+        uses = uses_of_the_driver()
         trying = Attaching(s.control, s.path, s.sidecar, flags)
         for number, result in inject.sweep(trying.call):
             if short_of_memory(number, result, (errno.EIO,)):
@@ -480,7 +475,7 @@ def attach_chain():
     with images.directory() as directory, Control() as control:
         chain = random_chain(directory, 5, depth=4, size=8 * MIB, blocks=MIB, sector=512)
         before = chain.fingerprints()
-        uses = module_uses()
+        uses = uses_of_the_driver()
         with chain.truth(directory / "truth") as truth:
             for flags in (uapi.ATTACH_READ_ONLY, 0):
                 trying = Attaching(control, chain.leaf, None, flags, chain.parents)

@@ -3,7 +3,7 @@
 #
 # test_kernel_calls - linux/vhdx_api.h answers as the ioctls do (selftests/modules/vhdx_ask)
 #
-# vm: on=uml takes=6
+# vm: on=uml takes=8
 import contextlib
 import ctypes
 import errno
@@ -14,7 +14,7 @@ import sys
 import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
-from vhdxtest import images, kernel_calls, ktap, mapper, slow, uapi  # noqa: E402
+from vhdxtest import ctl, images, kernel_calls, ktap, mapper, slow, uapi  # noqa: E402
 from vhdxtest.device import Failure  # noqa: E402
 from vhdxtest.disk import attached  # noqa: E402
 from vhdxtest.images import KIB, MIB  # noqa: E402
@@ -206,6 +206,21 @@ def killed_in_a_seal():
                 ktap.check(os.WIFSIGNALED(status), "it had ended before it was killed")
                 ktap.equal((kernel.told["reason"], len(disk.handle.ids())), (0, 1),
                            "reason, points")
+
+
+@ktap.case
+def all_are_held():
+    """Who detaches them waits for those who hold them at once, not for one after the other."""
+    with contextlib.ExitStack() as stack:
+        disks = [stack.enter_context(attached(stack.enter_context(images.container(SIZE))))
+                 for _ in range(4)]
+        with kernel_calls.held(*disks):
+            begin = time.monotonic()
+            said = ctl.run("detach", "--all", status=1).stderr
+            took = time.monotonic() - begin
+        ktap.check(took < 20, f"it took {took:.0f} s")
+        for disk in disks:
+            ktap.check(f"{disk.node}: busy: the kernel module vhdx_ask" in said, said)
 
 
 @ktap.case

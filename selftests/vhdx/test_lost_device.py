@@ -6,8 +6,9 @@
 # Whatever it is, every request ends as soon as it can, the disk can be asked, others go on, and it
 # can be detached; nobody is told "no change", and nothing that was flushed is lost.
 #
-# vm: on=uml full=6.1:removed_*+suspended* long=uml-lockdep takes=15
+# vm: on=uml full=6.1:removed_*+suspended*+file_server* long=uml-lockdep takes=18
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -21,8 +22,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import faulty, filesystem, images, judge, ktap, mapper, scsi  # noqa: E402
 from vhdxtest import slow, uapi, udev  # noqa: E402
-from vhdxtest.device import Control, outcome  # noqa: E402
-from vhdxtest.disk import attached, attach_once, opened, raw_attached  # noqa: E402
+from vhdxtest.device import Control, ioctl, outcome  # noqa: E402
+from vhdxtest.disk import attached, attach_once, opened, raw_attached, uses_of_the_driver  # noqa: E402
 from vhdxtest.images import MIB  # noqa: E402
 
 SIZE = 32 * MIB
@@ -269,6 +270,95 @@ def suspended_in_a_detach():
             return True
         ktap.eventually(lambda: not outcome(again), "it is attached again")
         judge.valid(below.path)
+
+
+def said_of_a_detach(control, index):
+    """Why not."""
+    message = ctypes.create_string_buffer(256)
+    ktap.check(ioctl(control.fd, uapi.DETACH, uapi.Detach(
+        index=index, message=ctypes.addressof(message), message_capacity=len(message))),
+        "it was detached")
+    return message.value.decode()
+
+
+@contextlib.contextmanager
+def killed_in_an_attach(path, hanging):
+    """(control, open container, uses of the driver before): who attaches the container, which hangs
+    meanwhile, is killed. In the end nothing is attached, and it can be."""
+    with images.container() as other_path, attached(other_path, "--track") as other, \
+            Control() as control:
+        # Its node is open from now on.
+        other.write(0, b"o" * 4096)
+        uses = uses_of_the_driver()
+        with opened(path) as fd, hanging:
+            attaching = child_of(lambda: control.attach(fd, index=7))
+            time.sleep(0.5)
+            others_go_on(other)
+            ktap.check(dies(attaching), "who attaches could not be killed")
+            yield control, fd, uses
+        ktap.eventually(lambda: uses_of_the_driver() == uses, "it has ended")
+        ktap.check(not os.path.exists("/sys/block/vhdx7"), "a disk is left")
+    with raw_attached(path, index=7) as disk:
+        ktap.equal(disk.read(0, 4096), b"o" * 4096, "content")
+    judge.valid(path)
+
+
+def keeps_what_it_has(control, fd):
+    """An attach that goes on without who wanted it: its file, and its index."""
+    ktap.expect_errno(errno.EBUSY, control.attach, fd, index=8)
+    with images.container() as second, opened(second) as found:
+        ktap.expect_errno(errno.EBUSY, control.attach, found, index=7)
+
+
+@ktap.case
+def suspended_in_an_attach():
+    """Who attaches can be killed; nobody else waits for it."""
+    with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below:
+        images.create(below.path, SIZE, MIB, content=[(0, b"o" * MIB)])
+        with killed_in_an_attach(below.path, mapper.hanging(below.name)) as (control, fd, _):
+            keeps_what_it_has(control, fd)
+            said = said_of_a_detach(control, 7)
+            ktap.check("is being attached or detached" in said, said)
+
+
+@ktap.case
+def suspended_as_partitions_are_read():
+    """The same at the end, when the disk is there already: it goes again."""
+    with images.directory() as directory, slow.device(directory / "backing", 64 * MIB) as below, \
+            mapper.mapped("payload", f"0 {below.size // 512} linear {below.path} 0") as payload:
+        images.create(below.path, SIZE, MIB, content=[(0, b"o" * MIB)])
+        # Another device on the same one does not see what is in this one's page cache.
+        with opened(below.path) as fd:
+            os.fsync(fd)
+        content = pathlib.Path(below.path).read_bytes()
+        start, end = content.index(b"o" * MIB) // 512, below.size // 512
+        behind = start + MIB // 512
+        with mapper.mapped("container", f"0 {start} linear {below.path} 0\n"
+                           f"{start} {MIB // 512} linear {payload} {start}\n"
+                           f"{behind} {end - behind} linear {below.path} {behind}") as container, \
+                killed_in_an_attach(container, mapper.hanging("payload")) as (control, fd, _):
+            ktap.check(os.path.exists("/sys/block/vhdx7"), "no disk: nothing was tested")
+            keeps_what_it_has(control, fd)
+
+
+@contextlib.contextmanager
+def stopped(name):
+    """The program meanwhile does nothing."""
+    images.command("pkill", "-STOP", "-x", name)
+    try:
+        yield
+    finally:
+        images.command("pkill", "-CONT", "-x", name)
+
+
+@ktap.case
+def file_server_in_an_attach():
+    """The same of a file whose server does not answer, as of FUSE or on a network. It need not be
+    waited for: what was asked is taken back."""
+    with filesystem.mounted("ntfs-3g", 96 * MIB) as where:
+        path = images.create(where / "disk.vhdx", SIZE, MIB, content=[(0, b"o" * MIB)])
+        with killed_in_an_attach(path, stopped("mount.ntfs-3g")) as (_, _, uses):
+            ktap.eventually(lambda: uses_of_the_driver() == uses, "it has ended", AT_ONCE)
 
 
 # ---- it is another one, or full -----------------------------------------------------------------

@@ -20,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import dm, faulty, images, judge, ktap, mapper, uapi, udev  # noqa: E402
 from vhdxtest.device import Control, outcome  # noqa: E402
-from vhdxtest.disk import Disk, attach_once, attached, detach_index, opened, raw_attached  # noqa: E402
+from vhdxtest.disk import (Disk, attach_once, attached, detach_index, opened,  # noqa: E402
+                           raw_attached, uses_of_the_driver)
 from vhdxtest.images import KIB, MIB, forget_pages  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 import vhdxoracle  # noqa: E402
@@ -111,9 +112,10 @@ def is_stuck(pid):
 
 @ktap.case
 def what_a_killed_task_read_is_for_nobody():
-    """It is gone before it looks at the sidecar, which would keep it."""
+    """The attach ends before it looks at the sidecar, which would keep it."""
     with on_device() as (device, _), images.directory() as scratch, \
             faulty.device(scratch / "side", 16 * MIB, "side") as side:
+        uses = uses_of_the_driver()
         with mapper.hanging(side.name):
             with mapper.hanging(device.name):
                 child = os.fork()
@@ -124,7 +126,9 @@ def what_a_killed_task_read_is_for_nobody():
                         os._exit(0)
                 ktap.eventually(lambda: is_stuck(child), "it waits for the container")
                 os.kill(child, signal.SIGKILL)
-            ktap.eventually(lambda: os.waitpid(child, os.WNOHANG)[0], "it ends")
+                ktap.eventually(lambda: os.waitpid(child, os.WNOHANG)[0], "it dies")
+                ktap.check(uses_of_the_driver() > uses, "the attach does not wait")
+            ktap.eventually(lambda: uses_of_the_driver() == uses, "the attach ends")
 
 
 @ktap.case

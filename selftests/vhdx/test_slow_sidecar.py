@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, images, knob, ktap, mapper, sidecar, slow, udev, uapi  # noqa: E402
 from vhdxtest.device import Control, Failure  # noqa: E402
-from vhdxtest.disk import attached, detach_index, opened, raw_attached  # noqa: E402
+from vhdxtest.disk import attached, detach_index, opened, raw_attached, uses_of_the_driver  # noqa: E402
 from vhdxtest.images import GIB, KIB, MIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 from vhdxtest.sidecar import Delta, leaf_of  # noqa: E402
@@ -412,8 +412,12 @@ def attach_and_be_killed(path, below, after):
         with Control() as control, opened(path) as container, opened(below.path) as lrct:
             control.attach(container, lrct)
     below.delay(read=READ_MS)
+    uses = uses_of_the_driver()
     with KernelLog() as log:
-        took = killed(attach, after)
+        killed(attach, after)
+        begin = time.monotonic()
+        ktap.eventually(lambda: uses_of_the_driver() == uses, "it ends")
+        took = time.monotonic() - begin
         said = [text for level, text in log.records() if level <= 4]
     left = sorted(one.name for one in pathlib.Path("/sys/block").glob("vhdx*"))
     below.delay()
@@ -422,7 +426,7 @@ def attach_and_be_killed(path, below, after):
             control.detach(int(name.removeprefix("vhdx")))
     ktap.check(not left, f"attached by somebody who is dead: {left}")
     ktap.check(not said, f"kernel log: {said}")
-    ktap.check(took < ALL / 5, f"it died {took:.1f} s after it was killed")
+    ktap.check(took < ALL / 5, f"it ended {took:.1f} s after it was killed")
     with raw_attached(path, below.path) as disk:
         ktap.equal((disk.reason, disk.message), (uapi.NONE, ""), "reason")
         ktap.equal(disk.handle.state().state, uapi.TRACKING_ON, "state")

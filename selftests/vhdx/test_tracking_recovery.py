@@ -20,8 +20,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 # pylint: disable=wrong-import-position
 from vhdxtest import ctl, filesystem, images, judge, knob, ktap, mapper, power  # noqa: E402
 from vhdxtest import sidecar, slow, uapi, udev  # noqa: E402
-from vhdxtest.device import Failure, Handle  # noqa: E402
-from vhdxtest.disk import attach, attached, detach, opened, raw_attached  # noqa: E402
+from vhdxtest.device import Control, Failure, Handle  # noqa: E402
+from vhdxtest.disk import attach, attached, detach, detach_index, opened  # noqa: E402
+from vhdxtest.disk import raw_attached  # noqa: E402
 from vhdxtest.images import KIB, MIB, TIB  # noqa: E402
 from vhdxtest.kernel_log import KernelLog  # noqa: E402
 from vhdxtest.workload import Workload  # noqa: E402
@@ -516,6 +517,32 @@ def sidecar_elsewhere_that_failed():
                        [0, 0, uapi.TRACKING_ERROR], "gaps")
             ktap.equal((disk.sysfs("sidecar"), disk.sysfs("former_sidecar")), (below.path, ""))
         ktap.check(not (directory / "disk.vhdx.lrct").exists(), "a second history was begun")
+
+
+def attach_below(root, control, *names):
+    """By a task whose root that is, as in a container."""
+    child = os.fork()
+    if not child:
+        try:
+            os.chroot(root)
+            with opened(f"/{names[0]}") as fd, opened(f"/{names[1]}") as lrct:
+                control.attach(fd, lrct, index=5)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    ktap.equal(os.waitpid(child, 0)[1], 0, "status of who attaches")
+
+
+@ktap.case
+def sidecar_is_called_what_who_attaches_calls_it():
+    """Whose root is another one than that of the threads that do it."""
+    with images.directory() as directory, Control() as control:
+        path = images.create(directory / "disk.vhdx", SIZE, block_size=MIB)
+        (directory / "lrct").write_bytes(b"x" * MIB)
+        attach_below(directory, control, path.name, "lrct")
+        former = pathlib.Path("/sys/block/vhdx5/vhdx/former_sidecar").read_text(encoding="utf-8")
+        detach_index(control, 5)
+        ktap.equal(former, "/lrct\n", "path")
 
 
 @ktap.case

@@ -277,7 +277,8 @@ struct vhdx_layer {
  * bad descriptor; EACCES a descriptor without the needed mode; EINVAL, also a parent that
  * is missing, or a layer too many; EPERM without
  * CAP_SYS_ADMIN; ENOSPC no room to replay the log; EIO; ENOMEM; EINTR the caller was
- * killed; ESHUTDOWN the machine is shutting down.
+ * killed: as soon as the container answers what was begun is taken back, and until then
+ * it is in use, and so is the index; ESHUTDOWN the machine is shutting down.
  */
 struct vhdx_attach {
 	__u32 size;

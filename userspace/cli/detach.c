@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "cli.h"
 #include "json.h"
+#include "monotonic.h"
 
 #define PAUSE_MS	50
-#define NS_PER_MS	1000000LL
 
 static struct {
 	bool all;
@@ -192,27 +193,87 @@ static bool is_held(const struct attachment *disk)
 	return vhdx_is_held(disk->index, holder, sizeof(holder));
 }
 
+/**
+ * struct attempt - to detach a disk, once
+ * @detaching:	of the command
+ * @disk:	which one
+ * @last:	no other attempt follows
+ * @held:	all that are left were held before this: where this one is still, no other follows
+ * @busy:	it did not succeed, and another one follows
+ * @code:	for the command
+ * @threaded:	by @thread
+ */
+struct attempt {
+	struct detaching *detaching;
+	struct attachment disk;
+	bool last;
+	bool held;
+	bool busy;
+	int code;
+	bool threaded;
+	pthread_t thread;
+};
+
+static void *try_once(void *context)
+{
+	/* Of the lists in @detaching. What went wrong is of the thread. */
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct attempt *attempt = context;
+	int err;
+
+	err = detach_once(&attempt->disk);
+	attempt->busy = err == -EBUSY && !attempt->last &&
+			!(attempt->held && is_held(&attempt->disk));
+	if (attempt->busy)
+		return NULL;
+	pthread_mutex_lock(&lock);
+	attempt->code = sort(attempt->detaching, &attempt->disk, err);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
 /*
- * Tries each once; those that are busy are left, unless it is the @last time, or all were @held and
- * this one still is: a kernel module may have let go. Did one go?
+ * Tries each once, in turn; but those that are held all together, since a kernel module has seconds
+ * to let go of each. Those that are busy are left, unless it is the @last time, or all were @held
+ * and this one still is. Did one go?
  */
 static bool try_all(struct detaching *detaching, bool last, bool held, int *code)
 {
 	struct disks *left = &detaching->left;
 	size_t count = left->count;
-	struct attachment disk;
+	struct attempt *attempts;
 	size_t busy = 0;
 	size_t i;
-	int err;
 
-	for (i = 0; i < count; i++) {
-		disk = left->list[i];
-		err = detach_once(&disk);
-		if (err == -EBUSY && !last && !(held && is_held(&disk)))
-			left->list[busy++] = disk;
-		else
-			*code |= sort(detaching, &disk, err);
+	attempts = calloc(count + 1, sizeof(*attempts));
+	if (!attempts) {
+		left->count = 0;
+		*code |= note_failure(detaching, NULL, -ENOMEM);
+		return false;
 	}
+	for (i = 0; i < count; i++) {
+		attempts[i] = (struct attempt){
+			.detaching = detaching,
+			.disk = left->list[i],
+			.last = last,
+			.held = held,
+		};
+		attempts[i].threaded = is_held(&left->list[i]) &&
+				       !pthread_create(&attempts[i].thread, NULL, try_once,
+						       &attempts[i]);
+	}
+	for (i = 0; i < count; i++) {
+		if (!attempts[i].threaded)
+			try_once(&attempts[i]);
+	}
+	for (i = 0; i < count; i++) {
+		if (attempts[i].threaded)
+			pthread_join(attempts[i].thread, NULL);
+		if (attempts[i].busy)
+			left->list[busy++] = attempts[i].disk;
+		*code |= attempts[i].code;
+	}
+	free(attempts);
 	left->count = busy;
 	return busy < count;
 }
@@ -228,14 +289,6 @@ static bool all_are_held(const struct disks *disks)
 	return true;
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / NS_PER_MS;
-}
-
 /*
  * As long as one goes now and then: the others may lie below it. With --all that is waited
  * for in any case: at a shutdown somebody is unmounting beside. A disk that a kernel module
@@ -245,15 +298,15 @@ static int detach_all(struct detaching *detaching)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_MS * NS_PER_MS };
 	struct disks *left = &detaching->left;
-	long long until = now_ms() + DETACH_PATIENCE_MS;
+	uint64_t until = now_ns() + DETACH_PATIENCE_MS * NS_PER_MS;
 	int code = EXIT_DONE;
 	bool last, held;
 
 	do {
-		last = now_ms() >= until;
+		last = now_ns() >= until;
 		held = !wanted.all && all_are_held(left);
 		if (try_all(detaching, last, held, &code))
-			until = now_ms() + DETACH_PATIENCE_MS;
+			until = now_ns() + DETACH_PATIENCE_MS * NS_PER_MS;
 		/* One may have come meanwhile. */
 		if (wanted.all && !last &&
 		    vhdx_list(sizeof(struct vhdx_status), add_status, detaching))

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli.h"
+#include "monotonic.h"
 #include "progress.h"
 
 #define WIDTH_MAX	60
@@ -35,14 +35,6 @@ static void note_end(int signal)
 	ended = 1;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void progress_begin(const char *what, unsigned int patience_ms)
 {
 	struct sigaction action = { .sa_handler = note_end };
@@ -51,7 +43,7 @@ void progress_begin(const char *what, unsigned int patience_ms)
 
 	memset(&bar, 0, sizeof(bar));
 	bar.what = what;
-	bar.next_ns = now_ns() + 1000000ULL * patience_ms;
+	bar.next_ns = now_ns() + NS_PER_MS * patience_ms;
 	/* Too large a file is an error, and not the end of us. */
 	sigaction(SIGXFSZ, &ignore, &limit_before);
 	for (i = 0; i < ENDING; i++) {

@@ -10,6 +10,7 @@
 import contextlib
 import errno
 import os
+import pathlib
 import time
 
 from . import ctl, dio, images, sidecar, uapi
@@ -110,6 +111,11 @@ def tracked_container(size=16 * MIB, deltas=None, unit=None, block_size=MIB):
         if deltas:
             sidecar.replace(f"{path}.lrct", deltas)
         yield path
+
+
+def uses_of_the_driver():
+    """How many hold on to it: a disk does, who attaches one, and who has a node open."""
+    return int(pathlib.Path("/sys/module/vhdx/refcnt").read_text(encoding="ascii"))
 
 
 def detach_index(control, index, patience=PATIENCE):
