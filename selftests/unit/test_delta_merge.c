@@ -350,4 +350,38 @@ CASE(what_is_not_in_memory_is_asked_for_again)
 	EXPECT(missed > 40);
 }
 
+/* Tables are shared by all who read with this cache: where one is in it says nothing of another. */
+static void look_up_others(void)
+{
+	const struct vhdx_timeline *timeline = &sidecar.timeline;
+	u32 i, end;
+
+	for (i = 1; i < timeline->count; i++) {
+		end = LEAVES;
+		if (random_below(2))
+			EXPECT_EQ(vhdx_sidecar_find_leaf(&sidecar, &timeline->points[i]->before,
+							 random_below(LEAVES), &end, cache), 0);
+	}
+}
+
+CASE(what_else_is_looked_up_does_not_matter)
+{
+	u32 round, leaf, found;
+
+	random_seed(6);
+	for (round = 0; round < 40 && !ktap.failed; round++) {
+		make_points();
+		list();
+		for (leaf = 0; leaf < LEAVES; leaf = found + 1) {
+			look_up_others();
+			found = find_leaf(leaf, LEAVES, false);
+			ASSERT_EQ(found, vhdx_changemap_find_leaf(&whole, leaf, LEAVES));
+			look_up_others();
+			if (found < LEAVES)
+				read_leaf(found, false);
+		}
+		drop_points();
+	}
+}
+
 SUITE("delta_merge")

@@ -49,7 +49,8 @@ static void go_on(struct vhdx_delta_merge *merge, struct vhdx_delta_cursor *curs
 {
 	cursor->leaf = leaf;
 	cursor->exact = exact;
-	sift_down(merge, 0);
+	if (merge->count > 1)
+		sift_down(merge, 0);
 }
 
 /* ---- which deltas -------------------------------------------------------------------------- */
@@ -141,17 +142,32 @@ static void begin_anew(struct vhdx_delta_merge *merge)
 /* As long as nothing is read, so many cursors are one step. */
 #define AT_ONCE		16U
 
+/*
+ * The leaf that the cursor has behind the one that it is at, as long as that is in the same table.
+ * NULL: there may be one, or it lies before @leaf.
+ */
+static const struct vhdx_delta_leaf *neighbour(const struct vhdx_delta_cursor *cursor, u32 leaf,
+					       struct vhdx_index_cache *cache)
+{
+	const struct vhdx_delta_leaf *entry = NULL;
+
+	if (cursor->exact && cursor->leaf < leaf)
+		entry = vhdx_index_next(&cursor->delta, cursor->leaf, cache);
+	return entry && entry->leaf >= leaf ? entry : NULL;
+}
+
 /* What the cursor that is first has from @leaf on. */
 static int look(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar, u32 leaf,
 		struct vhdx_index_cache *cache)
 {
 	struct vhdx_delta_cursor *cursor = top(merge);
-	const struct vhdx_delta_leaf *entry;
-	int err;
+	const struct vhdx_delta_leaf *entry = neighbour(cursor, leaf, cache);
+	int err = 0;
 
 	merge->passed = max(merge->passed, leaf);
-	err = vhdx_sidecar_find_entry(sidecar, &cursor->delta, max(leaf, cursor->leaf),
-				      VHDX_MERGE_END, &entry, cache);
+	if (!entry)
+		err = vhdx_sidecar_find_entry(sidecar, &cursor->delta, max(leaf, cursor->leaf),
+					      VHDX_MERGE_END, &entry, cache);
 	if (err)
 		return err;
 	if (entry)
@@ -212,13 +228,17 @@ static int take_first(struct vhdx_delta_merge *merge, const struct vhdx_sidecar 
 		      struct vhdx_leaf_bits *units, struct vhdx_index_cache *cache)
 {
 	struct vhdx_delta_cursor *cursor = top(merge);
+	const struct vhdx_delta_leaf *entry;
 	int err;
 
 	err = vhdx_sidecar_take_leaf(sidecar, &cursor->entry, units, cache);
 	if (err)
 		return err;
 	merge->passed = leaf + 1;
-	go_on(merge, cursor, leaf + 1, false);
+	entry = neighbour(cursor, leaf + 1, cache);
+	if (entry)
+		cursor->entry = *entry;
+	go_on(merge, cursor, entry ? entry->leaf : leaf + 1, entry);
 	return 0;
 }
 

@@ -365,9 +365,12 @@ struct vhdx_delta_leaf {
 	u64 block;
 };
 
+/* A table that has no more entries than these lies in its slot. */
+#define VHDX_INDEX_FEW	2U
+
 /*
  * The table of an index that a reader has come by last; by the root, from leaf @from to @last. Of
- * its @entries, @count of them, the one @at was found last.
+ * its @count entries, which are @entries, or, where that is NULL, @few, the one @at was found last.
  */
 struct vhdx_index_slot {
 	u64 root;
@@ -377,6 +380,7 @@ struct vhdx_index_slot {
 	u32 count;
 	u32 at;
 	struct vhdx_delta_leaf *entries;
+	struct vhdx_delta_leaf few[VHDX_INDEX_FEW];
 };
 
 /**
@@ -428,7 +432,18 @@ int vhdx_sidecar_find_entry(const struct vhdx_sidecar *sidecar, const struct vhd
 			    u32 leaf, u32 end, const struct vhdx_delta_leaf **entry,
 			    struct vhdx_index_cache *cache);
 
-/* The same; its number, if it is before *@end, goes there. */
+/**
+ * vhdx_index_next() - the leaf of a delta behind one that was found
+ * @delta:	as for vhdx_sidecar_find_entry()
+ * @leaf:	which it has
+ * @cache:	of the reader
+ *
+ * In @cache, until that is used again. NULL: that is not known without looking.
+ */
+const struct vhdx_delta_leaf *vhdx_index_next(const struct vhdx_delta *delta, u32 leaf,
+					      struct vhdx_index_cache *cache);
+
+/* As vhdx_sidecar_find_entry(); its number, if it is before *@end, goes there. */
 int vhdx_sidecar_find_leaf(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta,
 			   u32 leaf, u32 *end, struct vhdx_index_cache *cache);
 

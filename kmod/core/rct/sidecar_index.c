@@ -195,12 +195,18 @@ struct vhdx_index_cache *vhdx_index_cache_new(u32 deltas)
 	return cache;
 }
 
-static void forget_slots(struct vhdx_index_cache *cache)
+static void free_tables(struct vhdx_index_cache *cache)
 {
 	u32 i;
 
 	for (i = 0; i < cache->slot_count; i++)
-		vhdx_free(cache->slots[i].entries);
+		if (cache->slots[i].entries)
+			vhdx_free(cache->slots[i].entries);
+}
+
+static void forget_slots(struct vhdx_index_cache *cache)
+{
+	free_tables(cache);
 	memset(cache->slots, 0, cache->slot_count * sizeof(*cache->slots));
 	cache->bytes = 0;
 }
@@ -209,7 +215,7 @@ void vhdx_index_cache_free(struct vhdx_index_cache *cache)
 {
 	if (!cache)
 		return;
-	forget_slots(cache);
+	free_tables(cache);
 	vhdx_free(cache->slots);
 	vhdx_free(cache);
 }
@@ -302,11 +308,17 @@ static int find_table(const struct vhdx_sidecar *sidecar, const struct vhdx_delt
 	return err;
 }
 
+static const struct vhdx_delta_leaf *entries_of(const struct vhdx_index_slot *slot)
+{
+	return slot->entries ? slot->entries : slot->few;
+}
+
 /* The table of @delta that @leaf is in, if anywhere, becomes the one in @slot. */
 static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta *delta, u32 leaf,
 		     struct vhdx_index_cache *cache, struct vhdx_index_slot *slot)
 {
-	struct vhdx_delta_leaf *entries;
+	struct vhdx_delta_leaf few[VHDX_INDEX_FEW] = { };
+	struct vhdx_delta_leaf *entries = NULL;
 	struct vhdx_table_ref table;
 	struct index_block block;
 	u32 from, end;
@@ -317,9 +329,12 @@ static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 		err = get_block(sidecar, table.block, table.crc, cache, &block);
 	if (err)
 		return err;
-	entries = vhdx_alloc(table.count * sizeof(*entries));
-	err = entries ? take_entries(sidecar, &table, end, contents_of(&block), entries, NULL) :
-			-ENOMEM;
+	if (table.count > VHDX_INDEX_FEW) {
+		entries = vhdx_alloc(table.count * sizeof(*entries));
+		err = entries ? 0 : -ENOMEM;
+	}
+	if (!err)
+		err = take_entries(sidecar, &table, end, contents_of(&block), entries ?: few, NULL);
 	put_block(sidecar, table.block, table.crc, &block, !err);
 	if (err) {
 		vhdx_free(entries);
@@ -333,14 +348,16 @@ static int fill_slot(const struct vhdx_sidecar *sidecar, const struct vhdx_delta
 		.last = end - 1,
 		.count = table.count,
 		.entries = entries,
+		.few = { few[0], few[1] },
 	};
 	return 0;
 }
 
 static bool is_first_from(const struct vhdx_index_slot *slot, u32 i, u32 leaf)
 {
-	return i < slot->count && slot->entries[i].leaf >= leaf &&
-	       (!i || slot->entries[i - 1].leaf < leaf);
+	const struct vhdx_delta_leaf *entries = entries_of(slot);
+
+	return i < slot->count && entries[i].leaf >= leaf && (!i || entries[i - 1].leaf < leaf);
 }
 
 /*
@@ -349,20 +366,21 @@ static bool is_first_from(const struct vhdx_index_slot *slot, u32 i, u32 leaf)
  */
 static const struct vhdx_delta_leaf *find_entry(struct vhdx_index_slot *slot, u32 leaf)
 {
+	const struct vhdx_delta_leaf *entries = entries_of(slot);
 	u32 low = 0, high = slot->count;
 
 	if (is_first_from(slot, slot->at + 1, leaf))
-		return &slot->entries[++slot->at];
+		return &entries[++slot->at];
 	while (low < high) {
 		u32 middle = low + (high - low) / 2;
 
-		if (slot->entries[middle].leaf < leaf)
+		if (entries[middle].leaf < leaf)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	slot->at = low;
-	return low < slot->count ? &slot->entries[low] : NULL;
+	return low < slot->count ? &entries[low] : NULL;
 }
 
 /*
@@ -390,6 +408,19 @@ static struct vhdx_index_slot *find_slot(const struct vhdx_delta *delta,
 			return slot;
 	}
 	return &cache->slots[home];
+}
+
+const struct vhdx_delta_leaf *vhdx_index_next(const struct vhdx_delta *delta, u32 leaf,
+					      struct vhdx_index_cache *cache)
+{
+	struct vhdx_index_slot *slot;
+	const struct vhdx_delta_leaf *entries;
+
+	slot = &cache->slots[delta->index_block & (cache->slot_count - 1)];
+	if (!is_of(slot, delta) || slot->at + 1 >= slot->count)
+		return NULL;
+	entries = entries_of(slot);
+	return entries[slot->at].leaf == leaf ? &entries[++slot->at] : NULL;
 }
 
 /* The slot that has the table which leaf @leaf is in, if anywhere. */
