@@ -176,6 +176,8 @@ static int run_leaves(struct query *q)
 		if (vhdx_errand_is_killed(&q->errand))
 			return -EINTR;
 		ret = vhdx_answer_leaf(&q->answer, &vhdx_delta_list_source, &q->list);
+		/* What is in memory is answered at once: nothing else lets others run. */
+		cond_resched();
 	}
 	if (ret >= 0 || ret == -EAGAIN)
 		return 0;

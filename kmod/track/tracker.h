@@ -79,7 +79,7 @@ struct vhdx_tracker_statistics {
  * @past:	what its parents tell; set once all layers are open
  * @changed:	wakes the tasks that poll for new points and gaps
  * @disk:	number of the disk
- * @sidecar_file: while it is attached: the file that vhdx_tracker_resume() will be given, or NULL,
+ * @sidecar_file: until the attach ends: the file that vhdx_tracker_resume() will be given, or NULL,
  *		for who needs the sidecar before
  * @sidecar_path: likewise: what it is called by who attaches the disk
  * @tree:	serialises errands of the sidecar. @state and @off_reason

@@ -204,6 +204,9 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer_files *files,
 	err = -EINTR;
 	if (fatal_signal_pending(current))
 		goto fail_disk;
+	/* Of the caller, who takes them away. */
+	disk->tracker.sidecar_file = NULL;
+	disk->tracker.sidecar_path = NULL;
 	vhdx_past_explain(&disk->tracker.past, &gap);
 	disk->last_close = last_close;
 	disk->autoclear = args->flags & VHDX_ATTACH_AUTOCLEAR;
