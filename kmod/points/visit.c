@@ -156,12 +156,15 @@ static int lend_from_deltas(struct vhdx_visitor *v, u32 leaf, struct vhdx_lent_l
 {
 	enum vhdx_lending lending = VHDX_LENT_NOT;
 	int ret = 0;
-	u32 i;
+	u32 i = 0;
 
-	for (i = 0; i < count; i++) {
+	while (i < count) {
 		ret = lend_sealed(v, leaf + i, &lending, &lent[i]);
 		if (ret || lending != VHDX_LENT_PAGE)
 			break;
+		i++;
+		i += vhdx_delta_merge_lend_on(&v->merge, &v->question.open->sidecar, leaf + i,
+					      &lent[i], count - i, v->cache);
 	}
 	return i ? i : ret;
 }
