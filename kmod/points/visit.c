@@ -22,8 +22,9 @@
  * READ_SIDE and one delta more, also in the middle of a leaf: it goes on in the same way.
  *
  * A leaf that only one delta has, or one of the maps, is lent as it is, and told later: a bit that
- * is set in a map until then is told, too, or not. A leaf is not lent once it was begun to be read:
- * cursors have passed what was read of it, and know of it no more.
+ * is set in a map until then is told, too, or not. Of deltas alone, or of maps alone, a few leaves
+ * are lent at once. A leaf is not lent once it was begun to be read: cursors have passed what was
+ * read of it, and know of it no more.
  *
  * What was told of a leaf stays true for this call: whatever is written since was not written when
  * the call began. So a leaf is asked about twice, first if there is anything in it, and then what.
@@ -132,36 +133,97 @@ static enum vhdx_lending lend_live(const struct vhdx_visitor *v, u32 leaf,
 	return vhdx_take_back(lending, lent);
 }
 
-static int lend_leaf(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
+/* A leaf of the sealed deltas. */
+static int lend_sealed(struct vhdx_visitor *v, u32 leaf, enum vhdx_lending *lending,
+		       struct vhdx_lent_leaf *lent)
+{
+	int ret;
+
+	for (;;) {
+		ret = vhdx_delta_merge_lend(&v->merge, &v->question.open->sidecar, leaf, lending,
+					    lent, v->cache);
+		if (ret <= 0)
+			return ret;
+		ret = may_go_on(v);
+		if (ret)
+			return ret;
+	}
+}
+
+/* Nothing but sealed deltas. What ends it behind the first leaf is met again there. */
+static int lend_from_deltas(struct vhdx_visitor *v, u32 leaf, struct vhdx_lent_leaf *lent,
+			    u32 count)
 {
 	enum vhdx_lending lending = VHDX_LENT_NOT;
+	int ret = 0;
+	u32 i = 0;
+
+	while (i < count) {
+		ret = lend_sealed(v, leaf + i, &lending, &lent[i]);
+		if (ret || lending != VHDX_LENT_PAGE)
+			break;
+		i++;
+		i += vhdx_delta_merge_lend_on(&v->merge, &v->question.open->sidecar, leaf + i,
+					      &lent[i], count - i, v->cache);
+	}
+	return i ? i : ret;
+}
+
+/* Nothing but what is in memory: all of it is of one moment. */
+static int lend_from_maps(struct vhdx_visitor *v, u32 leaf, struct vhdx_lent_leaf *lent,
+			  u32 count)
+{
+	u32 i;
+
+	if (!vhdx_tracker_look_again(v->tracker, &v->question))
+		return begin_again(v);
+	for (i = 0; i < count; i++)
+		if (vhdx_history_lend_live(&v->question.history, leaf + i, &lent[i]) !=
+		    VHDX_LENT_PAGE)
+			break;
+	vhdx_tracker_look_away(&v->question);
+	return i;
+}
+
+/* One that either of both has: the deltas may have to go back for the next one, if it is not. */
+static int lend_from_either(struct vhdx_visitor *v, u32 leaf, struct vhdx_lent_leaf *lent)
+{
+	enum vhdx_lending lending;
+	int ret = lend_sealed(v, leaf, &lending, lent);
+
+	if (ret || lending == VHDX_LENT_NOT)
+		return ret;
+	if (!vhdx_tracker_look_again(v->tracker, &v->question)) {
+		vhdx_take_back(lending, lent);
+		return begin_again(v);
+	}
+	lending = lend_live(v, leaf, lending, lent);
+	vhdx_tracker_look_away(&v->question);
+	return lending == VHDX_LENT_PAGE;
+}
+
+static int lend_leaves(void *context, u32 leaf, struct vhdx_lent_leaf *lent, u32 count)
+{
 	struct vhdx_visitor *v = context;
 	int ret = merge_span(v);
 
-	while (!ret) {
-		ret = vhdx_delta_merge_lend(&v->merge, &v->question.open->sidecar, leaf, &lending,
-					    lent, v->cache);
-		if (ret <= 0)
-			break;
-		ret = may_go_on(v);
-	}
 	if (ret)
 		return ret;
-	if (v->span.live && lending != VHDX_LENT_NOT) {
-		if (!vhdx_tracker_look_again(v->tracker, &v->question)) {
-			vhdx_take_back(lending, lent);
-			return begin_again(v);
-		}
-		lending = lend_live(v, leaf, lending, lent);
-		vhdx_tracker_look_away(&v->question);
+	if (!v->span.live)
+		ret = lend_from_deltas(v, leaf, lent, count);
+	else if (!v->merge.count)
+		ret = lend_from_maps(v, leaf, lent, count);
+	else
+		ret = lend_from_either(v, leaf, lent);
+	if (ret >= 0) {
+		v->leaves += ret;
+		v->futile = 0;
 	}
-	v->leaves += lending == VHDX_LENT_PAGE;
-	v->futile = 0;
-	return lending == VHDX_LENT_PAGE;
+	return ret;
 }
 
 const struct vhdx_leaf_source vhdx_visitor_source = {
 	.find = find_leaf,
-	.lend = lend_leaf,
+	.lend = lend_leaves,
 	.read = read_leaf,
 };

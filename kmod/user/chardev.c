@@ -123,12 +123,21 @@ struct user_output {
 	size_t size;
 };
 
+/*
+ * Bits mostly come in pages. Where the compiler knows the size, usercopy does not look up in which
+ * memory they lie.
+ */
+static unsigned long copy_output(void __user *to, const void *from, size_t size)
+{
+	return size == VHDX_PAGE ? copy_to_user(to, from, VHDX_PAGE) : copy_to_user(to, from, size);
+}
+
 static int put_output(struct vhdx_query_sink *sink, const void *output, u32 count)
 {
 	struct user_output *user = container_of(sink, struct user_output, sink);
 	const size_t size = count * user->size;
 
-	if (output ? copy_to_user(user->to, output, size) : clear_user(user->to, size))
+	if (output ? copy_output(user->to, output, size) : clear_user(user->to, size))
 		return -EFAULT;
 	user->to += size;
 	return 0;

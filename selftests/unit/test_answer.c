@@ -25,6 +25,8 @@ static u32 granule_shift = SHIFT;
 static u64 min_gap;
 /* Leaves that were lent. */
 static u32 lendings;
+/* At once. */
+static u32 most_lent;
 
 static int model_read(void *context, u32 leaf, struct vhdx_leaf_bits *into)
 {
@@ -91,13 +93,10 @@ static int model_fill(void *context, u32 leaf, u32 *end)
 }
 
 /* Where only one map has it. */
-static int model_lend(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
+static int lend_one(struct model *m, u32 leaf, struct vhdx_lent_leaf *lent)
 {
-	struct model *m = context;
 	const u8 *first = m->bits[0] + leaf * VHDX_PAGE, *second = m->bits[1] + leaf * VHDX_PAGE;
 
-	if (m->error)
-		return m->error;
 	if (!m->lends || (memchr_inv(first, 0, VHDX_PAGE) && memchr_inv(second, 0, VHDX_PAGE)))
 		return 0;
 	lent->page = vhdx_shared_new();
@@ -107,6 +106,23 @@ static int model_lend(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
 	lent->units = vhdx_count_bits(lent->page, VHDX_LEAF_WORDS);
 	lendings++;
 	return 1;
+}
+
+static int model_lend(void *context, u32 leaf, struct vhdx_lent_leaf *lent, u32 count)
+{
+	struct model *m = context;
+	int ret = m->error;
+	u32 i;
+
+	for (i = 0; !ret && i < count; i++) {
+		EXPECT(leaf + i < LEAVES);
+		ret = lend_one(m, leaf + i, &lent[i]);
+		if (ret <= 0)
+			break;
+		ret = 0;
+	}
+	most_lent = max(most_lent, i);
+	return i ? (int)i : ret;
 }
 
 static const struct vhdx_leaf_source model_source = {
@@ -558,6 +574,7 @@ CASE(bits_say_the_same)
 		compare_bits(offset, end, word * (1 + random_below(2000)));
 	}
 	EXPECT(lendings > 0);
+	EXPECT(most_lent > 1);
 	granule_shift = SHIFT;
 }
 

@@ -218,6 +218,104 @@ CASE(a_leaf_that_one_delta_has_is_lent)
 	EXPECT(lent && not);
 }
 
+/* Some blocks of the sidecar stay in memory, others go. */
+static void forget_some(struct vhdx_block_cache *kept)
+{
+	u64 block;
+
+	for (block = 0; block < sidecar.block_count; block++)
+		if (!random_below(3))
+			vhdx_block_cache_drop(kept, block, 1);
+}
+
+static void read_alone(const struct vhdx_delta *delta, struct vhdx_leaf_bits *leaves)
+{
+	u32 leaf;
+
+	for (leaf = 0; leaf < LEAVES; leaf++) {
+		vhdx_leaf_bits_clear(&leaves[leaf]);
+		ASSERT_EQ(vhdx_sidecar_read_leaf(&sidecar, delta, leaf, &leaves[leaf], cache), 0);
+	}
+}
+
+/* In steps. */
+static void expect_read(u32 leaf, const struct vhdx_leaf_bits *should)
+{
+	struct vhdx_leaf_bits units;
+	u32 i;
+	int ret;
+
+	vhdx_leaf_bits_clear(&units);
+	do {
+		ret = vhdx_delta_merge_read(&merge, &sidecar, leaf, &units, cache);
+	} while (ret > 0);
+	ASSERT_EQ(ret, 0);
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		ASSERT_EQ(vhdx_leaf_bits_word(&units, i), vhdx_leaf_bits_word(should, i));
+}
+
+static void expect_lent(const struct vhdx_lent_leaf *lent, const struct vhdx_leaf_bits *should)
+{
+	u32 i;
+
+	for (i = 0; i < VHDX_LEAF_WORDS; i++)
+		EXPECT_EQ(le64_to_cpu(((__le64 *)lent->page)[i]), vhdx_leaf_bits_word(should, i));
+	vhdx_shared_put(lent->page);
+}
+
+/* From @leaf on; how many. */
+static u32 lend_together(u32 leaf, const struct vhdx_leaf_bits *leaves)
+{
+	struct vhdx_lent_leaf lent[LEAVES];
+	enum vhdx_lending lending;
+	u32 i, count;
+	int ret;
+
+	do {
+		ret = vhdx_delta_merge_lend(&merge, &sidecar, leaf, &lending, lent, cache);
+	} while (ret > 0);
+	EXPECT_EQ(ret, 0);
+	if (lending != VHDX_LENT_PAGE)
+		return 0;
+	count = 1 + vhdx_delta_merge_lend_on(&merge, &sidecar, leaf + 1, lent + 1,
+					     random_below(LEAVES - leaf), cache);
+	for (i = 0; i < count; i++)
+		expect_lent(&lent[i], &leaves[leaf + i]);
+	return count;
+}
+
+/* Those that lie side by side; whichever is asked for next, or again, is what it is. */
+CASE(leaves_of_a_single_delta_are_lent_together)
+{
+	static struct vhdx_leaf_bits leaves[LEAVES];
+	struct vhdx_block_cache kept = { };
+	const struct vhdx_delta *delta;
+	u32 round, leaf, again, lent, most = 0;
+
+	random_seed(7);
+	for (round = 0; round < 80 && !ktap.failed; round++) {
+		make_points();
+		ASSERT_EQ(vhdx_sidecar_keep_blocks(&sidecar, &kept), 0);
+		delta = &sidecar.timeline.points[1 + random_below(POINTS - 1)]->before;
+		ASSERT_EQ(vhdx_delta_merge_begin(&merge, 1), 0);
+		vhdx_delta_merge_add(&merge, delta);
+		ASSERT_EQ(vhdx_delta_merge_end(&merge), 0);
+		read_alone(delta, leaves);
+		if (random_below(2))
+			forget_some(&kept);
+		for (leaf = 0; leaf < LEAVES; leaf += max(lent, 1U)) {
+			lent = lend_together(leaf, leaves);
+			most = max(most, lent);
+			again = leaf + random_below(max(lent, 1U));
+			if (!lent || random_below(2))
+				expect_read(again, &leaves[again]);
+		}
+		drop_points();
+		vhdx_block_cache_release(&kept);
+	}
+	EXPECT(most > 1);
+}
+
 /* Somebody asks for a leaf, is stopped in the middle, and asks for something else, or again. */
 CASE(who_stops_in_the_middle_begins_anew)
 {
@@ -266,16 +364,6 @@ CASE(what_is_known_stays_known)
 	find_leaf(1, LEAVES, false);
 	EXPECT_EQ(fake.reads, reads);
 	drop_points();
-}
-
-/* Some blocks of the sidecar stay in memory, others go. */
-static void forget_some(struct vhdx_block_cache *kept)
-{
-	u64 block;
-
-	for (block = 0; block < sidecar.block_count; block++)
-		if (!random_below(3))
-			vhdx_block_cache_drop(kept, block, 1);
 }
 
 /*

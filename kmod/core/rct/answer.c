@@ -55,14 +55,18 @@ static int look_for_more(struct vhdx_answer *answer, const struct vhdx_leaf_sour
 
 static int borrow(struct vhdx_answer *answer, const struct vhdx_leaf_source *source, void *context)
 {
+	u32 count;
 	int ret;
 
-	if (!source->lend || !answer->form->can_borrow ||
-	    !answer->form->can_borrow(answer, end_of_leaf(answer)))
+	if (!source->lend || !answer->form->can_borrow)
 		return 0;
-	ret = source->lend(context, answer->leaf, &answer->lent);
+	count = min(answer->form->can_borrow(answer), VHDX_ANSWER_BORROWS);
+	if (!count)
+		return 0;
+	ret = source->lend(context, answer->leaf, answer->lent, count);
 	if (ret <= 0)
 		return ret;
+	answer->lent_count = ret;
 	answer->known = VHDX_LEAF_LENT;
 	return 0;
 }
@@ -110,6 +114,17 @@ static int look_closer(struct vhdx_answer *answer, const struct vhdx_leaf_source
 	return err;
 }
 
+/* There is room for them. At last it is at the last one of them. */
+static int tell_lent(struct vhdx_answer *answer)
+{
+	const struct vhdx_lent_leaf *lent = answer->lent;
+	const struct vhdx_lent_leaf *last = lent + answer->lent_count - 1;
+
+	for (; lent < last; lent++, answer->leaf++)
+		answer->form->borrow(answer, lent, leaf_start(answer, answer->leaf + 1));
+	return answer->form->borrow(answer, last, end_of_leaf(answer));
+}
+
 static int tell(struct vhdx_answer *answer)
 {
 	const struct vhdx_answer_form *form = answer->form;
@@ -119,7 +134,7 @@ static int tell(struct vhdx_answer *answer)
 		return form->fill(answer, min(answer->end,
 					      leaf_start(answer, answer->filled)));
 	case VHDX_LEAF_LENT:
-		return form->borrow(answer, end_of_leaf(answer));
+		return tell_lent(answer);
 	default:
 		return form->take(answer, end_of_leaf(answer));
 	}

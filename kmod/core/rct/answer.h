@@ -16,19 +16,20 @@
  * @find:	the first leaf from @leaf on, and before @end, in which anything may have changed
  *		goes to @end. What is marked in a leaf that was passed over was marked after the
  *		question was asked
- * @lend:	a leaf as it is; 0: it has to be found and read. NULL: they all have. Not after
- *		@read has begun with it
+ * @lend:	leaves as they are: this one and those behind it, up to @count, as long as there is
+ *		no other among them; how many it lent. 0: the first one has to be found and read.
+ *		NULL: they all have. Not after @read has begun with it
  * @fill:	of a leaf that was found: all changed in the leaves from there up to the one that
  *		goes to @end, which may be @leaf itself. NULL: that is not known
  * @read:	OR that leaf of every delta into @units. After an error it may be asked for the same
  *		leaf again, with what @units has by then
  *
- * All return 0 or -errno; @lend 1 where it lent the leaf.
+ * All others return 0; or -errno.
  */
 struct vhdx_leaf_source {
 	int (*find)(void *context, u32 leaf, u32 *end);
 	int (*fill)(void *context, u32 leaf, u32 *end);
-	int (*lend)(void *context, u32 leaf, struct vhdx_lent_leaf *lent);
+	int (*lend)(void *context, u32 leaf, struct vhdx_lent_leaf *lent, u32 count);
 	int (*read)(void *context, u32 leaf, struct vhdx_leaf_bits *units);
 };
 
@@ -36,6 +37,8 @@ struct vhdx_leaf_source {
 #define VHDX_ANSWER_WORDS	8192U
 /* Of others, so many parts. */
 #define VHDX_ANSWER_PARTS	128U
+/* So many leaves are borrowed at once, at most. */
+#define VHDX_ANSWER_BORROWS	16U
 
 struct vhdx_answer;
 
@@ -44,8 +47,9 @@ struct vhdx_answer;
  * @take:	what @units say of [@offset, @to), which lies in one leaf; advances @offset
  * @skip:	nothing changed in [@offset, @to), in however many leaves; likewise
  * @fill:	all of that changed; likewise
- * @can_borrow:	@borrow will do for [@offset, @to), which lies in one leaf. NULL: never
- * @borrow:	as @take, but of what was @lent, which goes over to the answer
+ * @can_borrow:	@borrow will do for so many leaves, from the one that @offset lies in, and has room
+ *		for them. NULL: for none
+ * @borrow:	as @take, but of a leaf that was lent, which goes over to the answer
  *
  * 0: it is full; everything before @offset is told. 1: it is not; or -errno.
  */
@@ -53,8 +57,8 @@ struct vhdx_answer_form {
 	int (*take)(struct vhdx_answer *answer, u64 to);
 	int (*skip)(struct vhdx_answer *answer, u64 to);
 	int (*fill)(struct vhdx_answer *answer, u64 to);
-	bool (*can_borrow)(const struct vhdx_answer *answer, u64 to);
-	int (*borrow)(struct vhdx_answer *answer, u64 to);
+	u32 (*can_borrow)(const struct vhdx_answer *answer);
+	int (*borrow)(struct vhdx_answer *answer, const struct vhdx_lent_leaf *lent, u64 to);
 };
 
 /* Ranges, or their sum. */
@@ -87,7 +91,7 @@ struct vhdx_bits_part {
  * @granule_shift: log2 of what is told as a whole; not less than @unit_shift
  * @changed:	of bits that were told: how much they say, in bytes
  * @units:	room for a leaf; NULL: it is made when the first one has to be read. To be freed
- * @lent:	or a leaf as it is
+ * @lent:	or leaves as they are, @lent_count of them
  * @leaf:	the one that is looked at, and the first of
  * @filled:	all that changed as a whole, up to this one
  * @known:	what is known of it: nothing; that something may have changed in it; that it has to
@@ -109,7 +113,8 @@ struct vhdx_answer {
 	u32 granule_shift;
 	u64 changed;
 	struct vhdx_leaf_bits *units;
-	struct vhdx_lent_leaf lent;
+	struct vhdx_lent_leaf lent[VHDX_ANSWER_BORROWS];
+	u32 lent_count;
 	u32 leaf;
 	u32 filled;
 	enum {
@@ -168,7 +173,8 @@ int vhdx_answer_bits_tell(struct vhdx_answer *answer,
  * @source:	of leaves
  * @context:	of the source
  *
- * Or all leaves from there on that changed as a whole, as far as the source knows at once.
+ * Or all leaves from there on that changed as a whole, as far as the source knows at once; or a few
+ * that were lent.
  * Advances @offset to the end of that leaf or of the request, or, when the answer is full, to
  * where everything before it is told. A range that goes on in the next leaf is joined with it.
  * Progress is at least one unit (or the rest of the request) whenever there is room on entry.

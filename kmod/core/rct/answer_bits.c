@@ -133,16 +133,21 @@ static int take(struct vhdx_answer *answer, u64 to)
 	return go_on(answer, to, sum, word >> ((units - 1) & 63) & 1);
 }
 
-/* Nothing of its last word is masked. */
-static bool can_borrow(const struct vhdx_answer *answer, u64 to)
+/* Each takes one part. Of the last leaf of the answer nothing of its last word may be masked. */
+static u32 can_borrow(const struct vhdx_answer *answer)
 {
-	return !(to & ((64ULL << answer->unit_shift) - 1));
+	const u32 shift = answer->unit_shift + VHDX_LEAF_SHIFT;
+	const u64 whole = (answer->end >> shift) - (answer->offset >> shift);
+	const u32 room = VHDX_ANSWER_PARTS - PARTS_OF_LEAF + 1 - answer->part_count;
+
+	if (!whole)
+		return !(answer->end & ((64ULL << answer->unit_shift) - 1));
+	return min_t(u64, whole, room);
 }
 
 /* In a live one bits may be set between here and when it is told: they may be told, not counted. */
-static int borrow(struct vhdx_answer *answer, u64 to)
+static int borrow(struct vhdx_answer *answer, const struct vhdx_lent_leaf *lent, u64 to)
 {
-	const struct vhdx_lent_leaf *lent = &answer->lent;
 	const u32 words = words_of(units_up_to(answer, to));
 	const u32 first = first_word(answer);
 	u32 sum = lent->units;

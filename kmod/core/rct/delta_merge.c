@@ -299,3 +299,28 @@ int vhdx_delta_merge_lend(struct vhdx_delta_merge *merge, const struct vhdx_side
 		*lending = vhdx_sidecar_lend_leaf(sidecar, &top(merge)->entry, lent);
 	return 0;
 }
+
+/* With one cursor there is no heap to keep in order. It may end up behind leaves that were lent. */
+u32 vhdx_delta_merge_lend_on(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
+			     u32 leaf, struct vhdx_lent_leaf *lent, u32 count,
+			     struct vhdx_index_cache *cache)
+{
+	struct vhdx_delta_cursor *cursor = top(merge);
+	const struct vhdx_delta_leaf *entry;
+	u32 i;
+
+	if (merge->count != 1)
+		return 0;
+	for (i = 0; i < count; i++) {
+		entry = neighbour(cursor, leaf + i, cache);
+		if (!entry)
+			break;
+		cursor->entry = *entry;
+		cursor->leaf = entry->leaf;
+		if (entry->leaf != leaf + i ||
+		    vhdx_sidecar_lend_leaf(sidecar, entry, &lent[i]) != VHDX_LENT_PAGE)
+			break;
+	}
+	merge->passed = max(merge->passed, leaf + i);
+	return i;
+}

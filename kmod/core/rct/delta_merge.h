@@ -101,4 +101,19 @@ int vhdx_delta_merge_lend(struct vhdx_delta_merge *merge, const struct vhdx_side
 			  u32 leaf, enum vhdx_lending *lending, struct vhdx_lent_leaf *lent,
 			  struct vhdx_index_cache *cache);
 
+/**
+ * vhdx_delta_merge_lend_on() - lend more leaves, behind one that was just lent
+ * @merge:	of deltas that have stayed as they were since
+ * @sidecar:	that they are in
+ * @leaf:	the first one, behind that
+ * @lent:	room for @count
+ * @cache:	of the reader
+ *
+ * As many as lie side by side in the only delta there is, and are in memory. Returns how many; of
+ * the next one nothing is known.
+ */
+u32 vhdx_delta_merge_lend_on(struct vhdx_delta_merge *merge, const struct vhdx_sidecar *sidecar,
+			     u32 leaf, struct vhdx_lent_leaf *lent, u32 count,
+			     struct vhdx_index_cache *cache);
+
 #endif

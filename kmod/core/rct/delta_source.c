@@ -49,13 +49,13 @@ static int read_all(void *context, u32 leaf, struct vhdx_leaf_bits *units)
 }
 
 /* Of several, who else has the leaf is found out when it is read. */
-static int lend_from_one(void *context, u32 leaf, struct vhdx_lent_leaf *lent)
+static int lend_from_one(void *context, u32 leaf, struct vhdx_lent_leaf *lent, u32 count)
 {
 	const struct vhdx_delta_list *list = context;
 
 	if (list->count != 1 || !list->sources->ops->lend)
 		return 0;
-	return list->sources->ops->lend(list->sources->context, leaf, lent);
+	return list->sources->ops->lend(list->sources->context, leaf, lent, count);
 }
 
 const struct vhdx_leaf_source vhdx_delta_list_source = {
