@@ -462,17 +462,19 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
  * @length:	of the block
  * @zero:	it is to read as zeroes already
  * @offset:	receives its container offset
+ * @zeroed:	receives whether it does
  *
  * Any process context. Returns false if nothing is ready, or if another task looks just now.
  */
-bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset)
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+			     bool *zeroed)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
-	bool taken, zeroed;
+	bool taken;
 
 	if (!mutex_trylock(&a->lock))
 		return false;
-	taken = take_ready(layer, length, zero, offset, &zeroed);
+	taken = take_ready(layer, length, zero, offset, zeroed);
 	mutex_unlock(&a->lock);
 	return taken;
 }

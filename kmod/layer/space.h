@@ -80,7 +80,8 @@ void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
 int vhdx_allocator_ready(struct vhdx_open_layer *layer);
 int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed);
-bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset);
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+			     bool *zeroed);
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err);
 void vhdx_allocator_trim(struct vhdx_open_layer *layer);
 
