@@ -343,12 +343,12 @@ static bool bat_take(struct vhdx_open_layer *layer, u64 offset, u64 length, stru
 	if (!is_elsewhere(&extent) || !vhdx_page_is_reserved(pin->entry) ||
 	    vhdx_bat_read(pin->entry, vhdx_bat_slot_of(entry)).state ==
 	    VHDX_BLOCK_PARTIALLY_PRESENT ||
-	    !vhdx_allocator_take_now(layer, geo->block_size, !whole, &room->where)) {
+	    !vhdx_allocator_take_now(layer, geo->block_size, !whole, &room->where,
+				     &room->zeroed)) {
 		bat_release(layer, offset, pin);
 		return false;
 	}
 	room->fresh = true;
-	room->zeroed = true;
 	return true;
 }
 

@@ -54,7 +54,8 @@ static int make(struct vhdx_open_layer *layer, struct vhdx_page *page, u64 entry
 		err = vhdx_allocator_take(layer, VHDX_BITMAP_BLOCK_SIZE, &entry.offset, &zeroed);
 	if (err)
 		return err;
-	if (!zeroed)
+	/* A commit writes in place, and what a device was told to clear may have no space. */
+	if (!zeroed || !c->ops->can_grow)
 		err = c->ops->zero(c, entry.offset, VHDX_BITMAP_BLOCK_SIZE, true);
 	if (err) {
 		vhdx_allocator_give_back(layer, entry.offset, VHDX_BITMAP_BLOCK_SIZE, err);

@@ -19,6 +19,16 @@
 #define SOON_NS		(4 * NSEC_PER_MSEC)
 #define LATE_NS		(32 * NSEC_PER_MSEC)
 
+/*
+ * A device is cleared in pieces, from the first size up to the last one while they are quick. What
+ * stops the allocator, and a write that waits for room, wait for one of them that is slow.
+ */
+#define FIRST_PIECE	AHEAD
+#define LAST_PIECE	(512 * VHDX_MIB)
+
+/* So many first pieces in succession that are late: zeroes are written to the device. */
+#define LATE_PIECES	2
+
 static void prepare_work(struct work_struct *work);
 
 /**
@@ -238,19 +248,52 @@ static int extend(struct vhdx_open_layer *layer, u64 end, u64 *to, u64 *from)
 	return c->ops->extend(c, *to, from);
 }
 
-/* Where that can't be done, blocks are zeroed as they come. */
-static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 to, u64 *zero)
+/*
+ * Clears pieces up to @to, or until that is late: then @to is where it ended, and the rest is left
+ * to another run, should it still be needed.
+ */
+static int clear_pieces(struct vhdx_open_layer *layer, u64 from, u64 *to)
 {
+	struct vhdx_allocator *a = &layer->writer.space;
 	struct vhdx_container *c = layer->writer.container;
+	u64 begin = ktime_get_ns(), piece = FIRST_PIECE, at = from, start, took;
+	int err = 0;
+
+	while (at < *to && !err) {
+		piece = min(piece, *to - at);
+		start = ktime_get_ns();
+		err = c->ops->clear(c, at, piece);
+		took = ktime_get_ns() - start;
+		if (took <= LATE_NS)
+			a->late = 0;
+		else if (piece <= FIRST_PIECE)
+			a->late++;
+		at += piece;
+		if (start + took - begin > LATE_NS && !err)
+			*to = at;
+		else if (took < SOON_NS)
+			piece = min_t(u64, 2 * piece, LAST_PIECE);
+	}
+	return err;
+}
+
+/*
+ * Where a device can't be cleared, or takes as long as if zeroes were written, blocks are zeroed as
+ * they come: those that are written as a whole are not zeroed at all.
+ */
+static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 *to, u64 *zero)
+{
 	int err;
 
-	if (to <= from)
+	if (*to <= from)
 		return 0;
 	/* Not in an image that was written over this one. */
 	err = vhdx_layer_verify(layer);
-	if (!err && c->ops->clear(c, from, to - from))
-		*zero = to;
-	return err;
+	if (err)
+		return err;
+	if (layer->writer.space.late >= LATE_PIECES || clear_pieces(layer, from, to))
+		*zero = *to;
+	return 0;
 }
 
 /*
@@ -270,7 +313,7 @@ static int grow(struct vhdx_open_layer *layer, u64 end, u64 *ready, u64 *zero)
 		if (from > *ready)
 			*zero = from;
 	} else {
-		err = clear_ahead(layer, *ready, to, zero);
+		err = clear_ahead(layer, *ready, &to, zero);
 	}
 	if (err || to <= *ready)
 		return err;
@@ -315,7 +358,15 @@ static void prepare_work(struct work_struct *work)
 static int wait_for_room(struct vhdx_open_layer *layer)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
+	u64 before = a->ready;
+	bool waited;
 
+	/* A run that is under way may make it. */
+	mutex_unlock(&a->lock);
+	waited = flush_work(&a->prepare);
+	mutex_lock(&a->lock);
+	if (waited && a->ready > before)
+		return 0;
 	mutex_unlock(&a->lock);
 	queue_work(layer->writer.space_wq, &a->prepare);
 	flush_work(&a->prepare);
@@ -462,17 +513,19 @@ int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, 
  * @length:	of the block
  * @zero:	it is to read as zeroes already
  * @offset:	receives its container offset
+ * @zeroed:	receives whether it does
  *
  * Any process context. Returns false if nothing is ready, or if another task looks just now.
  */
-bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset)
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+			     bool *zeroed)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
-	bool taken, zeroed;
+	bool taken;
 
 	if (!mutex_trylock(&a->lock))
 		return false;
-	taken = take_ready(layer, length, zero, offset, &zeroed);
+	taken = take_ready(layer, length, zero, offset, zeroed);
 	mutex_unlock(&a->lock);
 	return taken;
 }

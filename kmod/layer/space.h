@@ -37,6 +37,7 @@ enum vhdx_scan_state {
  * @log_reserved: the log has all its space in the container
  * @end:	where the next block goes
  * @step:	how far @prepare makes room ahead
+ * @late:	how many pieces of a device, in succession, took @prepare long to clear
  * @ready:	blocks may go up to here: a file is that long, a device is cleared so far, if it can
  *		be. Only @prepare moves it on
  * @zero:	from here to @ready it reads as zeroes (rule V2)
@@ -60,6 +61,7 @@ struct vhdx_allocator {
 	bool log_reserved;
 	u64 end;
 	u64 step;
+	unsigned int late;
 	u64 ready;
 	u64 zero;
 	u64 found;
@@ -80,7 +82,8 @@ void vhdx_allocator_destroy(struct vhdx_allocator *allocator);
 void vhdx_allocator_refuse(struct vhdx_allocator *allocator, const char *why);
 int vhdx_allocator_ready(struct vhdx_open_layer *layer);
 int vhdx_allocator_take(struct vhdx_open_layer *layer, u32 length, u64 *offset, bool *zeroed);
-bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset);
+bool vhdx_allocator_take_now(struct vhdx_open_layer *layer, u32 length, bool zero, u64 *offset,
+			     bool *zeroed);
 void vhdx_allocator_give_back(struct vhdx_open_layer *layer, u64 offset, u32 length, int err);
 void vhdx_allocator_trim(struct vhdx_open_layer *layer);
 
