@@ -16,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
-from vhdxtest import faulty, filesystem, images, judge, ktap, mapper
+from vhdxtest import faulty, filesystem, images, judge, ktap, mapper, slow
 from vhdxtest.disk import attached, raw_attached
 from vhdxtest.images import KIB, MIB
 
@@ -63,19 +63,28 @@ ktap.add("file_without_holes", garbage_in_file, 2 * MIB, 9 * MIB + 512, "ramfs")
 
 
 @contextlib.contextmanager
-def loop_full_of_garbage(scratch, direct=True, size=SPACE):
+def loop_full_of_garbage(scratch, size=SPACE):
     """A loop device over a file."""
     backing = images.sparse(scratch / "backing", size)
     judge.fill(backing, STALE, 0, size)
-    with images.loop(backing, direct=direct) as device:
+    with images.loop(backing) as device:
         yield device
 
 
-def garbage_on_device(block, kind=None):
+@contextlib.contextmanager
+def written_full_of_garbage(scratch):
+    """A device that has to be written for zeroes, as dm-delay has."""
+    with slow.device(scratch / "backing", SPACE) as below:
+        judge.fill(below.path, STALE, 0, SPACE)
+        queue = pathlib.Path("/sys/block", pathlib.Path(below.path).name, "queue")
+        ktap.equal((queue / "write_zeroes_max_bytes").read_text(encoding="ascii"), "0\n",
+                   "write_zeroes_max_bytes")
+        yield below.path
+
+
+def garbage_on_device(block, full_of_garbage=loop_full_of_garbage):
     """A block device that had another owner."""
-    with images.directory() as scratch, contextlib.ExitStack() as stack:
-        where = stack.enter_context(filesystem.mounted(kind)) if kind else scratch
-        device = stack.enter_context(loop_full_of_garbage(where, direct=not kind))
+    with images.directory() as scratch, full_of_garbage(scratch) as device:
         images.create(device, DISK, block)
         with judge.Truth(scratch / "truth", DISK) as truth:
             with raw_attached(device) as disk:
@@ -87,9 +96,9 @@ def garbage_on_device(block, kind=None):
 
 
 ktap.add("device_1M", garbage_on_device, MIB)
-# A device that has to be written for zeroes: each block is zeroed as it comes.
-ktap.add("device_that_is_written_1M", garbage_on_device, MIB, "ramfs")
-ktap.add("device_that_is_written_8M", garbage_on_device, 8 * MIB, "ramfs")
+# Each block is zeroed as it comes.
+ktap.add("device_that_is_written_1M", garbage_on_device, MIB, written_full_of_garbage)
+ktap.add("device_that_is_written_8M", garbage_on_device, 8 * MIB, written_full_of_garbage)
 ktap.add("device_8M", garbage_on_device, 8 * MIB)
 
 
