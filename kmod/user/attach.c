@@ -11,6 +11,7 @@
 #include "sysfs.h"
 
 #include <linux/completion.h>
+#include <linux/file.h>
 #include <linux/module.h>
 #include <linux/refcount.h>
 #include <linux/sched/signal.h>
@@ -216,6 +217,11 @@ int vhdx_attach(struct vhdx_attach *args, const struct vhdx_layer_files *files,
 		vhdx_fail(diag, err, VHDX_REASON_NONE, "the disk can't be started (error %d)", err);
 		goto fail_disk;
 	}
+
+	/* The file by which the block layer looked for partitions: what a kernel thread lets go of
+	 * is closed some time, and until then the disk is in use.
+	 */
+	flush_delayed_fput();
 
 	/* From here on another task may detach it. */
 	args->disk_seq = vhdx_registry_publish(disk);

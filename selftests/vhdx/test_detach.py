@@ -170,6 +170,15 @@ def mapped(node, _):
 
 
 @ktap.case
+def at_once():
+    """Nobody has a disk open that was attached just now, neither does the driver."""
+    with containers() as (path,), udev.asleep(), Control() as control:
+        for _ in range(10):
+            with opened(path, os.O_RDWR) as fd:
+                control.detach(control.attach(fd).index)
+
+
+@ktap.case
 def held():
     """What keeps a disk until an administrator ends it is named and not waited for; once it
     has let go, udev's look at the disk is waited for."""
