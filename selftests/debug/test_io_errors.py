@@ -280,6 +280,8 @@ def commit(where, what):
             if what != "first_entry":
                 b.write(disk, NEW + MIB, judge.pattern(4, 4 * KIB))
                 disk.data.flush()
+                # This one begins when what the other one logged is in place.
+                disk.data.flush()
             if what == "bat":
                 b.place.fail((b.bat, 4 * KIB))
             else:

@@ -471,12 +471,20 @@ def space_comes_back_to_the_host():
             ktap.check(disk.read(4 * MIB, 60 * MIB) == bytes(60 * MIB), "what was discarded")
 
 
+@contextlib.contextmanager
+def device_without_discards(size):
+    """A loop device that takes none. Whoever had it next could not have it take any."""
+    with images.blank_device(size) as path:
+        queue = pathlib.Path("/sys/block", os.path.basename(path), "queue")
+        (queue / "discard_max_bytes").write_text("0", encoding="ascii")
+        yield path
+    images.remove_loop(path)
+
+
 @ktap.case
 def nothing_stale_on_a_device():
     """Space that is used again is zero around what is written, where it can't be punched."""
-    with images.blank_device(16 * MIB) as path:
-        queue = pathlib.Path("/sys/block") / os.path.basename(path) / "queue"
-        (queue / "discard_max_bytes").write_text("0")
+    with device_without_discards(16 * MIB) as path:
         images.create(path, 64 * MIB, MIB)
         with raw_attached(path) as disk:
             disk.write(0, b"s" * 12 * MIB)

@@ -72,7 +72,8 @@ def sparse(path, size):
 # Of the kernel's include/uapi/linux/loop.h: struct loop_config has the file, the size of sectors,
 # and in struct loop_info64 flags.
 _LOOP_CONFIG = struct.Struct("=II40xIII I160x16x64x")
-_LOOP_CONFIGURE, _LOOP_CLR_FD, _LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82
+_LOOP_CONFIGURE, _LOOP_CLR_FD = 0x4C0A, 0x4C01
+_LOOP_CTL_REMOVE, _LOOP_CTL_GET_FREE = 0x4C81, 0x4C82
 _LOOP_READ_ONLY, _LOOP_DIRECT_IO = 1, 16
 
 
@@ -114,6 +115,27 @@ def loop(path, sector_size=512, direct=True, size=None, read_only=False):
         device = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.ioctl(device, _LOOP_CLR_FD)
         os.close(device)
+
+
+def remove_loop(path):
+    """A loop device that nobody has goes, with all that its queue was told."""
+    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        ktap.eventually(lambda: _is_removed(control, int(path.removeprefix("/dev/loop"))),
+                        f"{path} goes")
+    finally:
+        os.close(control)
+
+
+def _is_removed(control, number):
+    """False: udev looks at it."""
+    try:
+        fcntl.ioctl(control, _LOOP_CTL_REMOVE, number)
+    except OSError as failure:
+        if failure.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
