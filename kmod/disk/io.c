@@ -673,6 +673,23 @@ void vhdx_io_covered(struct list_head *link)
 }
 
 /**
+ * vhdx_io_finish() - the end of a piece that makes no block, or not any more
+ * @io:		with no operation
+ * @status:	how it went
+ *
+ * Any context. What is durable by a commit waits for one.
+ */
+void vhdx_io_finish(struct vhdx_io *io, blk_status_t status)
+{
+	if (unlikely(io->commit && !status)) {
+		vhdx_gate_leave(&io->pass);
+		vhdx_io_wait_for_commit(io);
+	} else {
+		vhdx_io_end(io, status);
+	}
+}
+
+/**
  * vhdx_io_done() - the container is done with it
  * @io:		sent
  * @status:	how it went
@@ -682,14 +699,10 @@ void vhdx_io_covered(struct list_head *link)
  */
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status)
 {
-	if (unlikely(io->op)) {
+	if (unlikely(io->op))
 		vhdx_io_publish(io, status);
-	} else if (unlikely(io->commit && !status)) {
-		vhdx_gate_leave(&io->pass);
-		vhdx_io_wait_for_commit(io);
-	} else {
-		vhdx_io_end(io, status);
-	}
+	else
+		vhdx_io_finish(io, status);
 }
 
 /**

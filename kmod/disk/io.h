@@ -89,6 +89,7 @@ void vhdx_io_covered(struct list_head *link);
 bool vhdx_io_shut(struct vhdx_disk *disk, unsigned long deadline);
 void vhdx_io_enter(struct vhdx_io *io);
 void vhdx_io_enter_slowly(struct vhdx_io *io);
+void vhdx_io_finish(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_done(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_end(struct vhdx_io *io, blk_status_t status);
 void vhdx_io_wait_for_commit(struct vhdx_io *io);

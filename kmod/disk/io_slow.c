@@ -255,7 +255,7 @@ static void publish(struct vhdx_io *io)
 	leaf->mapping->publish(leaf, io->disk_offset, io->length, &op->room, &op->pin);
 	io->op = NULL;
 	end_op(io, op);
-	vhdx_io_done(io, BLK_STS_OK);
+	vhdx_io_finish(io, BLK_STS_OK);
 }
 
 /* Nothing was written, or it failed: the room may be another block's. */
@@ -267,7 +267,7 @@ static void abandon(struct vhdx_io *io)
 	leaf->mapping->abandon(leaf, &op->room, blk_status_to_errno(io->status));
 	io->op = NULL;
 	end_op(io, op);
-	vhdx_io_done(io, io->status);
+	vhdx_io_finish(io, io->status);
 }
 
 static void publish_work(struct work_struct *work)

@@ -172,7 +172,7 @@ void vhdx_io_end_unmap(struct vhdx_io *io)
 				     VHDX_UNMAPPED_DISCARDED : VHDX_UNMAPPED_ZERO);
 	io->op = NULL;
 	end_op(io, op);
-	vhdx_io_done(io, io->status);
+	vhdx_io_finish(io, io->status);
 }
 
 static void zero_work(struct work_struct *work)
