@@ -193,9 +193,18 @@ static bool is_held(const struct attachment *disk)
 	return vhdx_is_held(disk->index, holder, sizeof(holder));
 }
 
+/* Of those that are made side by side: what became of them is told in their order. */
+struct turn {
+	pthread_mutex_t lock;
+	pthread_cond_t passed;
+	size_t number;
+};
+
 /**
  * struct attempt - to detach a disk, once
  * @detaching:	of the command
+ * @turn:	when it is told what became of it
+ * @number:	its place among the others
  * @disk:	which one
  * @last:	no other attempt follows
  * @held:	all that are left were held before this: where this one is still, no other follows
@@ -205,6 +214,8 @@ static bool is_held(const struct attachment *disk)
  */
 struct attempt {
 	struct detaching *detaching;
+	struct turn *turn;
+	size_t number;
 	struct attachment disk;
 	bool last;
 	bool held;
@@ -216,19 +227,22 @@ struct attempt {
 
 static void *try_once(void *context)
 {
-	/* Of the lists in @detaching. What went wrong is of the thread. */
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct attempt *attempt = context;
+	struct turn *turn = attempt->turn;
 	int err;
 
+	/* What went wrong is known to this thread alone. */
 	err = detach_once(&attempt->disk);
 	attempt->busy = err == -EBUSY && !attempt->last &&
 			!(attempt->held && is_held(&attempt->disk));
-	if (attempt->busy)
-		return NULL;
-	pthread_mutex_lock(&lock);
-	attempt->code = sort(attempt->detaching, &attempt->disk, err);
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&turn->lock);
+	while (turn->number != attempt->number)
+		pthread_cond_wait(&turn->passed, &turn->lock);
+	if (!attempt->busy)
+		attempt->code = sort(attempt->detaching, &attempt->disk, err);
+	turn->number++;
+	pthread_cond_broadcast(&turn->passed);
+	pthread_mutex_unlock(&turn->lock);
 	return NULL;
 }
 
@@ -239,6 +253,10 @@ static void *try_once(void *context)
  */
 static bool try_all(struct detaching *detaching, bool last, bool held, int *code)
 {
+	struct turn turn = {
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.passed = PTHREAD_COND_INITIALIZER,
+	};
 	struct disks *left = &detaching->left;
 	size_t count = left->count;
 	struct attempt *attempts;
@@ -254,6 +272,8 @@ static bool try_all(struct detaching *detaching, bool last, bool held, int *code
 	for (i = 0; i < count; i++) {
 		attempts[i] = (struct attempt){
 			.detaching = detaching,
+			.turn = &turn,
+			.number = i,
 			.disk = left->list[i],
 			.last = last,
 			.held = held,
