@@ -250,31 +250,36 @@ static int extend(struct vhdx_open_layer *layer, u64 end, u64 *to, u64 *from)
 
 /*
  * Clears pieces up to @to, or until that is late: then @to is where it ended, and the rest is left
- * to another run, should it still be needed.
+ * to another run, should it still be needed. @cleared: the device could be.
  */
-static int clear_pieces(struct vhdx_open_layer *layer, u64 from, u64 *to)
+static int clear_pieces(struct vhdx_open_layer *layer, u64 from, u64 *to, bool *cleared)
 {
 	struct vhdx_allocator *a = &layer->writer.space;
 	struct vhdx_container *c = layer->writer.container;
 	u64 begin = ktime_get_ns(), piece = FIRST_PIECE, at = from, start, took;
-	int err = 0;
+	int err;
 
-	while (at < *to && !err) {
+	*cleared = true;
+	while (at < *to && *cleared) {
+		/* Not in an image that has come into this one's place, since the last piece too. */
+		err = vhdx_layer_verify(layer);
+		if (err)
+			return err;
 		piece = min(piece, *to - at);
 		start = ktime_get_ns();
-		err = c->ops->clear(c, at, piece);
+		*cleared = !c->ops->clear(c, at, piece);
 		took = ktime_get_ns() - start;
 		if (took <= LATE_NS)
 			a->late = 0;
 		else if (piece <= FIRST_PIECE)
 			a->late++;
 		at += piece;
-		if (start + took - begin > LATE_NS && !err)
+		if (start + took - begin > LATE_NS && *cleared)
 			*to = at;
 		else if (took < SOON_NS)
 			piece = min_t(u64, 2 * piece, LAST_PIECE);
 	}
-	return err;
+	return 0;
 }
 
 /*
@@ -283,17 +288,16 @@ static int clear_pieces(struct vhdx_open_layer *layer, u64 from, u64 *to)
  */
 static int clear_ahead(struct vhdx_open_layer *layer, u64 from, u64 *to, u64 *zero)
 {
-	int err;
+	bool cleared = false;
+	int err = 0;
 
 	if (*to <= from)
 		return 0;
-	/* Not in an image that was written over this one. */
-	err = vhdx_layer_verify(layer);
-	if (err)
-		return err;
-	if (layer->writer.space.late >= LATE_PIECES || clear_pieces(layer, from, to))
+	if (layer->writer.space.late < LATE_PIECES)
+		err = clear_pieces(layer, from, to, &cleared);
+	if (!err && !cleared)
 		*zero = *to;
-	return 0;
+	return err;
 }
 
 /*

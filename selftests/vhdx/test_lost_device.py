@@ -365,10 +365,12 @@ def file_server_in_an_attach():
 
 @ktap.case
 def other_device():
-    """Its table leads to another image: that is not written, and nobody is told "no change"."""
+    """Its table leads to another image: that is not written, and nobody is told "no change". Unless
+    it comes while something is being written, or cleared ahead: nothing is, and all of it was."""
+    size = 32 * MIB
     with images.directory() as directory, \
-            faulty.device(directory / "backing", 64 * MIB) as device, \
-            images.blank_device(64 * MIB) as second:
+            faulty.device(directory / "backing", size) as device, \
+            images.blank_device(size) as second:
         images.create(device.path, SIZE, MIB, seed=1, content=[(0, b"o" * 4 * MIB)])
         images.create(second, SIZE, MIB, seed=2, content=[(0, b"p" * 4 * MIB)])
         found = judge.fingerprint(second)
@@ -377,6 +379,8 @@ def other_device():
                 disk.handle.enable(fd)
             point = disk.handle.ids()[0]
             disk.write(8 * MIB, b"x" * 4096)
+            disk.data.flush()
+            # This one begins when what the other one logged is in place.
             disk.data.flush()
             device.load(f"0 {device.size // 512} linear {second} 0")
             ktap.equal(outcome(disk.handle.seal), (errno.EIO, uapi.IO), "seal")
